@@ -1,0 +1,344 @@
+//! What may stand in an envelope, a header or an attachment's name.
+//!
+//! Neither the mail crates nor the address crates refuse everything that breaks out of
+//! `RCPT TO:<…>` or of a header (measured: `a@[x>y]` passes both address crates), so only these
+//! types reach them.
+
+use std::fmt;
+
+use super::{Invalid, is_unprintable};
+
+/// Longest address in octets: a path is 256 with its angle brackets (RFC 5321, section 4.5.3.1.3).
+const ADDRESS_OCTETS: usize = 254;
+/// Longest local part in octets (RFC 5321, section 4.5.3.1.1).
+const LOCAL_PART_OCTETS: usize = 64;
+/// Longest name in a header, in characters.
+const HEADER_TEXT_CHARACTERS: usize = 200;
+/// Longest file name, in characters.
+const FILE_NAME_CHARACTERS: usize = 120;
+
+/// An address that can be delivered to: `dot-atom@domain`, the domain in A-labels.
+///
+/// Stricter than RFC 5321: no quoted local part, no address literal, no domain without a dot, ASCII
+/// only in the local part. The local part keeps its case, the domain is lower-cased.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EmailAddress(String);
+
+impl EmailAddress {
+    /// Checks the address and turns its domain into A-labels (RFC 5890).
+    pub fn parse(raw: &str) -> Result<Self, Invalid> {
+        let Some((local, domain)) = raw.rsplit_once('@') else {
+            return Err(Invalid::expected(
+                "an e-mail address of the form name@domain",
+            ));
+        };
+        if raw.len() > 4 * ADDRESS_OCTETS {
+            return Err(Invalid::expected(
+                "an e-mail address of at most 254 characters",
+            ));
+        }
+        if !is_dot_atom(local) {
+            return Err(Invalid::expected(
+                "an e-mail address whose part before the @ is 1 to 64 letters, digits and \
+                 !#$%&'*+-/=?^_`{|}~ with single dots between them",
+            ));
+        }
+        let domain = mail_domain(domain)?;
+        if local.len() + 1 + domain.len() > ADDRESS_OCTETS {
+            return Err(Invalid::expected(
+                "an e-mail address of at most 254 characters",
+            ));
+        }
+        Ok(Self(format!("{local}@{domain}")))
+    }
+
+    /// The whole address.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part after the `@`, in A-labels.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
+    /// The address with all but the first character of its local part hidden, for logs.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        let first = self.0.chars().next().unwrap_or('*');
+        format!("{first}***@{}", self.domain())
+    }
+}
+
+impl fmt::Display for EmailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_dot_atom(local: &str) -> bool {
+    let is_atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
+    local.len() <= LOCAL_PART_OCTETS
+        && local
+            .split('.')
+            .all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
+}
+
+/// A host name that mail can be sent to, as A-labels in lower case.
+fn mail_domain(raw: &str) -> Result<String, Invalid> {
+    let invalid =
+        || Invalid::expected("an e-mail address whose domain is a host name such as example.com");
+    let domain = idna::domain_to_ascii_strict(raw).map_err(|_| invalid())?;
+    let labels: Vec<&str> = domain.split('.').collect();
+    let is_ldh = |label: &&str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let top_is_numeric = labels
+        .last()
+        .is_none_or(|top| top.bytes().all(|b| b.is_ascii_digit()));
+    if labels.len() < 2 || top_is_numeric || !labels.iter().all(is_ldh) {
+        return Err(invalid());
+    }
+    Ok(domain)
+}
+
+/// A name that a header or a template may show: one line, no invisible characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeaderText(String);
+
+impl HeaderText {
+    /// 1 to 200 printable characters on one line, no blanks at the ends.
+    pub fn parse(raw: impl Into<String>) -> Result<Self, Invalid> {
+        let raw = raw.into();
+        let length = raw.chars().count();
+        if length == 0
+            || length > HEADER_TEXT_CHARACTERS
+            || raw.trim() != raw
+            || raw.chars().any(is_unprintable)
+        {
+            return Err(Invalid::expected(
+                "1 to 200 printable characters on one line, no blanks at the ends",
+            ));
+        }
+        Ok(Self(raw))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HeaderText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An attachment's name as it is sent: letters, digits, `-`, `_` and one dot before the extension.
+///
+/// Machine inboxes refuse others, and a path or a right-to-left override must not reach a reader.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileName(String);
+
+impl FileName {
+    /// 3 to 120 characters: a name of letters, digits, `-` and `_`, one dot, an extension of letters
+    /// and digits.
+    pub fn parse(raw: impl Into<String>) -> Result<Self, Invalid> {
+        let raw = raw.into();
+        let is_name = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        let fits = raw.chars().count() <= FILE_NAME_CHARACTERS
+            && raw.split_once('.').is_some_and(|(name, extension)| {
+                !name.is_empty()
+                    && name.chars().all(is_name)
+                    && (1..=10).contains(&extension.len())
+                    && extension.bytes().all(|b| b.is_ascii_alphanumeric())
+            });
+        if fits {
+            Ok(Self(raw))
+        } else {
+            Err(Invalid::expected(
+                "a file name of letters, digits, \"-\" and \"_\" with one dot before its extension, \
+                 at most 120 characters",
+            ))
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A `Message-ID` without its angle brackets: `dot-atom@domain` (RFC 5322, section 3.6.4).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(String);
+
+impl MessageId {
+    /// Both parts obey [`EmailAddress`], whose characters are a subset of those of `msg-id`.
+    pub fn parse(raw: &str) -> Result<Self, Invalid> {
+        EmailAddress::parse(raw)
+            .map(|EmailAddress(id)| Self(id))
+            .map_err(|_| Invalid::expected("a message id of the form name@domain"))
+    }
+
+    /// The id, without angle brackets.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The domain on the right of every `Message-ID` of this installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailDomain(String);
+
+impl MailDomain {
+    /// A host name with at least one dot.
+    pub fn parse(raw: &str) -> Result<Self, Invalid> {
+        mail_domain(raw)
+            .map(Self)
+            .map_err(|_| Invalid::expected("a host name such as invoices.example.com"))
+    }
+
+    /// The name, in A-labels.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_internationalised_domain_becomes_a_labels() {
+        assert_eq!(
+            EmailAddress::parse("Erika@MÜLLER.example")
+                .unwrap()
+                .as_str(),
+            "Erika@xn--mller-kva.example"
+        );
+    }
+
+    #[test]
+    fn what_breaks_an_envelope_or_reaches_nobody_is_refused() {
+        let too_long = format!("a@{}.example", "b".repeat(400));
+        let long_local = format!("{}@b.example", "a".repeat(65));
+        for raw in [
+            "",
+            "a",
+            "a@",
+            "@b.example",
+            "a@b",
+            "a@[x>y]",
+            "a@[127.0.0.1]",
+            "a@127.0.0.1",
+            "\"a b\"@c.example",
+            "a b@c.example",
+            "a..b@c.example",
+            ".a@c.example",
+            "a.@c.example",
+            "a@c.example\r\nRCPT TO:<x@y.example>",
+            "a@c.example\n",
+            "a\0@c.example",
+            "a,b@c.example",
+            "a<b@c.example",
+            "ä@c.example",
+            "a@-c.example",
+            "a@c-.example",
+            "a@c_d.example",
+            "a@c..example",
+            "a@c.example.",
+            " a@c.example",
+            "a@c.example ",
+            "a@b@c.example",
+            &too_long,
+            &long_local,
+        ] {
+            assert!(EmailAddress::parse(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_masked_address_shows_only_its_first_character_and_domain() {
+        assert_eq!(
+            EmailAddress::parse("rechnung@muster.example")
+                .unwrap()
+                .masked(),
+            "r***@muster.example"
+        );
+    }
+
+    #[test]
+    fn a_header_text_is_one_visible_line() {
+        assert!(HeaderText::parse("Müller & Söhne, \"Bau\" <GmbH>").is_ok());
+        for raw in [
+            "",
+            " a",
+            "a\r\nBcc: x@y.example",
+            "a\u{2028}b",
+            "a\u{202E}b",
+            "a\0",
+        ] {
+            assert!(HeaderText::parse(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_name_has_one_dot_and_no_path() {
+        assert!(FileName::parse("RE-2026_0042.pdf").is_ok());
+        assert!(FileName::parse("Rechnung_für_März.pdf").is_ok());
+        for raw in [
+            "",
+            "pdf",
+            ".pdf",
+            "a.",
+            "../a.pdf",
+            "a/b.pdf",
+            "a b.pdf",
+            "a.pdf.exe",
+            "a\u{202E}fdp.exe",
+            "a\\b.pdf",
+            "a\".pdf",
+        ] {
+            assert!(FileName::parse(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_cannot_leave_its_angle_brackets(raw in "\\PC{0,20}@\\PC{0,20}|[ -~]{1,12}@[ -~]{1,12}\\.[a-z]{2,3}") {
+            if let Ok(address) = EmailAddress::parse(&raw) {
+                let text = address.as_str();
+                prop_assert!(text.is_ascii() && text.len() <= 254);
+                prop_assert!(!text.bytes().any(|b| b.is_ascii_control() || b" <>()[]\\,;:\"".contains(&b)));
+                prop_assert_eq!(text.matches('@').count(), 1);
+                prop_assert_eq!(EmailAddress::parse(text), Ok(address.clone()), "parsing again changes nothing");
+            }
+        }
+    }
+}

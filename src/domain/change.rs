@@ -1,0 +1,409 @@
+//! What the portal tells of an account, and how that changes it.
+//!
+//! A change is applied whole or refused whole. Versions decide the order: a snapshot may jump ahead,
+//! a delta must follow directly, so that none is skipped unnoticed.
+
+use chrono::{DateTime, Utc};
+
+use super::account::{Account, AccountParts, BillingGroups, Login, Profile, SUB_USERS, SubUser};
+use super::address::HeaderText;
+use super::contact::{Addresses, Contact, Language};
+use super::id::{AccountId, Group, SubUserId, Version};
+use super::recipient::{Reason, Rule};
+
+/// One change of one account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountChange {
+    /// Whose.
+    pub account: AccountId,
+    /// The version that the account has afterwards.
+    pub version: Version,
+    /// When it happened in the portal.
+    pub timestamp: DateTime<Utc>,
+    /// What happened.
+    pub kind: ChangeKind,
+}
+
+/// What happened to an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The whole account as it is now: creates, replaces, reopens.
+    Updated(Profile),
+    /// The customer left.
+    Closed,
+    /// A sub-user was added or changed.
+    SubUserSaved {
+        /// Which.
+        id: SubUserId,
+        /// Its group now.
+        group: Group,
+        /// Its contact now.
+        contact: ContactChange,
+        /// Its login now.
+        login: Option<Login>,
+    },
+    /// A sub-user is gone.
+    SubUserRemoved(SubUserId),
+    /// The customer chose who gets the invoices; `None` is the main contact.
+    BillingContactSelected(Option<SubUserId>),
+}
+
+/// A sub-user's contact data, whole or as a copy with differences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContactChange {
+    /// All of it.
+    Whole(Contact),
+    /// The source's fields as stored before the change, with what differs.
+    Copy {
+        /// Whose data.
+        source: CopySource,
+        /// What wins over it.
+        differences: ContactDifferences,
+    },
+}
+
+/// Whose contact data is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopySource {
+    /// The account's main contact.
+    MainContact,
+    /// Another sub-user of the account.
+    SubUser(SubUserId),
+}
+
+/// Fields that win over copied ones. The outer `Option` is presence; an inner `None` clears.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContactDifferences {
+    /// Another name.
+    pub name: Option<HeaderText>,
+    /// Another company, or none.
+    pub company: Option<Option<HeaderText>>,
+    /// Another language, or none.
+    pub language: Option<Option<Language>>,
+    /// Other addresses, replaced as a whole.
+    pub addresses: Option<Addresses>,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// The account is another one now.
+    Changed {
+        /// As it is now.
+        account: Box<Account>,
+        /// What the portal should know.
+        warnings: Vec<Warning>,
+    },
+    /// The version is in force already, with the same content.
+    Duplicate,
+    /// A newer version is in force.
+    Stale,
+}
+
+/// Something the portal should know about a change that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// The selected sub-user was removed; the main contact gets the invoices.
+    BillingContactRemoved(SubUserId),
+    /// The selected sub-user left the billing group; the main contact gets the invoices.
+    BillingContactLeftGroup(SubUserId),
+    /// The sub-user that was to be removed is not there.
+    SubUserUnknown(SubUserId),
+}
+
+/// Why a change was refused. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The version is in force already, with other content.
+    #[error("version {current} is in force with other content")]
+    VersionConflict {
+        /// In force.
+        current: Version,
+    },
+    /// A delta that does not follow directly.
+    #[error("the change does not follow version {current}")]
+    VersionGap {
+        /// In force; [`Version::UNKNOWN`] if the account is not known.
+        current: Version,
+    },
+    /// An older version with a newer time-stamp: the portal was restored from a backup.
+    #[error("version {current} is in force, yet the change is newer by its time-stamp")]
+    VersionRegressed {
+        /// In force.
+        current: Version,
+    },
+    /// The selection names nobody in this account.
+    #[error("sub-user {0} is not in this account")]
+    UnknownBillingContact(SubUserId),
+    /// The selection names a sub-user outside the billing groups.
+    #[error("sub-user {id} is in group {group}, which is no billing group")]
+    NotInBillingGroup {
+        /// Who was selected.
+        id: SubUserId,
+        /// Its group.
+        group: Group,
+    },
+    /// The source of a copy is not in this account.
+    #[error("sub-user {0}, which is to be copied, is not in this account")]
+    UnknownCopySource(SubUserId),
+    /// A member of a billing group has no address.
+    #[error("sub-user {0} is in a billing group without an address")]
+    NoAddress(SubUserId),
+    /// One sub-user too many.
+    #[error("more than {SUB_USERS} sub-users")]
+    TooManySubUsers,
+}
+
+/// Applies `change` to `current`, the stored account if it is known.
+///
+/// `now` is the time of the commit. Group membership is judged here and nowhere else.
+pub fn apply(
+    current: Option<&Account>,
+    change: &AccountChange,
+    groups: &BillingGroups,
+    now: DateTime<Utc>,
+) -> Result<Applied, Refused> {
+    let in_force = current.map_or(Version::UNKNOWN, Account::version);
+    if change.version < in_force {
+        let newer = current.is_some_and(|account| change.timestamp > account.changed_at);
+        return if newer {
+            Err(Refused::VersionRegressed { current: in_force })
+        } else {
+            Ok(Applied::Stale)
+        };
+    }
+    let repeated = change.version == in_force;
+    let is_snapshot = matches!(change.kind, ChangeKind::Updated(_));
+    let must_follow = match change.kind {
+        ChangeKind::SubUserSaved { .. }
+        | ChangeKind::SubUserRemoved(_)
+        | ChangeKind::BillingContactSelected(_) => true,
+        ChangeKind::Updated(_) | ChangeKind::Closed => false,
+    };
+    if !is_snapshot && current.is_none()
+        || must_follow && !repeated && !change.version.follows(in_force)
+    {
+        return Err(Refused::VersionGap { current: in_force });
+    }
+
+    let changed = change_profile(current, &change.kind, groups);
+    if repeated {
+        let same = changed.is_ok_and(|changed| {
+            current.is_some_and(|account| {
+                account.profile == changed.profile && account.closed == changed.closed
+            })
+        });
+        return if same {
+            Ok(Applied::Duplicate)
+        } else {
+            Err(Refused::VersionConflict { current: in_force })
+        };
+    }
+    let Changed {
+        profile,
+        closed,
+        rule,
+        warnings,
+    } = changed?;
+    let reason = match current.map(Account::reason) {
+        Some(reason)
+            if reason.rule == rule
+                && current.is_some_and(|account| {
+                    account.profile.billing_contact == profile.billing_contact
+                }) =>
+        {
+            reason
+        }
+        Some(_) | None => Reason {
+            rule,
+            account_version: change.version,
+            since: now,
+        },
+    };
+    let account = Account {
+        id: change.account.clone(),
+        version: change.version,
+        changed_at: change.timestamp,
+        closed,
+        reason,
+        profile,
+    };
+    Ok(Applied::Changed {
+        account: Box::new(account),
+        warnings,
+    })
+}
+
+struct Changed {
+    profile: Profile,
+    closed: bool,
+    rule: Rule,
+    warnings: Vec<Warning>,
+}
+
+fn change_profile(
+    current: Option<&Account>,
+    kind: &ChangeKind,
+    groups: &BillingGroups,
+) -> Result<Changed, Refused> {
+    let unknown = || Refused::VersionGap {
+        current: Version::UNKNOWN,
+    };
+    if let ChangeKind::Updated(profile) = kind {
+        check_profile(profile, groups)?;
+        let rule = match (&profile.billing_contact, current) {
+            (Some(_), _) => Rule::BillingContactSelected,
+            // A snapshot that still selects nobody does not undo why nobody is selected.
+            (None, Some(account)) if account.profile.billing_contact.is_none() => {
+                account.reason.rule
+            }
+            (None, _) => Rule::NoBillingContact,
+        };
+        return Ok(Changed {
+            profile: profile.clone(),
+            closed: false,
+            rule,
+            warnings: Vec::new(),
+        });
+    }
+
+    let AccountParts {
+        id: _,
+        version: _,
+        changed_at: _,
+        mut closed,
+        reason,
+        mut profile,
+    } = current.cloned().ok_or_else(unknown)?.into_parts();
+    let mut rule = reason.rule;
+    let mut warnings = Vec::new();
+    match kind {
+        ChangeKind::Updated(_) => {}
+        ChangeKind::Closed => closed = true,
+        ChangeKind::SubUserSaved {
+            id,
+            group,
+            contact,
+            login,
+        } => {
+            let contact = match contact {
+                ContactChange::Whole(contact) => contact.clone(),
+                ContactChange::Copy {
+                    source,
+                    differences,
+                } => copy(&profile, source, differences)?,
+            };
+            let sub_user = SubUser {
+                group: group.clone(),
+                contact,
+                login: login.clone(),
+            };
+            if groups.contains(group) {
+                check_member(id, &sub_user)?;
+            } else if profile.billing_contact.as_ref() == Some(id) {
+                profile.billing_contact = None;
+                rule = Rule::BillingContactLeftGroup;
+                warnings.push(Warning::BillingContactLeftGroup(id.clone()));
+            }
+            profile.sub_users.insert(id.clone(), sub_user);
+            if profile.sub_users.len() > SUB_USERS {
+                return Err(Refused::TooManySubUsers);
+            }
+        }
+        ChangeKind::SubUserRemoved(id) => {
+            if profile.sub_users.remove(id).is_none() {
+                warnings.push(Warning::SubUserUnknown(id.clone()));
+            }
+            if profile.billing_contact.as_ref() == Some(id) {
+                profile.billing_contact = None;
+                rule = Rule::BillingContactRemoved;
+                warnings.push(Warning::BillingContactRemoved(id.clone()));
+            }
+        }
+        ChangeKind::BillingContactSelected(selected) => {
+            if let Some(id) = selected {
+                check_selection(&profile, id, groups)?;
+                rule = Rule::BillingContactSelected;
+            } else {
+                rule = Rule::NoBillingContact;
+            }
+            profile.billing_contact.clone_from(selected);
+        }
+    }
+    Ok(Changed {
+        profile,
+        closed,
+        rule,
+        warnings,
+    })
+}
+
+fn check_profile(profile: &Profile, groups: &BillingGroups) -> Result<(), Refused> {
+    if profile.sub_users.len() > SUB_USERS {
+        return Err(Refused::TooManySubUsers);
+    }
+    for (id, sub_user) in &profile.sub_users {
+        if groups.contains(&sub_user.group) {
+            check_member(id, sub_user)?;
+        }
+    }
+    match &profile.billing_contact {
+        Some(id) => check_selection(profile, id, groups),
+        None => Ok(()),
+    }
+}
+
+fn check_member(id: &SubUserId, sub_user: &SubUser) -> Result<(), Refused> {
+    if sub_user.contact.addresses.is_empty() {
+        return Err(Refused::NoAddress(id.clone()));
+    }
+    Ok(())
+}
+
+fn check_selection(
+    profile: &Profile,
+    id: &SubUserId,
+    groups: &BillingGroups,
+) -> Result<(), Refused> {
+    let sub_user = profile
+        .sub_users
+        .get(id)
+        .ok_or_else(|| Refused::UnknownBillingContact(id.clone()))?;
+    if !groups.contains(&sub_user.group) {
+        return Err(Refused::NotInBillingGroup {
+            id: id.clone(),
+            group: sub_user.group.clone(),
+        });
+    }
+    // Its group may have become a billing group by configuration after it was saved.
+    check_member(id, sub_user)
+}
+
+fn copy(
+    profile: &Profile,
+    source: &CopySource,
+    differences: &ContactDifferences,
+) -> Result<Contact, Refused> {
+    let source = match source {
+        CopySource::MainContact => &profile.main_contact,
+        CopySource::SubUser(id) => {
+            &profile
+                .sub_users
+                .get(id)
+                .ok_or_else(|| Refused::UnknownCopySource(id.clone()))?
+                .contact
+        }
+    };
+    let ContactDifferences {
+        name,
+        company,
+        language,
+        addresses,
+    } = differences.clone();
+    Ok(Contact {
+        name: name.unwrap_or_else(|| source.name.clone()),
+        company: company.unwrap_or_else(|| source.company.clone()),
+        language: language.unwrap_or_else(|| source.language.clone()),
+        addresses: addresses.unwrap_or_else(|| source.addresses.clone()),
+    })
+}

@@ -1,0 +1,1 @@
+//! How one invoice is brought to its recipient.

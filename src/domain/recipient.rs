@@ -1,0 +1,211 @@
+//! Who gets an account's invoices, and why: the one resolver.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::account::Account;
+use super::address::EmailAddress;
+use super::contact::{Contact, Language};
+use super::id::{SubUserId, Version};
+
+/// Which rule names the recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// A sub-user is selected.
+    BillingContactSelected,
+    /// Nobody is selected: the main contact.
+    NoBillingContact,
+    /// The selected sub-user was removed: the main contact.
+    BillingContactRemoved,
+    /// The selected sub-user left the billing group: the main contact.
+    BillingContactLeftGroup,
+    /// Every address of the billing contact is rejected by the relay: the main contact.
+    FallbackAfterRejection,
+    /// Nobody that the other rules name has an address that can be delivered to.
+    NoDeliverableAddress,
+}
+
+impl Rule {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BillingContactSelected => "billing_contact_selected",
+            Self::NoBillingContact => "no_billing_contact",
+            Self::BillingContactRemoved => "billing_contact_removed",
+            Self::BillingContactLeftGroup => "billing_contact_left_group",
+            Self::FallbackAfterRejection => "fallback_after_rejection",
+            Self::NoDeliverableAddress => "no_deliverable_address",
+        }
+    }
+}
+
+/// A rule, and the commit in which it and its recipient began to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reason {
+    /// The rule.
+    pub rule: Rule,
+    /// The account's version in that commit.
+    pub account_version: Version,
+    /// The time of that commit.
+    pub since: DateTime<Utc>,
+}
+
+/// That the relay said an address of an account does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspect {
+    /// When it was rejected.
+    pub since: DateTime<Utc>,
+    /// The account's version then.
+    pub account_version: Version,
+    /// The relay's words, for the operator.
+    pub reply: String,
+}
+
+/// The marked addresses of one account.
+pub type Suspects = BTreeMap<EmailAddress, Suspect>;
+
+/// What happens when no address of the billing contact is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRejected {
+    /// The main contact gets the invoice.
+    MainContact,
+    /// The invoice becomes undeliverable.
+    Undeliverable,
+}
+
+/// The one recipient of an account's invoices, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// Who.
+    pub target: Target,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Who gets an invoice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The billing contact.
+    SubUser(SubUserId, Addressee),
+    /// The main contact.
+    MainContact(Addressee),
+    /// Nobody can be reached: the invoice is withheld.
+    None,
+}
+
+/// A contact with those of its addresses that mail may go to; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addressee {
+    /// The contact as it is stored.
+    pub contact: Contact,
+    /// Its addresses without the rejected ones, in the portal's order.
+    pub deliverable: Vec<EmailAddress>,
+    /// The contact's language or else the account's.
+    pub language: Option<Language>,
+}
+
+impl Recipient {
+    /// The addressee, unless there is none.
+    #[must_use]
+    pub fn addressee(&self) -> Option<&Addressee> {
+        match &self.target {
+            Target::SubUser(_, addressee) | Target::MainContact(addressee) => Some(addressee),
+            Target::None => None,
+        }
+    }
+
+    /// The addresses that mail goes to; none if there is no recipient.
+    #[must_use]
+    pub fn addresses(&self) -> &[EmailAddress] {
+        self.addressee()
+            .map_or(&[], |addressee| &addressee.deliverable)
+    }
+
+    /// Whether both name the same contact with the same data, whatever the reasons.
+    #[must_use]
+    pub fn same_target(&self, other: &Self) -> bool {
+        self.target == other.target
+    }
+}
+
+/// Names the one recipient of `account`'s invoices as of now.
+///
+/// The selected billing contact, else the main contact. An address with a mark in `suspects` is left
+/// out. When none is left of the billing contact's, the main contact stands in if `on_rejected` says
+/// so; a billing contact that never had an address has none to be rejected and gets no stand-in.
+#[must_use]
+pub fn resolve(account: &Account, suspects: &Suspects, on_rejected: OnRejected) -> Recipient {
+    let profile = account.profile();
+    let selected = account.billing_contact();
+    let chosen = match selected {
+        Some((id, sub_user)) => addressee(account, &sub_user.contact, suspects)
+            .map(|addressee| Target::SubUser(id.clone(), addressee)),
+        None => addressee(account, &profile.main_contact, suspects).map(Target::MainContact),
+    };
+    if let Some(target) = chosen {
+        return Recipient {
+            target,
+            reason: account.reason(),
+        };
+    }
+
+    let contact = selected.map_or(&profile.main_contact, |(_, sub_user)| &sub_user.contact);
+    let last_mark = contact
+        .addresses
+        .as_slice()
+        .iter()
+        .filter_map(|address| suspects.get(address))
+        .max_by_key(|mark| mark.since);
+    let reason = |rule| match last_mark {
+        Some(mark) => Reason {
+            rule,
+            account_version: mark.account_version,
+            since: mark.since,
+        },
+        None => Reason {
+            rule,
+            ..account.reason()
+        },
+    };
+    let may_fall_back =
+        selected.is_some() && last_mark.is_some() && on_rejected == OnRejected::MainContact;
+    let fallback = if may_fall_back {
+        addressee(account, &profile.main_contact, suspects)
+    } else {
+        None
+    };
+    match fallback {
+        Some(addressee) => Recipient {
+            target: Target::MainContact(addressee),
+            reason: reason(Rule::FallbackAfterRejection),
+        },
+        None => Recipient {
+            target: Target::None,
+            reason: reason(Rule::NoDeliverableAddress),
+        },
+    }
+}
+
+fn addressee(account: &Account, contact: &Contact, suspects: &Suspects) -> Option<Addressee> {
+    let deliverable: Vec<EmailAddress> = contact
+        .addresses
+        .as_slice()
+        .iter()
+        .filter(|address| !suspects.contains_key(address))
+        .cloned()
+        .collect();
+    if deliverable.is_empty() {
+        return None;
+    }
+    let language = contact
+        .language
+        .clone()
+        .or_else(|| account.profile().language.clone());
+    Some(Addressee {
+        contact: contact.clone(),
+        deliverable,
+        language,
+    })
+}

@@ -1,0 +1,19 @@
+//! Mails each account's invoices to its single active billing contact.
+//!
+//! The portal and the billing system push events over [`http`]; each becomes one atomic, durable
+//! commit of the [`store`]; [`dispatch`] releases invoices on schedule, resolves the recipient and
+//! hands the mail that [`mail`] composes to the relay. [`domain`] holds every rule, pure.
+//!
+//! Invariants, in the order in which they matter:
+//! 1. An acknowledged invoice is never lost: no success is answered before its commit is durable.
+//! 2. It never goes to the wrong person: the recipient is read again directly before the first byte.
+//! 3. It is sent at least once; a second copy goes out only if the outcome of an attempt is unknown,
+//!    and then under the same Message-ID.
+//! 4. What happened and why can always be told: each commit leaves its trail.
+//!
+//! Who may import whom is checked by `tests/it/architecture.rs`: `domain` and `clock` import nothing of
+//! this crate; `config`, `store` and `mail` import `domain`; `http` and `dispatch` import those and
+//! never each other; `app` and `cli` see all.
+
+pub mod clock;
+pub mod domain;

@@ -1,0 +1,2 @@
+//! `invoice-router`.
+fn main() {}
