@@ -1,1 +1,471 @@
-//! How one invoice is brought to its recipient.
+//! How one invoice is brought to its recipient: states, addresses, attempts.
+//!
+//! A delivery changes only by [`step`], a total function over state and event. Being held is a flag
+//! beside the state, so that a release returns to what held before. An address is final once the
+//! relay accepted it; nothing but an operator's resend starts again, as a new revision.
+
+mod classify;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+pub use self::classify::{Heard, Verdict, classify};
+pub use self::step::{Answer, Event, Step, step};
+
+use super::address::{EmailAddress, MessageId};
+use super::id::{Digest, Version};
+use super::invoice::Release;
+
+/// The job of bringing one invoice to its recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// From 1; each resend makes the next.
+    pub revision: u32,
+    /// Where it stands, hold apart.
+    pub state: State,
+    /// Set while it is held, or is to be held once the attempt under way has ended.
+    pub hold: Option<HoldReason>,
+    /// Set while sending, if it is to be withdrawn once the attempt has ended.
+    pub withdraw: bool,
+    /// When it is tried next; set while due.
+    pub next_at: Option<DateTime<Utc>>,
+    /// Start of the present round of attempts, which is the `Date` of its messages.
+    pub round_at: Option<DateTime<Utc>>,
+    /// The addresses of this revision.
+    pub addresses: Vec<AddressDelivery>,
+}
+
+/// Where a delivery stands, hold apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Its account is unknown or too old.
+    Parked,
+    /// For its account's schedule.
+    Waiting,
+    /// To be sent at `next_at`.
+    Due,
+    /// An intent is committed and its outcome is not.
+    Sending,
+    /// Every address that was not superseded is final, and one accepted it.
+    Delivered,
+    /// Nobody can be reached; due again with the next change of its account.
+    Withheld,
+    /// Taken back before it was sent.
+    Withdrawn,
+    /// Nobody accepted it.
+    Undeliverable,
+}
+
+/// A delivery's state as others see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shown {
+    /// See [`State::Parked`].
+    Parked,
+    /// See [`State::Waiting`].
+    Waiting,
+    /// See [`State::Due`].
+    Due,
+    /// See [`State::Sending`].
+    Sending,
+    /// See [`State::Delivered`].
+    Delivered,
+    /// See [`State::Withheld`].
+    Withheld,
+    /// Waits for an operator.
+    Held,
+    /// See [`State::Withdrawn`].
+    Withdrawn,
+    /// See [`State::Undeliverable`].
+    Undeliverable,
+}
+
+impl Shown {
+    /// Every state, in the order of a delivery's way.
+    pub const ALL: [Self; 9] = [
+        Self::Parked,
+        Self::Waiting,
+        Self::Due,
+        Self::Sending,
+        Self::Delivered,
+        Self::Withheld,
+        Self::Held,
+        Self::Withdrawn,
+        Self::Undeliverable,
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Parked => "parked",
+            Self::Waiting => "waiting",
+            Self::Due => "due",
+            Self::Sending => "sending",
+            Self::Delivered => "delivered",
+            Self::Withheld => "withheld",
+            Self::Held => "held",
+            Self::Withdrawn => "withdrawn",
+            Self::Undeliverable => "undeliverable",
+        }
+    }
+
+    /// The state of that name.
+    #[must_use]
+    pub fn parse(raw: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == raw)
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a delivery waits for an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldReason {
+    /// An operator's words.
+    Operator(String),
+    /// The relay refused the message without blaming an address.
+    MessageRefused(String),
+    /// No message could be made of it.
+    NotComposable(String),
+    /// The outcome of an attempt is unknown, and the configuration says to hold.
+    Uncertain,
+    /// The outcome of three attempts is unknown.
+    UncertainTooOften,
+    /// An address was rejected that may have accepted an earlier attempt.
+    RejectedAfterUncertain,
+    /// It was withdrawn, but an attempt of unknown outcome may have delivered it.
+    WithdrawnAfterUncertain,
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator(words) => f.write_str(words),
+            Self::MessageRefused(reply) => write!(f, "the relay refused the message: {reply}"),
+            Self::NotComposable(cause) => write!(f, "no message could be made: {cause}"),
+            Self::Uncertain => f.write_str("the outcome of an attempt is unknown"),
+            Self::UncertainTooOften => f.write_str("the outcome of three attempts is unknown"),
+            Self::RejectedAfterUncertain => {
+                f.write_str("an address was rejected that may have accepted an earlier attempt")
+            }
+            Self::WithdrawnAfterUncertain => {
+                f.write_str("withdrawn, but an attempt of unknown outcome may have delivered it")
+            }
+        }
+    }
+}
+
+/// One address of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressDelivery {
+    /// The address.
+    pub address: EmailAddress,
+    /// Where it stands.
+    pub state: AddressState,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// Those of them that failed for now, or whose outcome is unknown.
+    pub failures: u32,
+    /// Those of them whose outcome is unknown.
+    pub uncertain: u32,
+    /// The sum of the delays after its failures.
+    pub waited: Duration,
+}
+
+/// Where one address of a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressState {
+    /// To be tried.
+    Pending,
+    /// The relay accepted it: final.
+    Delivered,
+    /// The relay said that it does not exist, or it was given up.
+    Rejected,
+    /// It does not belong to the active contact any more.
+    Superseded,
+    /// An attempt's outcome is unknown; to be tried again.
+    Unknown,
+}
+
+impl AddressState {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Rejected => "rejected",
+            Self::Superseded => "superseded",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether it is still to be tried.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Pending | Self::Unknown => true,
+            Self::Delivered | Self::Rejected | Self::Superseded => false,
+        }
+    }
+}
+
+/// What is committed before the first byte of a message goes out. An intent without an outcome, after
+/// a crash, is an attempt of unknown outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Of the delivery.
+    pub revision: u32,
+    /// To whom.
+    pub address: EmailAddress,
+    /// Which attempt at this address, from 1.
+    pub number: u32,
+    /// When the transaction began.
+    pub started_at: DateTime<Utc>,
+    /// The account's version that the recipient was resolved from.
+    pub account_version: Version,
+    /// Of the message.
+    pub message_id: MessageId,
+    /// SHA-256 of the exact bytes of the message.
+    pub message_digest: Digest,
+}
+
+/// An attempt that counted: the intent and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// What was to be done.
+    pub intent: Intent,
+    /// How far it got.
+    pub stage: Stage,
+    /// What the relay said there, if it said something.
+    pub reply: Option<Reply>,
+    /// What went wrong, if it was not a reply.
+    pub cause: Option<String>,
+    /// What it came to.
+    pub outcome: Outcome,
+}
+
+/// What an attempt came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// 250 to the final dot.
+    Accepted,
+    /// Failed for now.
+    Deferred,
+    /// Refused for good.
+    Rejected,
+    /// Nobody knows.
+    Uncertain,
+}
+
+impl Outcome {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Deferred => "deferred",
+            Self::Rejected => "rejected",
+            Self::Uncertain => "uncertain",
+        }
+    }
+}
+
+/// How far an SMTP transaction got (RFC 5321, section 4.5.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// TCP.
+    Connect,
+    /// The TLS handshake, STARTTLS included.
+    Tls,
+    /// The relay's 220.
+    Greeting,
+    /// EHLO.
+    Ehlo,
+    /// AUTH (RFC 4954).
+    Auth,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA, up to the 354.
+    Data,
+    /// The message, up to the final dot.
+    Body,
+    /// From the first byte of the final dot on.
+    FinalDot,
+}
+
+impl Stage {
+    /// Every stage in order.
+    pub const ALL: [Self; 10] = [
+        Self::Connect,
+        Self::Tls,
+        Self::Greeting,
+        Self::Ehlo,
+        Self::Auth,
+        Self::Mail,
+        Self::Rcpt,
+        Self::Data,
+        Self::Body,
+        Self::FinalDot,
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Greeting => "greeting",
+            Self::Ehlo => "ehlo",
+            Self::Auth => "auth",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Data => "data",
+            Self::Body => "body",
+            Self::FinalDot => "final_dot",
+        }
+    }
+}
+
+/// A relay's reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The three digits.
+    pub code: u16,
+    /// The enhanced status code, if it gave one.
+    pub enhanced: Option<EnhancedCode>,
+    /// Its words, made printable and cut to 200 characters.
+    pub text: String,
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            code,
+            enhanced,
+            text,
+        } = self;
+        write!(f, "{code}")?;
+        if let Some(enhanced) = enhanced {
+            write!(f, " {enhanced}")?;
+        }
+        if text.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " {text}")
+        }
+    }
+}
+
+/// An enhanced status code: class, subject and detail (RFC 3463, section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnhancedCode(pub u8, pub u16, pub u16);
+
+impl fmt::Display for EnhancedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(class, subject, detail) = self;
+        write!(f, "{class}.{subject}.{detail}")
+    }
+}
+
+impl Delivery {
+    /// The delivery of an invoice that just arrived. `known` says whether its account is there in the
+    /// version that it asks for.
+    #[must_use]
+    pub fn new(known: bool, release: Release, now: DateTime<Utc>) -> Self {
+        let parked = Self {
+            revision: 1,
+            state: State::Parked,
+            hold: None,
+            withdraw: false,
+            next_at: None,
+            round_at: None,
+            addresses: Vec::new(),
+        };
+        if known {
+            parked.freed(release, now)
+        } else {
+            parked
+        }
+    }
+
+    /// Its state as others see it. `released` says whether a run of its schedule includes it, which
+    /// makes it due without a commit of its own.
+    #[must_use]
+    pub fn shown(&self, released: bool) -> Shown {
+        let held = self.hold.is_some();
+        match self.state {
+            State::Sending => Shown::Sending,
+            State::Delivered => Shown::Delivered,
+            State::Withdrawn => Shown::Withdrawn,
+            State::Undeliverable => Shown::Undeliverable,
+            State::Parked | State::Waiting | State::Due | State::Withheld if held => Shown::Held,
+            State::Parked => Shown::Parked,
+            State::Waiting if released => Shown::Due,
+            State::Waiting => Shown::Waiting,
+            State::Due => Shown::Due,
+            State::Withheld => Shown::Withheld,
+        }
+    }
+
+    /// Whether an attempt may begin, `next_at` and the schedule apart.
+    #[must_use]
+    pub fn may_send(&self) -> bool {
+        match self.state {
+            State::Waiting | State::Due => self.hold.is_none(),
+            State::Parked
+            | State::Sending
+            | State::Delivered
+            | State::Withheld
+            | State::Withdrawn
+            | State::Undeliverable => false,
+        }
+    }
+
+    /// Whether nothing but an operator moves it again.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        match self.state {
+            State::Delivered | State::Withdrawn | State::Undeliverable => true,
+            State::Parked | State::Waiting | State::Due | State::Sending | State::Withheld => false,
+        }
+    }
+
+    /// Whether somebody has it, or may have it.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        self.addresses
+            .iter()
+            .any(|address| address.state == AddressState::Delivered || address.uncertain > 0)
+    }
+
+    /// The addresses that are still to be tried, in order.
+    pub fn open_addresses(&self) -> impl Iterator<Item = &AddressDelivery> {
+        self.addresses
+            .iter()
+            .filter(|address| address.state.is_open())
+    }
+
+    fn freed(mut self, release: Release, now: DateTime<Utc>) -> Self {
+        match release {
+            Release::Scheduled => self.state = State::Waiting,
+            Release::Immediately => {
+                self.state = State::Due;
+                self.next_at = Some(now);
+            }
+        }
+        self
+    }
+}

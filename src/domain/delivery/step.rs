@@ -1,0 +1,460 @@
+//! The delivery state machine.
+
+use chrono::{DateTime, Utc};
+
+use super::{AddressDelivery, AddressState, Delivery, HoldReason, State, Verdict};
+use crate::domain::address::EmailAddress;
+use crate::domain::invoice::Release;
+use crate::domain::retry::{AfterUncertain, Policy, UNCERTAIN_MAX};
+
+/// What happens to a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// Its account is there now, in the version it asks for.
+    Freed(Release),
+    /// Its account changed.
+    AccountChanged,
+    /// A round begins: these are the recipient's addresses of now, or none.
+    Resolved(&'a [EmailAddress]),
+    /// An intent for this address is being committed.
+    AttemptBegan(&'a EmailAddress),
+    /// The attempt at this address came to something.
+    AttemptEnded {
+        /// At which address.
+        address: &'a EmailAddress,
+        /// What it came to.
+        verdict: Verdict,
+        /// The relay's words, for the reason of a hold.
+        reply: &'a str,
+        /// Whether the resolver names somebody else once this address is marked.
+        fallback: bool,
+    },
+    /// The attempt was broken off before the message, through no fault of the invoice.
+    AttemptDropped,
+    /// The daemon ended between intent and outcome.
+    Interrupted(&'a EmailAddress),
+    /// It is to wait for an operator.
+    Hold(HoldReason),
+    /// An operator lets it go on.
+    Release {
+        /// At once, whatever the schedule.
+        now: bool,
+    },
+    /// It is taken back.
+    Withdraw,
+    /// An operator wants it sent again.
+    Resend {
+        /// The revision that is to be replaced.
+        revision: u32,
+    },
+}
+
+/// The delivery afterwards, and what to say about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Afterwards; unchanged if the event does not fit.
+    pub delivery: Delivery,
+    /// What became of the event.
+    pub answer: Answer,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It took effect.
+    Done,
+    /// It takes effect when the attempt under way has ended.
+    Recorded,
+    /// It is in effect already.
+    Already,
+    /// It was or may have been sent; what was still open stops.
+    AlreadySent,
+    /// It does not fit the state; nothing changed.
+    WrongState,
+}
+
+/// Moves `delivery` by `event`. `jitter` is uniform in 0..1.
+#[must_use]
+pub fn step(
+    delivery: &Delivery,
+    event: &Event<'_>,
+    now: DateTime<Utc>,
+    policy: &Policy,
+    jitter: f64,
+) -> Step {
+    let mut next = delivery.clone();
+    let answer = match event {
+        Event::Freed(release) => next.free(*release, now),
+        Event::AccountChanged => next.account_changed(now),
+        Event::Resolved(addresses) => next.resolved(addresses, now),
+        Event::AttemptBegan(address) => next.attempt_began(address),
+        Event::AttemptEnded {
+            address,
+            verdict,
+            reply,
+            fallback,
+        } => {
+            let end = End {
+                verdict: *verdict,
+                reply,
+                fallback: *fallback,
+            };
+            next.attempt_ended(address, &end, now, policy, jitter)
+        }
+        Event::AttemptDropped => next.attempt_dropped(now),
+        Event::Interrupted(address) => {
+            let end = End {
+                verdict: Verdict::Uncertain,
+                reply: "",
+                fallback: false,
+            };
+            next.attempt_ended(address, &end, now, policy, jitter)
+        }
+        Event::Hold(reason) => next.put_on_hold(reason.clone()),
+        Event::Release { now: at_once } => next.release(*at_once, now),
+        Event::Withdraw => next.withdraw(),
+        Event::Resend { revision } => next.resend(*revision, now),
+    };
+    match answer {
+        Answer::WrongState | Answer::Already => Step {
+            delivery: delivery.clone(),
+            answer,
+        },
+        Answer::Done | Answer::Recorded | Answer::AlreadySent => Step {
+            delivery: next,
+            answer,
+        },
+    }
+}
+
+struct End<'a> {
+    verdict: Verdict,
+    reply: &'a str,
+    fallback: bool,
+}
+
+impl Delivery {
+    fn free(&mut self, release: Release, now: DateTime<Utc>) -> Answer {
+        match self.state {
+            State::Parked => {
+                *self = self.clone().freed(release, now);
+                Answer::Done
+            }
+            State::Waiting
+            | State::Due
+            | State::Sending
+            | State::Delivered
+            | State::Withheld
+            | State::Withdrawn
+            | State::Undeliverable => Answer::WrongState,
+        }
+    }
+
+    fn account_changed(&mut self, now: DateTime<Utc>) -> Answer {
+        match self.state {
+            State::Withheld => {
+                self.become_due(now);
+                Answer::Done
+            }
+            State::Parked
+            | State::Waiting
+            | State::Due
+            | State::Sending
+            | State::Delivered
+            | State::Withdrawn
+            | State::Undeliverable => Answer::WrongState,
+        }
+    }
+
+    /// Takes the addresses of now, unless one accepted: then none is added, and those that are no
+    /// longer the active contact's stop.
+    fn resolved(&mut self, recipient: &[EmailAddress], now: DateTime<Utc>) -> Answer {
+        if !self.may_send() {
+            return Answer::WrongState;
+        }
+        let accepted = self.any(AddressState::Delivered);
+        for address in &mut self.addresses {
+            let belongs = recipient.contains(&address.address);
+            address.state = match address.state {
+                AddressState::Pending | AddressState::Unknown if !belongs => {
+                    AddressState::Superseded
+                }
+                AddressState::Superseded | AddressState::Rejected if belongs && !accepted => {
+                    address.reopened()
+                }
+                AddressState::Pending
+                | AddressState::Unknown
+                | AddressState::Delivered
+                | AddressState::Rejected
+                | AddressState::Superseded => address.state,
+            };
+        }
+        if !accepted {
+            for address in recipient {
+                if !self.addresses.iter().any(|known| known.address == *address) {
+                    self.addresses.push(AddressDelivery::new(address.clone()));
+                }
+            }
+        }
+        // The repeat of an attempt of unknown outcome must be the same message, `Date` included.
+        if self.round_at.is_none() || !self.any(AddressState::Unknown) {
+            self.round_at = Some(now);
+        }
+        if self.open_addresses().next().is_some() {
+            return Answer::Done;
+        }
+        if accepted {
+            self.finish(State::Delivered);
+        } else {
+            self.state = State::Withheld;
+            self.next_at = None;
+        }
+        Answer::Done
+    }
+
+    fn attempt_began(&mut self, address: &EmailAddress) -> Answer {
+        let is_open = self.open_addresses().any(|open| open.address == *address);
+        if !self.may_send() || !is_open {
+            return Answer::WrongState;
+        }
+        self.state = State::Sending;
+        Answer::Done
+    }
+
+    fn attempt_ended(
+        &mut self,
+        address: &EmailAddress,
+        end: &End<'_>,
+        now: DateTime<Utc>,
+        policy: &Policy,
+        jitter: f64,
+    ) -> Answer {
+        if end.verdict == Verdict::RelayFailed {
+            return self.attempt_dropped(now);
+        }
+        let tried = self
+            .addresses
+            .iter_mut()
+            .find(|tried| tried.address == *address);
+        let (State::Sending, Some(tried)) = (self.state, tried) else {
+            return Answer::WrongState;
+        };
+        tried.attempts += 1;
+        let mut hold = None;
+        match end.verdict {
+            Verdict::Accepted => tried.state = AddressState::Delivered,
+            Verdict::Deferred => {
+                let delay = tried.failed(policy, jitter);
+                self.next_at = Some(now + delay);
+                if policy.backoff.gives_up(tried.failures, tried.waited) {
+                    tried.state = AddressState::Rejected;
+                }
+            }
+            Verdict::AddressRejected if tried.uncertain > 0 => {
+                hold = Some(HoldReason::RejectedAfterUncertain);
+            }
+            Verdict::AddressRejected => tried.state = AddressState::Rejected,
+            Verdict::MessageRefused => {
+                hold = Some(HoldReason::MessageRefused(end.reply.to_owned()));
+            }
+            Verdict::Uncertain => {
+                let delay = tried.failed(policy, jitter);
+                self.next_at = Some(now + delay);
+                tried.state = AddressState::Unknown;
+                tried.uncertain += 1;
+                hold = match policy.after_uncertain {
+                    AfterUncertain::Resend if tried.uncertain < UNCERTAIN_MAX => None,
+                    AfterUncertain::Resend => Some(HoldReason::UncertainTooOften),
+                    AfterUncertain::Hold => Some(HoldReason::Uncertain),
+                };
+            }
+            Verdict::RelayFailed => {}
+        }
+        if let Some(reason) = hold {
+            self.hold.get_or_insert(reason);
+        }
+        let fallback = end.fallback
+            && end.verdict == Verdict::AddressRejected
+            && !self.any(AddressState::Delivered);
+        self.settle(now, fallback);
+        Answer::Done
+    }
+
+    fn attempt_dropped(&mut self, now: DateTime<Utc>) -> Answer {
+        match self.state {
+            State::Sending => {
+                self.settle(now, false);
+                Answer::Done
+            }
+            State::Parked
+            | State::Waiting
+            | State::Due
+            | State::Delivered
+            | State::Withheld
+            | State::Withdrawn
+            | State::Undeliverable => Answer::WrongState,
+        }
+    }
+
+    fn put_on_hold(&mut self, reason: HoldReason) -> Answer {
+        if self.hold.is_some() {
+            return Answer::WrongState;
+        }
+        let answer = match self.state {
+            State::Parked | State::Waiting | State::Due | State::Withheld => Answer::Done,
+            State::Sending => Answer::Recorded,
+            State::Delivered | State::Withdrawn | State::Undeliverable => {
+                return Answer::WrongState;
+            }
+        };
+        self.hold = Some(reason);
+        answer
+    }
+
+    fn release(&mut self, at_once: bool, now: DateTime<Utc>) -> Answer {
+        let held = self.hold.take().is_some();
+        match self.state {
+            State::Sending if held => return Answer::Recorded,
+            State::Parked if held => {}
+            State::Waiting | State::Due if held => {
+                if at_once {
+                    self.become_due(now);
+                }
+            }
+            State::Withheld => self.become_due(now),
+            State::Undeliverable => {
+                for address in &mut self.addresses {
+                    if address.state == AddressState::Rejected {
+                        address.state = address.reopened();
+                    }
+                }
+                self.become_due(now);
+            }
+            State::Parked
+            | State::Waiting
+            | State::Due
+            | State::Sending
+            | State::Delivered
+            | State::Withdrawn => return Answer::WrongState,
+        }
+        Answer::Done
+    }
+
+    fn withdraw(&mut self) -> Answer {
+        match self.state {
+            State::Sending if self.withdraw => Answer::Already,
+            State::Sending => {
+                self.withdraw = true;
+                Answer::Recorded
+            }
+            State::Withdrawn => Answer::Already,
+            State::Delivered => Answer::AlreadySent,
+            State::Parked
+            | State::Waiting
+            | State::Due
+            | State::Withheld
+            | State::Undeliverable => {
+                if self.take_back() {
+                    Answer::Done
+                } else {
+                    Answer::AlreadySent
+                }
+            }
+        }
+    }
+
+    fn resend(&mut self, revision: u32, now: DateTime<Utc>) -> Answer {
+        if self.state != State::Delivered || self.revision != revision {
+            return Answer::WrongState;
+        }
+        self.revision += 1;
+        self.addresses.clear();
+        self.round_at = None;
+        self.become_due(now);
+        Answer::Done
+    }
+
+    /// Ends an attempt: obeys what was asked for meanwhile, then goes on with what is open.
+    fn settle(&mut self, now: DateTime<Utc>, fallback: bool) {
+        self.state = State::Due;
+        if self.withdraw {
+            self.withdraw = false;
+            self.take_back();
+            return;
+        }
+        if self.open_addresses().next().is_some() || fallback {
+            if fallback || self.next_at.is_none_or(|at| at < now) {
+                self.next_at = Some(now);
+            }
+        } else if self.any(AddressState::Delivered) {
+            self.finish(State::Delivered);
+        } else {
+            self.finish(State::Undeliverable);
+        }
+    }
+
+    /// Stops every open address; says whether nobody can have it.
+    fn take_back(&mut self) -> bool {
+        let may_have_arrived = self.may_have_arrived();
+        for address in &mut self.addresses {
+            if address.state.is_open() {
+                address.state = AddressState::Superseded;
+            }
+        }
+        if self.any(AddressState::Delivered) {
+            self.finish(State::Delivered);
+        } else if !may_have_arrived {
+            self.finish(State::Withdrawn);
+        } else if self.state != State::Undeliverable {
+            self.hold = Some(HoldReason::WithdrawnAfterUncertain);
+        }
+        !may_have_arrived
+    }
+
+    fn become_due(&mut self, now: DateTime<Utc>) {
+        self.state = State::Due;
+        self.next_at = Some(now);
+    }
+
+    fn finish(&mut self, state: State) {
+        self.state = state;
+        self.hold = None;
+        self.next_at = None;
+    }
+
+    fn any(&self, state: AddressState) -> bool {
+        self.addresses.iter().any(|address| address.state == state)
+    }
+}
+
+impl AddressDelivery {
+    fn new(address: EmailAddress) -> Self {
+        Self {
+            address,
+            state: AddressState::Pending,
+            attempts: 0,
+            failures: 0,
+            uncertain: 0,
+            waited: std::time::Duration::ZERO,
+        }
+    }
+
+    /// Counts a failure and returns the delay after it.
+    fn failed(&mut self, policy: &Policy, jitter: f64) -> std::time::Duration {
+        self.failures += 1;
+        let delay = policy.backoff.delay(self.failures, jitter);
+        self.waited += delay;
+        delay
+    }
+
+    /// The state in which it is tried once more; its delays start anew.
+    fn reopened(&mut self) -> AddressState {
+        self.failures = 0;
+        self.waited = std::time::Duration::ZERO;
+        if self.uncertain > 0 {
+            AddressState::Unknown
+        } else {
+            AddressState::Pending
+        }
+    }
+}
