@@ -1,0 +1,345 @@
+//! The keys of the one tree. The first byte is the kind; texts end with a NUL, which no id can hold,
+//! and numbers are big-endian, so that keys sort as what they stand for.
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::domain::address::EmailAddress;
+use crate::domain::id::{
+    AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, WebhookId,
+};
+use crate::store::types::{PauseScope, RunScope};
+
+pub(in crate::store) type Key = Vec<u8>;
+
+/// The kinds. A new one takes a new byte; a byte is never used again for something else.
+pub(in crate::store) mod kind {
+    /// account → the account with its sub-users.
+    pub(in crate::store) const ACCOUNT: u8 = b'a';
+    /// account, number → sequence or tombstone.
+    pub(in crate::store) const IDENTITY: u8 = b'i';
+    /// sequence → invoice.
+    pub(in crate::store) const INVOICE: u8 = b'I';
+    /// sequence → delivery.
+    pub(in crate::store) const DELIVERY: u8 = b'd';
+    /// sequence → recipient of the last attempt's round.
+    pub(in crate::store) const RECIPIENT: u8 = b'R';
+    /// sequence, ordinal → attempt.
+    pub(in crate::store) const ATTEMPT: u8 = b'A';
+    /// schedule, account → nothing: accounts with something waiting.
+    pub(in crate::store) const SCHEDULED: u8 = b's';
+    /// account, class, sequence → nothing: what a run or a change of the account frees.
+    pub(in crate::store) const STANDING_BY: u8 = b'p';
+    /// account → cursor: a change frees more than fits in one unit.
+    pub(in crate::store) const FREEING: u8 = b'z';
+    /// time, sequence → nothing: what is due.
+    pub(in crate::store) const DUE: u8 = b'D';
+    /// sequence → intent.
+    pub(in crate::store) const INTENT: u8 = b'S';
+    /// scope → run.
+    pub(in crate::store) const RUN: u8 = b'r';
+    /// day, sender, webhook-id → 16 bytes of the body's digest.
+    pub(in crate::store) const REMEMBERED: u8 = b'w';
+    /// account, address → suspect.
+    pub(in crate::store) const SUSPECT: u8 = b'x';
+    /// scope → pause.
+    pub(in crate::store) const PAUSE: u8 = b'P';
+    /// digest → document.
+    pub(in crate::store) const DOCUMENT: u8 = b'f';
+    /// object, batch, index → a line of its story.
+    pub(in crate::store) const ENTRY: u8 = b'e';
+    /// batch → link of the hash chain.
+    pub(in crate::store) const TRAIL: u8 = b't';
+    /// name → counter.
+    pub(in crate::store) const COUNTER: u8 = b'm';
+    /// whole key, part → what did not fit into one value.
+    pub(in crate::store) const CONTINUED: u8 = b'c';
+}
+
+/// Why an invoice stands by under its account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::store) enum Class {
+    Parked,
+    Waiting,
+    Withheld,
+}
+
+impl Class {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Parked => b'k',
+            Self::Waiting => b'w',
+            Self::Withheld => b'h',
+        }
+    }
+}
+
+struct Builder(Key);
+
+impl Builder {
+    fn new(kind: u8) -> Self {
+        Self(vec![kind])
+    }
+
+    fn text(mut self, text: &str) -> Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(0);
+        self
+    }
+
+    fn number(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    fn byte(mut self, byte: u8) -> Self {
+        self.0.push(byte);
+        self
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Milliseconds since the epoch, moved so that earlier sorts first below zero too.
+    fn time(self, at: DateTime<Utc>) -> Self {
+        self.number(at.timestamp_millis().cast_unsigned() ^ (1 << 63))
+    }
+}
+
+pub(in crate::store) fn kind_prefix(kind: u8) -> Key {
+    vec![kind]
+}
+
+pub(in crate::store) fn account(id: &AccountId) -> Key {
+    Builder::new(kind::ACCOUNT).text(id.as_str()).0
+}
+
+pub(in crate::store) fn identity(account: &AccountId, number: &InvoiceNumber) -> Key {
+    Builder::new(kind::IDENTITY)
+        .text(account.as_str())
+        .text(number.as_str())
+        .0
+}
+
+pub(in crate::store) fn identities(account: &AccountId) -> Key {
+    Builder::new(kind::IDENTITY).text(account.as_str()).0
+}
+
+pub(in crate::store) fn invoice(sequence: Sequence) -> Key {
+    Builder::new(kind::INVOICE).number(sequence.0).0
+}
+
+pub(in crate::store) fn delivery(sequence: Sequence) -> Key {
+    Builder::new(kind::DELIVERY).number(sequence.0).0
+}
+
+pub(in crate::store) fn recipient(sequence: Sequence) -> Key {
+    Builder::new(kind::RECIPIENT).number(sequence.0).0
+}
+
+pub(in crate::store) fn attempt(sequence: Sequence, ordinal: u64) -> Key {
+    Builder::new(kind::ATTEMPT)
+        .number(sequence.0)
+        .number(ordinal)
+        .0
+}
+
+pub(in crate::store) fn attempts(sequence: Sequence) -> Key {
+    Builder::new(kind::ATTEMPT).number(sequence.0).0
+}
+
+pub(in crate::store) fn scheduled(schedule: &ScheduleName, account: &AccountId) -> Key {
+    Builder::new(kind::SCHEDULED)
+        .text(schedule.as_str())
+        .text(account.as_str())
+        .0
+}
+
+pub(in crate::store) fn scheduled_accounts(schedule: &ScheduleName) -> Key {
+    Builder::new(kind::SCHEDULED).text(schedule.as_str()).0
+}
+
+pub(in crate::store) fn standing_by(account: &AccountId, class: Class, sequence: Sequence) -> Key {
+    Builder::new(kind::STANDING_BY)
+        .text(account.as_str())
+        .byte(class.byte())
+        .number(sequence.0)
+        .0
+}
+
+pub(in crate::store) fn standing_by_class(account: &AccountId, class: Class) -> Key {
+    Builder::new(kind::STANDING_BY)
+        .text(account.as_str())
+        .byte(class.byte())
+        .0
+}
+
+pub(in crate::store) fn freeing(account: &AccountId) -> Key {
+    Builder::new(kind::FREEING).text(account.as_str()).0
+}
+
+pub(in crate::store) fn due(at: DateTime<Utc>, sequence: Sequence) -> Key {
+    Builder::new(kind::DUE).time(at).number(sequence.0).0
+}
+
+/// The key before which everything is due up to and including `now`.
+pub(in crate::store) fn due_after(now: DateTime<Utc>) -> Key {
+    Builder::new(kind::DUE).time(now).number(u64::MAX).byte(0).0
+}
+
+/// Reads a key of [`due`].
+pub(in crate::store) fn parse_due(key: &[u8]) -> Option<(DateTime<Utc>, Sequence)> {
+    let (kind, rest) = key.split_first()?;
+    let (time, rest) = rest.split_first_chunk::<8>()?;
+    let (sequence, rest) = rest.split_first_chunk::<8>()?;
+    let millis = (u64::from_be_bytes(*time) ^ (1 << 63)).cast_signed();
+    let at = DateTime::from_timestamp_millis(millis)?;
+    (*kind == kind::DUE && rest.is_empty()).then_some((at, Sequence(u64::from_be_bytes(*sequence))))
+}
+
+pub(in crate::store) fn intent(sequence: Sequence) -> Key {
+    Builder::new(kind::INTENT).number(sequence.0).0
+}
+
+pub(in crate::store) fn run(scope: &RunScope) -> Key {
+    match scope {
+        RunScope::Schedule(name) => Builder::new(kind::RUN).byte(b's').text(name.as_str()).0,
+        RunScope::Account(id) => Builder::new(kind::RUN).byte(b'a').text(id.as_str()).0,
+    }
+}
+
+pub(in crate::store) fn remembered(day: NaiveDate, sender: &SenderName, id: &WebhookId) -> Key {
+    Builder(remembered_day(day))
+        .text(sender.as_str())
+        .text(id.as_str())
+        .0
+}
+
+/// The prefix of everything remembered on a day; days sort.
+pub(in crate::store) fn remembered_day(day: NaiveDate) -> Key {
+    let days = day.signed_duration_since(NaiveDate::default()).num_days();
+    Builder::new(kind::REMEMBERED)
+        .number(days.max(0).cast_unsigned())
+        .0
+}
+
+pub(in crate::store) fn suspect(account: &AccountId, address: &EmailAddress) -> Key {
+    Builder(suspects(account)).text(address.as_str()).0
+}
+
+pub(in crate::store) fn suspects(account: &AccountId) -> Key {
+    Builder::new(kind::SUSPECT).text(account.as_str()).0
+}
+
+pub(in crate::store) fn pause(scope: &PauseScope) -> Key {
+    match scope {
+        PauseScope::Everything => Builder::new(kind::PAUSE).byte(b'*').0,
+        PauseScope::Account(id) => Builder::new(kind::PAUSE).byte(b'a').text(id.as_str()).0,
+    }
+}
+
+pub(in crate::store) fn document(digest: &Digest) -> Key {
+    Builder::new(kind::DOCUMENT).bytes(digest.as_bytes()).0
+}
+
+/// An object that has a story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) enum Object {
+    Account(AccountId),
+    Invoice(Sequence),
+    Daemon,
+}
+
+pub(in crate::store) fn entries(object: &Object) -> Key {
+    match object {
+        Object::Account(id) => Builder::new(kind::ENTRY).byte(b'a').text(id.as_str()).0,
+        Object::Invoice(sequence) => Builder::new(kind::ENTRY).byte(b'i').number(sequence.0).0,
+        Object::Daemon => Builder::new(kind::ENTRY).byte(b'*').0,
+    }
+}
+
+pub(in crate::store) fn entry(object: &Object, batch: u64, index: u64) -> Key {
+    Builder(entries(object)).number(batch).number(index).0
+}
+
+pub(in crate::store) fn trail(batch: u64) -> Key {
+    Builder::new(kind::TRAIL).number(batch).0
+}
+
+pub(in crate::store) fn counter(name: &str) -> Key {
+    Builder::new(kind::COUNTER).text(name).0
+}
+
+pub(in crate::store) fn continued(key: &[u8], part: u8) -> Key {
+    Builder::new(kind::CONTINUED)
+        .bytes(key)
+        .byte(0)
+        .byte(part)
+        .0
+}
+
+/// The text that follows `prefix` in `key`, up to its NUL.
+pub(in crate::store) fn text_after(key: &[u8], prefix_length: usize) -> Option<&str> {
+    let rest = key.get(prefix_length..)?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    std::str::from_utf8(&rest[..end]).ok()
+}
+
+/// The sequence at the end of a key.
+pub(in crate::store) fn sequence_at_the_end(key: &[u8]) -> Option<Sequence> {
+    key.last_chunk::<8>()
+        .map(|bytes| Sequence(u64::from_be_bytes(*bytes)))
+}
+
+/// The first key after all that begin with `prefix`; none if there is no such key.
+pub(in crate::store) fn after_prefix(prefix: &[u8]) -> Option<Key> {
+    let last = prefix.iter().rposition(|byte| *byte != 0xFF)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_keys_sort_by_time_then_sequence() {
+        let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
+        let places = [
+            (at(-5), Sequence(9)),
+            (at(0), Sequence(1)),
+            (at(0), Sequence(2)),
+            (at(1_000), Sequence(0)),
+        ];
+        let keys: Vec<Key> = places
+            .iter()
+            .map(|(at, sequence)| due(*at, *sequence))
+            .collect();
+        assert!(keys.is_sorted());
+        for (place, key) in places.iter().zip(&keys) {
+            assert_eq!(parse_due(key), Some(*place));
+        }
+        assert!(
+            due(at(0), Sequence(u64::MAX)) < due_after(at(0))
+                && due_after(at(0)) < due(at(1), Sequence(0))
+        );
+    }
+
+    #[test]
+    fn an_account_whose_id_begins_with_anothers_is_kept_apart() {
+        let id = |text| AccountId::parse(text).unwrap();
+        assert!(
+            !standing_by(&id("K-10"), Class::Waiting, Sequence(1))
+                .starts_with(&standing_by_class(&id("K-1"), Class::Waiting))
+        );
+    }
+
+    #[test]
+    fn what_follows_a_prefix_is_found() {
+        assert_eq!(after_prefix(&[1, 2]), Some(vec![1, 3]));
+        assert_eq!(after_prefix(&[1, 0xFF]), Some(vec![2]));
+        assert_eq!(after_prefix(&[0xFF]), None);
+    }
+}

@@ -1,0 +1,371 @@
+//! A unit of work and the batch it goes into.
+//!
+//! A unit is evaluated once, in arrival order, over the tree and the batch being built, and collects
+//! its own writes; only if it succeeds do they join the batch, so a refused unit adds nothing. The
+//! batch is written as one; only then are its answers given.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use sha2::{Digest as _, Sha256};
+
+use super::keys::{self, Key, Object};
+use crate::store::record::{EntryRow, Record, TrailRow};
+use crate::store::{Entry, StoreError};
+
+/// Most operations that a batch may hold: larger ones were not atomic over a power cut.
+pub(in crate::store) const BATCH_OPERATIONS: usize = 128;
+/// Longest value in bytes. Larger leaves spill to files that sled never syncs.
+pub(in crate::store) const VALUE_BYTES: usize = 3_400;
+
+/// A key and its value in a range of the tree; `Break` ends the range.
+pub(in crate::store) type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
+/// A sorted map of bytes.
+pub(in crate::store) trait Tree {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Visits `from..to` in order, or to the end if `to` is `None`.
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError>;
+}
+
+/// Reading records from a tree.
+pub(in crate::store) trait Records: Tree {
+    /// The record under `key`.
+    fn read<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+        let Some(first) = self.get(key)? else {
+            return Ok(None);
+        };
+        self.decode(key, &first).map(Some)
+    }
+
+    /// Decodes a value that was met at `key`, with its further parts.
+    fn decode<R: Record>(&self, key: &[u8], first: &[u8]) -> Result<R, StoreError> {
+        let damaged = |cause: String| StoreError::Damaged {
+            key: format!("of kind {}", R::KIND),
+            cause,
+        };
+        let (parts, head) = first
+            .split_first()
+            .ok_or_else(|| damaged("empty".to_owned()))?;
+        if *parts == 0 {
+            return R::decode(head).map_err(|malformed| damaged(malformed.to_string()));
+        }
+        let mut whole = head.to_vec();
+        for part in 1..=*parts {
+            let missing = || damaged(format!("part {part} of {parts} is missing"));
+            whole.extend(self.get(&keys::continued(key, part))?.ok_or_else(missing)?);
+        }
+        R::decode(&whole).map_err(|malformed| damaged(malformed.to_string()))
+    }
+
+    /// Visits what begins with `prefix`, from `from` on if that is further.
+    fn prefix(
+        &self,
+        prefix: &[u8],
+        from: Option<&[u8]>,
+        visit: Visit<'_>,
+    ) -> Result<(), StoreError> {
+        let from = from.map_or(prefix, |from| from.max(prefix));
+        self.range(from, keys::after_prefix(prefix).as_deref(), visit)
+    }
+
+    /// Whether anything begins with `prefix`.
+    fn any(&self, prefix: &[u8]) -> Result<bool, StoreError> {
+        let mut found = false;
+        self.prefix(prefix, None, &mut |_, _| {
+            found = true;
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+}
+
+impl<T: Tree + ?Sized> Records for T {}
+
+/// Writes by key; `None` removes.
+pub(in crate::store) type Writes = BTreeMap<Key, Option<Vec<u8>>>;
+
+/// Gives a unit's answer once its batch is durable, or why it is not.
+pub(in crate::store) type Answerer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// Work to be evaluated inside the committer.
+pub(in crate::store) type Unit = Box<dyn FnOnce(&mut Tx<'_>) -> Evaluated + Send>;
+
+/// What a unit leaves behind, apart from its writes.
+pub(in crate::store) struct Evaluated {
+    pub(in crate::store) answer: Answerer,
+    /// What is left for a unit of its own, to be evaluated after this one.
+    pub(in crate::store) next: Option<Unit>,
+}
+
+/// What a unit sees and writes.
+pub(in crate::store) struct Tx<'a> {
+    base: &'a dyn Tree,
+    batch: &'a Writes,
+    own: Writes,
+    entries: Vec<(Object, Entry)>,
+}
+
+impl Tree for Tx<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.own.get(key).or_else(|| self.batch.get(key)) {
+            Some(written) => Ok(written.clone()),
+            None => self.base.get(key),
+        }
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let bounds = (Included(from), to.map_or(Unbounded, Excluded));
+        let mut written = self
+            .batch
+            .range::<[u8], _>(bounds)
+            .collect::<BTreeMap<_, _>>();
+        written.extend(self.own.range::<[u8], _>(bounds));
+        let mut written = written.into_iter().peekable();
+        let mut stopped = false;
+        self.base.range(from, to, &mut |key, value| {
+            while let Some((new_key, new_value)) =
+                written.next_if(|(new_key, _)| new_key.as_slice() < key)
+            {
+                if let Some(new_value) = new_value
+                    && visit(new_key, new_value).is_break()
+                {
+                    stopped = true;
+                    return ControlFlow::Break(());
+                }
+            }
+            let flow = match written.next_if(|(new_key, _)| new_key.as_slice() == key) {
+                Some((_, Some(new_value))) => visit(key, new_value),
+                Some((_, None)) => ControlFlow::Continue(()),
+                None => visit(key, value),
+            };
+            stopped = flow.is_break();
+            flow
+        })?;
+        if !stopped {
+            for (key, value) in written {
+                if let Some(value) = value
+                    && visit(key, value).is_break()
+                {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tx<'_> {
+    /// Writes a record, in as many parts as it needs.
+    pub(in crate::store) fn put<R: Record>(
+        &mut self,
+        key: &[u8],
+        record: &R,
+    ) -> Result<(), StoreError> {
+        let before = self.parts(key)?;
+        let parts =
+            split(key, &record.encode(), &mut self.own).ok_or_else(|| StoreError::Failed {
+                operation: "encoding a record",
+                cause: format!("{} is too large", R::KIND),
+            })?;
+        for part in parts.saturating_add(1)..=before {
+            self.own.insert(keys::continued(key, part), None);
+        }
+        Ok(())
+    }
+
+    /// Writes a key that says all by being there.
+    pub(in crate::store) fn mark(&mut self, key: Key) {
+        self.own.insert(key, Some(vec![0]));
+    }
+
+    /// Writes a value that is no record.
+    pub(in crate::store) fn put_bytes(&mut self, key: Key, value: Vec<u8>) {
+        self.own.insert(key, Some(value));
+    }
+
+    /// Removes a record with all its parts, or a mark.
+    pub(in crate::store) fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        for part in 1..=self.parts(key)? {
+            self.own.insert(keys::continued(key, part), None);
+        }
+        self.own.insert(key.to_vec(), None);
+        Ok(())
+    }
+
+    /// Adds a line to an object's story and to the trail.
+    pub(in crate::store) fn tell(&mut self, object: Object, entry: Entry) {
+        self.entries.push((object, entry));
+    }
+
+    /// How many operations this unit comes to so far.
+    pub(in crate::store) fn operations(&self) -> usize {
+        self.own.len() + self.entries.len()
+    }
+
+    /// Takes everything back that was written so far.
+    pub(in crate::store) fn roll_back(&mut self) {
+        self.own.clear();
+        self.entries.clear();
+    }
+
+    fn parts(&self, key: &[u8]) -> Result<u8, StoreError> {
+        Ok(self
+            .get(key)?
+            .and_then(|value| value.first().copied())
+            .unwrap_or(0))
+    }
+}
+
+/// Where the hash chain over all batches stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::store) struct TrailHead {
+    /// The number of the last batch; 0 before the first.
+    pub(in crate::store) batch: u64,
+    /// The hash of its link.
+    pub(in crate::store) hash: [u8; 32],
+}
+
+impl TrailHead {
+    /// Finds the last link of a tree.
+    pub(in crate::store) fn of(
+        tree: &dyn Tree,
+        last: Option<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Self, StoreError> {
+        let Some((key, value)) = last else {
+            return Ok(Self::default());
+        };
+        let link: TrailRow = tree.decode(&key, &value)?;
+        let batch = keys::sequence_at_the_end(&key).map_or(0, |sequence| sequence.0);
+        Ok(Self {
+            batch,
+            hash: hash(&link.encode()),
+        })
+    }
+}
+
+/// A unit that has been evaluated and waits for its place in a batch.
+pub(in crate::store) struct Prepared {
+    writes: Writes,
+    entries: Vec<(Object, Entry)>,
+    evaluated: Evaluated,
+}
+
+/// Units that are written as one.
+pub(in crate::store) struct Batch {
+    head: TrailHead,
+    writes: Writes,
+    entries: Vec<(Object, Entry)>,
+    answers: Vec<Answerer>,
+}
+
+/// A batch ready to be written.
+pub(in crate::store) struct Sealed {
+    pub(in crate::store) writes: Writes,
+    pub(in crate::store) answers: Vec<Answerer>,
+    pub(in crate::store) head: TrailHead,
+}
+
+impl Batch {
+    /// An empty batch after `head`.
+    pub(in crate::store) fn after(head: TrailHead) -> Self {
+        Self {
+            head,
+            writes: Writes::new(),
+            entries: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Evaluates a unit over the tree and what is in the batch already.
+    pub(in crate::store) fn prepare(&self, base: &dyn Tree, unit: Unit) -> Prepared {
+        let mut tx = Tx {
+            base,
+            batch: &self.writes,
+            own: Writes::new(),
+            entries: Vec::new(),
+        };
+        let evaluated = unit(&mut tx);
+        Prepared {
+            writes: tx.own,
+            entries: tx.entries,
+            evaluated,
+        }
+    }
+
+    /// Whether the batch keeps its limit with this unit; a first unit always fits.
+    pub(in crate::store) fn fits(&self, unit: &Prepared) -> bool {
+        let link = 1;
+        let operations =
+            self.writes.len() + self.entries.len() + unit.writes.len() + unit.entries.len() + link;
+        self.answers.is_empty() || operations <= BATCH_OPERATIONS
+    }
+
+    /// Takes the unit in; returns what it leaves for later.
+    pub(in crate::store) fn add(&mut self, unit: Prepared) -> Option<Unit> {
+        let Prepared {
+            writes,
+            entries,
+            evaluated: Evaluated { answer, next },
+        } = unit;
+        self.writes.extend(writes);
+        self.entries.extend(entries);
+        self.answers.push(answer);
+        next
+    }
+
+    /// Puts the stories and the chain's next link in. Salts come from `salt`, so that an entry can be
+    /// masked without its digest giving it away.
+    pub(in crate::store) fn seal(mut self, salt: impl Fn() -> [u8; 16]) -> Sealed {
+        let mut head = self.head;
+        if !self.entries.is_empty() {
+            head.batch += 1;
+            let mut digests = Vec::with_capacity(self.entries.len());
+            for (index, (object, entry)) in (0..).zip(self.entries) {
+                let row = EntryRow {
+                    salt: salt(),
+                    entry,
+                };
+                let key = keys::entry(&object, head.batch, index);
+                let encoded = row.encode();
+                digests.push(hash(&[key.as_slice(), &encoded].concat()));
+                // A line of a story and a link are far below 255 parts.
+                split(&key, &encoded, &mut self.writes);
+            }
+            let link = TrailRow {
+                previous: head.hash,
+                entries: digests,
+            }
+            .encode();
+            head.hash = hash(&link);
+            split(&keys::trail(head.batch), &link, &mut self.writes);
+        }
+        Sealed {
+            writes: self.writes,
+            answers: self.answers,
+            head,
+        }
+    }
+}
+
+/// Writes `encoded` under `key` in as many parts as it needs: the first value begins with the number of
+/// further ones. Returns that number, or nothing if there were more than 255.
+fn split(key: &[u8], encoded: &[u8], writes: &mut Writes) -> Option<u8> {
+    let (head, rest) = encoded.split_at(encoded.len().min(VALUE_BYTES));
+    let chunks = rest.chunks(VALUE_BYTES);
+    let parts = u8::try_from(chunks.len()).ok()?;
+    let mut first = Vec::with_capacity(head.len() + 1);
+    first.push(parts);
+    first.extend_from_slice(head);
+    writes.insert(key.to_vec(), Some(first));
+    for (part, chunk) in (1..=parts).zip(chunks) {
+        writes.insert(keys::continued(key, part), Some(chunk.to_vec()));
+    }
+    Some(parts)
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

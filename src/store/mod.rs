@@ -1,0 +1,272 @@
+//! What is kept, and the promise about it: `Ok` means durable.
+//!
+//! [`Store`] has one method a use case, and each is one atomic unit. Changes return a [`Commit`]; it
+//! resolves once the change is on the disk, and goes on if nobody waits for it. Reads return what is
+//! there now, which may not be durable yet: an answer to a caller is built from a commit's result,
+//! never from a read, so that nothing is told that a power cut could undo.
+//!
+//! No key, iterator or type of the database leaks out. Every implementation passes the contract in
+//! `tests/it/store_contract.rs`, reopening included.
+
+pub mod types;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
+
+use crate::domain::change::AccountChange;
+use crate::domain::delivery::Intent;
+use crate::domain::id::{
+    AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, WebhookId,
+};
+use crate::domain::invoice::Invoice;
+
+pub use self::types::*;
+
+/// A change under way. Resolves once it is durable or refused; dropping it cancels nothing.
+#[derive(Debug)]
+pub struct Commit<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> Commit<T> {
+    /// A commit and the end by which the store answers it.
+    #[must_use]
+    pub fn channel() -> (oneshot::Sender<Result<T, StoreError>>, Self) {
+        let (answer, commit) = oneshot::channel();
+        (answer, Self(commit))
+    }
+
+    /// A commit that is answered already.
+    #[must_use]
+    pub fn ready(result: Result<T, StoreError>) -> Self {
+        let (answer, commit) = Self::channel();
+        // The receiver is in `commit`, so there is somebody to take it.
+        drop(answer.send(result));
+        commit
+    }
+}
+
+impl<T> Future for Commit<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|answer| answer.unwrap_or(Err(StoreError::Closed)))
+    }
+}
+
+/// Why the store did not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk has less free space than is reserved; nothing changed.
+    #[error("less free disk space than state.reserve_bytes")]
+    DiskFull,
+    /// Too many commits are waiting; nothing changed.
+    #[error("too many commits are waiting")]
+    Busy,
+    /// The store has been closed; nothing changed.
+    #[error("the store is closed")]
+    Closed,
+    /// A record does not have the form or checksum that it was written with.
+    #[error("damaged record {key}: {cause}")]
+    Damaged {
+        /// Which record, without personal data.
+        key: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The database or the file system failed: nothing more can be promised until a restart.
+    #[error("{operation} failed: {cause}")]
+    Failed {
+        /// What was to be done.
+        operation: &'static str,
+        /// What the system said.
+        cause: String,
+    },
+    /// The disk failed a sync. What the kernel dropped cannot be told, so nobody may trust this
+    /// state by restarting alone.
+    #[error("the disk failed a sync: {0}")]
+    SyncFailed(String),
+}
+
+/// The state of accounts, invoices and deliveries.
+///
+/// Times are arguments; `at` is the time of the commit.
+pub trait Store: Send + Sync + 'static {
+    // Webhook.
+
+    /// The first 16 bytes of the digest of the body that was answered with success under this id, if
+    /// it is still remembered. A hint: [`Store::change_account`] and its siblings judge again.
+    fn remembered(
+        &self,
+        sender: &SenderName,
+        id: &WebhookId,
+    ) -> Result<Option<[u8; 16]>, StoreError>;
+
+    /// Applies a change of an account, frees what was parked for it, and makes due what was withheld.
+    fn change_account(
+        &self,
+        received: Received,
+        change: AccountChange,
+    ) -> Commit<Judged<ChangeAnswer>>;
+
+    /// Takes an invoice; its documents must be stored.
+    fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>>;
+
+    /// Takes an invoice back; one that is not known yet will be stale when it comes.
+    fn withdraw(
+        &self,
+        received: Received,
+        account: AccountId,
+        number: InvoiceNumber,
+    ) -> Commit<Judged<WithdrawAnswer>>;
+
+    // Documents.
+
+    /// Keeps a document's bytes, whose SHA-256 is `digest`. Blocks on the file system until the
+    /// bytes are durable, then commits the record.
+    fn put_document(
+        &self,
+        digest: Digest,
+        bytes: &[u8],
+        at: DateTime<Utc>,
+    ) -> Commit<DocumentAnswer>;
+
+    /// Reads a document's bytes and checks them against their digest. Blocks on the file system.
+    fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
+    // Operator.
+
+    /// Moves one invoice; `None` if it is not known.
+    fn operate(
+        &self,
+        account: &AccountId,
+        number: &InvoiceNumber,
+        command: Command,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Commit<Option<OperateAnswer>>;
+
+    /// Stops sending for all or for one account; accepting goes on. Says whether it was not paused.
+    fn pause(
+        &self,
+        scope: PauseScope,
+        reason: String,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Commit<bool>;
+
+    /// Goes on sending. Says whether it was paused.
+    fn resume(&self, scope: PauseScope, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
+
+    /// The pause of everything, or of one account.
+    fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
+
+    // Schedule.
+
+    /// Opens a run unless one of the same or a later instant was opened before; includes what is
+    /// waiting now. An open run of the scope is widened. Says whether it was opened.
+    fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool>;
+
+    /// Remembers that every account up to `cursor` has been gone through.
+    fn advance_run(&self, scope: RunScope, cursor: AccountId) -> Commit<()>;
+
+    /// Ends a run; a schedule's last instant stays known. `instant` must be the open run's, so that
+    /// one that was widened meanwhile goes on. Says whether it was closed.
+    fn close_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool>;
+
+    /// Notes a schedule's first sight, so that what it misses from now on is known.
+    fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()>;
+
+    /// The last run of each scope, the open ones among them.
+    fn runs(&self) -> Result<Vec<Run>, StoreError>;
+
+    /// The schedules that accounts with something waiting name.
+    fn schedules_in_use(&self) -> Result<Vec<ScheduleName>, StoreError>;
+
+    /// What a run includes, account by account after `after`, at most `limit` accounts.
+    fn run_page(
+        &self,
+        run: &Run,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError>;
+
+    // Dispatch.
+
+    /// What is due up to `now`, in order, after a place, at most `limit`.
+    fn due(
+        &self,
+        now: DateTime<Utc>,
+        after: Option<DuePlace>,
+        limit: usize,
+    ) -> Result<Vec<DuePlace>, StoreError>;
+
+    /// When something is due next.
+    fn next_due(&self) -> Result<Option<DuePlace>, StoreError>;
+
+    /// All that an attempt at an invoice needs to know; `None` if there is nothing to send.
+    fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError>;
+
+    /// The version of an account as of now.
+    fn account_version(
+        &self,
+        account: &AccountId,
+    ) -> Result<crate::domain::id::Version, StoreError>;
+
+    /// Commits the intent of an attempt. Refused if the account or the delivery moved since the job
+    /// was read.
+    fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun>;
+
+    /// Commits what came of the attempt whose intent stands.
+    fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled>;
+
+    /// Commits that nobody can be reached, if delivery and account are as they were read.
+    fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
+
+    /// Settles as uncertain every intent that has no outcome. To be called once, before the first
+    /// attempt. Returns what they were.
+    fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>>;
+
+    // Reads for people.
+
+    /// One account with all that bears upon its recipient.
+    fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError>;
+
+    /// Accounts by id after `after`.
+    fn accounts(
+        &self,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountView>, StoreError>;
+
+    /// One invoice with its whole story, or what is left of it.
+    fn invoice(
+        &self,
+        account: &AccountId,
+        number: &InvoiceNumber,
+    ) -> Result<Option<InvoiceView>, StoreError>;
+
+    /// Invoices by order of arrival after `after` that match `filter`. Looks at a bounded number of
+    /// invoices; the page says from where to go on.
+    fn invoices(
+        &self,
+        filter: &Filter,
+        after: Option<Sequence>,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
+
+    // Upkeep.
+
+    /// Removes a bounded amount of what retention no longer covers; says whether more is left.
+    fn sweep(&self, retention: Retention, now: DateTime<Utc>) -> Commit<bool>;
+
+    /// A random id given when the store was created; Message-IDs are derived from it.
+    fn id(&self) -> StoreId;
+
+    /// How the store fares.
+    fn health(&self) -> Health;
+}

@@ -1,0 +1,459 @@
+//! What goes into and comes out of the store's use cases.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::StoreError;
+use crate::domain::account::{Account, BillingGroups};
+use crate::domain::change::{Refused, Warning};
+use crate::domain::delivery::{Answer, Attempt, Delivery, Intent, Shown, Verdict};
+use crate::domain::id::{
+    AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
+};
+use crate::domain::invoice::Invoice;
+use crate::domain::recipient::{OnRejected, Recipient, Suspects};
+use crate::domain::retry::Policy;
+
+/// The configured rules that the store applies inside its commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// Whose members may be selected.
+    pub groups: BillingGroups,
+    /// How deliveries are retried.
+    pub policy: Policy,
+    /// What happens when no address of a billing contact is left.
+    pub on_rejected: OnRejected,
+}
+
+/// A store's random id.
+pub type StoreId = [u8; 16];
+
+/// Where an event came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Whose secret signed it.
+    pub sender: SenderName,
+    /// Its `webhook-id`.
+    pub id: WebhookId,
+    /// SHA-256 of the raw body.
+    pub body: Digest,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A sender of webhooks.
+    Sender(SenderName),
+    /// A person at the admin interface, by the name of the token or the socket.
+    Operator(String),
+    /// The daemon itself.
+    Daemon,
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sender(name) => write!(f, "sender {name}"),
+            Self::Operator(name) => write!(f, "operator {name}"),
+            Self::Daemon => f.write_str("invoice-router"),
+        }
+    }
+}
+
+/// An event's answer, under its `webhook-id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged<T> {
+    /// It came for the first time, or was refused before.
+    New(T),
+    /// It was answered with success before; this is the state of now.
+    Repeated(T),
+    /// Other bytes were answered with success under its id.
+    IdReused,
+}
+
+/// What became of an account's change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeAnswer {
+    /// It is in force, or was, or is outdated.
+    Accepted {
+        /// Which of these.
+        result: ChangeResult,
+        /// The account of now; none only if it is stale for an account that cannot be read.
+        account: Box<Account>,
+        /// Who gets its invoices now.
+        recipient: Box<Recipient>,
+        /// What the portal should know.
+        warnings: Vec<Warning>,
+        /// Invoices that were past the last look at the account when it changed.
+        in_flight: Vec<InvoiceNumber>,
+    },
+    /// Nothing changed.
+    Refused(Refused),
+}
+
+/// How a change was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeResult {
+    /// It changed the account.
+    Applied,
+    /// It was in force.
+    Duplicate,
+    /// Something newer is in force.
+    Stale,
+}
+
+/// What became of an invoice that was handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IssueAnswer {
+    /// It will be sent.
+    Applied(Standing),
+    /// Its account is not there yet, or too old.
+    Parked(Standing),
+    /// It was there already, with the same content.
+    Duplicate(Standing),
+    /// It was withdrawn before it came.
+    Stale(Standing),
+    /// It was there already, with other content.
+    Conflict {
+        /// The state of the one that is there.
+        state: Shown,
+        /// The members that differ; empty if only a digest of the content is left.
+        differs: Vec<&'static str>,
+    },
+    /// Documents that it names are not stored.
+    DocumentsMissing(Vec<Digest>),
+}
+
+/// Where an invoice stands, for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its state.
+    pub state: Shown,
+    /// The schedule that releases it, if it waits for one.
+    pub schedule: Option<ScheduleName>,
+    /// When it is tried next, if it is due.
+    pub next_at: Option<DateTime<Utc>>,
+    /// Who would get it now, or got it; none while its account is unknown or once only a tombstone
+    /// is left.
+    pub recipient: Option<Recipient>,
+}
+
+/// What became of a withdrawal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WithdrawAnswer {
+    /// It will not be sent.
+    Withdrawn,
+    /// It is obeyed once the attempt under way has ended.
+    Recorded,
+    /// It was withdrawn before.
+    Duplicate,
+    /// It was, or may have been, sent.
+    AlreadySent {
+        /// Its state.
+        state: Shown,
+    },
+}
+
+/// What became of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentAnswer {
+    /// It is kept from now on.
+    Stored,
+    /// It was kept already.
+    Duplicate,
+}
+
+/// What an operator may do to an invoice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Wait for a release.
+    Hold {
+        /// For those who read it later.
+        reason: String,
+    },
+    /// Go on.
+    Release {
+        /// Whatever the schedule.
+        now: bool,
+    },
+    /// Never send.
+    Withdraw,
+    /// Send again, as a new revision.
+    Resend {
+        /// The revision to be replaced.
+        revision: u32,
+    },
+}
+
+/// What became of an operator's command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperateAnswer {
+    /// Whether it took effect.
+    pub answer: Answer,
+    /// The state now.
+    pub state: Shown,
+}
+
+/// What is paused.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PauseScope {
+    /// All sending.
+    Everything,
+    /// Sending for one account.
+    Account(AccountId),
+}
+
+/// That sending is paused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// For those who read it later.
+    pub reason: String,
+    /// Who did it.
+    pub by: String,
+    /// When.
+    pub since: DateTime<Utc>,
+}
+
+/// What a run releases.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RunScope {
+    /// Every account of a schedule.
+    Schedule(ScheduleName),
+    /// One account, at an operator's wish.
+    Account(AccountId),
+}
+
+/// A release of what was waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// What it releases.
+    pub scope: RunScope,
+    /// The scheduled instant, which is its key.
+    pub instant: DateTime<Utc>,
+    /// The last invoice that it includes.
+    pub high_water: Sequence,
+    /// The last account that has been gone through.
+    pub cursor: Option<AccountId>,
+    /// Whether it is still at work.
+    pub open: bool,
+}
+
+/// A place in the order of what is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DuePlace {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What.
+    pub sequence: Sequence,
+}
+
+/// All that an attempt needs to know.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its place in the order of arrival.
+    pub sequence: Sequence,
+    /// What is to be sent.
+    pub invoice: Invoice,
+    /// Where it stands.
+    pub delivery: Delivery,
+    /// Whose.
+    pub account: Account,
+    /// Addresses of the account that the relay rejected.
+    pub suspects: Suspects,
+    /// The account's pause.
+    pub paused: Option<Pause>,
+    /// What was seen of it, to be handed back.
+    pub seen: Seen,
+}
+
+/// Which state of delivery and account a decision was made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Raised with each write of the delivery.
+    pub stamp: u64,
+    /// The account's version.
+    pub account_version: Version,
+}
+
+/// The intent of an attempt, with the round it belongs to.
+#[derive(Debug, Clone)]
+pub struct Begin {
+    /// What it was decided on.
+    pub seen: Seen,
+    /// Who gets it and why; all the deliverable addresses.
+    pub recipient: Recipient,
+    /// When the round began, which is the `Date` of its messages unless an earlier round's is kept.
+    pub round_at: DateTime<Utc>,
+    /// What is about to be done.
+    pub intent: Intent,
+}
+
+/// What became of an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It is durable: the message may go out.
+    Durable,
+    /// Delivery or account moved meanwhile: nothing may go out.
+    Moved,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub enum Settle {
+    /// It counted.
+    Ended {
+        /// What it came to, for the record.
+        attempt: Attempt,
+        /// What it means.
+        verdict: Verdict,
+        /// When it ended.
+        at: DateTime<Utc>,
+        /// Uniform in 0..1, for the delay until the next.
+        jitter: f64,
+    },
+    /// It was broken off before the message, and does not count.
+    Dropped {
+        /// When.
+        at: DateTime<Utc>,
+    },
+}
+
+/// The delivery after an attempt.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// Where it stands.
+    pub delivery: Delivery,
+    /// To go on with the round.
+    pub seen: Seen,
+}
+
+/// An account with all that bears upon its recipient.
+#[derive(Debug, Clone)]
+pub struct AccountView {
+    /// The account.
+    pub account: Account,
+    /// Who gets its invoices now.
+    pub recipient: Recipient,
+    /// Addresses that the relay rejected.
+    pub suspects: Suspects,
+    /// Its pause.
+    pub paused: Option<Pause>,
+}
+
+/// An invoice with its story.
+#[derive(Debug, Clone)]
+pub enum InvoiceView {
+    /// All of it.
+    Whole(Box<WholeInvoice>),
+    /// Retention removed it, or it was withdrawn before it came.
+    Tombstone {
+        /// Its last state.
+        state: Shown,
+        /// When it became a tombstone.
+        at: DateTime<Utc>,
+    },
+}
+
+/// One invoice, where it stands, and all that happened to it.
+#[derive(Debug, Clone)]
+pub struct WholeInvoice {
+    /// Its place in the order of arrival.
+    pub sequence: Sequence,
+    /// The invoice.
+    pub invoice: Invoice,
+    /// When it was accepted.
+    pub received_at: DateTime<Utc>,
+    /// Where it stands.
+    pub delivery: Delivery,
+    /// Its state, its schedule's run included.
+    pub state: Shown,
+    /// The schedule that releases it, if it waits for one.
+    pub schedule: Option<ScheduleName>,
+    /// Who got it or, before the first attempt, would get it now.
+    pub recipient: Option<Recipient>,
+    /// The attempt under way.
+    pub intent: Option<Intent>,
+    /// Attempts that counted, of every revision, in order.
+    pub attempts: Vec<Attempt>,
+    /// What else happened.
+    pub story: Vec<Entry>,
+}
+
+/// One line of an object's story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub actor: String,
+    /// What, in words, without an e-mail address.
+    pub what: String,
+}
+
+/// Which invoices a list holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// In this state.
+    pub state: Option<Shown>,
+    /// Of this account.
+    pub account: Option<AccountId>,
+    /// Of this number.
+    pub number: Option<InvoiceNumber>,
+    /// Issued on or after.
+    pub issued_from: Option<NaiveDate>,
+    /// Issued on or before.
+    pub issued_to: Option<NaiveDate>,
+    /// Whose delivery changed at or after.
+    pub changed_since: Option<DateTime<Utc>>,
+}
+
+/// One line of a list of invoices.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its place in the order of arrival.
+    pub sequence: Sequence,
+    /// The invoice.
+    pub invoice: Invoice,
+    /// Its state, its schedule's run included.
+    pub state: Shown,
+    /// When it is tried next, if it is due.
+    pub next_at: Option<DateTime<Utc>>,
+    /// Why it is held.
+    pub held_reason: Option<String>,
+    /// When its delivery changed last.
+    pub changed_at: DateTime<Utc>,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// In order of arrival.
+    pub items: Vec<Listed>,
+    /// From where to go on, if there may be more.
+    pub next: Option<Sequence>,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// `webhook-id`s of events answered with success.
+    pub webhook_ids: Duration,
+    /// Documents that no invoice refers to.
+    pub unused_documents: Duration,
+    /// Invoices that are delivered, withdrawn or undeliverable; a tombstone stays for ever.
+    pub finished: Duration,
+}
+
+/// How the store fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Commits answered since the start.
+    pub commits: u64,
+    /// How long the batch under way has been at it, if there is one.
+    pub committing_for: Option<Duration>,
+    /// What made it stop for good.
+    pub failure: Option<StoreError>,
+}
