@@ -99,11 +99,12 @@ pub trait Store: Send + Sync + 'static {
     // Webhook.
 
     /// The first 16 bytes of the digest of the body that was answered with success under this id, if
-    /// it is still remembered. A hint: [`Store::change_account`] and its siblings judge again.
+    /// it is still remembered at `at`. A hint: [`Store::change_account`] and its siblings judge again.
     fn remembered(
         &self,
         sender: &SenderName,
         id: &WebhookId,
+        at: DateTime<Utc>,
     ) -> Result<Option<[u8; 16]>, StoreError>;
 
     /// Applies a change of an account, frees what was parked for it, and makes due what was withheld.
@@ -178,7 +179,8 @@ pub trait Store: Send + Sync + 'static {
     /// one that was widened meanwhile goes on. Says whether it was closed.
     fn close_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool>;
 
-    /// Notes a schedule's first sight, so that what it misses from now on is known.
+    /// Notes a schedule's first sight, so that what it misses from now on is known. A last run later
+    /// than `at`, after the clock was set back, counts as one at `at` from then on.
     fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()>;
 
     /// The last run of each scope, the open ones among them.
@@ -261,8 +263,9 @@ pub trait Store: Send + Sync + 'static {
 
     // Upkeep.
 
-    /// Removes a bounded amount of what retention no longer covers; says whether more is left.
-    fn sweep(&self, retention: Retention, now: DateTime<Utc>) -> Commit<bool>;
+    /// Removes a bounded amount of what retention no longer covers; says whether more may be left.
+    /// Blocks on the file system.
+    fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
 
     /// A random id given when the store was created; Message-IDs are derived from it.
     fn id(&self) -> StoreId;

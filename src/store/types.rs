@@ -24,6 +24,8 @@ pub struct Rules {
     pub policy: Policy,
     /// What happens when no address of a billing contact is left.
     pub on_rejected: OnRejected,
+    /// For how many days a `webhook-id` is remembered.
+    pub webhook_id_days: u32,
 }
 
 /// A store's random id.
@@ -439,8 +441,6 @@ pub struct Page {
 /// How long things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// `webhook-id`s of events answered with success.
-    pub webhook_ids: Duration,
     /// Documents that no invoice refers to.
     pub unused_documents: Duration,
     /// Invoices that are delivered, withdrawn or undeliverable; a tombstone stays for ever.
