@@ -163,7 +163,7 @@ fn a_glob_over_the_whole_crate_is_refused() {
 }
 
 #[test]
-fn the_librarys_own_name_is_the_crate() {
+fn the_name_of_the_library_is_the_crate() {
     refuses(
         "mail/mod.rs",
         "use invoice_router::http;",
