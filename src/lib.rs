@@ -18,3 +18,5 @@
 pub mod clock;
 pub mod domain;
 pub mod store;
+pub mod systemd;
+pub mod telemetry;
