@@ -12,10 +12,11 @@ use secrecy::SecretString;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
-use crate::domain::delivery::Stage;
+use crate::domain::address::EmailAddress;
+use crate::domain::delivery::{Reply, Stage};
 
-use super::connection::{Connection, Relay, SmtpConnection};
-use super::file::FileTransport;
+use super::connection::{Relay, SmtpConnection};
+use super::file::{FileConnection, FileTransport};
 use super::outcome::Failure;
 
 /// Longest host name in octets (RFC 1035, section 2.3.4).
@@ -40,6 +41,78 @@ impl Transport {
                     .map(Connection::Smtp)
             }
             Self::File(transport) => transport.connect().await.map(Connection::File),
+        }
+    }
+}
+
+/// One open way to hand over messages, one after the other.
+#[derive(Debug)]
+pub enum Connection {
+    /// To a relay.
+    Smtp(SmtpConnection),
+    /// Into a directory.
+    File(FileConnection),
+}
+
+impl Connection {
+    /// Begins a message of `message_octets` from `from` to `to`: up to the relay's 354, one round trip
+    /// where it offers PIPELINING. A transaction that failed before is reset first.
+    pub async fn begin(
+        &mut self,
+        from: &EmailAddress,
+        to: &EmailAddress,
+        message_octets: u64,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Smtp(connection) => connection.begin(from, to, message_octets).await,
+            Self::File(connection) => connection.begin(from, to),
+        }
+    }
+
+    /// Hands over the message that was begun. `Ok` only for 250 to the final dot: then it is the relay's.
+    /// A last line without CRLF gets one.
+    pub async fn finish(&mut self, message: &[u8]) -> Result<Reply, Failure> {
+        match self {
+            Self::Smtp(connection) => connection.finish(message).await,
+            Self::File(connection) => connection.finish(message).await,
+        }
+    }
+
+    /// Whether it can be used again. Once false it stays so, and the socket is closed.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        match self {
+            Self::Smtp(connection) => connection.is_usable(),
+            Self::File(_) => true,
+        }
+    }
+
+    /// Whether a connection that was idle is still there, so that one that the relay has closed, or
+    /// said 421 on, is not blamed on the next invoice. Sends nothing.
+    pub async fn is_alive(&mut self) -> bool {
+        match self {
+            Self::Smtp(connection) => connection.is_alive().await,
+            Self::File(_) => true,
+        }
+    }
+
+    /// Ends a transaction that failed or is given up before its 354; nothing to do between messages. After the 354 there is
+    /// no way back, and the connection is closed.
+    pub async fn reset(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Smtp(connection) => connection.reset().await,
+            Self::File(connection) => {
+                connection.reset();
+                Ok(())
+            }
+        }
+    }
+
+    /// Says good-bye and closes; takes 2 seconds at most.
+    pub async fn quit(self) {
+        match self {
+            Self::Smtp(connection) => connection.quit().await,
+            Self::File(_) => {}
         }
     }
 }
