@@ -327,11 +327,16 @@ fn engine_error(file: &str, error: &minijinja::Error) -> TemplateError {
 /// All words on one line, single blanks between them, nothing invisible.
 fn one_line(text: &str) -> String {
     let words: Vec<String> = text
-        .split_whitespace()
+        .split(is_blank)
         .map(|word| word.chars().filter(|c| !is_unprintable(*c)).collect())
         .filter(|word: &String| !word.is_empty())
         .collect();
     words.join(" ")
+}
+
+/// White space at which a line may be broken; French sets others before its colons.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() && !matches!(c, '\u{a0}' | '\u{2007}' | '\u{202f}')
 }
 
 /// Each on one line; the layout wraps them.
@@ -348,7 +353,7 @@ fn paragraphs(text: &str) -> Vec<String> {
 fn wrap(text: &str) -> String {
     let mut wrapped = String::with_capacity(text.len());
     let mut column = 0;
-    for word in text.split_whitespace() {
+    for word in text.split(is_blank).filter(|word| !word.is_empty()) {
         let width = word.chars().count();
         if column > 0 {
             let fits = column + 1 + width <= TEXT_COLUMNS;
@@ -400,8 +405,8 @@ mod tests {
     #[test]
     fn a_subject_is_one_visible_line() {
         assert_eq!(
-            one_line(" a\r\n b\u{202e}\u{0} \u{200b} c\u{85}d "),
-            "a b c d"
+            one_line(" a\r\n b\u{202e}\u{0} \u{200b} c\u{85}d\u{a0}: "),
+            "a b c d\u{a0}:"
         );
     }
 
