@@ -211,7 +211,7 @@ impl Files {
             }
         };
         for (language, formats) in &templates.languages {
-            for (invoice, contact) in &samples {
+            for (at, (invoice, contact)) in samples.iter().enumerate() {
                 let values = super::values(
                     language,
                     formats,
@@ -221,7 +221,9 @@ impl Files {
                         sender: "Example Hosting",
                     },
                 );
-                self.unknown_names(templates, language, &values);
+                if at == 0 {
+                    self.unknown_names(templates, language, &values);
+                }
                 let kind = invoice.kind.as_str();
                 if let Err(TemplateError { file, line, what }) =
                     templates.render_values(language, kind, &values)
