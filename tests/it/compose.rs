@@ -479,6 +479,12 @@ proptest! {
         prop_assert!(seen.text.contains(url.as_str()));
         let line = format!("Empfänger: {company}, {name}\r\n");
         prop_assert!(seen.text.contains(&line), "{:?} in {:?}", line, seen.text);
-        prop_assert!(!seen.html.contains(company.as_str()) || !company.as_str().contains('<'));
+        let [company, name] = [&company, &name].map(|text| {
+            [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&quot;"), ("'", "&#39;")]
+                .into_iter()
+                .fold(text.to_string(), |text, (plain, escaped)| text.replace(plain, escaped))
+        });
+        let cell = format!("<td>{company}, {name}</td>");
+        prop_assert!(seen.html.contains(&cell), "{:?} in {:?}", cell, seen.html);
     }
 }
