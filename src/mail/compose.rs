@@ -285,23 +285,17 @@ fn body<'x>(
     multipart("multipart/mixed", "mixed", parts)
 }
 
-/// A boundary that stands nowhere in the texts. It begins with `=_`, which neither quoted-printable nor
-/// base64 can hold, so only a text without any encoding can, and another is tried until none does.
+/// A boundary that stands nowhere in the mail. It begins with `=_`, which neither quoted-printable nor
+/// base64 can hold (RFC 2045, section 6.7), and a text without any encoding would have to hold its own
+/// hash.
 fn boundary(message_id: &MessageId, rendered: &Rendered) -> String {
-    let seed = Sha256::new()
+    let hash = Sha256::new()
         .chain_update(message_id.as_str())
         .chain_update(rendered.text())
-        .chain_update(rendered.html());
-    let mut attempt = 0_u64;
-    loop {
-        let hash = seed.clone().chain_update(attempt.to_be_bytes()).finalize();
-        let name = Digest::from_bytes(hash.into()).to_string();
-        let boundary = format!("=_{}_", &name[..24]);
-        if !rendered.text().contains(&boundary) && !rendered.html().contains(&boundary) {
-            return boundary;
-        }
-        attempt += 1;
-    }
+        .chain_update(rendered.html())
+        .finalize();
+    let name = Digest::from_bytes(hash.into()).to_string();
+    format!("=_{}_", &name[..32])
 }
 
 fn attachments<'x>(
