@@ -16,4 +16,5 @@
 //! never each other; `app` and `cli` see all.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
