@@ -17,4 +17,5 @@
 
 pub mod clock;
 pub mod config;
+pub mod dispatch;
 pub mod domain;
