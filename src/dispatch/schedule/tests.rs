@@ -296,22 +296,23 @@ static STRETCHES: LazyLock<Vec<Stretch>> = LazyLock::new(|| {
 
 fn check(stretch: &Stretch, expression: &str, meaning: &Meaning) {
     let schedule = Schedule::parse(expression, stretch.zone).unwrap();
-    let context = || format!("{expression} in {} after {}", stretch.zone, stretch.start);
+    let fired = stretch.walk(meaning);
+    let context = |at| format!("{expression} in {} at {at}", stretch.zone);
 
-    let fired = stretch.evaluate(&schedule);
+    assert_eq!(
+        stretch.evaluate(&schedule),
+        fired,
+        "{}",
+        context(stretch.start)
+    );
 
-    assert_eq!(fired, stretch.walk(meaning), "{}", context());
-    let before = [&[stretch.start], &fired[..]].concat();
-    for (earlier, at) in before.iter().zip(&fired) {
-        assert!(earlier < at, "{}", context());
-        let back = |now| schedule.last_before_or_at(now, *earlier);
-        assert_eq!(back(*at), Some(*at), "{}", context());
-        assert_eq!(
-            back(*at - TimeDelta::milliseconds(1)),
-            None,
-            "{}",
-            context()
-        );
+    // From any instant around the change, not only from one run to the next.
+    for (at, _) in stretch.minutes[27 * 60..33 * 60].iter().step_by(7) {
+        let (past, coming) = fired.split_at(fired.partition_point(|run| run <= at));
+        let last = schedule.last_before_or_at(*at, stretch.start);
+        assert_eq!(last.as_ref(), past.last(), "{}", context(*at));
+        let next = schedule.next_after(*at).filter(|next| *next <= stretch.end);
+        assert_eq!(next.as_ref(), coming.first(), "{}", context(*at));
     }
 }
 
