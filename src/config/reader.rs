@@ -212,6 +212,18 @@ impl<'a> Reader<'a> {
         Noted(())
     }
 
+    /// Notes a rule between keys, at the first of them that does not merely have its default.
+    pub(super) fn rule_between(&mut self, keys: &[KeyPath], expected: impl Into<String>) -> Noted {
+        let is_given = |key: &&KeyPath| {
+            let entry = self.layers.entries.get(*key);
+            entry.is_some_and(|entry| &*entry.at.file != super::SHIPPED_NAME)
+        };
+        match keys.iter().find(is_given).or(keys.first()) {
+            Some(key) => self.rule(key, expected),
+            None => self.rule(&KeyPath::new(&[]), expected),
+        }
+    }
+
     /// All errors, those of keys that were never asked for included.
     pub(super) fn finish(mut self) -> Vec<ConfigError> {
         for key in &self.asked {

@@ -134,6 +134,31 @@ fn either_day_field_fits_where_both_are_restricted() {
 }
 
 #[test]
+fn days_and_months_are_those_of_croner() {
+    let start = utc("2019-12-31T23:59:59Z");
+    for expression in [
+        "0 8 13 * 5",
+        "0 8 1,15 * mon-wed",
+        "30 23 31 * *",
+        "0 0 29 2 *",
+        "15 6 * feb,nov 0",
+        "0 12 28-31 */2 *",
+        "45 0 */9 1-6/5 *",
+        "0 8 * * 5-7",
+        "@monthly",
+    ] {
+        let schedule = Schedule::parse(expression, Tz::UTC).unwrap();
+        let cron: croner::Cron = expression.parse().unwrap();
+        let ours: Vec<_> =
+            std::iter::successors(schedule.next_after(start), |at| schedule.next_after(*at))
+                .take(15)
+                .collect();
+        let theirs: Vec<_> = cron.iter_after(start).take(15).collect();
+        assert_eq!(ours, theirs, "{expression}");
+    }
+}
+
+#[test]
 fn a_day_that_no_year_has_is_refused_and_the_leap_day_is_not() {
     for expression in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 30 2 */2"] {
         let invalid = Schedule::parse(expression, Tz::UTC).unwrap_err();
