@@ -92,13 +92,18 @@ pub enum ConfigError {
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// The errors, unless there are none.
-    pub(super) fn check(errors: Vec<ConfigError>) -> Result<(), Self> {
+    /// All of `errors` as one, unless there are none.
+    pub fn check(errors: Vec<ConfigError>) -> Result<(), Self> {
         if errors.is_empty() {
             Ok(())
         } else {
             Err(Self(errors))
         }
+    }
+
+    /// All of `errors` as one, where it is known that there are some.
+    pub(super) fn all(errors: Vec<ConfigError>) -> Self {
+        Self(errors)
     }
 
     /// Each of them.
@@ -111,12 +116,6 @@ impl ConfigErrors {
 impl From<ConfigError> for ConfigErrors {
     fn from(error: ConfigError) -> Self {
         Self(vec![error])
-    }
-}
-
-impl From<Vec<ConfigError>> for ConfigErrors {
-    fn from(errors: Vec<ConfigError>) -> Self {
-        Self(errors)
     }
 }
 

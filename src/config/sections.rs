@@ -33,11 +33,7 @@ const STEP_SECONDS: u64 = 3600;
 pub(super) fn read(layers: &Layers, environment: &Environment) -> Result<Config, ConfigErrors> {
     let mut reader = Reader::new(layers, environment);
     let config = all(&mut reader);
-    let errors = reader.finish();
-    match config {
-        Ok(config) if errors.is_empty() => Ok(config),
-        Ok(_) | Err(_) => Err(ConfigErrors::from(errors)),
-    }
+    reader.finish(config)
 }
 
 /// Asks for every key there is, whatever is wrong with others.

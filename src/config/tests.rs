@@ -222,7 +222,7 @@ fn each_wrong_value_is_told_with_line_key_and_what_was_expected() {
              \"Europe/Berlin\" or \"UTC\", got \"Berlin\"",
         ),
         (
-            "[schedules.default]\ncatch_up = \"yes\"\n",
+            "[schedules.default]\ncatch_up = \"yes\"\n[schedules.x]\ncron = \"@daily\"\n",
             "test.toml:2: schedules.default.catch_up: expected true or false, got \"yes\"",
         ),
         (

@@ -200,6 +200,19 @@ fn fractions_of_a_second_neither_lose_nor_repeat_a_run() {
 }
 
 #[test]
+fn the_shipped_schedule_fires_every_morning() {
+    let shipped = crate::config::Config::load(None).unwrap();
+    let default = &shipped.schedules[&crate::domain::id::ScheduleName::default()];
+
+    let schedule = Schedule::parse(&default.cron, default.time_zone).unwrap();
+
+    assert_eq!(
+        schedule.next_after(utc("2026-11-23T08:00:00Z")),
+        Some(utc("2026-11-24T07:00:00Z"))
+    );
+}
+
+#[test]
 fn only_the_last_of_many_missed_runs_is_told() {
     let schedule = Schedule::parse("* * * * * *", Tz::Europe__Berlin).unwrap();
     let now = utc("2026-10-25T00:59:59.5Z");
