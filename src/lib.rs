@@ -17,7 +17,7 @@
 
 pub mod clock;
 pub mod domain;
+pub mod mail;
 pub mod store;
 pub mod systemd;
 pub mod telemetry;
-pub mod mail;
