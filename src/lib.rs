@@ -16,6 +16,7 @@
 //! never each other; `app` and `cli` see all.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod mail;
 pub mod store;
