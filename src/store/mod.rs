@@ -8,6 +8,8 @@
 //! No key, iterator or type of the database leaks out. Every implementation passes the contract in
 //! `tests/it/store_contract.rs`, reopening included.
 
+mod disk;
+mod documents;
 mod engine;
 mod record;
 pub mod types;
