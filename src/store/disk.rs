@@ -27,14 +27,11 @@ pub(super) fn create_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Replaces a file by a rename, so that it has either the old or the new bytes, durably the new ones.
-pub(super) fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
-    remove_if_there(temporary)?;
-    let mut file = create_file(temporary)?;
+/// Writes a file that was not there; its bytes are durable, its name is not yet.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = create_file(path)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(temporary, path)?;
-    path.parent().map_or(Ok(()), sync_directory)
+    file.sync_all()
 }
 
 /// Removes a file; it may be gone already.
@@ -43,4 +40,10 @@ pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
+}
+
+/// Bytes that the daemon may still write in the file system of `path`.
+pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let statistics = rustix::fs::statvfs(path)?;
+    Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
 }
