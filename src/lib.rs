@@ -16,6 +16,10 @@
 //! never each other; `app` and `cli` see all.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod http;
+pub mod mail;
 pub mod store;
+pub mod systemd;
+pub mod telemetry;

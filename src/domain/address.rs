@@ -143,6 +143,45 @@ impl fmt::Display for HeaderText {
     }
 }
 
+/// Who a mail is from: an address, perhaps with a name (RFC 5322, section 3.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    /// As it is shown.
+    pub name: Option<HeaderText>,
+    /// Where mail goes.
+    pub address: EmailAddress,
+}
+
+impl Mailbox {
+    /// Reads `Name <name@domain>` or a bare address. The name stands as it is, in quotes or not;
+    /// encoding it is for what writes the header.
+    pub fn parse(raw: &str) -> Result<Self, Invalid> {
+        let Some((name, rest)) = raw.split_once('<') else {
+            return EmailAddress::parse(raw).map(|address| Self {
+                name: None,
+                address,
+            });
+        };
+        let address = rest.strip_suffix('>').ok_or_else(|| {
+            Invalid::expected("an address, or a name and an address as in Name <name@domain>")
+        })?;
+        let name = name.trim();
+        let unquoted = name
+            .strip_prefix('"')
+            .and_then(|name| name.strip_suffix('"'))
+            .unwrap_or(name);
+        let name = if unquoted.is_empty() {
+            None
+        } else {
+            Some(HeaderText::parse(unquoted)?)
+        };
+        Ok(Self {
+            name,
+            address: EmailAddress::parse(address)?,
+        })
+    }
+}
+
 /// An attachment's name as it is sent: letters, digits, `-`, `_` and one dot before the extension.
 ///
 /// Machine inboxes refuse others, and a path or a right-to-left override must not reach a reader.
@@ -305,6 +344,32 @@ mod tests {
             "a\0",
         ] {
             assert!(HeaderText::parse(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_mailbox_is_an_address_with_or_without_a_name() {
+        for (raw, name) in [
+            ("a@b.example", None),
+            ("<a@b.example>", None),
+            ("Muster & Söhne <a@b.example>", Some("Muster & Söhne")),
+            ("\"Muster, GmbH\" <a@b.example>", Some("Muster, GmbH")),
+        ] {
+            let mailbox = Mailbox::parse(raw).unwrap();
+            assert_eq!(mailbox.name.as_ref().map(HeaderText::as_str), name, "{raw}");
+            assert_eq!(mailbox.address.as_str(), "a@b.example", "{raw}");
+        }
+        for raw in [
+            "",
+            "Muster",
+            "Muster <a@b.example",
+            "Muster <a@b.example> x",
+            "Muster <a@b.example>, b@c.example",
+            "Muster <>",
+            "Mu\nster <a@b.example>",
+            "A <B <a@b.example>",
+        ] {
+            assert!(Mailbox::parse(raw).is_err(), "{raw:?}");
         }
     }
 

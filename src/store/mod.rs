@@ -8,6 +8,15 @@
 //! No key, iterator or type of the database leaks out. Every implementation passes the contract in
 //! `tests/it/store_contract.rs`, reopening included.
 
+mod committer;
+mod disk;
+mod documents;
+mod engine;
+mod memory;
+mod record;
+mod sled;
+#[cfg(test)]
+mod testing;
 pub mod types;
 
 use std::future::Future;
@@ -24,6 +33,7 @@ use crate::domain::id::{
 };
 use crate::domain::invoice::Invoice;
 
+pub use self::sled::{OpenError, Settings};
 pub use self::types::*;
 
 /// A change under way. Resolves once it is durable or refused; dropping it cancels nothing.

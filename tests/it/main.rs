@@ -1,1 +1,5 @@
 //! Integration tests: one binary.
+
+mod architecture;
+mod compose;
+mod templates;

@@ -297,7 +297,8 @@ impl Batch {
 
     /// Whether the batch keeps its limit with this unit; a first unit always fits.
     pub(in crate::store) fn fits(&self, unit: &Prepared) -> bool {
-        let link = 1;
+        // The link's digests may need a second part.
+        let link = 2;
         let operations =
             self.writes.len() + self.entries.len() + unit.writes.len() + unit.entries.len() + link;
         self.answers.is_empty() || operations <= BATCH_OPERATIONS

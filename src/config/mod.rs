@@ -1,0 +1,448 @@
+//! The configuration: the shipped file, a user's file over it, and what both together mean.
+//!
+//! `config/invoice-router.toml` is compiled in and is the only source of defaults; the code has none.
+//! What [`Config`] holds is valid: domain types, times as [`Duration`], sets of names as enums. Every
+//! error names file, line and key, and all errors of a file are reported at once.
+//!
+//! Secrets are not part of it. They lie in files that only the service may read, while every command
+//! needs the rest; [`Config::secrets`] reads them, and again whenever they may have been exchanged.
+//!
+//! Expressions of schedules and templates are checked by those who know them; [`Config::error_at`]
+//! gives their errors the place in the file.
+
+mod error;
+mod reader;
+mod secrets;
+mod sections;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::Invalid;
+use crate::domain::account::BillingGroups;
+use crate::domain::address::{EmailAddress, MailDomain, Mailbox};
+use crate::domain::contact::Language;
+use crate::domain::id::{ScheduleName, SenderName};
+use crate::domain::recipient::OnRejected;
+use crate::domain::retry::Policy;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use secrets::{AdminToken, MayAdmin, Secrets, SenderKeys};
+pub use source::{KeyPath, Location};
+
+use source::Layers;
+
+/// The shipped file: every key with its default and what it is for.
+pub const SHIPPED: &str = include_str!("../../config/invoice-router.toml");
+/// How the shipped file is called in errors.
+const SHIPPED_NAME: &str = "built-in invoice-router.toml";
+
+/// Everything that can be configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the data lies.
+    pub state: State,
+    /// The interface for portal and billing system.
+    pub webhook: Webhook,
+    /// The interface for operators.
+    pub admin: Admin,
+    /// Who can be a billing contact.
+    pub billing: Billing,
+    /// When waiting invoices are released; `default` is always there.
+    pub schedules: BTreeMap<ScheduleName, Schedule>,
+    /// How mails look and leave.
+    pub mail: Mail,
+    /// What happens after failures.
+    pub retry: Retry,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// Where templates are.
+    pub templates: Templates,
+    /// What is logged, and how.
+    pub log: Log,
+    layers: Layers,
+}
+
+/// `[state]`
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Accounts, invoices and documents.
+    pub directory: PathBuf,
+    /// With less free disk nothing is accepted, in bytes.
+    pub reserve_bytes: u64,
+    /// Of the store, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// `[webhook]`
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Where events and documents are taken.
+    pub listen: SocketAddr,
+    /// Largest body of events.
+    pub event_body_bytes: usize,
+    /// Largest document.
+    pub document_bytes: usize,
+    /// Connections at a time.
+    pub connections: usize,
+    /// For the headers of a request.
+    pub header_time: Duration,
+    /// For the whole body of a request.
+    pub body_time: Duration,
+    /// Who may push; at least one.
+    pub senders: BTreeMap<SenderName, Sender>,
+}
+
+/// `[webhook.senders.NAME]`
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// Its keys, one a line.
+    pub secrets_file: PathBuf,
+    /// What it may push; not empty.
+    pub may: BTreeSet<MayPush>,
+}
+
+/// What a sender may push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MayPush {
+    /// Account and sub-user events.
+    Accounts,
+    /// Invoice events and documents.
+    Invoices,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Guarded by file permission.
+    pub socket: PathBuf,
+    /// TCP, guarded by tokens.
+    pub listen: Option<AdminListen>,
+}
+
+/// The admin interface over TCP; there is none without tokens.
+#[derive(Debug, Clone)]
+pub struct AdminListen {
+    /// Where.
+    pub address: SocketAddr,
+    /// A line for each token.
+    pub tokens_file: PathBuf,
+}
+
+/// `[billing]`
+#[derive(Debug, Clone)]
+pub struct Billing {
+    /// Groups whose sub-users may be selected.
+    pub groups: BillingGroups,
+}
+
+/// `[schedules.NAME]`
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// The expression as it was written; what runs it checks it.
+    pub cron: String,
+    /// In whose wall-clock time the expression is.
+    pub time_zone: chrono_tz::Tz,
+    /// Whether a missed run is made up for at start.
+    pub catch_up: bool,
+}
+
+/// `[mail]`
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// The `From` header.
+    pub from: Mailbox,
+    /// The `Reply-To` header.
+    pub reply_to: Mailbox,
+    /// The envelope's sender.
+    pub envelope_from: EmailAddress,
+    /// The right side of every Message-ID.
+    pub message_id_domain: MailDomain,
+    /// Where neither contact nor account has one.
+    pub default_language: Language,
+    /// Largest mail, in bytes as sent.
+    pub message_bytes: usize,
+    /// How mails leave.
+    pub transport: Transport,
+}
+
+/// How mails leave the house.
+#[derive(Debug, Clone)]
+pub enum Transport {
+    /// Through a relay.
+    Smtp(Box<Smtp>),
+    /// As files, for trials.
+    File {
+        /// One `.eml` a mail.
+        directory: PathBuf,
+    },
+}
+
+/// `[mail.smtp]`
+#[derive(Debug, Clone)]
+pub struct Smtp {
+    /// The relay.
+    pub host: RelayHost,
+    /// Its port.
+    pub port: u16,
+    /// How the link is encrypted.
+    pub security: Security,
+    /// With what to log in, if at all.
+    pub login: Option<SmtpLogin>,
+    /// Authorities in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Connections at a time.
+    pub connections: usize,
+    /// How long each step may take.
+    pub times: SmtpTimes,
+}
+
+/// A relay's host name or IP address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayHost(String);
+
+impl RelayHost {
+    /// An IP address, or a host name of letters, digits, `-` and `.`.
+    pub fn parse(raw: &str) -> Result<Self, Invalid> {
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        let is_name = raw.len() <= 253 && raw.split('.').all(is_label);
+        if is_name || raw.parse::<IpAddr>().is_ok() {
+            Ok(Self(raw.to_ascii_lowercase()))
+        } else {
+            Err(Invalid::expected(
+                "a host name or an IP address, without port",
+            ))
+        }
+    }
+
+    /// The name or address.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether what is sent there stays on this host.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.0 == "localhost"
+            || self
+                .0
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// How the link to the relay is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// From the first byte (RFC 8314, section 3).
+    Tls,
+    /// After STARTTLS, without which nothing is sent.
+    StartTls,
+    /// Not at all.
+    None,
+}
+
+/// With what to log in at the relay.
+#[derive(Debug, Clone)]
+pub struct SmtpLogin {
+    /// The user name.
+    pub username: String,
+    /// The password is its first line.
+    pub password_file: PathBuf,
+}
+
+/// How long each step towards the relay may take (RFC 5321, section 4.5.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SmtpTimes {
+    /// Name resolution and TCP.
+    pub connect: Duration,
+    /// The TLS handshake.
+    pub tls: Duration,
+    /// The greeting.
+    pub greeting: Duration,
+    /// EHLO and STARTTLS.
+    pub ehlo: Duration,
+    /// AUTH.
+    pub auth: Duration,
+    /// MAIL.
+    pub mail: Duration,
+    /// RCPT.
+    pub rcpt: Duration,
+    /// DATA up to the 354.
+    pub data: Duration,
+    /// Handing over the message.
+    pub body: Duration,
+    /// The answer to the final dot.
+    pub final_dot: Duration,
+    /// An unused connection is kept so long.
+    pub idle: Duration,
+}
+
+/// `[retry]`
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// Delays, their end, and what an unknown outcome leads to.
+    pub policy: Policy,
+    /// When no address of the billing contact is left.
+    pub on_rejected: OnRejected,
+    /// More rejected addresses within ten minutes stop all sending.
+    pub rejections_max: u32,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// A webhook's id is remembered so many days.
+    pub webhook_id_days: u16,
+    /// A document without an invoice is kept so many days.
+    pub unused_document_days: u16,
+    /// A finished invoice is kept so many days.
+    pub finished_days: u16,
+}
+
+/// `[templates]`
+#[derive(Debug, Clone)]
+pub struct Templates {
+    /// Templates in place of the compiled-in ones.
+    pub directory: Option<PathBuf>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Where to, and in which form.
+    pub format: LogFormat,
+    /// Directives of `EnvFilter`, checked.
+    pub level: String,
+}
+
+/// Where the log goes, and in which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Standard output, an object a line.
+    Json,
+    /// Standard output, for people.
+    Text,
+    /// The journal, with its fields.
+    Journald,
+}
+
+/// What relative paths are relative to.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// The configuration file's directory; empty for the current one.
+    pub directory: PathBuf,
+    /// `$CREDENTIALS_DIRECTORY`
+    pub credentials: Option<PathBuf>,
+}
+
+impl Environment {
+    fn of_process(file: Option<&Path>) -> Self {
+        Self {
+            directory: file
+                .and_then(Path::parent)
+                .unwrap_or(Path::new(""))
+                .to_owned(),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        }
+    }
+
+    fn path(&self, text: &str) -> Result<PathBuf, Invalid> {
+        if text.is_empty() || text.contains('\0') {
+            return Err(Invalid::expected("a path"));
+        }
+        Ok(self.directory.join(text))
+    }
+
+    /// A bare name is a credential's where there are credentials.
+    fn file(&self, text: &str) -> Result<PathBuf, Invalid> {
+        match &self.credentials {
+            Some(credentials) if !text.is_empty() && !text.contains(['/', '\0']) => {
+                Ok(credentials.join(text))
+            }
+            Some(_) | None => self.path(text),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path` over the shipped one; without a path, the shipped one alone.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigErrors> {
+        let environment = Environment::of_process(path);
+        let Some(path) = path else {
+            return Self::parse("", SHIPPED_NAME, &environment);
+        };
+        let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable {
+            path: path.to_owned(),
+            reason,
+        })?;
+        Self::parse(&text, &path.display().to_string(), &environment)
+    }
+
+    /// Reads `text` over the shipped file; `origin` is what errors call it.
+    pub fn parse(
+        text: &str,
+        origin: &str,
+        environment: &Environment,
+    ) -> Result<Self, ConfigErrors> {
+        let senders = KeyPath::new(&["webhook", "senders"]);
+        let mut layers = Layers::default();
+        layers.lay(SHIPPED, SHIPPED_NAME, &senders)?;
+        layers.lay(text, origin, &senders)?;
+        sections::read(&layers, environment)
+    }
+
+    /// Reads the secrets that this configuration names.
+    pub fn secrets(&self) -> Result<Secrets, ConfigErrors> {
+        secrets::read(self)
+    }
+
+    /// The keys of one sender; `None` if there is no such sender.
+    pub fn sender_keys(&self, sender: &SenderName) -> Option<Result<SenderKeys, ConfigErrors>> {
+        let configured = self.webhook.senders.get(sender)?;
+        Some(secrets::sender_keys(self, sender, configured).map_err(ConfigErrors::from))
+    }
+
+    /// Where a key stands; the line of its table, where it has a default that depends on others.
+    #[must_use]
+    pub fn at(&self, key: &KeyPath) -> Location {
+        self.layers.place(key)
+    }
+
+    /// The error of a value that was judged elsewhere, with its place.
+    #[must_use]
+    pub fn error_at(&self, key: &KeyPath, invalid: &Invalid) -> ConfigError {
+        let at = self.at(key);
+        let expected = invalid.expectation().to_owned();
+        let key = key.clone();
+        match self.layers.entries.get(&key) {
+            Some(entry) => ConfigError::Value {
+                at,
+                key,
+                expected,
+                got: entry.item.to_string(),
+            },
+            None => ConfigError::Rule { at, key, expected },
+        }
+    }
+
+    /// What is allowed but hardly meant: the example's addresses as sender, mail in clear.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<ConfigError> {
+        sections::warnings(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,488 @@
+//! Each table of the configuration: its keys, their limits, and the rules between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use super::error::{ConfigError, ConfigErrors};
+use super::reader::{Noted, Reader, as_text, choose};
+use super::source::{KeyPath, Layers};
+use super::{
+    Admin, AdminListen, Billing, Config, Environment, Log, LogFormat, Mail, MayPush, RelayHost,
+    Retention, Retry, Schedule, Security, Sender, Smtp, SmtpLogin, SmtpTimes, State, Templates,
+    Transport, Webhook,
+};
+use crate::domain::Invalid;
+use crate::domain::account::BillingGroups;
+use crate::domain::address::{EmailAddress, MailDomain, Mailbox};
+use crate::domain::contact::Language;
+use crate::domain::id::{Group, ScheduleName, SenderName};
+use crate::domain::recipient::OnRejected;
+use crate::domain::retry::{AfterUncertain, Backoff, Policy};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+/// What a mail needs besides its documents: headers and texts.
+const MESSAGE_OVERHEAD_BYTES: usize = 256 * 1024;
+/// Longest time that a single step may take.
+const STEP_SECONDS: u64 = 3600;
+
+/// Reads all tables, or says everything that is wrong.
+pub(super) fn read(layers: &Layers, environment: &Environment) -> Result<Config, ConfigErrors> {
+    let mut reader = Reader::new(layers, environment);
+    let config = all(&mut reader);
+    let errors = reader.finish();
+    match config {
+        Ok(config) if errors.is_empty() => Ok(config),
+        Ok(_) | Err(_) => Err(ConfigErrors::from(errors)),
+    }
+}
+
+/// Asks for every key there is, whatever is wrong with others.
+pub(super) fn all(reader: &mut Reader<'_>) -> Result<Config, Noted> {
+    let state = state(reader);
+    let webhook = webhook(reader);
+    let admin = admin(reader);
+    let billing = billing(reader);
+    let schedules = schedules(reader);
+    let mail = mail(reader);
+    let retry = retry(reader);
+    let retention = retention(reader);
+    let templates = templates(reader);
+    let log = log(reader);
+    if let (Ok(webhook), Ok(mail)) = (&webhook, &mail) {
+        check_document_fits(reader, webhook, mail);
+    }
+    Ok(Config {
+        state: state?,
+        webhook: webhook?,
+        admin: admin?,
+        billing: billing?,
+        schedules: schedules?,
+        mail: mail?,
+        retry: retry?,
+        retention: retention?,
+        templates: templates?,
+        log: log?,
+        layers: reader.layers().clone(),
+    })
+}
+
+/// What is allowed but hardly meant.
+pub(super) fn warnings(config: &Config) -> Vec<ConfigError> {
+    let mut warnings = Vec::new();
+    let Transport::Smtp(smtp) = &config.mail.transport else {
+        return warnings;
+    };
+    let mut warn = |names: &[&str], expected: &str| {
+        let key = KeyPath::new(names);
+        warnings.push(config.error_at(&key, &Invalid::expected(expected)));
+    };
+    let is_example = |address: &EmailAddress| {
+        // Reserved by RFC 2606, section 3.
+        ["example.com", "example.net", "example.org"].contains(&address.domain())
+    };
+    if is_example(&config.mail.from.address) {
+        warn(&["mail", "from"], "an address of your own");
+    }
+    if is_example(&config.mail.reply_to.address) {
+        warn(&["mail", "reply_to"], "an address of your own");
+    }
+    if smtp.security == Security::None && !smtp.host.is_loopback() {
+        warn(
+            &["mail", "smtp", "security"],
+            "\"tls\" or \"starttls\", since the relay is another host",
+        );
+    }
+    warnings
+}
+
+fn state(reader: &mut Reader<'_>) -> Result<State, Noted> {
+    let key = |name| KeyPath::new(&["state", name]);
+    let directory = reader.path(&key("directory"));
+    let reserve_bytes = reader.integer(&key("reserve_bytes"), 16 * MIB..=1024 * GIB, " bytes");
+    let cache_bytes = reader.integer(&key("cache_bytes"), MIB..=64 * GIB, " bytes");
+    Ok(State {
+        directory: directory?,
+        reserve_bytes: reserve_bytes?,
+        cache_bytes: cache_bytes?,
+    })
+}
+
+fn webhook(reader: &mut Reader<'_>) -> Result<Webhook, Noted> {
+    let key = |name| KeyPath::new(&["webhook", name]);
+    let listen = reader.text(&key("listen"), socket_address);
+    let event_body_bytes = reader.integer(
+        &key("event_body_bytes"),
+        64 * 1024..=64 * 1024 * 1024,
+        " bytes",
+    );
+    let document_bytes = reader.integer(
+        &key("document_bytes"),
+        64 * 1024..=256 * 1024 * 1024,
+        " bytes",
+    );
+    let connections = reader.integer(&key("connections"), 1..=10_000, "");
+    let header_time = reader.seconds(&key("header_seconds"), 1..=STEP_SECONDS);
+    let body_time = reader.seconds(&key("body_seconds"), 1..=STEP_SECONDS);
+    let senders = senders(reader);
+    Ok(Webhook {
+        listen: listen?,
+        event_body_bytes: event_body_bytes?,
+        document_bytes: document_bytes?,
+        connections: connections?,
+        header_time: header_time?,
+        body_time: body_time?,
+        senders: senders?,
+    })
+}
+
+fn senders(reader: &mut Reader<'_>) -> Result<BTreeMap<SenderName, Sender>, Noted> {
+    let table = KeyPath::new(&["webhook", "senders"]);
+    let names = reader.names(&table);
+    if names.is_empty() {
+        return Err(reader.rule(&table, "at least one sender, [webhook.senders.NAME]"));
+    }
+    let senders: Vec<Result<(SenderName, Sender), Noted>> = names
+        .iter()
+        .map(|name| {
+            let table = table.child(name);
+            let secrets_file = reader.file(&table.child("secrets_file"));
+            let may = reader.list(&table.child("may"), |items| {
+                let choices = [
+                    ("accounts", MayPush::Accounts),
+                    ("invoices", MayPush::Invoices),
+                ];
+                let invalid = |_| Invalid::expected("a list of \"accounts\" and \"invoices\"");
+                let may: BTreeSet<MayPush> = items
+                    .iter()
+                    .map(|item| choose(item, &choices).map_err(invalid))
+                    .collect::<Result<_, _>>()?;
+                if may.is_empty() {
+                    return Err(Invalid::expected("\"accounts\", \"invoices\" or both"));
+                }
+                Ok(may)
+            });
+            let name = named(reader, &table, SenderName::parse(name));
+            let (secrets_file, may) = (secrets_file?, may?);
+            Ok((name?, Sender { secrets_file, may }))
+        })
+        .collect();
+    senders.into_iter().collect()
+}
+
+fn admin(reader: &mut Reader<'_>) -> Result<Admin, Noted> {
+    let key = |name| KeyPath::new(&["admin", name]);
+    let socket = reader.path(&key("socket"));
+    let address = reader.optional_text(&key("listen"), socket_address);
+    let tokens_file = reader.optional_file(&key("tokens_file"));
+    let listen = match (address?, tokens_file?) {
+        (Some(address), Some(tokens_file)) => Some(AdminListen {
+            address,
+            tokens_file,
+        }),
+        (Some(_), None) => {
+            return Err(reader.rule(&key("listen"), "admin.tokens_file beside it"));
+        }
+        (None, Some(_)) => {
+            return Err(reader.rule(&key("tokens_file"), "admin.listen beside it"));
+        }
+        (None, None) => None,
+    };
+    Ok(Admin {
+        socket: socket?,
+        listen,
+    })
+}
+
+fn billing(reader: &mut Reader<'_>) -> Result<Billing, Noted> {
+    let key = KeyPath::new(&["billing", "groups"]);
+    let groups = reader.list(&key, |items| {
+        let groups: Vec<Group> = items
+            .iter()
+            .map(|item| Group::parse(as_text(item)?))
+            .collect::<Result<_, _>>()?;
+        BillingGroups::new(groups)
+    });
+    Ok(Billing { groups: groups? })
+}
+
+fn schedules(reader: &mut Reader<'_>) -> Result<BTreeMap<ScheduleName, Schedule>, Noted> {
+    let table = KeyPath::new(&["schedules"]);
+    let default = ScheduleName::default();
+    let schedules: Vec<Result<(ScheduleName, Schedule), Noted>> = reader
+        .names(&table)
+        .iter()
+        .map(|name| {
+            let own = table.child(name);
+            let default = table.child(default.as_str());
+            let or_default = |reader: &Reader<'_>, key: &str| {
+                let own = own.child(key);
+                if reader.has(&own) {
+                    own
+                } else {
+                    default.child(key)
+                }
+            };
+            let cron = reader.text(&own.child("cron"), |text| Ok(text.to_owned()));
+            let key = or_default(reader, "time_zone");
+            let time_zone = reader.text(&key, |text| {
+                text.parse::<chrono_tz::Tz>().map_err(|_| {
+                    Invalid::expected("an IANA time zone such as \"Europe/Berlin\" or \"UTC\"")
+                })
+            });
+            let key = or_default(reader, "catch_up");
+            let catch_up = reader.truth(&key);
+            let name = named(reader, &own, ScheduleName::parse(name));
+            let schedule = Schedule {
+                cron: cron?,
+                time_zone: time_zone?,
+                catch_up: catch_up?,
+            };
+            Ok((name?, schedule))
+        })
+        .collect();
+    schedules.into_iter().collect()
+}
+
+fn mail(reader: &mut Reader<'_>) -> Result<Mail, Noted> {
+    let key = |name| KeyPath::new(&["mail", name]);
+    let from = reader.text(&key("from"), Mailbox::parse);
+    let reply_to = reader.text(&key("reply_to"), Mailbox::parse);
+    let envelope_from = reader.optional_text(&key("envelope_from"), EmailAddress::parse);
+    let message_id_domain = reader.optional_text(&key("message_id_domain"), MailDomain::parse);
+    let default_language = reader.text(&key("default_language"), Language::parse);
+    let message_bytes = reader.integer(
+        &key("message_bytes"),
+        2 * MESSAGE_OVERHEAD_BYTES..=512 * 1024 * 1024,
+        " bytes",
+    );
+    let is_smtp = reader.choice(&key("transport"), &[("smtp", true), ("file", false)]);
+    let smtp = smtp(reader);
+    let directory = reader.path(&KeyPath::new(&["mail", "file", "directory"]));
+    let from = from?;
+    let message_id_domain = match message_id_domain? {
+        Some(domain) => domain,
+        None => MailDomain::parse(from.address.domain())
+            .map_err(|invalid| reader.rule(&key("message_id_domain"), invalid.expectation()))?,
+    };
+    Ok(Mail {
+        reply_to: reply_to?,
+        envelope_from: envelope_from?.unwrap_or_else(|| from.address.clone()),
+        message_id_domain,
+        default_language: default_language?,
+        message_bytes: message_bytes?,
+        transport: if is_smtp? {
+            Transport::Smtp(Box::new(smtp?))
+        } else {
+            Transport::File {
+                directory: directory?,
+            }
+        },
+        from,
+    })
+}
+
+fn smtp(reader: &mut Reader<'_>) -> Result<Smtp, Noted> {
+    let key = |name| KeyPath::new(&["mail", "smtp", name]);
+    let host = reader.text(&key("host"), RelayHost::parse);
+    let port = reader.integer(&key("port"), 1..=u16::MAX, "");
+    let security = reader.choice(
+        &key("security"),
+        &[
+            ("tls", Security::Tls),
+            ("starttls", Security::StartTls),
+            ("none", Security::None),
+        ],
+    );
+    let username = reader.optional_text(&key("username"), |text| {
+        let fits = (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
+        fits.then(|| text.to_owned())
+            .ok_or_else(|| Invalid::expected("1 to 255 bytes without control characters"))
+    });
+    let password_file = reader.optional_file(&key("password_file"));
+    let ca_file = reader.optional_file(&key("ca_file"));
+    let connections = reader.integer(&key("connections"), 1..=256, "");
+    let times = smtp_times(reader);
+    let login = match (username?, password_file?) {
+        (Some(username), Some(password_file)) => Some(SmtpLogin {
+            username,
+            password_file,
+        }),
+        (Some(_), None) => {
+            return Err(reader.rule(&key("username"), "mail.smtp.password_file beside it"));
+        }
+        (None, Some(_)) => {
+            return Err(reader.rule(&key("password_file"), "mail.smtp.username beside it"));
+        }
+        (None, None) => None,
+    };
+    let (host, security) = (host?, security?);
+    if login.is_some() && security == Security::None && !host.is_loopback() {
+        return Err(reader.rule(
+            &key("security"),
+            "\"tls\" or \"starttls\": the password would cross the network in clear",
+        ));
+    }
+    Ok(Smtp {
+        host,
+        port: port?,
+        security,
+        login,
+        ca_file: ca_file?,
+        connections: connections?,
+        times: times?,
+    })
+}
+
+fn smtp_times(reader: &mut Reader<'_>) -> Result<SmtpTimes, Noted> {
+    let mut seconds = |name| {
+        let key = KeyPath::new(&["mail", "smtp", name]);
+        reader.seconds(&key, 1..=STEP_SECONDS)
+    };
+    let connect = seconds("connect_seconds");
+    let tls = seconds("tls_seconds");
+    let greeting = seconds("greeting_seconds");
+    let ehlo = seconds("ehlo_seconds");
+    let auth = seconds("auth_seconds");
+    let mail = seconds("mail_seconds");
+    let rcpt = seconds("rcpt_seconds");
+    let data = seconds("data_seconds");
+    let body = seconds("body_seconds");
+    let final_dot = seconds("final_dot_seconds");
+    let idle = seconds("idle_seconds");
+    Ok(SmtpTimes {
+        connect: connect?,
+        tls: tls?,
+        greeting: greeting?,
+        ehlo: ehlo?,
+        auth: auth?,
+        mail: mail?,
+        rcpt: rcpt?,
+        data: data?,
+        body: body?,
+        final_dot: final_dot?,
+        idle: idle?,
+    })
+}
+
+fn retry(reader: &mut Reader<'_>) -> Result<Retry, Noted> {
+    const DAY: u64 = 86_400;
+    let key = |name| KeyPath::new(&["retry", name]);
+    let first = reader.seconds(&key("first_delay_seconds"), 1..=DAY);
+    let max = reader.seconds(&key("max_delay_seconds"), 1..=7 * DAY);
+    let give_up_after = reader.seconds(&key("give_up_after_seconds"), 60..=90 * DAY);
+    let after_uncertain = reader.choice(
+        &key("after_uncertain"),
+        &[
+            ("resend", AfterUncertain::Resend),
+            ("hold", AfterUncertain::Hold),
+        ],
+    );
+    let on_rejected = reader.choice(
+        &key("on_rejected"),
+        &[
+            ("main_contact", OnRejected::MainContact),
+            ("undeliverable", OnRejected::Undeliverable),
+        ],
+    );
+    let rejections_max = reader.integer(&key("rejections_max"), 1..=100_000, "");
+    let backoff = Backoff {
+        first: first?,
+        max: max?,
+        give_up_after: give_up_after?,
+    };
+    if backoff.max < backoff.first {
+        reader.rule(
+            &key("max_delay_seconds"),
+            "at least retry.first_delay_seconds",
+        );
+    }
+    if backoff.give_up_after < backoff.max {
+        reader.rule(
+            &key("give_up_after_seconds"),
+            "at least retry.max_delay_seconds",
+        );
+    }
+    Ok(Retry {
+        policy: Policy {
+            backoff,
+            after_uncertain: after_uncertain?,
+        },
+        on_rejected: on_rejected?,
+        rejections_max: rejections_max?,
+    })
+}
+
+fn retention(reader: &mut Reader<'_>) -> Result<Retention, Noted> {
+    let mut days = |name, most| {
+        let key = KeyPath::new(&["retention", name]);
+        reader.integer(&key, 1..=most, " days")
+    };
+    let webhook_id_days = days("webhook_id_days", 366);
+    let unused_document_days = days("unused_document_days", 366);
+    let finished_days = days("finished_days", 7320);
+    Ok(Retention {
+        webhook_id_days: webhook_id_days?,
+        unused_document_days: unused_document_days?,
+        finished_days: finished_days?,
+    })
+}
+
+fn templates(reader: &mut Reader<'_>) -> Result<Templates, Noted> {
+    let directory = reader.optional_path(&KeyPath::new(&["templates", "directory"]));
+    Ok(Templates {
+        directory: directory?,
+    })
+}
+
+fn log(reader: &mut Reader<'_>) -> Result<Log, Noted> {
+    let key = |name| KeyPath::new(&["log", name]);
+    let format = reader.choice(
+        &key("format"),
+        &[
+            ("json", LogFormat::Json),
+            ("text", LogFormat::Text),
+            ("journald", LogFormat::Journald),
+        ],
+    );
+    let level = reader.text(&key("level"), |text| {
+        EnvFilter::builder()
+            .parse(text)
+            .map(|_| text.to_owned())
+            .map_err(|_| Invalid::expected("a level such as \"info\", or EnvFilter directives"))
+    });
+    Ok(Log {
+        format: format?,
+        level: level?,
+    })
+}
+
+/// A document that no mail can carry must not be accepted in the first place.
+fn check_document_fits(reader: &mut Reader<'_>, webhook: &Webhook, mail: &Mail) {
+    // Base64 in lines of 76 characters with CRLF: 78 bytes for each 57.
+    let most = mail.message_bytes.saturating_sub(MESSAGE_OVERHEAD_BYTES) / 78 * 57;
+    if webhook.document_bytes > most {
+        reader.rule(
+            &KeyPath::new(&["webhook", "document_bytes"]),
+            format!("at most {most} bytes, what fits into mail.message_bytes as base64"),
+        );
+    }
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, Invalid> {
+    text.parse().map_err(|_| {
+        Invalid::expected("an IP address and a port, such as \"127.0.0.1:8480\" or \"[::1]:8480\"")
+    })
+}
+
+/// Notes that the name of a table is none.
+fn named<T>(
+    reader: &mut Reader<'_>,
+    table: &KeyPath,
+    name: Result<T, Invalid>,
+) -> Result<T, Noted> {
+    name.map_err(|invalid| reader.rule(table, format!("a name of {}", invalid.expectation())))
+}

@@ -1,0 +1,242 @@
+//! Configuration files as layers: every value keeps the place where it was written.
+//!
+//! The shipped file is the lowest layer, a user's file lies over it key by key. A value's place is the
+//! line of its key: a list may go over several.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::ConfigError;
+
+/// A line of a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The file as it was named, or words for the built-in one.
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// The way to a key through its tables.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyPath(Vec<String>);
+
+impl KeyPath {
+    /// A path of its names, outermost first.
+    #[must_use]
+    pub fn new(names: &[&str]) -> Self {
+        Self(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    pub(super) fn child(&self, name: &str) -> Self {
+        let mut names = self.0.clone();
+        names.push(name.to_owned());
+        Self(names)
+    }
+
+    pub(super) fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The tables around it, outermost first.
+    pub(super) fn tables(&self) -> impl Iterator<Item = Self> {
+        (1..self.0.len()).map(|depth| Self(self.0[..depth].to_vec()))
+    }
+
+    pub(super) fn starts_with(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0)
+    }
+}
+
+impl fmt::Display for KeyPath {
+    /// Dotted; names that TOML would want in quotes are quoted.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_bare = |name: &str| {
+            !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        };
+        for (at, name) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(".")?;
+            }
+            if is_bare(name) {
+                f.write_str(name)?;
+            } else {
+                write!(f, "{name:?}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value as it stands in a file. Floats, dates and tables have no use here beyond being named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Item {
+    Text(String),
+    Integer(i64),
+    Truth(bool),
+    List(Vec<Item>),
+    Other(String),
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Integer(number) => number.fmt(f),
+            Self::Truth(truth) => truth.fmt(f),
+            Self::List(items) => {
+                f.write_str("[")?;
+                for (at, item) in items.iter().enumerate() {
+                    let comma = if at > 0 { ", " } else { "" };
+                    write!(f, "{comma}{item}")?;
+                }
+                f.write_str("]")
+            }
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<&DeValue<'_>> for Item {
+    fn from(value: &DeValue<'_>) -> Self {
+        match value {
+            DeValue::String(text) => Self::Text(text.clone().into_owned()),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_or_else(|_| Self::Other(number.to_string()), Self::Integer),
+            DeValue::Boolean(truth) => Self::Truth(*truth),
+            DeValue::Float(number) => Self::Other(number.to_string()),
+            DeValue::Datetime(instant) => Self::Other(instant.to_string()),
+            DeValue::Array(items) => Self::List(
+                items
+                    .iter()
+                    .map(|item| Self::from(item.get_ref()))
+                    .collect(),
+            ),
+            DeValue::Table(_) => Self::Other("a table".to_owned()),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) item: Item,
+    pub(super) at: Location,
+}
+
+/// The values of one or more files laid over each other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Layers {
+    pub(super) entries: BTreeMap<KeyPath, Entry>,
+    /// Tables, so that something missing in one can be told by its place.
+    pub(super) tables: BTreeMap<KeyPath, Location>,
+}
+
+impl Layers {
+    /// Lays a file over what is there. Where it has something in the table `replaced`, nothing of that
+    /// table remains of the lower layers. A file that is no TOML gives its errors.
+    pub(super) fn lay(
+        &mut self,
+        text: &str,
+        file: &str,
+        replaced: &KeyPath,
+    ) -> Result<(), Vec<ConfigError>> {
+        let lines = Lines {
+            file: Arc::from(file),
+            text,
+        };
+        let (document, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            return Err(errors
+                .iter()
+                .map(|error| ConfigError::Syntax {
+                    at: lines.at(error.span().map_or(0, |span| span.start)),
+                    what: error.message().to_owned(),
+                })
+                .collect());
+        }
+        let mut layer = Self::default();
+        layer.add_table(&KeyPath(Vec::new()), document.get_ref(), &lines);
+        if layer.tables.contains_key(replaced) {
+            let is_outside = |key: &KeyPath| !key.starts_with(replaced);
+            self.entries.retain(|key, _| is_outside(key));
+            self.tables.retain(|key, _| is_outside(key));
+        }
+        for (path, at) in &layer.tables {
+            // A table where a value belongs must not leave the lower layer's value standing.
+            if let Some(entry) = self.entries.get_mut(path) {
+                let item = Item::Other("a table".to_owned());
+                *entry = Entry {
+                    item,
+                    at: at.clone(),
+                };
+            }
+        }
+        self.entries.append(&mut layer.entries);
+        self.tables.append(&mut layer.tables);
+        Ok(())
+    }
+
+    /// Where a key stands, or else the innermost table around it.
+    pub(super) fn place(&self, key: &KeyPath) -> Location {
+        let entry = self.entries.get(key).map(|entry| entry.at.clone());
+        let table = || {
+            (0..=key.0.len())
+                .rev()
+                .find_map(|depth| self.tables.get(&KeyPath(key.0[..depth].to_vec())).cloned())
+        };
+        entry.or_else(table).unwrap_or_else(|| Location {
+            file: Arc::from(super::SHIPPED_NAME),
+            line: 1,
+        })
+    }
+
+    fn add_table(&mut self, path: &KeyPath, table: &DeTable<'_>, lines: &Lines<'_>) {
+        for (name, value) in table {
+            let key = path.child(name.get_ref());
+            let at = lines.at(name.span().start);
+            match value.get_ref() {
+                DeValue::Table(inner) => {
+                    self.tables.insert(key.clone(), at);
+                    self.add_table(&key, inner, lines);
+                }
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_) => {
+                    let item = Item::from(value.get_ref());
+                    self.entries.insert(key, Entry { item, at });
+                }
+            }
+        }
+    }
+}
+
+/// Turns offsets into lines.
+struct Lines<'a> {
+    file: Arc<str>,
+    text: &'a str,
+}
+
+impl Lines<'_> {
+    fn at(&self, offset: usize) -> Location {
+        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
+        Location {
+            file: Arc::clone(&self.file),
+            line: before.split(|&b| b == b'\n').count(),
+        }
+    }
+}

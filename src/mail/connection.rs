@@ -1,0 +1,486 @@
+//! One connection to the relay, and what is said on it, command by command.
+//!
+//! lettre's connection speaks, on a stream of ours ([`stream`]), and never its transport or pool. MAIL,
+//! RCPT, DATA, the message and the final dot are driven one by one, so that the stage reached is known
+//! and not guessed, and only the exact code that a step needs counts.
+//!
+//! Invariants:
+//! - Each step has its time-out. A step that did not end well, or whose future was dropped, leaves the
+//!   connection closed unless the relay's answer shows that both sides are in step: the live part is
+//!   taken out for each operation and put back only then.
+//! - [`Stage::FinalDot`] begins with the first octet of the final dot. Before it the relay cannot have
+//!   the message, and whatever the relay said before it is not taken for an answer to it.
+
+mod body;
+mod opening;
+pub(super) mod replies;
+mod stream;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lettre::transport::smtp;
+use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
+use lettre::transport::smtp::extension::ClientId;
+use secrecy::ExposeSecret as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+
+use crate::domain::address::EmailAddress;
+use crate::domain::delivery::{Reply, Stage};
+
+use self::body::Blocks;
+pub(super) use self::opening::Relay;
+use self::replies::Spoken;
+use self::stream::{RelayStream, Unasked};
+use super::outcome::{Failure, check_message};
+use super::transport::{Credentials, TimeOuts};
+
+/// How long a relay that cut the body short may take to say why, and one that is left to say good-bye.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A connection to a relay that has answered EHLO and, with credentials, AUTH.
+#[derive(Debug)]
+pub struct SmtpConnection {
+    /// Gone once the two sides may be out of step.
+    live: Option<Box<Live>>,
+}
+
+impl SmtpConnection {
+    /// Connects, up to EHLO and AUTH.
+    pub(super) async fn open(
+        relay: &Relay,
+        credentials: Option<&Credentials>,
+    ) -> Result<Self, Failure> {
+        let stream = opening::open(relay).await?;
+        let mut live = Box::new(Live::greet(stream, relay).await?);
+        if let Some(credentials) = credentials {
+            live.authenticate(credentials).await?;
+        }
+        Ok(Self { live: Some(live) })
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.live.is_some()
+    }
+
+    pub(super) async fn begin(
+        &mut self,
+        from: &EmailAddress,
+        to: &EmailAddress,
+        octets: u64,
+    ) -> Result<(), Failure> {
+        let mut live = self.take(Stage::Mail)?;
+        let begun = live.begin(from, to, octets).await;
+        self.put_back(live);
+        begun
+    }
+
+    pub(super) async fn finish(&mut self, message: &[u8]) -> Result<Reply, Failure> {
+        let mut live = self.take(Stage::Data)?;
+        let finished = live.finish(message).await;
+        self.put_back(live);
+        finished
+    }
+
+    pub(super) async fn reset(&mut self) -> Result<(), Failure> {
+        let mut live = self.take(Stage::Mail)?;
+        let reset = live.reset().await;
+        self.put_back(live);
+        reset
+    }
+
+    pub(super) async fn is_alive(&mut self) -> bool {
+        match self.live.take() {
+            Some(live) if live.is_quiet().await => {
+                self.live = Some(live);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    pub(super) async fn quit(self) {
+        if let Some(live) = self.live {
+            live.quit().await;
+        }
+    }
+
+    fn take(&mut self, stage: Stage) -> Result<Box<Live>, Failure> {
+        self.live
+            .take()
+            .ok_or_else(|| Failure::silence(stage, "the connection was lost before"))
+    }
+
+    fn put_back(&mut self, live: Box<Live>) {
+        if live.position != Position::Lost {
+            self.live = Some(live);
+        }
+    }
+}
+
+/// Where the two sides stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// Between messages.
+    Idle,
+    /// In a transaction that RSET ends.
+    Begun,
+    /// After the 354.
+    Message,
+    /// Possibly out of step.
+    Lost,
+}
+
+/// What the relay offers in its answer to EHLO, as far as lettre does not know of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Offers {
+    /// RFC 2920.
+    pipelining: bool,
+    /// RFC 1870.
+    size: bool,
+    /// Octets of the largest message it takes, if it says so.
+    size_octets: Option<u64>,
+}
+
+impl Offers {
+    fn read(ehlo: &Spoken) -> Self {
+        let mut offers = Self::default();
+        for line in ehlo.lines.iter().skip(1) {
+            let mut words = line.split_ascii_whitespace();
+            let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+            match keyword.as_str() {
+                "PIPELINING" => offers.pipelining = true,
+                "SIZE" => {
+                    offers.size = true;
+                    // 0 stands for no limit (RFC 1870, section 4).
+                    offers.size_octets = words
+                        .next()
+                        .and_then(|octets| octets.parse().ok())
+                        .filter(|&octets| octets > 0);
+                }
+                _ => {}
+            }
+        }
+        offers
+    }
+}
+
+/// A connection as long as both sides are in step.
+struct Live {
+    client: AsyncSmtpConnection,
+    stream: RelayStream,
+    offers: Offers,
+    time_outs: TimeOuts,
+    position: Position,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("stream", &self.stream)
+            .field("offers", &self.offers)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// EHLO, on a stream whose greeting was taken.
+    async fn greet(stream: RelayStream, relay: &Relay) -> Result<Self, Failure> {
+        let hello_name = ClientId::Domain(relay.helo_name.clone());
+        let hello =
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream.clone()), &hello_name);
+        let limit = relay.time_outs.ehlo;
+        let outcome = timeout(limit, hello).await;
+        // lettre answers a refusal with QUIT and waits again: the first reply is the one that counts.
+        let heard = stream.take_heard();
+        if let Some(spoken) = &heard {
+            expect(Stage::Ehlo, spoken, &[250])?;
+        }
+        let client = outcome
+            .map_err(|_| Failure::timed_out(Stage::Ehlo, limit))?
+            .map_err(|error| Failure::lettre(Stage::Ehlo, &error))?;
+        Ok(Self {
+            client,
+            offers: heard.as_ref().map(Offers::read).unwrap_or_default(),
+            stream,
+            time_outs: relay.time_outs,
+            position: Position::Idle,
+        })
+    }
+
+    /// AUTH PLAIN or LOGIN, whichever the relay offers; never in clear over a network.
+    async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), Failure> {
+        let is_local = self.stream.peer().ip().to_canonical().is_loopback();
+        if !self.stream.is_encrypted() && !is_local {
+            return Err(Failure::silence(
+                Stage::Auth,
+                "the credentials were not sent, for the link is not encrypted",
+            ));
+        }
+        let is_offered = self
+            .client
+            .server_info()
+            .get_auth_mechanism(DEFAULT_MECHANISMS)
+            .is_some();
+        if !is_offered {
+            return Err(Failure::silence(
+                Stage::Auth,
+                "the relay offers neither AUTH PLAIN nor AUTH LOGIN",
+            ));
+        }
+        let credentials = smtp::authentication::Credentials::new(
+            credentials.username.clone(),
+            credentials.password.expose_secret().to_owned(),
+        );
+        let limit = self.time_outs.auth;
+        let exchange = self.client.auth(DEFAULT_MECHANISMS, &credentials);
+        let outcome = timeout(limit, exchange)
+            .await
+            .map_err(|_| Failure::timed_out(Stage::Auth, limit))?;
+        let mut last = None;
+        while let Some(spoken) = self.stream.take_heard() {
+            last = Some(spoken);
+        }
+        match (last, outcome) {
+            // A challenge that was not answered is no refusal.
+            (Some(spoken), Err(error)) if spoken.code == 334 => {
+                Err(Failure::lettre(Stage::Auth, &error))
+            }
+            (Some(spoken), Ok(_) | Err(_)) => expect(Stage::Auth, &spoken, &[235]),
+            (None, Err(error)) => Err(Failure::lettre(Stage::Auth, &error)),
+            (None, Ok(_)) => Err(Failure::silence(Stage::Auth, "no answer")),
+        }
+    }
+
+    async fn begin(
+        &mut self,
+        from: &EmailAddress,
+        to: &EmailAddress,
+        octets: u64,
+    ) -> Result<(), Failure> {
+        match self.position {
+            Position::Idle => {}
+            Position::Begun => self.reset().await?,
+            Position::Message | Position::Lost => {
+                self.position = Position::Lost;
+                return Err(Failure::silence(
+                    Stage::Mail,
+                    "the message before was not finished",
+                ));
+            }
+        }
+        if let Some(limit) = self.offers.size_octets.filter(|&limit| octets > limit) {
+            return Err(Failure::message(
+                Stage::Mail,
+                format!("the message has {octets} octets, the relay takes {limit}"),
+            ));
+        }
+        self.position = Position::Lost;
+        self.nothing_unasked(Stage::Mail).await?;
+        let mail = if self.offers.size {
+            format!("MAIL FROM:<{from}> SIZE={octets}\r\n")
+        } else {
+            format!("MAIL FROM:<{from}>\r\n")
+        };
+        let rcpt = format!("RCPT TO:<{to}>\r\n");
+        if self.offers.pipelining {
+            self.begin_at_once(&format!("{mail}{rcpt}DATA\r\n")).await
+        } else {
+            self.begin_in_turn(&mail, &rcpt).await
+        }
+    }
+
+    async fn begin_in_turn(&mut self, mail: &str, rcpt: &str) -> Result<(), Failure> {
+        self.ask_for(Stage::Mail, mail, &[250]).await?;
+        self.ask_for(Stage::Rcpt, rcpt, &[250, 251]).await?;
+        self.ask_for(Stage::Data, "DATA\r\n", &[354]).await?;
+        self.position = Position::Message;
+        Ok(())
+    }
+
+    /// One write and three replies (RFC 2920). All three are heard before the first refusal is told, so
+    /// that both sides stay in step.
+    async fn begin_at_once(&mut self, commands: &str) -> Result<(), Failure> {
+        let mail = self.ask(Stage::Mail, commands).await?;
+        if mail.code == 421 {
+            return Err(Failure::spoken(Stage::Mail, &mail));
+        }
+        let rcpt = self.hear(Stage::Rcpt).await;
+        let data = match &rcpt {
+            Ok(_) => self.hear(Stage::Data).await,
+            Err(failure) => Err(failure.clone()),
+        };
+        let begun = expect(Stage::Mail, &mail, &[250])
+            .and_then(|()| {
+                expect(
+                    Stage::Rcpt,
+                    rcpt.as_ref().map_err(Clone::clone)?,
+                    &[250, 251],
+                )
+            })
+            .and_then(|()| expect(Stage::Data, data.as_ref().map_err(Clone::clone)?, &[354]));
+        self.position = match (&begun, &rcpt, &data) {
+            (Ok(()), _, _) => Position::Message,
+            (Err(failure), Ok(rcpt), Ok(data))
+                if failure
+                    .reply
+                    .as_ref()
+                    .is_some_and(|reply| is_refusal(reply.code))
+                    && rcpt.code != 421
+                    && is_refusal(data.code) =>
+            {
+                Position::Begun
+            }
+            // A 354 without a recipient cannot be taken back: only closing says for sure that nothing follows.
+            (Err(_), _, _) => Position::Lost,
+        };
+        begun
+    }
+
+    async fn finish(&mut self, message: &[u8]) -> Result<Reply, Failure> {
+        let position = std::mem::replace(&mut self.position, Position::Lost);
+        if position != Position::Message {
+            return Err(Failure::silence(Stage::Data, "no message was begun"));
+        }
+        check_message(message).map_err(|fault| Failure::message(Stage::Body, fault.to_string()))?;
+        for block in Blocks::of(message) {
+            self.nothing_unasked(Stage::Body).await?;
+            self.write_block(&block).await?;
+        }
+        self.nothing_unasked(Stage::Body).await?;
+        let answer = self.ask(Stage::FinalDot, ".\r\n").await?;
+        if answer.code == 250 || is_refusal(answer.code) {
+            self.position = Position::Idle;
+        }
+        expect(Stage::FinalDot, &answer, &[250])?;
+        Ok(answer.reply())
+    }
+
+    /// Writes and flushes a part of the body. A relay that cuts it short may have said why.
+    async fn write_block(&mut self, block: &[u8]) -> Result<(), Failure> {
+        let limit = self.time_outs.body;
+        let written = timeout(limit, async {
+            self.stream.write_all(block).await?;
+            self.stream.flush().await
+        });
+        match written.await {
+            Ok(Ok(())) => Ok(()),
+            Err(_) => Err(Failure::timed_out(Stage::Body, limit)),
+            Ok(Err(error)) => match timeout(LAST_WORDS.min(limit), self.stream.hear()).await {
+                Ok(Ok(spoken)) => Err(Failure::spoken(Stage::Body, &spoken)),
+                Ok(Err(_)) | Err(_) => Err(Failure::io(Stage::Body, &error)),
+            },
+        }
+    }
+
+    async fn reset(&mut self) -> Result<(), Failure> {
+        match self.position {
+            Position::Idle => return Ok(()),
+            Position::Begun => {}
+            Position::Message | Position::Lost => {
+                self.position = Position::Lost;
+                return Ok(());
+            }
+        }
+        self.position = Position::Lost;
+        let answer = self.ask(Stage::Mail, "RSET\r\n").await?;
+        expect(Stage::Mail, &answer, &[250])?;
+        self.position = Position::Idle;
+        Ok(())
+    }
+
+    /// Whether the relay has said nothing of itself, 421 and good-bye included.
+    async fn is_quiet(&self) -> bool {
+        self.stream.unasked().await.is_none()
+    }
+
+    /// QUIT, unless the relay would take it for a line of the message.
+    async fn quit(mut self) {
+        match self.position {
+            Position::Idle | Position::Begun => {}
+            Position::Message | Position::Lost => return,
+        }
+        let farewell = async {
+            let said = self.client.command("QUIT\r\n").await.is_ok();
+            let closed = self.stream.shutdown().await.is_ok();
+            said && closed
+        };
+        // The relay has all it was given; whether it heard this changes nothing.
+        let _ = timeout(LAST_WORDS, farewell).await;
+    }
+
+    /// Sends a command and wants one of `codes`. A plain refusal leaves both sides in step.
+    async fn ask_for(&mut self, stage: Stage, command: &str, codes: &[u16]) -> Result<(), Failure> {
+        let spoken = self.ask(stage, command).await?;
+        if is_refusal(spoken.code) {
+            self.position = Position::Begun;
+        }
+        expect(stage, &spoken, codes)
+    }
+
+    async fn ask(&mut self, stage: Stage, command: &str) -> Result<Spoken, Failure> {
+        let limit = self.time_outs.of(stage);
+        let outcome = timeout(limit, self.client.command(command)).await;
+        self.judge(stage, limit, outcome.map(Result::err))
+    }
+
+    async fn hear(&mut self, stage: Stage) -> Result<Spoken, Failure> {
+        let limit = self.time_outs.of(stage);
+        let outcome = timeout(limit, self.client.read_response()).await;
+        self.judge(stage, limit, outcome.map(Result::err))
+    }
+
+    /// What the relay said, as our stream noted it: lettre takes any 2xx or 3xx for good news, and makes
+    /// errors of the others.
+    fn judge(
+        &self,
+        stage: Stage,
+        limit: Duration,
+        outcome: Result<Option<smtp::Error>, Elapsed>,
+    ) -> Result<Spoken, Failure> {
+        match (self.stream.take_heard(), outcome) {
+            (Some(spoken), Ok(_)) => Ok(spoken),
+            (_, Err(_)) => Err(Failure::timed_out(stage, limit)),
+            (None, Ok(Some(error))) => Err(Failure::lettre(stage, &error)),
+            (None, Ok(None)) => Err(Failure::silence(stage, "no answer")),
+        }
+    }
+
+    /// Fails if the relay has said something, or hung up, where it had nothing to say: that must not
+    /// be taken for the answer to what comes next.
+    async fn nothing_unasked(&self, stage: Stage) -> Result<(), Failure> {
+        match self.stream.unasked().await {
+            None => Ok(()),
+            Some(Unasked::Reply(spoken)) => Err(Failure::spoken(stage, &spoken)),
+            Some(Unasked::Noise) => Err(Failure::silence(
+                stage,
+                "the relay closed the connection, or spoke out of turn",
+            )),
+        }
+    }
+}
+
+/// A refusal that leaves both sides in step; after 421 the relay closes.
+fn is_refusal(code: u16) -> bool {
+    (400..=599).contains(&code) && code != 421
+}
+
+fn expect(stage: Stage, spoken: &Spoken, codes: &[u16]) -> Result<(), Failure> {
+    if codes.contains(&spoken.code) {
+        Ok(())
+    } else {
+        Err(Failure::spoken(stage, spoken))
+    }
+}
+
+impl AsyncTokioStream for RelayStream {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.peer())
+    }
+}

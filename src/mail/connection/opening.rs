@@ -1,0 +1,149 @@
+//! From nothing to a link on which the relay has greeted: TCP, TLS, greeting, STARTTLS.
+//!
+//! All this happens on the bare socket, before lettre: it sets no `TCP_NODELAY`, and after STARTTLS it
+//! reads plaintext that came with the 220 as if it had been encrypted.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls_pki_types::ServerName;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::domain::delivery::Stage;
+use crate::mail::outcome::Failure;
+use crate::mail::transport::{Security, TimeOuts};
+
+use super::replies::Spoken;
+use super::stream::{Link, RelayStream, Wire};
+
+/// Where the relay is and how it is spoken to.
+pub(in crate::mail) struct Relay {
+    pub(in crate::mail) host: String,
+    pub(in crate::mail) port: u16,
+    pub(in crate::mail) security: Security,
+    pub(in crate::mail) server_name: ServerName<'static>,
+    pub(in crate::mail) tls: Arc<ClientConfig>,
+    pub(in crate::mail) helo_name: String,
+    pub(in crate::mail) time_outs: TimeOuts,
+}
+
+/// A link on which the next thing to send is EHLO, encrypted if that was asked for.
+pub(super) async fn open(relay: &Relay) -> Result<RelayStream, Failure> {
+    let limits = &relay.time_outs;
+    let (socket, peer) = connect(relay).await?;
+    let mut wire = match relay.security {
+        Security::Tls => Wire::new(handshake(relay, socket).await?),
+        Security::StartTls | Security::None => Wire::new(Link::Plain(socket)),
+    };
+    let greeting = hear(&mut wire, Stage::Greeting, limits.greeting).await?;
+    expect(Stage::Greeting, &greeting, 220)?;
+    match relay.security {
+        Security::Tls | Security::None => {}
+        Security::StartTls => wire = start_tls(relay, wire).await?,
+    }
+    Ok(RelayStream::after_greeting(wire, peer))
+}
+
+/// Tries the host's addresses in order. Each gets an equal part of the time that is left, so that one
+/// that swallows packets leaves some for the next.
+async fn connect(relay: &Relay) -> Result<(TcpStream, SocketAddr), Failure> {
+    let limit = relay.time_outs.connect;
+    let deadline = Instant::now() + limit;
+    let addresses: Vec<SocketAddr> =
+        timeout_at(deadline, lookup_host((relay.host.as_str(), relay.port)))
+            .await
+            .map_err(|_| Failure::timed_out(Stage::Connect, limit))?
+            .map_err(|error| Failure::io(Stage::Connect, &error))?
+            .collect();
+    let mut failure = Failure::silence(Stage::Connect, "the relay's name has no address");
+    for (index, address) in addresses.iter().enumerate() {
+        let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => {
+                socket
+                    .set_nodelay(true)
+                    .map_err(|error| Failure::io(Stage::Connect, &error))?;
+                return Ok((socket, *address));
+            }
+            Ok(Err(error)) => failure = Failure::io(Stage::Connect, &error),
+            Err(_) => failure = Failure::timed_out(Stage::Connect, limit),
+        }
+    }
+    Err(failure)
+}
+
+async fn handshake(relay: &Relay, socket: TcpStream) -> Result<Link, Failure> {
+    let connector = TlsConnector::from(Arc::clone(&relay.tls));
+    let handshake = connector.connect(relay.server_name.clone(), socket);
+    let stream = within(Stage::Tls, relay.time_outs.tls, handshake).await?;
+    Ok(Link::Tls(Box::new(stream)))
+}
+
+/// EHLO and STARTTLS on the bare socket (RFC 3207). Whatever goes wrong, nothing is ever sent in clear.
+async fn start_tls(relay: &Relay, mut wire: Wire) -> Result<Wire, Failure> {
+    let limits = &relay.time_outs;
+    let hello = format!("EHLO {}\r\n", relay.helo_name);
+    say(&mut wire, Stage::Ehlo, limits.ehlo, &hello).await?;
+    let offers = hear(&mut wire, Stage::Ehlo, limits.ehlo).await?;
+    expect(Stage::Ehlo, &offers, 250)?;
+    let is_offered = offers
+        .lines
+        .iter()
+        .skip(1)
+        .any(|line| line.trim().eq_ignore_ascii_case("STARTTLS"));
+    if !is_offered {
+        return Err(Failure::silence(
+            Stage::Tls,
+            "the relay does not offer STARTTLS",
+        ));
+    }
+    say(&mut wire, Stage::Tls, limits.tls, "STARTTLS\r\n").await?;
+    let ready = hear(&mut wire, Stage::Tls, limits.tls).await?;
+    expect(Stage::Tls, &ready, 220)?;
+    match wire.into_link() {
+        Some(Link::Plain(socket)) => Ok(Wire::new(handshake(relay, socket).await?)),
+        Some(Link::Tls(_)) | None => Err(Failure::silence(
+            Stage::Tls,
+            "the relay, or somebody between, sent more than the answer to STARTTLS in clear",
+        )),
+    }
+}
+
+async fn say(wire: &mut Wire, stage: Stage, limit: Duration, line: &str) -> Result<(), Failure> {
+    within(stage, limit, async {
+        wire.write_all(line.as_bytes()).await?;
+        wire.flush().await
+    })
+    .await
+}
+
+async fn hear(wire: &mut Wire, stage: Stage, limit: Duration) -> Result<Spoken, Failure> {
+    within(stage, limit, wire.hear()).await
+}
+
+/// `step`, bounded. On a time-out it is dropped where it stands: the caller gives up the link.
+async fn within<T>(
+    stage: Stage,
+    limit: Duration,
+    step: impl Future<Output = io::Result<T>>,
+) -> Result<T, Failure> {
+    timeout(limit, step)
+        .await
+        .map_err(|_| Failure::timed_out(stage, limit))?
+        .map_err(|error| Failure::io(stage, &error))
+}
+
+fn expect(stage: Stage, spoken: &Spoken, code: u16) -> Result<(), Failure> {
+    if spoken.code == code {
+        Ok(())
+    } else {
+        Err(Failure::spoken(stage, spoken))
+    }
+}

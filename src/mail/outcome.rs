@@ -1,0 +1,226 @@
+//! What a failed step means, and what is never sent at all.
+//!
+//! A failure is the stage that was reached, the relay's reply if there was one, and a cause in our own
+//! words. The errors of lettre and of the operating system end here; neither their text nor a relay's
+//! decides anything, and a cause carries no address and no secret.
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use lettre::transport::smtp;
+
+use crate::domain::delivery::{Heard, Reply, Stage, Verdict, classify};
+
+use super::connection::replies::{BadReply, Spoken};
+
+/// Longest line of a message in octets, without its CRLF (RFC 5321, section 4.5.3.1.6).
+const LINE_OCTETS: usize = 998;
+/// Longest cause, in characters.
+const CAUSE_CHARACTERS: usize = 200;
+
+/// A step that did not go well.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {cause}", stage.as_str())]
+pub struct Failure {
+    /// How far it got.
+    pub stage: Stage,
+    /// What the relay said there, if it said something.
+    pub reply: Option<Reply>,
+    /// What went wrong, for the log and the attempt's record; without address and secret.
+    pub cause: String,
+    blame: Blame,
+}
+
+/// What a failure is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// The stage and the reply.
+    Exchange,
+    /// The message, which cannot be sent to this relay as it is.
+    Message,
+}
+
+impl Failure {
+    /// The relay said nothing that counts: a time-out, a closed connection, bytes that are no reply.
+    pub fn silence(stage: Stage, cause: impl Into<String>) -> Self {
+        Self {
+            stage,
+            reply: None,
+            cause: cause.into(),
+            blame: Blame::Exchange,
+        }
+    }
+
+    /// The relay said something else than what was needed to go on.
+    #[must_use]
+    pub fn refused(stage: Stage, reply: Reply) -> Self {
+        Self {
+            stage,
+            cause: format!("the relay answered {}", reply.code),
+            reply: Some(reply),
+            blame: Blame::Exchange,
+        }
+    }
+
+    /// The message cannot be sent as it is, whatever the relay would say.
+    pub fn message(stage: Stage, cause: impl Into<String>) -> Self {
+        Self {
+            stage,
+            reply: None,
+            cause: cause.into(),
+            blame: Blame::Message,
+        }
+    }
+
+    /// What it means for the invoice and its address.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self.blame {
+            Blame::Message => Verdict::MessageRefused,
+            Blame::Exchange => {
+                let heard = self.reply.as_ref().map_or(Heard::Nothing, Heard::Reply);
+                classify(self.stage, heard)
+            }
+        }
+    }
+
+    pub(super) fn spoken(stage: Stage, spoken: &Spoken) -> Self {
+        Self::refused(stage, spoken.reply())
+    }
+
+    pub(super) fn timed_out(stage: Stage, limit: Duration) -> Self {
+        Self::silence(stage, format!("no answer within {limit:?}"))
+    }
+
+    /// `error` is from the operating system, from rustls, or a [`BadReply`].
+    pub(super) fn io(stage: Stage, error: &io::Error) -> Self {
+        let cause = match error.get_ref() {
+            Some(inner) if inner.is::<BadReply>() || stage == Stage::Tls => inner.to_string(),
+            Some(_) | None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "the relay closed the connection".to_owned()
+            }
+            Some(_) | None => error.kind().to_string(),
+        };
+        Self::silence(
+            stage,
+            cause.chars().take(CAUSE_CHARACTERS).collect::<String>(),
+        )
+    }
+
+    /// An error of lettre's for which our stream noted no reply. lettre's own words are not passed on:
+    /// they may repeat what a relay said.
+    pub(super) fn lettre(stage: Stage, error: &smtp::Error) -> Self {
+        match error.source().and_then(|source| source.downcast_ref()) {
+            Some(error) => Self::io(stage, error),
+            None if error.is_client() => {
+                Self::silence(stage, "the relay asked for something that is not supported")
+            }
+            None => Self::silence(stage, "the relay closed the connection"),
+        }
+    }
+}
+
+/// Why a message may not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MessageFault {
+    /// CR without LF or LF without CR: relays disagree where such a line, or the whole message, ends.
+    #[error("line {0} of the message ends in something else than CRLF")]
+    LineEnd(usize),
+    /// RFC 5321 has no NUL, and relays cut or refuse the message there.
+    #[error("line {0} of the message holds a NUL")]
+    Nul(usize),
+    /// Longer than RFC 5321, section 4.5.3.1.6, allows.
+    #[error("line {0} of the message is longer than 998 octets")]
+    LineLength(usize),
+}
+
+/// Whether the message may go out: CRLF only, no NUL, lines of at most 998 octets. The last line may
+/// lack its CRLF. A fault names its line, from 1.
+pub fn check_message(message: &[u8]) -> Result<(), MessageFault> {
+    for (index, raw) in message.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let number = index + 1;
+        let line = match raw {
+            [line @ .., b'\r', b'\n'] => line,
+            [.., b'\n'] => return Err(MessageFault::LineEnd(number)),
+            line => line,
+        };
+        if line.contains(&b'\r') {
+            return Err(MessageFault::LineEnd(number));
+        }
+        if line.contains(&0) {
+            return Err(MessageFault::Nul(number));
+        }
+        if line.len() > LINE_OCTETS {
+            return Err(MessageFault::LineLength(number));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_crlf_line_ends_only() {
+        assert_eq!(check_message(b"a: b\r\n\r\n.\r\ntext\r\n"), Ok(()));
+        assert_eq!(check_message(b"no end"), Ok(()));
+        assert_eq!(check_message(b""), Ok(()));
+        assert_eq!(
+            check_message(b"a\r\n\n.\n"),
+            Err(MessageFault::LineEnd(2)),
+            "bare LF"
+        );
+        assert_eq!(
+            check_message(b"a\r\nb\rc\r\n"),
+            Err(MessageFault::LineEnd(2)),
+            "bare CR"
+        );
+        assert_eq!(
+            check_message(b"a\r\r\n"),
+            Err(MessageFault::LineEnd(1)),
+            "CR before CRLF"
+        );
+        assert_eq!(
+            check_message(b"a\r"),
+            Err(MessageFault::LineEnd(1)),
+            "CR at the end"
+        );
+    }
+
+    #[test]
+    fn a_message_has_no_nul_and_no_line_beyond_998_octets() {
+        assert_eq!(check_message(b"a\r\n\0\r\n"), Err(MessageFault::Nul(2)));
+        let mut message = vec![b'x'; 998];
+        message.extend(b"\r\n");
+        assert_eq!(check_message(&message), Ok(()));
+        message.insert(0, b'x');
+        assert_eq!(check_message(&message), Err(MessageFault::LineLength(1)));
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_sent_is_refused_whatever_the_stage() {
+        assert_eq!(
+            Failure::message(Stage::Mail, "too large").verdict(),
+            Verdict::MessageRefused
+        );
+        assert_eq!(
+            Failure::silence(Stage::FinalDot, "lost").verdict(),
+            Verdict::Uncertain
+        );
+    }
+
+    #[test]
+    fn a_cause_repeats_no_words_of_the_relay() {
+        let failure = Failure::refused(
+            Stage::Rcpt,
+            Reply {
+                code: 550,
+                enhanced: None,
+                text: "<erika@muster.example> unknown".to_owned(),
+            },
+        );
+        assert_eq!(failure.to_string(), "rcpt: the relay answered 550");
+    }
+}

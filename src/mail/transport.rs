@@ -1,0 +1,326 @@
+//! Where messages go, and with which settings.
+//!
+//! A transport opens connections and nothing else: how many there are, and when they are reused, is the
+//! dispatcher's. Everything that can be wrong about the settings is found when the transport is made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use secrecy::SecretString;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+
+use crate::domain::address::EmailAddress;
+use crate::domain::delivery::{Reply, Stage};
+
+use super::connection::{Relay, SmtpConnection};
+use super::file::{FileConnection, FileTransport};
+use super::outcome::Failure;
+
+/// Longest host name in octets (RFC 1035, section 2.3.4).
+const HOST_OCTETS: usize = 255;
+
+/// Where messages go.
+#[derive(Debug)]
+pub enum Transport {
+    /// To a relay.
+    Smtp(SmtpTransport),
+    /// Into a directory.
+    File(FileTransport),
+}
+
+impl Transport {
+    /// Opens a connection, up to EHLO and AUTH; this is also the probe.
+    pub async fn connect(&self) -> Result<Connection, Failure> {
+        match self {
+            Self::Smtp(transport) => {
+                SmtpConnection::open(&transport.relay, transport.credentials.as_ref())
+                    .await
+                    .map(Connection::Smtp)
+            }
+            Self::File(transport) => transport.connect().await.map(Connection::File),
+        }
+    }
+}
+
+/// One open way to hand over messages, one after the other.
+#[derive(Debug)]
+pub enum Connection {
+    /// To a relay.
+    Smtp(SmtpConnection),
+    /// Into a directory.
+    File(FileConnection),
+}
+
+impl Connection {
+    /// Begins a message of `message_octets` from `from` to `to`: up to the relay's 354, one round trip
+    /// where it offers PIPELINING. A transaction that failed before is reset first.
+    pub async fn begin(
+        &mut self,
+        from: &EmailAddress,
+        to: &EmailAddress,
+        message_octets: u64,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Smtp(connection) => connection.begin(from, to, message_octets).await,
+            Self::File(connection) => connection.begin(from, to),
+        }
+    }
+
+    /// Hands over the message that was begun. `Ok` only for 250 to the final dot: then it is the relay's.
+    /// A last line without CRLF gets one.
+    pub async fn finish(&mut self, message: &[u8]) -> Result<Reply, Failure> {
+        match self {
+            Self::Smtp(connection) => connection.finish(message).await,
+            Self::File(connection) => connection.finish(message).await,
+        }
+    }
+
+    /// Whether it can be used again. Once false it stays so, and the socket is closed.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        match self {
+            Self::Smtp(connection) => connection.is_usable(),
+            Self::File(_) => true,
+        }
+    }
+
+    /// Whether a connection that was idle is still there, so that one that the relay has closed, or
+    /// said 421 on, is not blamed on the next invoice. Sends nothing.
+    pub async fn is_alive(&mut self) -> bool {
+        match self {
+            Self::Smtp(connection) => connection.is_alive().await,
+            Self::File(_) => true,
+        }
+    }
+
+    /// Ends a transaction that failed or is given up before its 354; nothing to do between messages. After the 354 there is
+    /// no way back, and the connection is closed.
+    pub async fn reset(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Smtp(connection) => connection.reset().await,
+            Self::File(connection) => {
+                connection.reset();
+                Ok(())
+            }
+        }
+    }
+
+    /// Says good-bye and closes; takes 2 seconds at most.
+    pub async fn quit(self) {
+        match self {
+            Self::Smtp(connection) => connection.quit().await,
+            Self::File(_) => {}
+        }
+    }
+}
+
+/// How the relay is reached.
+#[derive(Debug, Clone)]
+pub struct SmtpSettings {
+    /// Host name or IP address; the certificate must be for it.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Encryption.
+    pub security: Security,
+    /// For AUTH, where the relay wants it.
+    pub credentials: Option<Credentials>,
+    /// Certificates of the CAs to trust, in PEM, **instead of** the system's. `None`: the system's,
+    /// or Mozilla's where the system has none.
+    pub ca: Option<Vec<u8>>,
+    /// What EHLO says: a host name, or an address in brackets.
+    pub helo_name: String,
+    /// Limits of each step.
+    pub time_outs: TimeOuts,
+}
+
+/// How the link to the relay is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Security {
+    /// From the first octet (RFC 8314).
+    Tls,
+    /// By STARTTLS, without which nothing is sent (RFC 3207).
+    StartTls,
+    /// Not at all. Credentials are sent only to a loopback address.
+    None,
+}
+
+/// User name and password for AUTH.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Name.
+    pub username: String,
+    /// Password.
+    pub password: SecretString,
+}
+
+/// How long each step may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeOuts {
+    /// Name resolution and TCP, all addresses together.
+    pub connect: Duration,
+    /// STARTTLS and the handshake, each.
+    pub tls: Duration,
+    /// The relay's 220.
+    pub greeting: Duration,
+    /// EHLO.
+    pub ehlo: Duration,
+    /// The whole AUTH exchange.
+    pub auth: Duration,
+    /// MAIL, and RSET.
+    pub mail: Duration,
+    /// RCPT.
+    pub rcpt: Duration,
+    /// DATA, up to the 354.
+    pub data: Duration,
+    /// Each 64 KiB of the message.
+    pub body: Duration,
+    /// The final dot.
+    pub final_dot: Duration,
+}
+
+impl TimeOuts {
+    /// The limit of a stage.
+    #[must_use]
+    pub fn of(&self, stage: Stage) -> Duration {
+        match stage {
+            Stage::Connect => self.connect,
+            Stage::Tls => self.tls,
+            Stage::Greeting => self.greeting,
+            Stage::Ehlo => self.ehlo,
+            Stage::Auth => self.auth,
+            Stage::Mail => self.mail,
+            Stage::Rcpt => self.rcpt,
+            Stage::Data => self.data,
+            Stage::Body => self.body,
+            Stage::FinalDot => self.final_dot,
+        }
+    }
+}
+
+/// RFC 5321, section 4.5.3.2, where it has a value; 30 seconds to connect and for TLS, 5 minutes else.
+impl Default for TimeOuts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            tls: Duration::from_secs(30),
+            greeting: Duration::from_secs(300),
+            ehlo: Duration::from_secs(300),
+            auth: Duration::from_secs(300),
+            mail: Duration::from_secs(300),
+            rcpt: Duration::from_secs(300),
+            data: Duration::from_secs(120),
+            body: Duration::from_secs(180),
+            final_dot: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Why a transport cannot be made of its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsFault {
+    /// Not a host name or IP address.
+    #[error("the relay's host {0:?} is neither a host name nor an IP address")]
+    Host(String),
+    /// Would break out of EHLO.
+    #[error("the name for EHLO {0:?} is neither a host name nor an address in brackets")]
+    HeloName(String),
+    /// Not PEM, or no certificate in it.
+    #[error("the relay's CA file holds no certificate in PEM")]
+    NoCertificate,
+    /// A certificate that cannot serve as a CA.
+    #[error("the relay's CA file holds a certificate that cannot be used")]
+    Certificate(#[source] rustls::Error),
+    /// Never with the provider that is compiled in.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// Opens connections to one relay.
+pub struct SmtpTransport {
+    relay: Box<Relay>,
+    credentials: Option<Credentials>,
+}
+
+impl SmtpTransport {
+    /// Reads the system's certificates from disk if `ca` is `None` and the link is to be encrypted.
+    pub fn new(settings: SmtpSettings) -> Result<Self, SettingsFault> {
+        let SmtpSettings {
+            host,
+            port,
+            security,
+            credentials,
+            ca,
+            helo_name,
+            time_outs,
+        } = settings;
+        if !is_helo_name(&helo_name) {
+            return Err(SettingsFault::HeloName(helo_name));
+        }
+        let Ok(server_name) = ServerName::try_from(host.clone()) else {
+            return Err(SettingsFault::Host(host));
+        };
+        let roots = match (security, ca) {
+            (Security::None, _) => RootCertStore::empty(),
+            (Security::Tls | Security::StartTls, Some(pem)) => own_roots(&pem)?,
+            (Security::Tls | Security::StartTls, None) => system_roots(),
+        };
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(SettingsFault::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let relay = Box::new(Relay {
+            host,
+            port,
+            security,
+            server_name,
+            tls: Arc::new(tls),
+            helo_name,
+            time_outs,
+        });
+        Ok(Self { relay, credentials })
+    }
+}
+
+impl std::fmt::Debug for SmtpTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SmtpTransport")
+            .field("host", &self.relay.host)
+            .field("port", &self.relay.port)
+            .field("security", &self.relay.security)
+            .finish_non_exhaustive()
+    }
+}
+
+/// lettre writes it into EHLO as it is.
+fn is_helo_name(name: &str) -> bool {
+    (1..=HOST_OCTETS).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte))
+}
+
+fn own_roots(pem: &[u8]) -> Result<RootCertStore, SettingsFault> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| SettingsFault::NoCertificate)?;
+        roots.add(certificate).map_err(SettingsFault::Certificate)?;
+    }
+    if roots.is_empty() {
+        return Err(SettingsFault::NoCertificate);
+    }
+    Ok(roots)
+}
+
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
