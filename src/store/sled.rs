@@ -346,6 +346,7 @@ impl Database {
         tree.flush()
             .map_err(|error| failed("flushing the database", &error))?;
         file.sync_data()
+            .and_then(|()| disk::sync_directory(path))
             .map_err(|error| StoreError::SyncFailed(error.to_string()))?;
         Ok(Self {
             tree,
