@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod domain;
+pub mod http;
 pub mod mail;
 pub mod store;
 pub mod systemd;

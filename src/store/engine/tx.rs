@@ -67,7 +67,15 @@ pub(in crate::store) trait Records: Tree {
         visit: Visit<'_>,
     ) -> Result<(), StoreError> {
         let from = from.map_or(prefix, |from| from.max(prefix));
-        self.range(from, keys::after_prefix(prefix).as_deref(), visit)
+        match keys::after_prefix(prefix) {
+            Some(end) if from >= end.as_slice() => Ok(()),
+            end => self.range(from, end.as_deref(), visit),
+        }
+    }
+
+    /// Whether there is anything under `key`.
+    fn is_there(&self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.get(key)?.is_some())
     }
 
     /// Whether anything begins with `prefix`.
@@ -170,10 +178,7 @@ impl Tx<'_> {
                 operation: "encoding a record",
                 cause: format!("{} is too large", R::KIND),
             })?;
-        for part in parts.saturating_add(1)..=before {
-            self.own.insert(keys::continued(key, part), None);
-        }
-        Ok(())
+        self.remove_parts(key, parts.saturating_add(1)..=before)
     }
 
     /// Writes a key that says all by being there.
@@ -186,11 +191,19 @@ impl Tx<'_> {
         self.own.insert(key, Some(value));
     }
 
+<<<<<<< HEAD
+    /// Removes a value that is no record.
+    pub(in crate::store) fn erase(&mut self, key: &[u8]) {
+        self.own.insert(key.to_vec(), None);
+    }
+
     /// Removes a record with all its parts, or a mark.
+=======
+    /// Removes a record with all its parts, a mark, or a value that is no record.
+>>>>>>> store
     pub(in crate::store) fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        for part in 1..=self.parts(key)? {
-            self.own.insert(keys::continued(key, part), None);
-        }
+        let parts = self.parts(key)?;
+        self.remove_parts(key, 1..=parts)?;
         self.own.insert(key.to_vec(), None);
         Ok(())
     }
@@ -209,6 +222,22 @@ impl Tx<'_> {
     pub(in crate::store) fn roll_back(&mut self) {
         self.own.clear();
         self.entries.clear();
+    }
+
+    /// Stops where there is none: the first byte of a value that is no record is no number of parts.
+    fn remove_parts(
+        &mut self,
+        key: &[u8],
+        parts: std::ops::RangeInclusive<u8>,
+    ) -> Result<(), StoreError> {
+        for part in parts {
+            let part = keys::continued(key, part);
+            if self.get(&part)?.is_none() {
+                break;
+            }
+            self.own.insert(part, None);
+        }
+        Ok(())
     }
 
     fn parts(&self, key: &[u8]) -> Result<u8, StoreError> {
@@ -297,7 +326,8 @@ impl Batch {
 
     /// Whether the batch keeps its limit with this unit; a first unit always fits.
     pub(in crate::store) fn fits(&self, unit: &Prepared) -> bool {
-        let link = 1;
+        // The link's digests may need a second part.
+        let link = 2;
         let operations =
             self.writes.len() + self.entries.len() + unit.writes.len() + unit.entries.len() + link;
         self.answers.is_empty() || operations <= BATCH_OPERATIONS

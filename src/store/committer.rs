@@ -1,0 +1,363 @@
+//! The one thread that writes.
+//!
+//! It takes the units that wait, evaluates them in order of arrival into a batch, writes the batch,
+//! flushes once, syncs the database's file by itself – sled's flush ends in `sync_file_range`, which is
+//! not durable – and only then answers. What a unit reads is durable, because nothing is evaluated
+//! before the batch in front of it is.
+//!
+//! Any failure is final: what stands in the tree is not known to be on the disk any more. The thread
+//! stops, everybody who waits or comes later is told, and the process is to be restarted.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::StoreError;
+use super::engine::backend::{Salts, Urgency};
+use super::engine::tx::{
+    Answerer, BATCH_OPERATIONS, Batch, Prepared, Sealed, TrailHead, Tree, Unit, Writes,
+};
+use super::types::Health;
+
+/// Most units that may wait. Settlements are not counted: there are no more than connections.
+const WAITING_UNITS: usize = 1_024;
+/// A batch that takes longer keeps new intents away.
+const SLOW_BATCH: Duration = Duration::from_secs(2);
+/// A batch that takes longer never ends: sled has deadlocked, or the disk hangs.
+const STUCK_BATCH: Duration = Duration::from_secs(60);
+/// How often free space and the batch's age are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The database under the committer, with the steps that can fail kept apart.
+pub(super) trait Disk: Tree + Send + Sync + 'static {
+    /// Writes all or nothing, not durably yet.
+    fn write(&self, writes: Writes) -> Result<(), StoreError>;
+
+    /// Makes durable what was written.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Free space in bytes.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// Commits units in a thread of its own until it is dropped, which waits for what was taken.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    disk: Arc<dyn Disk>,
+    reserve_bytes: u64,
+    state: Mutex<State>,
+    /// Something came, or is to be closed.
+    came: Condvar,
+    /// The thread has ended.
+    ended: Condvar,
+    space: Mutex<Space>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Unit>,
+    closing: bool,
+    ended: bool,
+    commits: u64,
+    /// When the batch under way began.
+    began: Option<Instant>,
+    failure: Option<StoreError>,
+}
+
+/// The free space when it was looked at last.
+struct Space {
+    looked: Option<Instant>,
+    free_bytes: u64,
+}
+
+impl Committer {
+    /// Starts the thread. `head` is the trail's last link on the disk.
+    pub(super) fn start(
+        disk: Arc<dyn Disk>,
+        head: TrailHead,
+        reserve_bytes: u64,
+    ) -> Result<Self, StoreError> {
+        let salts = Salts::new()?;
+        let shared = Arc::new(Shared {
+            disk,
+            reserve_bytes,
+            state: Mutex::default(),
+            came: Condvar::new(),
+            ended: Condvar::new(),
+            space: Mutex::new(Space {
+                looked: None,
+                free_bytes: u64::MAX,
+            }),
+        });
+        let mut committer = Self {
+            shared: Arc::clone(&shared),
+            threads: Vec::new(),
+        };
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            head,
+            salts,
+            waiting: VecDeque::new(),
+            carried: None,
+        };
+        committer.spawn("committer", move || worker.run())?;
+        committer.spawn("committer-watch", move || shared.watch())?;
+        Ok(committer)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(run)
+            .map_err(|error| StoreError::Failed {
+                operation: "starting a thread",
+                cause: error.to_string(),
+            })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Takes a unit, or says why not.
+    pub(super) fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+        self.shared.check_space(urgency)?;
+        let mut state = self.shared.state();
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
+        }
+        if state.ended {
+            return Err(StoreError::Closed);
+        }
+        let slow = state
+            .began
+            .is_some_and(|began| began.elapsed() > SLOW_BATCH);
+        let full = state.waiting.len() >= WAITING_UNITS;
+        let busy = match urgency {
+            Urgency::Accept => full,
+            Urgency::Intent => full || slow,
+            Urgency::Settle => false,
+        };
+        if busy {
+            return Err(StoreError::Busy);
+        }
+        state.waiting.push_back(unit);
+        drop(state);
+        self.shared.came.notify_one();
+        Ok(())
+    }
+
+    /// How the store fares.
+    pub(super) fn health(&self) -> Health {
+        let state = self.shared.state();
+        Health {
+            commits: state.commits,
+            committing_for: state.began.map(|began| began.elapsed()),
+            failure: state.failure.clone(),
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.shared.state().closing = true;
+        self.shared.came.notify_one();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Nothing that is locked is left half done by a panic.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the space that settling needs: accepting stops at the reserve, intents at half of it.
+    fn check_space(&self, urgency: Urgency) -> Result<(), StoreError> {
+        let needed = match urgency {
+            Urgency::Accept => self.reserve_bytes,
+            Urgency::Intent => self.reserve_bytes / 2,
+            Urgency::Settle => return Ok(()),
+        };
+        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        if space.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            space.looked = Some(Instant::now());
+            match self.disk.free_bytes() {
+                Ok(free_bytes) => space.free_bytes = free_bytes,
+                Err(error) => tracing::warn!(%error, "cannot tell how much disk space is free"),
+            }
+        }
+        if space.free_bytes < needed {
+            return Err(StoreError::DiskFull);
+        }
+        Ok(())
+    }
+
+    /// Ends the process if a batch does: its callers wait for ever, and no error will ever tell them.
+    fn watch(&self) {
+        let mut state = self.state();
+        while !state.ended {
+            if is_stuck(state.began, Instant::now()) {
+                tracing::error!(
+                    limit_seconds = STUCK_BATCH.as_secs(),
+                    "a commit does not end; aborting"
+                );
+                std::process::abort();
+            }
+            (state, _) = self
+                .ended
+                .wait_timeout(state, LOOK)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn is_stuck(began: Option<Instant>, now: Instant) -> bool {
+    began.is_some_and(|began| now.duration_since(began) > STUCK_BATCH)
+}
+
+/// The state of the thread itself.
+struct Worker {
+    shared: Arc<Shared>,
+    head: TrailHead,
+    salts: Salts,
+    /// Taken and not evaluated yet, in order.
+    waiting: VecDeque<Unit>,
+    /// Evaluated over the batch before, for which it was too large.
+    carried: Option<Prepared>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        // Also if a unit panics, nobody may wait for a thread that is gone.
+        let _ended = Ended(Arc::clone(&self.shared));
+        while self.take() {
+            let (result, answers) = self.commit();
+            let mut state = self.shared.state();
+            state.began = None;
+            match &result {
+                Ok(()) => state.commits += answers.len() as u64,
+                Err(failure) => state.failure = Some(failure.clone()),
+            }
+            drop(state);
+            for answer in answers {
+                answer(result.clone());
+            }
+            if let Err(error) = result {
+                tracing::error!(%error, "the store has failed and takes nothing more");
+                return self.give_up(&error);
+            }
+        }
+    }
+
+    /// Waits for units; false once the store is closed and nothing is left.
+    fn take(&mut self) -> bool {
+        let mut state = self.shared.state();
+        loop {
+            // Not before they are needed, so that the limit on those who wait holds.
+            if self.waiting.len() < BATCH_OPERATIONS {
+                self.waiting.append(&mut state.waiting);
+            }
+            if !self.waiting.is_empty() || self.carried.is_some() {
+                state.began = Some(Instant::now());
+                return true;
+            }
+            if state.closing {
+                return false;
+            }
+            state = self
+                .shared
+                .came
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Fills one batch and makes it durable.
+    fn commit(&mut self) -> (Result<(), StoreError>, Vec<Answerer>) {
+        let mut batch = Batch::after(self.head);
+        if let Some(carried) = self.carried.take() {
+            self.add(&mut batch, carried);
+        }
+        while let Some(unit) = self.waiting.pop_front() {
+            let prepared = batch.prepare(self.shared.disk.as_ref(), unit);
+            if !batch.fits(&prepared) {
+                self.carried = Some(prepared);
+                break;
+            }
+            self.add(&mut batch, prepared);
+        }
+        let Sealed {
+            writes,
+            answers,
+            head,
+        } = batch.seal(|| self.salts.next());
+        // Without writes there is nothing to make durable: what was read is.
+        let result = if writes.is_empty() {
+            Ok(())
+        } else {
+            self.write(writes)
+        };
+        self.head = head;
+        (result, answers)
+    }
+
+    /// Takes a unit in; what it leaves for later comes next.
+    fn add(&mut self, batch: &mut Batch, prepared: Prepared) {
+        if let Some(next) = batch.add(prepared) {
+            self.waiting.push_front(next);
+        }
+    }
+
+    fn write(&self, writes: Writes) -> Result<(), StoreError> {
+        let disk = &self.shared.disk;
+        let written = disk.write(writes);
+        // Also after a failed write: it may have failed because the disk lost what it had taken.
+        disk.sync()
+            .map_err(|error| StoreError::SyncFailed(error.to_string()))?;
+        written
+    }
+
+    /// Tells those who were evaluated. The others are dropped, which says that nothing changed.
+    fn give_up(mut self, failure: &StoreError) {
+        if let Some(carried) = self.carried.take() {
+            let mut batch = Batch::after(self.head);
+            batch.add(carried);
+            for answer in batch.seal(|| self.salts.next()).answers {
+                answer(Err(failure.clone()));
+            }
+        }
+    }
+}
+
+/// Marks the thread's end, however it came.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.ended = true;
+        state.began = None;
+        if thread::panicking() && state.failure.is_none() {
+            state.failure = Some(StoreError::Failed {
+                operation: "evaluating a unit",
+                cause: "it panicked".to_owned(),
+            });
+        }
+        let dropped = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.0.ended.notify_all();
+        drop(dropped);
+    }
+}

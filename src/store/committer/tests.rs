@@ -1,0 +1,430 @@
+//! The committer over a disk that fails and waits as it is told.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+
+use super::super::engine::keys;
+use super::super::engine::tx::{BATCH_OPERATIONS, Tx, Visit};
+use super::super::testing::{Answer, count, counted, tell, unit, unit_with_next, verify_trail};
+use super::*;
+
+/// After which a test that waits has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A disk that keeps what it has in a map, and syncs when it is let to.
+struct TestDisk {
+    map: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// The size of each batch.
+    batches: Mutex<Vec<usize>>,
+    /// Each sync is announced, and waits for what to return.
+    gate: Option<Mutex<Gate>>,
+    write_failure: Mutex<Option<StoreError>>,
+    free_bytes: AtomicU64,
+}
+
+struct Gate {
+    began: Sender<()>,
+    results: Receiver<io::Result<()>>,
+}
+
+/// The test's end of a gate.
+struct Warden {
+    began: Receiver<()>,
+    results: Sender<io::Result<()>>,
+}
+
+impl Warden {
+    /// Waits until a sync has begun.
+    fn wait(&self) {
+        self.began.recv_timeout(PATIENCE).expect("a sync begins");
+    }
+}
+
+impl TestDisk {
+    fn new() -> Self {
+        Self {
+            map: Mutex::default(),
+            batches: Mutex::default(),
+            gate: None,
+            write_failure: Mutex::default(),
+            free_bytes: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    fn gated() -> (Self, Warden) {
+        let (began, has_begun) = mpsc::channel();
+        let (results, awaited) = mpsc::channel();
+        let gate = Gate {
+            began,
+            results: awaited,
+        };
+        let disk = Self {
+            gate: Some(Mutex::new(gate)),
+            ..Self::new()
+        };
+        let warden = Warden {
+            began: has_begun,
+            results,
+        };
+        (disk, warden)
+    }
+}
+
+impl Tree for TestDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.map.lock().unwrap().get(key).cloned())
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        for (key, value) in self.map.lock().unwrap().clone() {
+            let is_inside = key.as_slice() >= from && to.is_none_or(|to| key.as_slice() < to);
+            if is_inside && visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Disk for TestDisk {
+    fn write(&self, writes: Writes) -> Result<(), StoreError> {
+        if let Some(failure) = self.write_failure.lock().unwrap().clone() {
+            return Err(failure);
+        }
+        self.batches.lock().unwrap().push(writes.len());
+        let mut map = self.map.lock().unwrap();
+        for (key, value) in writes {
+            match value {
+                Some(value) => map.insert(key, value),
+                None => map.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let Some(gate) = &self.gate else {
+            return Ok(());
+        };
+        let gate = gate.lock().unwrap();
+        // A test that ended lets everything through.
+        let _ = gate.began.send(());
+        gate.results.recv_timeout(PATIENCE).unwrap_or(Ok(()))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.free_bytes.load(Ordering::Relaxed))
+    }
+}
+
+fn start(disk: TestDisk) -> (Arc<TestDisk>, Committer) {
+    let disk = Arc::new(disk);
+    let shared: Arc<dyn Disk> = Arc::clone(&disk) as _;
+    let committer = Committer::start(shared, TrailHead::default(), 1_000).unwrap();
+    (disk, committer)
+}
+
+fn submit(committer: &Committer, work: impl FnOnce(&mut Tx<'_>) + Send + 'static) -> Answer {
+    let (unit, answer) = unit(work);
+    committer.submit(Urgency::Accept, unit).unwrap();
+    answer
+}
+
+/// Holds a first batch in its sync, so that all that `then` submits waits for the second.
+fn behind_a_first_batch(committer: &Committer, warden: &Warden, then: impl FnOnce()) {
+    submit(committer, |tx| count(tx, "first"));
+    warden.wait();
+    then();
+    warden.results.send(Ok(())).unwrap();
+}
+
+#[test]
+fn units_of_one_batch_see_each_other_and_a_refused_one_adds_nothing() {
+    let (disk, warden) = TestDisk::gated();
+    let (disk, committer) = start(disk);
+    let mut answers = Vec::new();
+    behind_a_first_batch(&committer, &warden, || {
+        answers.push(submit(&committer, |tx| count(tx, "a")));
+        answers.push(submit(&committer, |tx| {
+            count(tx, "a");
+            assert_eq!(counted(tx, "a"), 2);
+            tx.roll_back();
+        }));
+        answers.push(submit(&committer, |tx| {
+            assert_eq!(counted(tx, "a"), 1);
+            count(tx, "a");
+        }));
+    });
+    warden.wait();
+    warden.results.send(Ok(())).unwrap();
+    for answer in answers {
+        assert_eq!(answer.recv().unwrap(), Ok(()));
+    }
+    assert_eq!(counted(disk.as_ref(), "a"), 2);
+    assert_eq!(disk.batches.lock().unwrap().len(), 2);
+    assert_eq!(verify_trail(disk.as_ref()), 2);
+}
+
+#[test]
+fn no_answer_comes_before_the_sync() {
+    let (disk, warden) = TestDisk::gated();
+    let (disk, committer) = start(disk);
+    let answer = submit(&committer, |tx| count(tx, "a"));
+    warden.wait();
+    assert_eq!(counted(disk.as_ref(), "a"), 1, "written, yet not durable");
+    assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
+    assert!(committer.health().committing_for.is_some());
+
+    warden.results.send(Ok(())).unwrap();
+    assert_eq!(answer.recv().unwrap(), Ok(()));
+    let health = committer.health();
+    assert_eq!((health.commits, health.committing_for), (1, None));
+}
+
+#[test]
+fn a_batch_keeps_its_limit_and_nothing_is_lost_between_two() {
+    let (disk, warden) = TestDisk::gated();
+    let (disk, committer) = start(disk);
+    drop(warden);
+    let answers: Vec<Answer> = (0..200)
+        .map(|at| {
+            submit(&committer, move |tx| {
+                for part in 0..5 {
+                    tx.mark(format!("k{at:03}-{part}").into_bytes());
+                }
+                count(tx, "units");
+            })
+        })
+        .collect();
+    for answer in answers {
+        assert_eq!(answer.recv().unwrap(), Ok(()));
+    }
+    let batches = disk.batches.lock().unwrap().clone();
+    assert!(
+        batches.iter().all(|size| *size <= BATCH_OPERATIONS),
+        "{batches:?}"
+    );
+    assert_eq!(counted(disk.as_ref(), "units"), 200);
+    let kept = disk.map.lock().unwrap();
+    assert_eq!(kept.keys().filter(|key| key[0] == b'k').count(), 1_000);
+    drop(kept);
+    assert_eq!(verify_trail(disk.as_ref()), batches.len() as u64);
+}
+
+#[test]
+fn a_batch_of_stories_alone_keeps_its_limit() {
+    let (disk, warden) = TestDisk::gated();
+    let (disk, committer) = start(disk);
+    let mut answers = Vec::new();
+    behind_a_first_batch(&committer, &warden, || {
+        let submit = |at| submit(&committer, move |tx| tell(tx, format!("line {at}")));
+        answers.extend((0..300).map(submit));
+    });
+    drop(warden);
+    for answer in answers {
+        assert_eq!(answer.recv().unwrap(), Ok(()));
+    }
+    let batches = disk.batches.lock().unwrap().clone();
+    assert!(
+        batches.iter().all(|size| *size <= BATCH_OPERATIONS),
+        "{batches:?}"
+    );
+    assert_eq!(verify_trail(disk.as_ref()), batches.len() as u64);
+}
+
+#[test]
+fn what_a_unit_leaves_for_later_comes_before_those_who_wait() {
+    let (disk, warden) = TestDisk::gated();
+    let (disk, committer) = start(disk);
+    let (first, then) = unit_with_next(|tx| {
+        count(tx, "a");
+        let (next, _) = unit(|tx| count(tx, "a"));
+        Some(next)
+    });
+    let mut last = None;
+    behind_a_first_batch(&committer, &warden, || {
+        committer.submit(Urgency::Accept, first).unwrap();
+        last = Some(submit(&committer, |tx| {
+            assert_eq!(counted(tx, "a"), 2);
+            count(tx, "a");
+        }));
+    });
+    drop(warden);
+    assert_eq!(then.recv().unwrap(), Ok(()));
+    assert_eq!(last.unwrap().recv().unwrap(), Ok(()));
+    assert_eq!(counted(disk.as_ref(), "a"), 3);
+}
+
+#[test]
+fn a_failed_sync_is_told_to_all_and_ends_the_store() {
+    let (disk, warden) = TestDisk::gated();
+    let (_disk, committer) = start(disk);
+    let failure = StoreError::SyncFailed("broken disk".to_owned());
+    let first = submit(&committer, |tx| count(tx, "a"));
+    warden.wait();
+    let waiting = submit(&committer, |tx| count(tx, "a"));
+    warden
+        .results
+        .send(Err(io::Error::other("broken disk")))
+        .unwrap();
+
+    assert_eq!(first.recv().unwrap(), Err(failure.clone()));
+    assert!(waiting.recv().is_err(), "it was dropped, unevaluated");
+    assert_eq!(committer.health().failure, Some(failure.clone()));
+    let (late, _answer) = unit(|_| ());
+    assert_eq!(committer.submit(Urgency::Settle, late), Err(failure));
+}
+
+#[test]
+fn one_that_was_evaluated_for_the_next_batch_is_told_of_the_failure_too() {
+    let (disk, warden) = TestDisk::gated();
+    let (_disk, committer) = start(disk);
+    let mut answers = Vec::new();
+    behind_a_first_batch(&committer, &warden, || {
+        for letter in [b'x', b'y'] {
+            answers.push(submit(&committer, move |tx| {
+                (0..100).for_each(|number| tx.mark(vec![letter, number]));
+            }));
+        }
+    });
+    warden.wait();
+    warden
+        .results
+        .send(Err(io::Error::other("broken disk")))
+        .unwrap();
+    for answer in answers {
+        let failure = StoreError::SyncFailed("broken disk".to_owned());
+        assert_eq!(answer.recv().unwrap(), Err(failure));
+    }
+}
+
+#[test]
+fn a_failed_write_ends_the_store() {
+    let (disk, committer) = start(TestDisk::new());
+    let failure = StoreError::Failed {
+        operation: "writing a batch",
+        cause: "damaged".to_owned(),
+    };
+    *disk.write_failure.lock().unwrap() = Some(failure.clone());
+    let answer = submit(&committer, |tx| count(tx, "a"));
+    assert_eq!(answer.recv().unwrap(), Err(failure.clone()));
+    assert_eq!(committer.health().failure, Some(failure));
+}
+
+#[test]
+fn a_unit_that_panics_leaves_nobody_waiting() {
+    let (_disk, committer) = start(TestDisk::new());
+    let answer = submit(&committer, |_| panic!("a fault"));
+    assert!(answer.recv().is_err());
+    while committer.health().failure.is_none() {
+        thread::yield_now();
+    }
+    let (late, _answer) = unit(|_| ());
+    assert!(committer.submit(Urgency::Settle, late).is_err());
+}
+
+#[test]
+fn a_unit_that_writes_nothing_needs_no_sync() {
+    let (disk, warden) = TestDisk::gated();
+    let (disk, committer) = start(disk);
+    let answer = submit(&committer, |_| ());
+    assert_eq!(answer.recv().unwrap(), Ok(()));
+    assert_eq!(warden.began.try_recv(), Err(TryRecvError::Empty));
+    assert!(disk.batches.lock().unwrap().is_empty());
+}
+
+fn refusals(committer: &Committer) -> [Option<StoreError>; 3] {
+    [Urgency::Accept, Urgency::Intent, Urgency::Settle].map(|urgency| {
+        let (unit, _answer) = unit(|_| ());
+        committer.submit(urgency, unit).err()
+    })
+}
+
+#[test]
+fn a_full_disk_stops_accepting_then_intents_and_never_settling() {
+    for (free_bytes, expected) in [
+        (1_000, [None, None, None]),
+        (999, [Some(StoreError::DiskFull), None, None]),
+        (500, [Some(StoreError::DiskFull), None, None]),
+        (
+            499,
+            [Some(StoreError::DiskFull), Some(StoreError::DiskFull), None],
+        ),
+    ] {
+        let disk = TestDisk::new();
+        disk.free_bytes.store(free_bytes, Ordering::Relaxed);
+        let (_disk, committer) = start(disk);
+        assert_eq!(refusals(&committer), expected, "{free_bytes}");
+    }
+}
+
+#[test]
+fn free_space_is_looked_at_again_after_a_second() {
+    let (disk, committer) = start(TestDisk::new());
+    assert_eq!(refusals(&committer), [None, None, None]);
+    disk.free_bytes.store(0, Ordering::Relaxed);
+    committer.shared.space.lock().unwrap().looked = Instant::now().checked_sub(LOOK);
+    assert_eq!(refusals(&committer)[0], Some(StoreError::DiskFull));
+}
+
+#[test]
+fn a_slow_batch_keeps_intents_away_and_nothing_else() {
+    let (_disk, committer) = start(TestDisk::new());
+    let long_ago = Instant::now().checked_sub(SLOW_BATCH + LOOK);
+    for (urgency, expected) in [
+        (Urgency::Intent, Err(StoreError::Busy)),
+        (Urgency::Accept, Ok(())),
+    ] {
+        committer.shared.state().began = long_ago;
+        let (unit, _answer) = unit(|_| ());
+        assert_eq!(committer.submit(urgency, unit), expected);
+    }
+}
+
+#[test]
+fn a_full_queue_refuses_all_but_settlements() {
+    let (disk, warden) = TestDisk::gated();
+    let (_disk, committer) = start(disk);
+    behind_a_first_batch(&committer, &warden, || {
+        for _ in 0..WAITING_UNITS {
+            submit(&committer, |_| ());
+        }
+        let busy = Some(StoreError::Busy);
+        assert_eq!(refusals(&committer), [busy.clone(), busy, None]);
+    });
+}
+
+#[test]
+fn a_batch_is_stuck_after_a_minute() {
+    let began = Instant::now();
+    assert!(!is_stuck(None, began));
+    assert!(!is_stuck(Some(began), began + STUCK_BATCH));
+    assert!(is_stuck(Some(began), began + STUCK_BATCH + LOOK));
+}
+
+#[test]
+fn closing_waits_for_all_that_was_taken() {
+    let (disk, committer) = start(TestDisk::new());
+    let answers: Vec<Answer> = (0..300)
+        .map(|_| submit(&committer, |tx| count(tx, "a")))
+        .collect();
+    drop(committer);
+    for answer in answers {
+        assert_eq!(answer.try_recv(), Ok(Ok(())));
+    }
+    assert_eq!(counted(disk.as_ref(), "a"), 300);
+    assert_eq!(
+        TrailHead::of(disk.as_ref(), last_link(&disk))
+            .unwrap()
+            .batch,
+        verify_trail(disk.as_ref())
+    );
+}
+
+fn last_link(disk: &TestDisk) -> Option<(Vec<u8>, Vec<u8>)> {
+    let map = disk.map.lock().unwrap();
+    map.range(keys::trail(0)..=keys::trail(u64::MAX))
+        .next_back()
+        .map(|(key, value)| (key.clone(), value.clone()))
+}

@@ -1,0 +1,191 @@
+//! Documents come back as they were written, by one or by many at a time, or are reported damaged.
+
+use std::sync::mpsc;
+use std::thread;
+
+use super::*;
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(Sha256::digest(bytes).into())
+}
+
+fn open() -> (tempfile::TempDir, Documents) {
+    let directory = tempfile::tempdir().unwrap();
+    let documents = Documents::open(directory.path()).unwrap();
+    (directory, documents)
+}
+
+fn incoming(directory: &tempfile::TempDir) -> usize {
+    fs::read_dir(directory.path().join("documents/.incoming"))
+        .unwrap()
+        .count()
+}
+
+#[test]
+fn a_document_lies_under_its_day_and_digest() {
+    let (directory, documents) = open();
+    let digest = digest(b"%PDF");
+    documents
+        .write(&digest, b"%PDF", day("2026-09-30"))
+        .unwrap();
+
+    let path = format!("documents/2026-09-30/{digest}.sha256");
+    assert_eq!(fs::read(directory.path().join(path)).unwrap(), b"%PDF");
+    assert_eq!(incoming(&directory), 0);
+
+    drop(documents);
+    let documents = Documents::open(directory.path()).unwrap();
+    assert_eq!(documents.read(&digest, day("2026-09-30")).unwrap(), b"%PDF");
+}
+
+#[test]
+fn a_document_written_again_replaces_what_an_upload_without_a_record_left() {
+    let (_directory, documents) = open();
+    let digest = digest(b"%PDF");
+    documents.write(&digest, b"%P", day("2026-09-30")).unwrap();
+    documents
+        .write(&digest, b"%PDF", day("2026-09-30"))
+        .unwrap();
+    assert_eq!(documents.read(&digest, day("2026-09-30")).unwrap(), b"%PDF");
+}
+
+#[test]
+fn a_changed_or_missing_file_is_damage() {
+    let (_directory, documents) = open();
+    let digest = digest(b"%PDF");
+    let damaged = |cause: &str| {
+        Err(StoreError::Damaged {
+            key: format!("document {digest}"),
+            cause: cause.to_owned(),
+        })
+    };
+    let read = || documents.read(&digest, day("2026-09-30"));
+    assert_eq!(read(), damaged("its file is missing"));
+    documents
+        .write(&digest, b"%PDG", day("2026-09-30"))
+        .unwrap();
+    assert_eq!(read(), damaged("its file has other bytes"));
+}
+
+#[test]
+fn what_was_not_finished_and_days_without_documents_are_gone_after_a_start() {
+    let (directory, documents) = open();
+    let (digest, kept) = (digest(b"%PDF"), digest(b"kept"));
+    documents
+        .write(&digest, b"%PDF", day("2026-09-30"))
+        .unwrap();
+    documents.write(&kept, b"kept", day("2026-10-01")).unwrap();
+    documents.remove(&digest, day("2026-09-30")).unwrap();
+    documents.remove(&digest, day("2026-09-30")).unwrap();
+    fs::write(directory.path().join("documents/.incoming/half"), b"%P").unwrap();
+    drop(documents);
+
+    let documents = Documents::open(directory.path()).unwrap();
+    assert_eq!(incoming(&directory), 0);
+    assert!(!directory.path().join("documents/2026-09-30").exists());
+    assert_eq!(documents.read(&kept, day("2026-10-01")).unwrap(), b"kept");
+    documents
+        .write(&digest, b"%PDF", day("2026-09-30"))
+        .unwrap();
+}
+
+#[test]
+fn many_writers_at_a_time_all_find_their_document() {
+    let (directory, documents) = open();
+    thread::scope(|scope| {
+        for writer in 0_u8..16 {
+            let documents = &documents;
+            scope.spawn(move || {
+                for number in 0_u8..8 {
+                    // Half of the documents are the same for all writers.
+                    let bytes = [if number % 2 == 0 { 0 } else { writer }, number];
+                    let digest = digest(&bytes);
+                    let day = day(["2026-09-30", "2026-10-01"][usize::from(number / 4)]);
+                    let _lock = documents.lock(digest);
+                    documents.write(&digest, &bytes, day).unwrap();
+                    assert_eq!(documents.read(&digest, day).unwrap(), bytes);
+                }
+            });
+        }
+    });
+    assert_eq!(incoming(&directory), 0);
+}
+
+#[test]
+fn a_digest_is_locked_until_its_guard_is_dropped_elsewhere() {
+    let (_directory, documents) = open();
+    let (one, other) = (digest(b"one"), digest(b"other"));
+    let guard = documents.lock(one);
+    drop(documents.lock(other));
+
+    thread::scope(|scope| {
+        let (entered, has_entered) = mpsc::channel();
+        let documents = &documents;
+        scope.spawn(move || {
+            let _guard = documents.lock(one);
+            entered.send(()).unwrap();
+        });
+        assert_eq!(has_entered.try_recv(), Err(mpsc::TryRecvError::Empty));
+        // The guard goes with the commit's answer, to another thread.
+        scope.spawn(move || drop(guard));
+        has_entered.recv().unwrap();
+    });
+}
+
+#[test]
+fn those_who_come_during_a_sync_share_the_next_one() {
+    let group = SyncGroup::default();
+    let syncs = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        let (release, released) = mpsc::channel::<()>();
+        let (group, syncs) = (&group, &syncs);
+        scope.spawn(move || {
+            group.wait_durable(day("2026-09-30"), |days| {
+                locked(syncs).push(days.clone());
+                released.recv().unwrap();
+                Ok(())
+            })
+        });
+        while locked(syncs).is_empty() {
+            thread::yield_now();
+        }
+        for at in 0..6 {
+            scope.spawn(move || {
+                let day = day(["2026-09-30", "2026-10-01"][at % 2]);
+                group
+                    .wait_durable(day, |days| {
+                        locked(syncs).push(days.clone());
+                        Ok(())
+                    })
+                    .unwrap();
+            });
+        }
+        while locked(&group.state).arrived < 7 {
+            thread::yield_now();
+        }
+        release.send(()).unwrap();
+    });
+    assert_eq!(
+        *locked(&syncs),
+        [
+            BTreeSet::from([day("2026-09-30")]),
+            BTreeSet::from([day("2026-09-30"), day("2026-10-01")]),
+        ]
+    );
+}
+
+#[test]
+fn after_a_failed_sync_nobody_is_told_that_something_is_durable() {
+    let group = SyncGroup::default();
+    let day = day("2026-09-30");
+    let failure = Err(StoreError::SyncFailed("broken disk".to_owned()));
+    assert_eq!(
+        group.wait_durable(day, |_| Err(io::Error::other("broken disk"))),
+        failure
+    );
+    assert_eq!(group.wait_durable(day, |_| Ok(())), failure);
+}

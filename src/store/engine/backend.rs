@@ -1,0 +1,84 @@
+//! What the use cases need of a database: a sorted map that takes units of work.
+
+use std::cell::Cell;
+
+use sha2::{Digest as _, Sha256};
+
+use super::tx::{Tree, Unit};
+use crate::store::StoreError;
+use crate::store::types::{Health, StoreId};
+
+/// How urgent a unit is when the disk fills up or commits are slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Urgency {
+    /// Something new: the first to be refused.
+    Accept,
+    /// What is about to be sent: may use half of the disk space that is kept back.
+    Intent,
+    /// What became of it: never refused, since it happened.
+    Settle,
+}
+
+/// A tree that commits units, each whole or not at all.
+pub(in crate::store) trait Backend: Tree + Send + Sync + 'static {
+    /// Takes a unit, to be evaluated in order of arrival and answered once it is durable. An error
+    /// means that it was not taken and will not be evaluated.
+    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError>;
+
+    /// The store's random id.
+    fn id(&self) -> StoreId;
+
+    /// How the store fares.
+    fn health(&self) -> Health;
+
+    /// The greatest key that begins with `prefix`, and its value.
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError>;
+}
+
+/// A key of the tree with its value.
+pub(in crate::store) type Met = (Vec<u8>, Vec<u8>);
+
+/// A new random id for a store.
+pub(in crate::store) fn new_id() -> Result<StoreId, StoreError> {
+    let mut id = StoreId::default();
+    fill(&mut id)?;
+    Ok(id)
+}
+
+/// The salts of a story's lines: nobody can guess them, so that a masked line's digest does not give it
+/// away. One random key makes them all.
+pub(in crate::store) struct Salts {
+    key: [u8; 32],
+    next: Cell<u64>,
+}
+
+impl Salts {
+    pub(in crate::store) fn new() -> Result<Self, StoreError> {
+        let mut key = [0; 32];
+        fill(&mut key)?;
+        Ok(Self {
+            key,
+            next: Cell::new(0),
+        })
+    }
+
+    pub(in crate::store) fn next(&self) -> [u8; 16] {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let digest: [u8; 32] = Sha256::new()
+            .chain_update(self.key)
+            .chain_update(number.to_be_bytes())
+            .finalize()
+            .into();
+        let mut salt = [0; 16];
+        salt.copy_from_slice(&digest[..16]);
+        salt
+    }
+}
+
+fn fill(bytes: &mut [u8]) -> Result<(), StoreError> {
+    getrandom::fill(bytes).map_err(|error| StoreError::Failed {
+        operation: "asking the system for random bytes",
+        cause: error.to_string(),
+    })
+}

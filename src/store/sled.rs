@@ -1,0 +1,476 @@
+//! The state directory and the sled database in it.
+//!
+//! ```text
+//! lock        held as long as the store is open; taken before anything else is looked at
+//! CURRENT     names the database's directory and the store's id
+//! CURRENT.new while a store is being created
+//! sled-1/     the database
+//! documents/  see [`super::documents`]
+//! ```
+//!
+//! A store is created in an empty directory only: a state directory whose `CURRENT` is missing or
+//! does not fit is a mistake of configuration or of a restore, and an empty store in its place would
+//! send again what was sent before.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::committer::{Committer, Disk};
+use super::engine::backend::{Backend, Met, Urgency, new_id};
+use super::engine::keys::{self, kind};
+use super::engine::tx::{TrailHead, Tree, Unit, Visit, Writes};
+use super::types::{Health, StoreId};
+use super::{StoreError, disk};
+
+const LOCK: &str = "lock";
+const CURRENT: &str = "CURRENT";
+const CREATING: &str = "CURRENT.new";
+const FIRST_DATABASE: &str = "sled-1";
+const READING: &str = "reading the database";
+/// How long a database that was closed in this process may take to let go of its file.
+const RELEASE: Duration = Duration::from_secs(10);
+const RELEASE_POLL: Duration = Duration::from_millis(5);
+
+/// Where a store lies and what it may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The state directory; it exists and belongs to the daemon.
+    pub directory: PathBuf,
+    /// Free disk space in bytes below which nothing more is accepted.
+    pub reserve_bytes: u64,
+    /// Memory for the database's pages, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Somebody else has it.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// There is no store in it, and no room for a new one either.
+    #[error(
+        "the state directory {} has no {CURRENT}, yet {found:?} lies in it; \
+         a store is created in an empty directory only",
+        directory.display()
+    )]
+    NotEmpty {
+        /// The state directory.
+        directory: PathBuf,
+        /// One of the things that lie in it.
+        found: String,
+    },
+    /// What lies in it does not belong together.
+    #[error("the state directory {} is not whole: {cause}", directory.display())]
+    Mismatch {
+        /// The state directory.
+        directory: PathBuf,
+        /// What does not fit.
+        cause: &'static str,
+    },
+    /// The file system refused something.
+    #[error("{operation} {} failed", path.display())]
+    Io {
+        /// What was to be done.
+        operation: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The database could not be opened or read, or its disk failed a sync.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl OpenError {
+    /// Whether a person must put the state directory right; a restart will not.
+    #[must_use]
+    pub fn needs_operator(&self) -> bool {
+        match self {
+            Self::NotEmpty { .. } | Self::Mismatch { .. } => true,
+            Self::InUse(_) | Self::Io { .. } | Self::Store(_) => false,
+        }
+    }
+}
+
+/// A store on the disk. Closing order is that of the fields: the thread, the database, the lock.
+pub(super) struct SledBackend {
+    committer: Committer,
+    database: Arc<Database>,
+    id: StoreId,
+    _lock: File,
+}
+
+impl SledBackend {
+    /// Opens the store of a state directory, or creates one if the directory is empty. It comes
+    /// before everything else that lies there.
+    pub(super) fn open(settings: &Settings) -> Result<Self, OpenError> {
+        let Settings {
+            directory,
+            reserve_bytes,
+            cache_bytes,
+        } = settings;
+        let lock = lock(directory)?;
+        let current = match Current::read(directory, CURRENT)? {
+            Some(current) => current,
+            None => create(directory, *cache_bytes)?,
+        };
+        let path = directory.join(&current.database);
+        if !path.join("db").is_file() {
+            return Err(OpenError::Mismatch {
+                directory: directory.clone(),
+                cause: "the database that CURRENT names is missing",
+            });
+        }
+        let database = Database::open(&path, *cache_bytes)?;
+        if database.get(&id_key())?.as_deref() != Some(&current.id) {
+            return Err(OpenError::Mismatch {
+                directory: directory.clone(),
+                cause: "the database is of another store than CURRENT",
+            });
+        }
+        let database = Arc::new(database);
+        let head = TrailHead::of(
+            database.as_ref(),
+            database.last(&keys::kind_prefix(kind::TRAIL))?,
+        )?;
+        let disk: Arc<dyn Disk> = Arc::clone(&database) as _;
+        Ok(Self {
+            committer: Committer::start(disk, head, *reserve_bytes)?,
+            database,
+            id: current.id,
+            _lock: lock,
+        })
+    }
+}
+
+impl Tree for SledBackend {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.database.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.database.range(from, to, visit)
+    }
+}
+
+impl Backend for SledBackend {
+    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+        self.committer.submit(urgency, unit)
+    }
+
+    fn id(&self) -> StoreId {
+        self.id
+    }
+
+    fn health(&self) -> Health {
+        let health = self.committer.health();
+        Health {
+            failure: health.failure.or_else(|| self.database.failure()),
+            ..health
+        }
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+        self.database.last(prefix)
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(at("opening", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
+        Err(TryLockError::Error(error)) => Err(at("locking", &path)(error)),
+    }
+}
+
+/// The content of `CURRENT`.
+#[derive(Debug, PartialEq, Eq)]
+struct Current {
+    /// A name in the state directory.
+    database: String,
+    id: StoreId,
+}
+
+impl Current {
+    fn read(directory: &Path, name: &str) -> Result<Option<Self>, OpenError> {
+        let path = directory.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text)
+                .map(Some)
+                .ok_or_else(|| OpenError::Mismatch {
+                    directory: directory.to_owned(),
+                    cause: "CURRENT is not of the form that was written",
+                }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at("reading", &path)(error)),
+        }
+    }
+
+    /// `database` is `sled-` and a number, so that it leads nowhere else.
+    fn parse(text: &str) -> Option<Self> {
+        let (database, id) = text
+            .strip_prefix("database ")?
+            .strip_suffix('\n')?
+            .split_once("\nid ")?;
+        let number = database.strip_prefix("sled-")?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let id = u128::from_str_radix(id, 16).ok()?.to_be_bytes();
+        let current = Self {
+            database: database.to_owned(),
+            id,
+        };
+        (is_number && current.text() == text).then_some(current)
+    }
+
+    fn text(&self) -> String {
+        let id = u128::from_be_bytes(self.id);
+        format!("database {}\nid {id:032x}\n", self.database)
+    }
+}
+
+/// Creates a store. `CURRENT` gets its name last, when all that it names is durable; until then
+/// `CURRENT.new` tells the next start that what lies there was never used.
+fn create(directory: &Path, cache_bytes: u64) -> Result<Current, OpenError> {
+    let creating = directory.join(CREATING);
+    let path = directory.join(FIRST_DATABASE);
+    if creating.exists() {
+        tracing::warn!("removing a store whose creation was interrupted");
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at("removing", &path)(error));
+            }
+            _ => disk::remove_if_there(&creating).map_err(at("removing", &creating))?,
+        }
+    }
+    for entry in fs::read_dir(directory).map_err(at("reading", directory))? {
+        let name = entry.map_err(at("reading", directory))?.file_name();
+        if name != LOCK {
+            return Err(OpenError::NotEmpty {
+                directory: directory.to_owned(),
+                found: name.to_string_lossy().into_owned(),
+            });
+        }
+    }
+    let current = Current {
+        database: FIRST_DATABASE.to_owned(),
+        id: new_id()?,
+    };
+    disk::write_new(&creating, current.text().as_bytes()).map_err(at("writing", &creating))?;
+    disk::sync_directory(directory).map_err(at("syncing", directory))?;
+
+    disk::create_directory(&path).map_err(at("creating", &path))?;
+    let database = Database::open(&path, cache_bytes)?;
+    database.write(Writes::from([(id_key(), Some(current.id.to_vec()))]))?;
+    Disk::sync(&database).map_err(at("syncing", &path))?;
+    drop(database);
+    // sled syncs neither its configuration nor any directory.
+    let conf = path.join("conf");
+    File::open(&conf)
+        .and_then(|file| file.sync_all())
+        .map_err(at("syncing", &conf))?;
+    for directory in [&path.join("blobs"), &path, directory] {
+        disk::sync_directory(directory).map_err(at("syncing", directory))?;
+    }
+
+    let named = directory.join(CURRENT);
+    fs::rename(&creating, &named).map_err(at("naming", &named))?;
+    disk::sync_directory(directory).map_err(at("syncing", directory))?;
+    tracing::info!(
+        directory = %directory.display(),
+        "the state directory was empty: created a new store"
+    );
+    Ok(current)
+}
+
+/// Under which the database keeps the store's id, raw.
+fn id_key() -> Vec<u8> {
+    keys::counter("store-id")
+}
+
+fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io {
+        operation,
+        path,
+        source,
+    }
+}
+
+/// The one tree, and the file under it.
+struct Database {
+    tree: sled::Db,
+    file: File,
+    path: PathBuf,
+    /// The first error of sled's own: what it says afterwards is not to be believed.
+    failure: OnceLock<StoreError>,
+}
+
+impl Database {
+    /// Opens a database and makes durable what it recovered: a start after a kill may read what was
+    /// written but never synced.
+    fn open(path: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
+        wait_until_released(path)?;
+        remove_unfinished_snapshots(path)?;
+        let tree = sled::Config::new()
+            .path(path)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(None)
+            .mode(sled::Mode::LowSpace)
+            .use_compression(false)
+            .open()
+            .map_err(|error| failed("opening the database", &error))?;
+        let blobs = path.join("blobs");
+        if fs::read_dir(&blobs)
+            .map_err(at("reading", &blobs))?
+            .next()
+            .is_some()
+        {
+            tracing::error!(
+                directory = %blobs.display(),
+                "the database keeps values in files that it never syncs; this must not happen"
+            );
+        }
+        let file = path.join("db");
+        let file = File::open(&file).map_err(at("opening", &file))?;
+        tree.flush()
+            .map_err(|error| failed("flushing the database", &error))?;
+        file.sync_data()
+            .and_then(|()| disk::sync_directory(path))
+            .map_err(|error| StoreError::SyncFailed(error.to_string()))?;
+        Ok(Self {
+            tree,
+            file,
+            path: path.to_owned(),
+            failure: OnceLock::new(),
+        })
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.failure.get().cloned()
+    }
+
+    fn check<T>(&self, operation: &'static str, result: sled::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            let error = failed(operation, &error);
+            self.failure.get_or_init(|| error.clone());
+            error
+        })
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+        let upper = keys::after_prefix(prefix).map_or(Unbounded, Excluded);
+        let bounds = (Included(prefix.to_vec()), upper);
+        let met = self.tree.range::<Vec<u8>, _>(bounds).next_back();
+        let met = self.check(READING, met.transpose())?;
+        Ok(met.map(|(key, value)| (key.to_vec(), value.to_vec())))
+    }
+}
+
+impl Tree for Database {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.check(READING, self.tree.get(key))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        let bounds = (Included(from), to.map_or(Unbounded, Excluded));
+        for met in self.tree.range::<&[u8], _>(bounds) {
+            let (key, value) = self.check(READING, met)?;
+            if visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Disk for Database {
+    fn write(&self, writes: Writes) -> Result<(), StoreError> {
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
+        let mut batch = sled::Batch::default();
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.check("writing a batch", self.tree.apply_batch(batch))?;
+        self.check("flushing a batch", self.tree.flush())?;
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        disk::free_bytes(&self.path)
+    }
+}
+
+/// After a database is closed, sled's own threads hold on to its file, and lock, for a moment. Nobody
+/// else can, as the state directory is ours.
+fn wait_until_released(path: &Path) -> Result<(), OpenError> {
+    let path = path.join("db");
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(at("opening", &path))?,
+    };
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if began.elapsed() < RELEASE => {
+                thread::sleep(RELEASE_POLL);
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path)),
+            Err(TryLockError::Error(error)) => return Err(at("locking", &path)(error)),
+        }
+    }
+}
+
+/// A kill while sled opens leaves a half-written snapshot, which every later open would take for one.
+fn remove_unfinished_snapshots(path: &Path) -> Result<(), OpenError> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(at("reading", path))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(at("reading", path))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            tracing::warn!(file = %name, "removing an unfinished snapshot of the database");
+            disk::remove_if_there(&entry.path()).map_err(at("removing", &entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn failed(operation: &'static str, error: &sled::Error) -> StoreError {
+    StoreError::Failed {
+        operation,
+        cause: error.to_string(),
+    }
+}

@@ -1,0 +1,187 @@
+//! The state directory as starts, crashes and mistakes leave it.
+
+use super::super::testing::{all, commit, count, counted, verify_trail};
+use super::*;
+
+fn settings(directory: &tempfile::TempDir) -> Settings {
+    Settings {
+        directory: directory.path().to_owned(),
+        reserve_bytes: 0,
+        cache_bytes: 8 << 20,
+    }
+}
+
+fn open(directory: &tempfile::TempDir) -> Result<SledBackend, OpenError> {
+    SledBackend::open(&settings(directory))
+}
+
+fn cause(error: &OpenError) -> &'static str {
+    let OpenError::Mismatch { cause, .. } = error else {
+        panic!("{error}");
+    };
+    cause
+}
+
+#[test]
+fn a_reopened_store_has_the_same_data_and_goes_on_with_its_trail() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(&directory).unwrap();
+    let id = backend.id();
+    for _ in 0..3 {
+        commit(&backend, |tx| count(tx, "a")).unwrap();
+    }
+    let kept = all(&backend, b"");
+    drop(backend);
+
+    let backend = open(&directory).unwrap();
+    assert_eq!(backend.id(), id);
+    assert_eq!(all(&backend, b""), kept);
+    commit(&backend, |tx| count(tx, "a")).unwrap();
+    assert_eq!(counted(&backend, "a"), 4);
+    assert_eq!(verify_trail(&backend), 4);
+}
+
+#[test]
+fn a_store_opens_again_as_soon_as_it_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 1..=20 {
+        let backend = open(&directory).unwrap();
+        commit(&backend, |tx| count(tx, "rounds")).unwrap();
+        assert_eq!(counted(&backend, "rounds"), round);
+    }
+}
+
+#[test]
+fn a_refused_unit_adds_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(&directory).unwrap();
+    let before = all(&backend, b"");
+    commit(&backend, |tx| {
+        count(tx, "a");
+        tx.roll_back();
+    })
+    .unwrap();
+    assert_eq!(all(&backend, b""), before);
+}
+
+#[test]
+fn the_last_of_a_prefix_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(&directory).unwrap();
+    commit(&backend, |tx| {
+        for key in ["p1", "p2", "q0"] {
+            tx.mark(key.into());
+        }
+    })
+    .unwrap();
+    assert_eq!(backend.last(b"p").unwrap(), Some((b"p2".to_vec(), vec![0])));
+    assert_eq!(backend.last(b"o").unwrap(), None);
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(&directory).unwrap();
+    assert!(matches!(open(&directory), Err(OpenError::InUse(_))));
+    drop(backend);
+    open(&directory).unwrap();
+}
+
+#[test]
+fn a_store_is_created_in_an_empty_directory_only() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("documents"), b"").unwrap();
+    let error = open(&directory).err().unwrap();
+    assert!(error.needs_operator());
+    assert!(matches!(error, OpenError::NotEmpty { found, .. } if found == "documents"));
+}
+
+#[test]
+fn a_lost_current_is_no_reason_to_begin_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(&directory).unwrap());
+    fs::remove_file(directory.path().join(CURRENT)).unwrap();
+    let error = open(&directory).err().unwrap();
+    assert!(matches!(error, OpenError::NotEmpty { found, .. } if found == FIRST_DATABASE));
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(open(&directory).unwrap());
+    drop(open(&other).unwrap());
+    let current = directory.path().join(CURRENT);
+    let own = fs::read(&current).unwrap();
+
+    fs::copy(other.path().join(CURRENT), &current).unwrap();
+    assert_eq!(
+        cause(&open(&directory).err().unwrap()),
+        "the database is of another store than CURRENT"
+    );
+    fs::write(&current, b"database ../elsewhere\nid 0\n").unwrap();
+    assert_eq!(
+        cause(&open(&directory).err().unwrap()),
+        "CURRENT is not of the form that was written"
+    );
+    fs::write(&current, &own).unwrap();
+    let database = directory.path().join(FIRST_DATABASE);
+    fs::rename(&database, directory.path().join("aside")).unwrap();
+    assert_eq!(
+        cause(&open(&directory).err().unwrap()),
+        "the database that CURRENT names is missing"
+    );
+    assert!(!database.exists(), "nothing was created in its place");
+}
+
+#[test]
+fn an_interrupted_creation_is_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(&directory).unwrap());
+    let path = |name| directory.path().join(name);
+    let before = fs::read(path(CURRENT)).unwrap();
+    fs::rename(path(CURRENT), path(CREATING)).unwrap();
+
+    let backend = open(&directory).unwrap();
+    commit(&backend, |tx| count(tx, "a")).unwrap();
+    assert_ne!(fs::read(path(CURRENT)).unwrap(), before);
+    assert!(!path(CREATING).exists());
+}
+
+#[test]
+fn an_unfinished_snapshot_is_removed_before_it_makes_the_open_fail() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(&directory).unwrap();
+    commit(&backend, |tx| count(tx, "a")).unwrap();
+    drop(backend);
+    let snapshot = directory
+        .path()
+        .join(FIRST_DATABASE)
+        .join("snap.FFFFFFFFFFFFFFFF.generating");
+    fs::write(&snapshot, b"half").unwrap();
+
+    let backend = open(&directory).unwrap();
+    assert!(!snapshot.exists());
+    assert_eq!(counted(&backend, "a"), 1);
+}
+
+#[test]
+fn current_leads_nowhere_else() {
+    let current = Current {
+        database: "sled-2".to_owned(),
+        id: [7; 16],
+    };
+    let text = current.text();
+    assert_eq!(Current::parse(&text), Some(current));
+    for changed in [
+        text.replace("sled-2", "sled-"),
+        text.replace("sled-2", "sled-2/../x"),
+        text.replace("sled-2", "../x"),
+        text.replace("id 0", "id +"),
+        text.replace("id 07", "id 7"),
+        text.trim_end().to_owned(),
+        format!("{text}\n"),
+        String::new(),
+    ] {
+        assert_eq!(Current::parse(&changed), None, "{changed:?}");
+    }
+}

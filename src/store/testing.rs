@@ -1,0 +1,111 @@
+//! What the tests of every backend need: small units of work and a look at the trail.
+
+use std::ops::ControlFlow;
+use std::sync::mpsc::{self, Receiver};
+
+use chrono::DateTime;
+use sha2::{Digest as _, Sha256};
+
+use super::engine::backend::{Backend, Urgency};
+use super::engine::keys::{self, Object, kind};
+use super::engine::tx::{Evaluated, Records, Tree, Tx, Unit};
+use super::record::{CounterRow, EntryRow, Record, TrailRow};
+use super::{Entry, StoreError};
+
+/// Where the answer to a unit arrives; it is closed without one if the unit was dropped.
+pub(super) type Answer = Receiver<Result<(), StoreError>>;
+
+/// A unit that does `work`, which returns what is left for later.
+pub(super) fn unit_with_next(
+    work: impl FnOnce(&mut Tx<'_>) -> Option<Unit> + Send + 'static,
+) -> (Unit, Answer) {
+    let (sender, answer) = mpsc::channel();
+    let unit = Box::new(|tx: &mut Tx<'_>| Evaluated {
+        next: work(tx),
+        answer: Box::new(move |result| {
+            // A test may not care.
+            let _ = sender.send(result);
+        }),
+    });
+    (unit, answer)
+}
+
+/// A unit that does `work`.
+pub(super) fn unit(work: impl FnOnce(&mut Tx<'_>) + Send + 'static) -> (Unit, Answer) {
+    unit_with_next(|tx| {
+        work(tx);
+        None
+    })
+}
+
+/// Raises a counter by one and tells of it.
+pub(super) fn count(tx: &mut Tx<'_>, name: &str) {
+    let value = counted(tx, name) + 1;
+    tx.put(&keys::counter(name), &CounterRow(value)).unwrap();
+    tell(tx, format!("counted {name} to {value}"));
+}
+
+/// Adds a line to the daemon's story.
+pub(super) fn tell(tx: &mut Tx<'_>, what: String) {
+    let entry = Entry {
+        at: DateTime::UNIX_EPOCH,
+        actor: "test".to_owned(),
+        what,
+    };
+    tx.tell(Object::Daemon, entry);
+}
+
+/// The value of a counter.
+pub(super) fn counted(tree: &impl Tree, name: &str) -> u64 {
+    tree.read(&keys::counter(name))
+        .unwrap()
+        .map_or(0, |CounterRow(value)| value)
+}
+
+/// Commits a unit and waits for its answer.
+pub(super) fn commit(
+    backend: &impl Backend,
+    work: impl FnOnce(&mut Tx<'_>) + Send + 'static,
+) -> Result<(), StoreError> {
+    let (unit, answer) = unit(work);
+    backend.submit(Urgency::Accept, unit)?;
+    answer.recv().unwrap()
+}
+
+/// Everything that begins with `prefix`.
+pub(super) fn all(tree: &impl Tree, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut all = Vec::new();
+    tree.prefix(prefix, None, &mut |key, value| {
+        all.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    all
+}
+
+/// Checks that each link of the trail holds the one before, and that the stories are exactly what the
+/// links say. Returns the number of links.
+pub(super) fn verify_trail(tree: &impl Tree) -> u64 {
+    let mut links = Vec::new();
+    let mut previous = [0; 32];
+    for (batch, (key, value)) in (1..).zip(all(tree, &keys::kind_prefix(kind::TRAIL))) {
+        assert_eq!(key, keys::trail(batch), "no link is missing");
+        let link: TrailRow = tree.decode(&key, &value).unwrap();
+        assert_eq!(link.previous, previous, "link {batch} follows");
+        previous = Sha256::digest(link.encode()).into();
+        links.push(link.entries);
+    }
+    let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
+    let mut told = 0;
+    for (key, value) in all(tree, &keys::kind_prefix(kind::ENTRY)) {
+        let entry: EntryRow = tree.decode(&key, &value).unwrap();
+        let (rest, index) = key.split_at(key.len() - 8);
+        let batch = number(&rest[rest.len() - 8..]);
+        let digest: [u8; 32] = Sha256::digest([key.as_slice(), &entry.encode()].concat()).into();
+        let link = &links[usize::try_from(batch - 1).unwrap()];
+        assert_eq!(link[usize::try_from(number(index)).unwrap()], digest);
+        told += 1;
+    }
+    assert_eq!(links.iter().map(Vec::len).sum::<usize>(), told);
+    links.len() as u64
+}
