@@ -236,6 +236,11 @@ async fn an_answer_that_comes_before_the_final_dot_is_not_the_answer_to_it() {
         assert_eq!(failure.stage, Stage::Body, "{early}");
         assert_eq!(failure.verdict(), verdict, "{early}");
         assert!(!usable);
+
+        // Also if there is no block of the body before which to look.
+        let script = up_to(Stage::Data).say(&format!("354 go\r\n{early}"));
+        let (failure, _) = fail(script, b"", |_| {}).await;
+        assert_eq!(failure.stage, Stage::Body, "{early}");
     }
 }
 
