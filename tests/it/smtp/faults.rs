@@ -411,6 +411,25 @@ async fn a_body_that_the_relay_does_not_read_times_out_before_the_final_dot() {
 }
 
 #[tokio::test]
+async fn a_relay_that_says_why_it_reads_no_further_is_heard() {
+    let message = b"0123456789\r\n".repeat(1_000_000);
+    let script = Script::greeted(&[])
+        .envelope()
+        .octets(10)
+        .say("552 5.3.4 too large")
+        .stall();
+    let relay = ScriptedRelay::start([script]).await;
+    let mut settings = settings(&relay);
+    settings.time_outs.body = SHORT;
+    let mut connection = open(settings).await.unwrap();
+    let failure = send(&mut connection, &message).await.unwrap_err();
+    assert_eq!(failure.stage, Stage::Body);
+    assert_eq!(failure.reply.as_ref().unwrap().code, 552);
+    assert_eq!(failure.verdict(), Verdict::MessageRefused);
+    assert!(!connection.is_usable());
+}
+
+#[tokio::test]
 async fn a_message_that_was_not_begun_cannot_be_finished_nor_two_begun_at_once() {
     let relay = ScriptedRelay::start([Script::greeted(&[]), Script::greeted(&[]).envelope()]).await;
     let mut connection = connected(&relay).await;
