@@ -1,6 +1,6 @@
 //! One connection to the relay, and what is said on it, command by command.
 //!
-//! lettre's connection speaks, on a stream of ours ([`stream`]), and never its transport or pool. MAIL,
+//! lettre's connection speaks, on a stream of ours (`connection/stream.rs`), and never its transport or pool. MAIL,
 //! RCPT, DATA, the message and the final dot are driven one by one, so that the stage reached is known
 //! and not guessed, and only the exact code that a step needs counts.
 //!
