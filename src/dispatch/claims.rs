@@ -10,8 +10,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use chrono::{DateTime, Utc};
-
 use crate::domain::id::{AccountId, Sequence};
 use crate::store::{Run, RunScope};
 
@@ -137,9 +135,9 @@ struct Progress {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RunStep {
     /// Everything up to this account is through.
-    Advance(RunScope, AccountId),
+    Advance(Run, AccountId),
     /// Everything is.
-    Close(RunScope, DateTime<Utc>),
+    Close(Run),
 }
 
 impl Runs {
@@ -216,15 +214,15 @@ impl Runs {
     /// What is to be committed by now; each step is told once.
     pub(super) fn steps(&mut self) -> Vec<RunStep> {
         let mut steps = Vec::new();
-        for (scope, progress) in &mut self.0 {
+        for progress in self.0.values_mut() {
             if progress.closing {
                 continue;
             }
             if progress.at_the_end && progress.pending.is_empty() {
                 progress.closing = true;
-                steps.push(RunStep::Close(scope.clone(), progress.run.instant));
+                steps.push(RunStep::Close(progress.run.clone()));
             } else if let Some(cursor) = progress.passed_pages() {
-                steps.push(RunStep::Advance(scope.clone(), cursor));
+                steps.push(RunStep::Advance(progress.run.clone(), cursor));
             }
         }
         steps
@@ -289,6 +287,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::DateTime;
 
     fn account(raw: &str) -> AccountId {
         AccountId::parse(raw).unwrap()
@@ -376,17 +375,11 @@ mod tests {
         runs.through(Some(&account("b")), Sequence(2));
         assert_eq!(runs.steps(), []);
         runs.through(Some(&account("a")), Sequence(1));
-        assert_eq!(
-            runs.steps(),
-            [RunStep::Advance(open.scope.clone(), account("b"))]
-        );
+        assert_eq!(runs.steps(), [RunStep::Advance(open.clone(), account("b"))]);
         assert_eq!(runs.steps(), []);
         runs.through(Some(&account("c")), Sequence(3));
         runs.through(None, Sequence(4));
-        assert_eq!(
-            runs.steps(),
-            [RunStep::Close(open.scope.clone(), open.instant)]
-        );
+        assert_eq!(runs.steps(), [RunStep::Close(open.clone())]);
         assert_eq!(runs.steps(), [], "told once");
         runs.not_closed(&open.scope);
         assert_eq!(runs.steps().len(), 1);
@@ -399,10 +392,7 @@ mod tests {
         runs.refresh(vec![open.clone()]);
         assert_eq!(runs.steps(), [], "not read yet");
         runs.read(&open, &[], true);
-        assert_eq!(
-            runs.steps(),
-            [RunStep::Close(open.scope.clone(), open.instant)]
-        );
+        assert_eq!(runs.steps(), [RunStep::Close(open.clone())]);
     }
 
     #[test]
@@ -422,9 +412,6 @@ mod tests {
         runs.through(Some(&account("b")), Sequence(2));
         assert_eq!(runs.steps(), []);
         runs.through(Some(&account("a")), Sequence(1));
-        assert_eq!(
-            runs.steps(),
-            [RunStep::Close(wider.scope.clone(), wider.instant)]
-        );
+        assert_eq!(runs.steps(), [RunStep::Close(wider.clone())]);
     }
 }

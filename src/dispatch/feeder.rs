@@ -409,15 +409,15 @@ impl Feeder {
     fn commit_steps(&mut self) {
         for step in self.runs.steps() {
             match step {
-                RunStep::Advance(scope, cursor) => {
-                    let commit = self.shared.store.advance_run(scope, cursor);
+                RunStep::Advance(run, cursor) => {
+                    let commit = self.shared.store.advance_run(&run, cursor);
                     self.tasks
                         .spawn(async move { Done::Advanced(commit.await) });
                 }
-                RunStep::Close(scope, instant) => {
-                    let commit = self.shared.store.close_run(scope.clone(), instant);
+                RunStep::Close(run) => {
+                    let commit = self.shared.store.close_run(&run);
                     self.tasks
-                        .spawn(async move { Done::Closed(scope, commit.await) });
+                        .spawn(async move { Done::Closed(run.scope, commit.await) });
                 }
             }
         }

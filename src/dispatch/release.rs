@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -29,6 +29,9 @@ pub struct Timetable {
     pub catch_up: bool,
 }
 
+/// A clock that was put back further than this was wrong before: the last run counts as now then. After a
+/// shorter step the store refuses what it has seen, and nothing runs twice.
+const STEP_BACK: TimeDelta = TimeDelta::days(1);
 /// The shortest sleep, so that an instant that does not pass is not asked for without end.
 const SLEEP_MIN: Duration = Duration::from_millis(5);
 
@@ -88,7 +91,12 @@ impl Release {
 
     async fn look(&mut self) -> Result<(), StoreError> {
         self.learn().await?;
-        for (name, instant) in self.plan.fired(self.shared.clock.now()) {
+        let now = self.shared.clock.now();
+        for name in self.plan.far_ahead(now) {
+            warn!(schedule = %name, "its last run is more than a day ahead of the clock: it counts as now");
+            self.note(name, now).await?;
+        }
+        for (name, instant) in self.plan.fired(now) {
             self.open(&name, instant).await?;
             if name == ScheduleName::default() {
                 for unknown in self.unknown().await? {
@@ -109,9 +117,14 @@ impl Release {
         let now = self.shared.clock.now();
         let runs = self.blocking(Store::runs).await?;
         for name in self.plan.learn(&runs, now) {
-            self.shared.store.note_schedule(name.clone(), now).await?;
-            self.plan.since.insert(name, now);
+            self.note(name, now).await?;
         }
+        Ok(())
+    }
+
+    async fn note(&mut self, name: ScheduleName, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.shared.store.note_schedule(name.clone(), now).await?;
+        self.plan.since.insert(name, now);
         Ok(())
     }
 
@@ -172,17 +185,28 @@ impl Plan {
                 .find(|run| run.scope == RunScope::Schedule(name.clone()))
                 .map(|run| run.instant);
             match last {
-                Some(last) if timetable.catch_up => {
-                    learnt.insert(name.clone(), last);
-                }
-                Some(_) => {
-                    learnt.insert(name.clone(), now);
+                Some(last) => {
+                    let since = if timetable.catch_up {
+                        last
+                    } else {
+                        last.max(now)
+                    };
+                    learnt.insert(name.clone(), since);
                 }
                 None => first_seen.push(name.clone()),
             }
         }
         self.since.extend(learnt);
         first_seen
+    }
+
+    /// Schedules whose last run was made under a wrong clock.
+    fn far_ahead(&self, now: DateTime<Utc>) -> Vec<ScheduleName> {
+        self.since
+            .iter()
+            .filter(|(_, since)| **since > now + STEP_BACK)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// The last instant of each schedule that has passed and was not dealt with.
@@ -278,8 +302,17 @@ mod tests {
         let mut plan = plan(true);
         let now = at("23T07:00");
         plan.learn(&last_run(at("30T08:00")), now);
+        assert_eq!(plan.far_ahead(now), [name()]);
         assert_eq!(plan.fired(now), []);
+        assert_eq!(plan.far_ahead(now), []);
         assert_eq!(plan.fired(at("23T08:00")), [(name(), at("23T08:00"))]);
+    }
+
+    #[test]
+    fn a_small_step_back_is_no_reason_to_forget_a_run() {
+        let mut plan = plan(true);
+        plan.learn(&last_run(at("23T08:00")), at("23T07:30"));
+        assert_eq!(plan.far_ahead(at("23T07:30")), []);
     }
 
     #[test]
