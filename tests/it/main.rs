@@ -1,8 +1,11 @@
 //! Integration tests: one binary.
 
+mod admin;
 mod architecture;
 mod compose;
+mod interface;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;
 mod smtp;
 mod templates;
+mod webhook;
