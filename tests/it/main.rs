@@ -2,7 +2,8 @@
 
 mod architecture;
 mod compose;
-mod templates;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;
 mod smtp;
+mod store_contract;
+mod templates;
