@@ -7,5 +7,6 @@ mod interface;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;
 mod smtp;
+mod store_contract;
 mod templates;
 mod webhook;
