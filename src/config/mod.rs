@@ -323,7 +323,7 @@ pub struct Templates {
 pub struct Log {
     /// Where to, and in which form.
     pub format: LogFormat,
-    /// Directives of `EnvFilter`, checked.
+    /// Levels by module, checked by those who log.
     pub level: String,
 }
 

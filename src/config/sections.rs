@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use tracing_subscriber::EnvFilter;
-
 use super::error::{ConfigError, ConfigErrors};
 use super::reader::{Noted, Reader, as_text, choose};
 use super::source::{KeyPath, Layers};
@@ -448,12 +446,7 @@ fn log(reader: &mut Reader<'_>) -> Result<Log, Noted> {
             ("journald", LogFormat::Journald),
         ],
     );
-    let level = reader.text(&key("level"), |text| {
-        EnvFilter::builder()
-            .parse(text)
-            .map(|_| text.to_owned())
-            .map_err(|_| Invalid::expected("a level such as \"info\", or EnvFilter directives"))
-    });
+    let level = reader.text(&key("level"), |text| Ok(text.to_owned()));
     Ok(Log {
         format: format?,
         level: level?,

@@ -240,11 +240,6 @@ fn each_wrong_value_is_told_with_line_key_and_what_was_expected() {
              \"invoices\", got [\"everything\"]",
         ),
         (
-            "[log]\nlevel = \"info,=\"\n",
-            "test.toml:2: log.level: expected a level such as \"info\", or EnvFilter directives, \
-             got \"info,=\"",
-        ),
-        (
             "[state]\ndirectory = \"\"\n",
             "test.toml:2: state.directory: expected a path, got \"\"",
         ),

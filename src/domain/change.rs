@@ -3,6 +3,9 @@
 //! A change is applied whole or refused whole. Versions decide the order: a snapshot may jump ahead,
 //! a delta must follow directly, so that none is skipped unnoticed.
 
+#[cfg(test)]
+mod tests;
+
 use chrono::{DateTime, Utc};
 
 use super::account::{Account, AccountParts, BillingGroups, Login, Profile, SUB_USERS, SubUser};

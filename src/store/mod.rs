@@ -20,7 +20,9 @@ mod testing;
 pub mod types;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use chrono::{DateTime, Utc};
@@ -35,6 +37,44 @@ use crate::domain::invoice::Invoice;
 
 pub use self::sled::{OpenError, Settings};
 pub use self::types::*;
+
+use self::documents::Documents;
+use self::engine::Engine;
+use self::memory::MemoryBackend;
+use self::sled::SledBackend;
+
+/// Opens the store of a state directory, or creates one if the directory is empty. Blocks.
+pub fn open(settings: &Settings, rules: Rules) -> Result<Arc<dyn Store>, OpenError> {
+    let backend = SledBackend::open(settings)?;
+    let documents = Documents::open(&settings.directory)?;
+    Ok(Arc::new(Engine::new(backend, documents, rules)?))
+}
+
+/// What outlives a store in memory: its map, and a directory for documents. For tests and trials.
+pub struct Memory {
+    backend: MemoryBackend,
+    directory: PathBuf,
+}
+
+impl Memory {
+    /// An empty store with its documents below `directory`, which exists.
+    pub fn new(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Ok(Self {
+            backend: MemoryBackend::new()?,
+            directory: directory.into(),
+        })
+    }
+
+    /// Opens the store, again or for the first time.
+    pub fn open(&self, rules: Rules) -> Result<Arc<dyn Store>, StoreError> {
+        let documents = Documents::open(&self.directory)?;
+        Ok(Arc::new(Engine::new(
+            self.backend.reopen(),
+            documents,
+            rules,
+        )?))
+    }
+}
 
 /// A change under way. Resolves once it is durable or refused; dropping it cancels nothing.
 #[derive(Debug)]
@@ -55,6 +95,11 @@ impl<T> Commit<T> {
         // The receiver is in `commit`, so there is somebody to take it.
         drop(answer.send(result));
         commit
+    }
+
+    /// Waits for the answer. Blocks; not to be called from a task.
+    pub fn wait(self) -> Result<T, StoreError> {
+        self.0.blocking_recv().unwrap_or(Err(StoreError::Closed))
     }
 }
 
@@ -182,12 +227,12 @@ pub trait Store: Send + Sync + 'static {
     /// waiting now. An open run of the scope is widened. Says whether it was opened.
     fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool>;
 
-    /// Remembers that every account up to `cursor` has been gone through.
-    fn advance_run(&self, scope: RunScope, cursor: AccountId) -> Commit<()>;
+    /// Remembers that every account of an open run up to `cursor` has been gone through.
+    fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()>;
 
-    /// Ends a run; a schedule's last instant stays known. `instant` must be the open run's, so that
-    /// one that was widened meanwhile goes on. Says whether it was closed.
-    fn close_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool>;
+    /// Ends a run unless it was widened meanwhile; a schedule's last instant stays known. Says whether
+    /// it was closed.
+    fn close_run(&self, run: &Run) -> Commit<bool>;
 
     /// Notes a schedule's first sight, so that what it misses from now on is known. A last run later
     /// than `at`, after the clock was set back, counts as one at `at` from then on.

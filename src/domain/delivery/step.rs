@@ -235,7 +235,7 @@ impl Delivery {
         let tried = self
             .addresses
             .iter_mut()
-            .find(|tried| tried.address == *address);
+            .find(|tried| tried.address == *address && tried.state.is_open());
         let (State::Sending, Some(tried)) = (self.state, tried) else {
             return Answer::WrongState;
         };
@@ -377,20 +377,23 @@ impl Delivery {
     /// Ends an attempt: obeys what was asked for meanwhile, then goes on with what is open.
     fn settle(&mut self, now: DateTime<Utc>, fallback: bool) {
         self.state = State::Due;
+        if fallback || self.next_at.is_none_or(|at| at < now) {
+            self.next_at = Some(now);
+        }
         if self.withdraw {
             self.withdraw = false;
             self.take_back();
             return;
         }
         if self.open_addresses().next().is_some() || fallback {
-            if fallback || self.next_at.is_none_or(|at| at < now) {
-                self.next_at = Some(now);
-            }
-        } else if self.any(AddressState::Delivered) {
-            self.finish(State::Delivered);
-        } else {
-            self.finish(State::Undeliverable);
+            return;
         }
+        let accepted = self.any(AddressState::Delivered);
+        self.finish(if accepted {
+            State::Delivered
+        } else {
+            State::Undeliverable
+        });
     }
 
     /// Stops every open address; says whether nobody can have it.
@@ -419,6 +422,7 @@ impl Delivery {
     fn finish(&mut self, state: State) {
         self.state = state;
         self.hold = None;
+        self.withdraw = false;
         self.next_at = None;
     }
 

@@ -1,1 +1,447 @@
-//! The state machine, event by event; the exhaustive table follows the rules it must keep.
+//! The whole table of state and event, and what holds in every one of its cells.
+
+use std::fmt::Write as _;
+
+use super::*;
+use crate::domain::retry::{AfterUncertain, Backoff, Policy};
+
+const A: &str = "a@b.example";
+const B: &str = "b@b.example";
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+fn address(raw: &str) -> EmailAddress {
+    EmailAddress::parse(raw).unwrap()
+}
+
+fn policy() -> Policy {
+    Policy {
+        backoff: Backoff {
+            first: Duration::from_secs(300),
+            max: Duration::from_secs(14_400),
+            give_up_after: Duration::from_secs(432_000),
+        },
+        after_uncertain: AfterUncertain::Resend,
+    }
+}
+
+const STATES: [State; 8] = [
+    State::Parked,
+    State::Waiting,
+    State::Due,
+    State::Sending,
+    State::Delivered,
+    State::Withheld,
+    State::Withdrawn,
+    State::Undeliverable,
+];
+
+const ADDRESS_STATES: [AddressState; 5] = [
+    AddressState::Pending,
+    AddressState::Delivered,
+    AddressState::Rejected,
+    AddressState::Superseded,
+    AddressState::Unknown,
+];
+
+fn part(raw: &str, state: AddressState) -> AddressDelivery {
+    let unknown = u32::from(state == AddressState::Unknown);
+    AddressDelivery {
+        address: address(raw),
+        state,
+        attempts: unknown,
+        failures: unknown,
+        uncertain: unknown,
+        waited: Duration::ZERO,
+    }
+}
+
+fn delivery(state: State, held: bool, withdraw: bool, addresses: Vec<AddressDelivery>) -> Delivery {
+    Delivery {
+        revision: 1,
+        state,
+        hold: held.then(|| HoldReason::Operator("look".to_owned())),
+        withdraw,
+        next_at: (state == State::Due).then(|| at(5)),
+        round_at: None,
+        addresses,
+    }
+}
+
+struct Fixture {
+    a: EmailAddress,
+    both: Vec<EmailAddress>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self {
+            a: address(A),
+            both: vec![address(A), address(B)],
+        }
+    }
+
+    fn events(&self) -> Vec<(&'static str, Event<'_>)> {
+        let ended = |verdict, fallback| Event::AttemptEnded {
+            address: &self.a,
+            verdict,
+            reply: "550 no",
+            fallback,
+        };
+        vec![
+            ("freed, scheduled", Event::Freed(Release::Scheduled)),
+            ("freed, immediately", Event::Freed(Release::Immediately)),
+            ("account changed", Event::AccountChanged),
+            ("resolved to a", Event::Resolved(&self.both[..1])),
+            ("resolved to b", Event::Resolved(&self.both[1..])),
+            ("resolved to both", Event::Resolved(&self.both)),
+            ("resolved to nobody", Event::Resolved(&[])),
+            ("attempt began", Event::AttemptBegan(&self.a)),
+            ("accepted", ended(Verdict::Accepted, false)),
+            ("deferred", ended(Verdict::Deferred, false)),
+            ("address rejected", ended(Verdict::AddressRejected, false)),
+            (
+                "address rejected, fallback",
+                ended(Verdict::AddressRejected, true),
+            ),
+            ("message refused", ended(Verdict::MessageRefused, false)),
+            ("uncertain", ended(Verdict::Uncertain, false)),
+            ("relay failed", ended(Verdict::RelayFailed, false)),
+            ("dropped", Event::AttemptDropped),
+            ("interrupted", Event::Interrupted(&self.a)),
+            ("hold", Event::Hold(HoldReason::Operator("wait".to_owned()))),
+            ("release", Event::Release { now: false }),
+            ("release now", Event::Release { now: true }),
+            ("withdraw", Event::Withdraw),
+            ("resend 1", Event::Resend { revision: 1 }),
+            ("resend 2", Event::Resend { revision: 2 }),
+        ]
+    }
+}
+
+/// One line for each state and event that changes something, for a delivery to one pending address.
+#[test]
+fn the_table_of_state_and_event_is_this() {
+    let fixture = Fixture::new();
+    let mut table = String::new();
+    for state in STATES {
+        let held_too = match state {
+            State::Parked | State::Waiting | State::Due | State::Sending | State::Withheld => {
+                vec![false, true]
+            }
+            State::Delivered | State::Withdrawn | State::Undeliverable => vec![false],
+        };
+        for held in held_too {
+            let address_state = match state {
+                State::Delivered => AddressState::Delivered,
+                State::Undeliverable => AddressState::Rejected,
+                State::Parked
+                | State::Waiting
+                | State::Due
+                | State::Sending
+                | State::Withheld
+                | State::Withdrawn => AddressState::Pending,
+            };
+            let before = delivery(state, held, false, vec![part(A, address_state)]);
+            for (name, event) in fixture.events() {
+                let Step {
+                    delivery: after,
+                    answer,
+                } = step(&before, &event, at(100), &policy(), 0.5);
+                if answer == Answer::WrongState {
+                    continue;
+                }
+                let hold = if before.hold.is_some() { "+hold" } else { "" };
+                let hold_after = if after.hold.is_some() { "+hold" } else { "" };
+                let withdraw = if after.withdraw { "+withdraw" } else { "" };
+                let parts: Vec<&str> = after
+                    .addresses
+                    .iter()
+                    .map(|part| part.state.as_str())
+                    .collect();
+                let line = format!(
+                    "{state:?}{hold} | {name} | {answer:?} | {:?}{hold_after}{withdraw} [{}]",
+                    after.state,
+                    parts.join(" ")
+                );
+                writeln!(table, "{line}").unwrap();
+            }
+        }
+    }
+    insta::with_settings!({ snapshot_path => "../../../tests/golden", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("delivery_table", table);
+    });
+}
+
+#[test]
+fn no_cell_of_the_table_breaks_a_promise() {
+    let fixture = Fixture::new();
+    let mut address_sets = vec![Vec::new()];
+    for first in ADDRESS_STATES {
+        address_sets.push(vec![part(A, first)]);
+        for second in ADDRESS_STATES {
+            address_sets.push(vec![part(A, first), part(B, second)]);
+        }
+    }
+    for state in STATES {
+        for held in [false, true] {
+            for withdraw in [false, true] {
+                for addresses in &address_sets {
+                    let before = delivery(state, held, withdraw, addresses.clone());
+                    for (name, event) in fixture.events() {
+                        check(&before, name, &event);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check(before: &Delivery, name: &str, event: &Event<'_>) {
+    let Step {
+        delivery: after,
+        answer,
+    } = step(before, event, at(100), &policy(), 0.5);
+    let cell = format!("{name}: {before:?} -> {after:?}, {answer:?}");
+    let delivered = |delivery: &Delivery| {
+        delivery
+            .addresses
+            .iter()
+            .filter(|part| part.state == AddressState::Delivered)
+            .count()
+    };
+
+    if matches!(answer, Answer::WrongState | Answer::Already) {
+        assert_eq!(&after, before, "{cell}");
+        return;
+    }
+    let resent = after.revision > before.revision;
+    assert_eq!(
+        resent,
+        matches!(event, Event::Resend { revision: 1 }),
+        "{cell}"
+    );
+    assert!(
+        !resent || before.state == State::Delivered,
+        "only what was delivered is sent again: {cell}"
+    );
+    let accepted = matches!(
+        event,
+        Event::AttemptEnded {
+            verdict: Verdict::Accepted,
+            ..
+        }
+    );
+    if !resent {
+        let newly = delivered(&after).saturating_sub(delivered(before));
+        assert!(newly == 0 || accepted, "only a 250 delivers: {cell}");
+        assert!(
+            delivered(&after) >= delivered(before),
+            "accepted is final: {cell}"
+        );
+        for (old, new) in before.addresses.iter().zip(&after.addresses) {
+            assert_eq!(old.address, new.address, "no address is lost: {cell}");
+            assert!(
+                new.uncertain >= old.uncertain,
+                "an unknown outcome is not forgotten: {cell}"
+            );
+        }
+        if delivered(before) > 0 {
+            assert_eq!(
+                after.addresses.len(),
+                before.addresses.len(),
+                "none is added once one accepted: {cell}"
+            );
+        }
+    }
+    check_states(before, event, &after, answer, &cell);
+}
+
+fn check_states(
+    before: &Delivery,
+    event: &Event<'_>,
+    after: &Delivery,
+    answer: Answer,
+    cell: &str,
+) {
+    let any = |state| after.addresses.iter().any(|part| part.state == state);
+    let resent = after.revision > before.revision;
+    if after.state == State::Delivered && before.state != State::Delivered {
+        assert!(
+            any(AddressState::Delivered),
+            "delivered means that one accepted: {cell}"
+        );
+    }
+    if after.state == State::Sending {
+        let began = matches!(event, Event::AttemptBegan(_)) && before.may_send();
+        assert!(began || before.state == State::Sending, "{cell}");
+    }
+    if after.state == State::Due {
+        assert!(
+            after.next_at.is_some_and(|next| next >= at(5)),
+            "what is due has a time: {cell}"
+        );
+    }
+    if after.is_finished() && before.state != after.state {
+        assert!(
+            after.hold.is_none() && after.next_at.is_none() && !after.withdraw,
+            "{cell}"
+        );
+    }
+    let finished_moves = match before.state {
+        State::Delivered => resent || answer == Answer::AlreadySent,
+        State::Withdrawn => false,
+        State::Undeliverable => matches!(event, Event::Release { .. } | Event::Withdraw),
+        State::Parked | State::Waiting | State::Due | State::Sending | State::Withheld => true,
+    };
+    assert!(
+        finished_moves,
+        "what is finished moves by an operator alone: {cell}"
+    );
+    if answer == Answer::AlreadySent {
+        assert!(
+            before.may_have_arrived() || before.state == State::Delivered,
+            "{cell}"
+        );
+        assert!(
+            after.open_addresses().next().is_none() || before.state == State::Delivered,
+            "{cell}"
+        );
+    }
+    if after.state == State::Withdrawn {
+        assert!(
+            !after.may_have_arrived(),
+            "what may have arrived is never withdrawn: {cell}"
+        );
+    }
+}
+
+fn sending() -> Delivery {
+    delivery(
+        State::Sending,
+        false,
+        false,
+        vec![
+            part(A, AddressState::Pending),
+            part(B, AddressState::Pending),
+        ],
+    )
+}
+
+fn end(delivery: &Delivery, raw: &str, verdict: Verdict, fallback: bool) -> Delivery {
+    let address = address(raw);
+    let event = Event::AttemptEnded {
+        address: &address,
+        verdict,
+        reply: "",
+        fallback,
+    };
+    step(delivery, &event, at(100), &policy(), 0.0).delivery
+}
+
+fn begin(delivery: &Delivery, raw: &str) -> Delivery {
+    step(
+        delivery,
+        &Event::AttemptBegan(&address(raw)),
+        at(100),
+        &policy(),
+        0.0,
+    )
+    .delivery
+}
+
+#[test]
+fn a_bad_address_does_not_block_the_good_one() {
+    let one = end(&sending(), A, Verdict::AddressRejected, false);
+    assert_eq!(one.state, State::Due);
+    let both = end(&begin(&one, B), B, Verdict::Accepted, false);
+    assert_eq!(both.state, State::Delivered);
+}
+
+#[test]
+fn an_accepted_address_forbids_the_fallback() {
+    let one = end(&sending(), A, Verdict::Accepted, false);
+    let both = end(&begin(&one, B), B, Verdict::AddressRejected, true);
+    assert_eq!(both.state, State::Delivered);
+}
+
+#[test]
+fn three_unknown_outcomes_hold() {
+    let mut delivery = delivery(
+        State::Sending,
+        false,
+        false,
+        vec![part(A, AddressState::Pending)],
+    );
+    for count in 1..=3 {
+        delivery = end(&delivery, A, Verdict::Uncertain, false);
+        assert_eq!(delivery.hold.is_some(), count == 3);
+        if count < 3 {
+            delivery = begin(&delivery, A);
+        }
+    }
+    assert_eq!(delivery.hold, Some(HoldReason::UncertainTooOften));
+}
+
+#[test]
+fn the_repeat_of_an_unknown_outcome_keeps_its_date() {
+    let both = [address(A)];
+    let fresh = delivery(State::Due, false, false, Vec::new());
+    let first = step(&fresh, &Event::Resolved(&both), at(10), &policy(), 0.0).delivery;
+    let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
+    let again = step(&unknown, &Event::Resolved(&both), at(900), &policy(), 0.0).delivery;
+    assert_eq!(again.round_at, Some(at(10)));
+    let deferred = end(&begin(&first, A), A, Verdict::Deferred, false);
+    let again = step(&deferred, &Event::Resolved(&both), at(900), &policy(), 0.0).delivery;
+    assert_eq!(again.round_at, Some(at(900)));
+}
+
+#[test]
+fn an_address_is_given_up_after_five_days_of_delays() {
+    let mut delivery = delivery(
+        State::Sending,
+        false,
+        false,
+        vec![part(A, AddressState::Pending)],
+    );
+    let mut attempts = 0;
+    while delivery.state != State::Undeliverable {
+        delivery = begin(&delivery, A);
+        delivery = step(
+            &delivery,
+            &Event::AttemptEnded {
+                address: &address(A),
+                verdict: Verdict::Deferred,
+                reply: "",
+                fallback: true,
+            },
+            at(100),
+            &policy(),
+            0.99,
+        )
+        .delivery;
+        attempts += 1;
+        assert!(attempts < 1_000);
+    }
+    assert!(attempts >= 12);
+    assert!(delivery.addresses[0].waited >= policy().backoff.give_up_after);
+}
+
+#[test]
+fn a_withdrawal_while_sending_is_obeyed_when_the_attempt_ends() {
+    let asked = step(&sending(), &Event::Withdraw, at(1), &policy(), 0.0);
+    assert_eq!(asked.answer, Answer::Recorded);
+    assert_eq!(
+        end(&asked.delivery, A, Verdict::Deferred, false).state,
+        State::Withdrawn
+    );
+    let accepted = end(&asked.delivery, A, Verdict::Accepted, false);
+    assert_eq!(
+        (accepted.state, accepted.addresses[1].state),
+        (State::Delivered, AddressState::Superseded)
+    );
+    let unknown = end(&asked.delivery, A, Verdict::Uncertain, false);
+    assert_eq!(unknown.hold, Some(HoldReason::WithdrawnAfterUncertain));
+}

@@ -1,5 +1,484 @@
-//! The use cases over a sorted map of bytes, shared by every implementation that has one.
+//! The use cases over a sorted map of bytes, shared by every backend that has one.
+//!
+//! [`Engine`] turns each use case into a unit that the backend evaluates in arrival order, and each
+//! read into look-ups. It alone knows keys and records; a backend knows bytes.
 
+mod accounts;
+mod attempts;
 pub(in crate::store) mod backend;
+mod invoices;
 pub(in crate::store) mod keys;
+mod read;
+mod runs;
 pub(in crate::store) mod tx;
+mod upkeep;
+mod views;
+mod write;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use self::backend::{Backend, Urgency};
+use self::tx::{Evaluated, Records, Tx, Unit};
+use super::documents::Documents;
+use super::record::DocumentRow;
+use super::{
+    AccountView, Actor, Begin, Begun, ChangeAnswer, Command, Commit, DocumentAnswer, DuePlace,
+    Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Page, Pause, PauseScope,
+    Received, Retention, Rules, Run, RunScope, Seen, Settle, Settled, Store, StoreError, StoreId,
+    WithdrawAnswer,
+};
+use crate::domain::change::AccountChange;
+use crate::domain::delivery::Intent;
+use crate::domain::id::{
+    AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
+};
+use crate::domain::invoice::Invoice;
+
+/// A store over a backend.
+#[derive(Debug)]
+pub(super) struct Engine<B> {
+    backend: B,
+    documents: Documents,
+    rules: Arc<Rules>,
+    /// Where the sweep goes on; it starts over with the process.
+    swept: Mutex<Swept>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Swept {
+    documents: Option<Digest>,
+    invoices: Option<Sequence>,
+}
+
+impl<B: Backend> Engine<B> {
+    /// Puts the use cases over a backend and takes up what it left unfinished.
+    pub(in crate::store) fn new(
+        backend: B,
+        documents: Documents,
+        rules: Rules,
+    ) -> Result<Self, StoreError> {
+        let engine = Self {
+            backend,
+            documents,
+            rules: Arc::new(rules),
+            swept: Mutex::default(),
+        };
+        let mut freeing = Vec::new();
+        let prefix = keys::kind_prefix(keys::kind::FREEING);
+        engine.backend.prefix(&prefix, None, &mut |key, _| {
+            freeing.extend(
+                keys::text_after(key, prefix.len()).and_then(|id| AccountId::parse(id).ok()),
+            );
+            std::ops::ControlFlow::Continue(())
+        })?;
+        for account in freeing {
+            // It began with a change, whose time nobody needs any more.
+            let at = views::account(&engine.backend, &account, &engine.rules)?
+                .map_or(DateTime::UNIX_EPOCH, |view| view.account.changed_at());
+            engine.backend.submit(
+                Urgency::Settle,
+                free(Arc::clone(&engine.rules), account, at),
+            )?;
+        }
+        Ok(engine)
+    }
+
+    /// Submits a unit whose answer is what `evaluate` returns.
+    fn commit<T, F>(&self, urgency: Urgency, evaluate: F) -> Commit<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>, &Rules) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.commit_then(urgency, |tx, rules| {
+            evaluate(tx, rules).map(|answer| (answer, None))
+        })
+    }
+
+    /// Like [`Self::commit`], with a unit that is to follow.
+    fn commit_then<T, F>(&self, urgency: Urgency, evaluate: F) -> Commit<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>, &Rules) -> Result<(T, Option<Unit>), StoreError> + Send + 'static,
+    {
+        let (answer, commit) = Commit::channel();
+        let rules = Arc::clone(&self.rules);
+        let unit: Unit = Box::new(move |tx| {
+            let evaluated = evaluate(tx, &rules);
+            let (result, next) = match evaluated {
+                Ok((value, next)) => (Ok(value), next),
+                Err(error) => {
+                    tx.roll_back();
+                    (Err(error), None)
+                }
+            };
+            let answer = Box::new(move |durable: Result<(), StoreError>| {
+                // Whoever asked may have left; the commit stands.
+                drop(answer.send(durable.and(result)));
+            });
+            Evaluated { answer, next }
+        });
+        match self.backend.submit(urgency, unit) {
+            Ok(()) => commit,
+            Err(error) => Commit::ready(Err(error)),
+        }
+    }
+
+    /// Submits a unit and waits for it. Blocks.
+    fn commit_now<T, F>(&self, evaluate: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>, &Rules) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.commit(Urgency::Accept, evaluate).wait()
+    }
+
+    fn sweep_documents(&self, before: DateTime<Utc>) -> Result<bool, StoreError> {
+        let after = self.swept().documents;
+        let (unused, next) = upkeep::unused_documents(&self.backend, after, before)?;
+        for digest in unused {
+            // An upload of the same bytes waits until record and file are gone, and keeps both anew.
+            let _lock = self.documents.lock(digest);
+            if let Some(row) =
+                self.commit_now(move |tx, _| upkeep::remove_document(tx, &digest, before))?
+            {
+                self.documents.remove(&digest, row.day)?;
+            }
+        }
+        self.swept().documents = next;
+        Ok(next.is_some())
+    }
+
+    fn sweep_invoices(
+        &self,
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let after = self.swept().invoices;
+        let (finished, next) = upkeep::finished(&self.backend, after, before)?;
+        for sequence in finished {
+            while self.commit_now(move |tx, _| upkeep::bury(tx, sequence, before, now))? {}
+        }
+        self.swept().invoices = next;
+        Ok(next.is_some())
+    }
+
+    fn swept(&self) -> std::sync::MutexGuard<'_, Swept> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The unit that goes on freeing an account's invoices, until none is left.
+fn free(rules: Arc<Rules>, account: AccountId, at: DateTime<Utc>) -> Unit {
+    Box::new(move |tx| {
+        let more = accounts::go_on_freeing(tx, &rules, &account, at);
+        let next = match more {
+            Ok(true) => Some(free(rules, account, at)),
+            Ok(false) => None,
+            Err(error) => {
+                // The cursor stays: the next change or start takes it up.
+                tracing::error!(%error, "freeing the invoices of an account stopped");
+                tx.roll_back();
+                None
+            }
+        };
+        Evaluated {
+            answer: Box::new(drop),
+            next,
+        }
+    })
+}
+
+/// The unit that settles one intent after the other, and answers after the last.
+fn recover(
+    rules: Arc<Rules>,
+    at: DateTime<Utc>,
+    jitter: f64,
+    mut settled: Vec<(Sequence, Intent)>,
+    answer: tokio::sync::oneshot::Sender<Result<Vec<(Sequence, Intent)>, StoreError>>,
+) -> Unit {
+    Box::new(
+        move |tx| match attempts::recover_one(tx, &rules, at, jitter) {
+            Ok(Some(one)) => {
+                settled.push(one);
+                Evaluated {
+                    answer: Box::new(drop),
+                    next: Some(recover(rules, at, jitter, settled, answer)),
+                }
+            }
+            Ok(None) => Evaluated {
+                answer: Box::new(move |durable| drop(answer.send(durable.map(|()| settled)))),
+                next: None,
+            },
+            Err(error) => {
+                tx.roll_back();
+                Evaluated {
+                    answer: Box::new(move |durable| drop(answer.send(durable.and(Err(error))))),
+                    next: None,
+                }
+            }
+        },
+    )
+}
+
+impl<B: Backend> Store for Engine<B> {
+    fn remembered(
+        &self,
+        sender: &SenderName,
+        id: &WebhookId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<[u8; 16]>, StoreError> {
+        read::remembered(&self.backend, sender, id, at, self.rules.webhook_id_days)
+    }
+
+    fn change_account(
+        &self,
+        received: Received,
+        change: AccountChange,
+    ) -> Commit<Judged<ChangeAnswer>> {
+        let rules = Arc::clone(&self.rules);
+        self.commit_then(Urgency::Accept, move |tx, _| {
+            let (answer, more) = accounts::change(tx, &rules, &received, &change)?;
+            let next = more.then(|| free(rules, change.account, received.at));
+            Ok((answer, next))
+        })
+    }
+
+    fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>> {
+        self.commit(Urgency::Accept, move |tx, rules| {
+            invoices::issue(tx, rules, &received, &invoice)
+        })
+    }
+
+    fn withdraw(
+        &self,
+        received: Received,
+        account: AccountId,
+        number: InvoiceNumber,
+    ) -> Commit<Judged<WithdrawAnswer>> {
+        self.commit(Urgency::Accept, move |tx, rules| {
+            invoices::withdraw(tx, rules, &received, &account, &number)
+        })
+    }
+
+    fn put_document(
+        &self,
+        digest: Digest,
+        bytes: &[u8],
+        at: DateTime<Utc>,
+    ) -> Commit<DocumentAnswer> {
+        let lock = self.documents.lock(digest);
+        let key = keys::document(&digest);
+        let known: Result<Option<DocumentRow>, StoreError> = self.backend.read(&key);
+        let day = at.date_naive();
+        let written = match known {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => self.documents.write(&digest, bytes, day),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            return Commit::ready(Err(error));
+        }
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.commit(Urgency::Accept, move |tx, _| {
+            // Held until the record is committed, so that no sweep comes between file and record.
+            let _lock = lock;
+            if let Some(row) = tx.read::<DocumentRow>(&key)? {
+                // Seen anew: its time without a reference begins again.
+                tx.put(
+                    &key,
+                    &DocumentRow {
+                        stored_at: at,
+                        ..row
+                    },
+                )?;
+                return Ok(DocumentAnswer::Duplicate);
+            }
+            tx.put(
+                &key,
+                &DocumentRow {
+                    bytes: length,
+                    day,
+                    references: 0,
+                    stored_at: at,
+                },
+            )?;
+            Ok(DocumentAnswer::Stored)
+        })
+    }
+
+    fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let row: Option<DocumentRow> = self.backend.read(&keys::document(digest))?;
+        row.map(|row| self.documents.read(digest, row.day))
+            .transpose()
+    }
+
+    fn operate(
+        &self,
+        account: &AccountId,
+        number: &InvoiceNumber,
+        command: Command,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Commit<Option<OperateAnswer>> {
+        let (account, number) = (account.clone(), number.clone());
+        self.commit(Urgency::Settle, move |tx, rules| {
+            invoices::operate(tx, rules, &account, &number, &command, &actor, at)
+        })
+    }
+
+    fn pause(
+        &self,
+        scope: PauseScope,
+        reason: String,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Commit<bool> {
+        self.commit(Urgency::Settle, move |tx, _| {
+            runs::pause(tx, &scope, reason, &actor, at)
+        })
+    }
+
+    fn resume(&self, scope: PauseScope, actor: Actor, at: DateTime<Utc>) -> Commit<bool> {
+        self.commit(Urgency::Settle, move |tx, _| {
+            runs::resume(tx, &scope, &actor, at)
+        })
+    }
+
+    fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError> {
+        read::pause(&self.backend, scope)
+    }
+
+    fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool> {
+        self.commit(Urgency::Intent, move |tx, _| runs::open(tx, scope, instant))
+    }
+
+    fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()> {
+        let run = run.clone();
+        self.commit(Urgency::Settle, move |tx, _| {
+            runs::advance(tx, &run, cursor)
+        })
+    }
+
+    fn close_run(&self, run: &Run) -> Commit<bool> {
+        let run = run.clone();
+        self.commit(Urgency::Settle, move |tx, _| {
+            runs::close(tx, &run.scope, run.instant)
+        })
+    }
+
+    fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()> {
+        self.commit(Urgency::Settle, move |tx, _| runs::note(tx, schedule, at))
+    }
+
+    fn runs(&self) -> Result<Vec<Run>, StoreError> {
+        runs::all(&self.backend)
+    }
+
+    fn schedules_in_use(&self) -> Result<Vec<ScheduleName>, StoreError> {
+        runs::schedules_in_use(&self.backend)
+    }
+
+    fn run_page(
+        &self,
+        run: &Run,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError> {
+        runs::page(&self.backend, run, after, limit)
+    }
+
+    fn due(
+        &self,
+        now: DateTime<Utc>,
+        after: Option<DuePlace>,
+        limit: usize,
+    ) -> Result<Vec<DuePlace>, StoreError> {
+        views::due(&self.backend, now, after, limit)
+    }
+
+    fn next_due(&self) -> Result<Option<DuePlace>, StoreError> {
+        views::next_due(&self.backend)
+    }
+
+    fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError> {
+        views::job(&self.backend, sequence)
+    }
+
+    fn account_version(&self, account: &AccountId) -> Result<Version, StoreError> {
+        let account = read::account(&self.backend, account)?;
+        Ok(account.map_or(Version::UNKNOWN, |account| account.version()))
+    }
+
+    fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun> {
+        self.commit(Urgency::Intent, move |tx, rules| {
+            attempts::begin(tx, rules, sequence, &begin)
+        })
+    }
+
+    fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled> {
+        self.commit(Urgency::Settle, move |tx, rules| {
+            attempts::settle(tx, rules, sequence, &settle)
+        })
+    }
+
+    fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool> {
+        self.commit(Urgency::Settle, move |tx, rules| {
+            attempts::withhold(tx, rules, sequence, seen, at)
+        })
+    }
+
+    fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>> {
+        let (answer, commit) = Commit::channel();
+        let unit = recover(Arc::clone(&self.rules), at, jitter, Vec::new(), answer);
+        match self.backend.submit(Urgency::Settle, unit) {
+            Ok(()) => commit,
+            Err(error) => Commit::ready(Err(error)),
+        }
+    }
+
+    fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError> {
+        views::account(&self.backend, id, &self.rules)
+    }
+
+    fn accounts(
+        &self,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountView>, StoreError> {
+        views::accounts(&self.backend, after, limit, &self.rules)
+    }
+
+    fn invoice(
+        &self,
+        account: &AccountId,
+        number: &InvoiceNumber,
+    ) -> Result<Option<InvoiceView>, StoreError> {
+        views::invoice(&self.backend, account, number, &self.rules)
+    }
+
+    fn invoices(
+        &self,
+        filter: &Filter,
+        after: Option<Sequence>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        views::invoices(&self.backend, filter, after, limit)
+    }
+
+    fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let ids = self.commit_now(move |tx, rules| upkeep::forget(tx, rules, now))?;
+        let documents = self.sweep_documents(upkeep::before(now, retention.unused_documents))?;
+        let invoices = self.sweep_invoices(upkeep::before(now, retention.finished), now)?;
+        Ok(ids || documents || invoices)
+    }
+
+    fn id(&self) -> StoreId {
+        self.backend.id()
+    }
+
+    fn health(&self) -> Health {
+        self.backend.health()
+    }
+}

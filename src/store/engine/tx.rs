@@ -67,7 +67,15 @@ pub(in crate::store) trait Records: Tree {
         visit: Visit<'_>,
     ) -> Result<(), StoreError> {
         let from = from.map_or(prefix, |from| from.max(prefix));
-        self.range(from, keys::after_prefix(prefix).as_deref(), visit)
+        match keys::after_prefix(prefix) {
+            Some(end) if from >= end.as_slice() => Ok(()),
+            end => self.range(from, end.as_deref(), visit),
+        }
+    }
+
+    /// Whether there is anything under `key`.
+    fn is_there(&self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.get(key)?.is_some())
     }
 
     /// Whether anything begins with `prefix`.
@@ -184,6 +192,11 @@ impl Tx<'_> {
     /// Writes a value that is no record.
     pub(in crate::store) fn put_bytes(&mut self, key: Key, value: Vec<u8>) {
         self.own.insert(key, Some(value));
+    }
+
+    /// Removes a value that is no record.
+    pub(in crate::store) fn erase(&mut self, key: &[u8]) {
+        self.own.insert(key.to_vec(), None);
     }
 
     /// Removes a record with all its parts, or a mark.

@@ -1,0 +1,230 @@
+//! The admin interface: what operators may see and do.
+//!
+//! Over the Unix socket, its file permissions say who may; over TCP, a bearer token does. Whatever
+//! changes something leaves the operator's name in the trail.
+
+pub(super) mod accounts;
+pub(super) mod dispatch;
+pub(super) mod invoices;
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::header::AUTHORIZATION;
+use serde_json::json;
+use subtle::ConstantTimeEq as _;
+
+use super::exchange::{Exchange, Reply};
+use super::fields::{Fields, Item, Noted, Report};
+use super::json::{self, Node};
+use super::problem::{Code, Fault, Problem};
+use super::routes::{Params, Query};
+use super::server::Peer;
+use super::{Readiness, documents};
+use crate::domain::id::{AccountId, Digest, InvoiceNumber};
+use crate::store::{Actor, PauseScope};
+
+/// Items on a page of a list, unless the caller wants fewer.
+const PAGE: usize = 100;
+/// Most items on a page.
+const PAGE_MAX: usize = 500;
+/// Longest reason, in characters.
+const REASON_CHARACTERS: usize = 500;
+/// Largest body of a request, in bytes.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// What a token's holder may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// See everything.
+    Read,
+    /// See and change everything.
+    Operate,
+}
+
+/// A bearer token (RFC 6750), of which only the digest is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Whose; stands in the trail.
+    pub name: String,
+    /// What its holder may do.
+    pub right: Right,
+    /// SHA-256 of the token.
+    pub digest: Digest,
+}
+
+/// Says who asks, if they may.
+pub(super) fn authorize(exchange: &Exchange, needed: Right) -> Result<String, Problem> {
+    match exchange.peer {
+        Peer::Unix(Some(uid)) => return Ok(format!("uid:{uid}")),
+        Peer::Unix(None) => return Ok("socket".to_owned()),
+        Peer::Tcp => {}
+    }
+    let refused = || Problem::new(Code::TokenInvalid, "expected Authorization: Bearer TOKEN");
+    let mut values = exchange.headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(refused().because("the Authorization header does not stand exactly once"));
+    };
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .ok_or_else(|| refused().because("no bearer token"))?;
+    let digest = documents::digest_of(token.as_bytes());
+    let holder = exchange
+        .context()
+        .tokens
+        .iter()
+        .find(|known| bool::from(known.digest.as_bytes().ct_eq(digest.as_bytes())))
+        .ok_or_else(|| refused().because("the token is unknown"))?;
+    if holder.right < needed {
+        return Err(
+            Problem::new(Code::Forbidden, "this token may read only").because(&*holder.name)
+        );
+    }
+    Ok(holder.name.clone())
+}
+
+/// The process answers.
+pub(super) fn live() -> Reply {
+    Reply::ok(json!({"status": "live"}))
+}
+
+/// Whether the daemon can do its work.
+pub(super) fn ready(exchange: &Exchange) -> Reply {
+    let Readiness { failing } = (exchange.context().readiness)();
+    if failing.is_empty() {
+        return Reply::ok(json!({"status": "ready", "failing": []}));
+    }
+    let failing: Vec<_> = failing
+        .iter()
+        .map(|(check, detail)| json!({"check": check, "detail": detail}))
+        .collect();
+    let body = json!({"status": "not_ready", "failing": failing});
+    Reply::new(StatusCode::SERVICE_UNAVAILABLE, body)
+}
+
+/// `POST /v1/pause`: accepts, but does not send.
+pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
+    let (scope, reason) = read_body(exchange, |fields| {
+        let scope = scope(fields);
+        let reason = fields.optionally("reason", reason);
+        Ok((scope?, reason?.unwrap_or_default()))
+    })
+    .await?;
+    let context = Arc::clone(&exchange.service.context);
+    let shown = account_of(&scope);
+    exchange.about.account.clone_from(&shown);
+    let changed = context
+        .store
+        .pause(scope, reason, Actor::Operator(actor), context.clock.now())
+        .await?;
+    let result = if changed { "applied" } else { "duplicate" };
+    exchange.about.result = Some(result);
+    Ok(Reply::ok(
+        json!({"result": result, "account": shown, "paused": true}),
+    ))
+}
+
+/// `POST /v1/resume`.
+pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
+    // A reason is taken for symmetry with pausing; the end of a pause needs none.
+    let scope = read_body(exchange, |fields| {
+        let scope = scope(fields);
+        fields.optionally("reason", reason)?;
+        scope
+    })
+    .await?;
+    let context = Arc::clone(&exchange.service.context);
+    let shown = account_of(&scope);
+    exchange.about.account.clone_from(&shown);
+    let changed = context
+        .store
+        .resume(scope, Actor::Operator(actor), context.clock.now())
+        .await?;
+    context.nudge.notify_one();
+    let result = if changed { "applied" } else { "duplicate" };
+    exchange.about.result = Some(result);
+    Ok(Reply::ok(
+        json!({"result": result, "account": shown, "paused": false}),
+    ))
+}
+
+fn scope(fields: &Fields<'_>) -> Result<PauseScope, Noted> {
+    let account = fields.optionally("account", |item| item.parse(|raw| AccountId::parse(raw)))?;
+    Ok(account.map_or(PauseScope::Everything, PauseScope::Account))
+}
+
+fn account_of(scope: &PauseScope) -> Option<String> {
+    match scope {
+        PauseScope::Everything => None,
+        PauseScope::Account(account) => Some(account.to_string()),
+    }
+}
+
+fn reason(item: &Item<'_>) -> Result<String, Noted> {
+    let text = item.text()?;
+    let fits = text.chars().count() <= REASON_CHARACTERS && !text.chars().any(char::is_control);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        item.fault(format!(
+            "one line of at most {REASON_CHARACTERS} characters"
+        ))
+    }
+}
+
+/// Reads a request's JSON object; no body is an empty one.
+async fn read_body<T>(
+    exchange: &mut Exchange,
+    read: impl FnOnce(&Fields<'_>) -> Result<T, Noted>,
+) -> Result<T, Problem> {
+    let most = exchange.limits().event_body_bytes.min(BODY_BYTES);
+    let body = exchange.read_body(most).await?;
+    let node = if body.is_empty() {
+        Node::Object(Vec::new())
+    } else {
+        json::parse(&body)?
+    };
+    let report = Report::default();
+    let value = Item::root(&node, &report).fields().and_then(|fields| {
+        let value = read(&fields);
+        fields.finish();
+        value
+    });
+    report.finish(value)
+}
+
+/// The account that a path names. What cannot be an id names nothing.
+fn account_in(params: &Params) -> Result<AccountId, Problem> {
+    AccountId::parse(params.decoded("account")?).map_err(|_| unknown_account())
+}
+
+/// The invoice that a path names.
+fn number_in(params: &Params) -> Result<InvoiceNumber, Problem> {
+    InvoiceNumber::parse(params.decoded("number")?).map_err(|_| unknown_invoice())
+}
+
+fn unknown_account() -> Problem {
+    Problem::new(Code::NotFound, "this account is not known")
+}
+
+fn unknown_invoice() -> Problem {
+    Problem::new(Code::NotFound, "this invoice is not known")
+}
+
+fn page_limit(query: &Query) -> Result<usize, Problem> {
+    let expected = format!("an integer from 1 to {PAGE_MAX}");
+    let limit = query.read("limit", &expected, |raw| {
+        raw.parse()
+            .ok()
+            .filter(|limit| (1..=PAGE_MAX).contains(limit))
+    })?;
+    Ok(limit.unwrap_or(PAGE))
+}
+
+fn bad_parameter(name: &str, expected: impl Into<String>) -> Problem {
+    Problem::invalid(vec![Fault::parameter(name, expected)])
+}

@@ -1,0 +1,175 @@
+//! `POST /v1/dispatch`: releases what waits, now; or says who would get what, and why.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{read_body, unknown_account};
+use crate::domain::id::{AccountId, ScheduleName, Sequence};
+use crate::domain::recipient::{OnRejected, resolve};
+use crate::http::exchange::{Exchange, Reply, blocking};
+use crate::http::fields::Item;
+use crate::http::problem::{Fault, Problem};
+use crate::http::{Context, view};
+use crate::store::{Run, RunScope, Store, StoreError};
+
+/// Most accounts that a dry run shows.
+const DRY_RUN_ACCOUNTS: usize = 1000;
+/// Accounts read at once.
+const PAGE: usize = 100;
+
+enum Asked {
+    Everything,
+    Schedule(ScheduleName),
+    Account(AccountId),
+}
+
+/// Opens the runs, or shows what they would release.
+pub(in crate::http) async fn run(exchange: &mut Exchange) -> Result<Reply, Problem> {
+    let (asked, dry_run) = read_body(exchange, |fields| {
+        let schedule = fields.optionally("schedule", |item| {
+            item.parse(|raw| ScheduleName::parse(raw))
+        });
+        let account = fields.optionally("account", |item| item.parse(|raw| AccountId::parse(raw)));
+        let dry_run = fields.optionally("dry_run", Item::boolean);
+        let asked = match (schedule?, account?) {
+            (None, None) => Asked::Everything,
+            (Some(schedule), None) => Asked::Schedule(schedule),
+            (None, Some(account)) => Asked::Account(account),
+            (Some(_), Some(_)) => {
+                return fields.fault("account", "either a schedule or an account");
+            }
+        };
+        Ok((asked, dry_run?.unwrap_or(false)))
+    })
+    .await?;
+    let context = Arc::clone(&exchange.service.context);
+    let scopes = scopes(&context, asked).await?;
+    let now = context.clock.now();
+    if dry_run {
+        let store = Arc::clone(&context.store);
+        let on_rejected = context.on_rejected;
+        let (items, complete) =
+            blocking(move || preview(store.as_ref(), scopes, on_rejected, now)).await?;
+        return Ok(Reply::ok(
+            json!({"dry_run": true, "items": items, "complete": complete}),
+        ));
+    }
+    let mut runs = Vec::with_capacity(scopes.len());
+    for scope in scopes {
+        let (schedule, account) = match &scope {
+            RunScope::Schedule(name) => (Some(name.to_string()), None),
+            RunScope::Account(id) => (None, Some(id.to_string())),
+        };
+        let opened = context.store.open_run(scope, now).await?;
+        runs.push(json!({"schedule": schedule, "account": account, "opened": opened}));
+    }
+    context.nudge.notify_one();
+    Ok(Reply::ok(json!({
+        "dry_run": false,
+        "instant": view::instant(now),
+        "runs": runs,
+    })))
+}
+
+/// What is to be run. A schedule that accounts name but that is not configured acts as `default`.
+async fn scopes(context: &Context, asked: Asked) -> Result<Vec<RunScope>, Problem> {
+    let store = Arc::clone(&context.store);
+    if let Asked::Account(id) = asked {
+        let of = id.clone();
+        blocking(move || store.account(&of))
+            .await?
+            .ok_or_else(unknown_account)?;
+        return Ok(vec![RunScope::Account(id)]);
+    }
+    let in_use: BTreeSet<ScheduleName> = blocking(move || store.schedules_in_use())
+        .await?
+        .into_iter()
+        .collect();
+    let known = context.schedules.union(&in_use);
+    let names: Vec<ScheduleName> = match asked {
+        Asked::Schedule(name) if name == ScheduleName::default() => std::iter::once(&name)
+            .chain(in_use.difference(&context.schedules))
+            .cloned()
+            .collect(),
+        Asked::Schedule(name) => {
+            if !context.schedules.contains(&name) && !in_use.contains(&name) {
+                let known: Vec<&str> = known.map(ScheduleName::as_str).collect();
+                let expected = format!("one of {}", known.join(", "));
+                return Err(Problem::invalid(vec![Fault::at("/schedule", expected)]));
+            }
+            vec![name]
+        }
+        Asked::Everything => known.cloned().collect(),
+        Asked::Account(_) => Vec::new(),
+    };
+    Ok(names.into_iter().map(RunScope::Schedule).collect())
+}
+
+/// Who would get what, account by account, and whether that is all.
+fn preview(
+    store: &dyn Store,
+    scopes: Vec<RunScope>,
+    on_rejected: OnRejected,
+    now: DateTime<Utc>,
+) -> Result<(Vec<Value>, bool), StoreError> {
+    let mut items = Vec::new();
+    for scope in scopes {
+        let run = Run {
+            scope,
+            instant: now,
+            high_water: Sequence(u64::MAX),
+            cursor: None,
+            open: true,
+        };
+        let mut after = None;
+        loop {
+            let page = store.run_page(&run, after.as_ref(), PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (account, sequences) in &page {
+                if items.len() == DRY_RUN_ACCOUNTS {
+                    return Ok((items, false));
+                }
+                items.extend(preview_account(store, account, sequences, on_rejected)?);
+            }
+        }
+    }
+    Ok((items, true))
+}
+
+fn preview_account(
+    store: &dyn Store,
+    account: &AccountId,
+    sequences: &[Sequence],
+    on_rejected: OnRejected,
+) -> Result<Option<Value>, StoreError> {
+    let mut shown = None;
+    let mut invoices = Vec::new();
+    for sequence in sequences {
+        let Some(job) = store.job(*sequence)? else {
+            continue;
+        };
+        if !job.delivery.may_send() {
+            continue;
+        }
+        invoices.push(view::invoice(&job.invoice));
+        shown.get_or_insert_with(|| {
+            let recipient = resolve(&job.account, &job.suspects, on_rejected);
+            (
+                view::recipient(&recipient),
+                job.paused.as_ref().map(view::pause),
+            )
+        });
+    }
+    Ok(shown.map(|(recipient, paused)| {
+        json!({
+            "account": account.as_str(),
+            "recipient": recipient,
+            "paused": paused,
+            "invoices": invoices,
+        })
+    }))
+}

@@ -1,0 +1,206 @@
+//! Invoices: their stories, lists of them, and what an operator does to one.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::{account_in, bad_parameter, number_in, page_limit, read_body, reason, unknown_invoice};
+use crate::domain::delivery::{Answer, Shown};
+use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
+use crate::http::events::{already_sent, date, release_at};
+use crate::http::exchange::{Exchange, Reply, blocking};
+use crate::http::fields::Item;
+use crate::http::problem::{Code, Problem};
+use crate::http::routes::{Params, Query};
+use crate::http::view;
+use crate::store::{Actor, Command, Filter, InvoiceView, OperateAnswer};
+
+/// `GET /v1/accounts/{account}/invoices/{number}`.
+pub(in crate::http) async fn one(
+    exchange: &mut Exchange,
+    params: &Params,
+) -> Result<Reply, Problem> {
+    let (account, number) = (account_in(params)?, number_in(params)?);
+    exchange.about.account = Some(account.to_string());
+    exchange.about.number = Some(number.to_string());
+    let context = Arc::clone(&exchange.service.context);
+    let store = Arc::clone(&context.store);
+    let (id, of) = (account.clone(), number.clone());
+    let invoice = blocking(move || store.invoice(&id, &of))
+        .await?
+        .ok_or_else(unknown_invoice)?;
+    let release = match &invoice {
+        InvoiceView::Whole(whole) if whole.state == Shown::Waiting => whole
+            .schedule
+            .as_ref()
+            .and_then(|schedule| release_at(schedule, &context)),
+        InvoiceView::Whole(_) | InvoiceView::Tombstone { .. } => None,
+    };
+    Ok(Reply::ok(view::invoice_view(
+        account.as_str(),
+        number.as_str(),
+        &invoice,
+        release,
+    )))
+}
+
+/// `GET /v1/invoices`: in order of arrival; a page may be short and still have a next one.
+pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Problem> {
+    let query = Query::parse(
+        exchange.uri.query(),
+        &[
+            "state",
+            "account",
+            "number",
+            "issued_from",
+            "issued_to",
+            "changed_since",
+            "cursor",
+            "limit",
+        ],
+    )?;
+    let limit = page_limit(&query)?;
+    let filter = filter(&query)?;
+    let after = query.read("cursor", "a next_cursor of this list", |raw| {
+        raw.parse().ok().map(Sequence)
+    })?;
+    let store = Arc::clone(&exchange.context().store);
+    let page = blocking(move || store.invoices(&filter, after, limit)).await?;
+    let items: Vec<_> = page.items.iter().map(view::listed).collect();
+    let next = page.next.map(|sequence| sequence.to_string());
+    Ok(Reply::ok(json!({"items": items, "next_cursor": next})))
+}
+
+fn filter(query: &Query) -> Result<Filter, Problem> {
+    let states = Shown::ALL.map(Shown::as_str).join(", ");
+    let day = |name| query.read(name, "a date such as 2026-11-30", |raw| date(raw).ok());
+    let id = |name: &str, raw: &str| {
+        AccountId::parse(raw).map_err(|invalid| bad_parameter(name, invalid.expectation()))
+    };
+    let account = match query.get("account") {
+        Some(raw) => Some(id("account", raw)?),
+        None => None,
+    };
+    Ok(Filter {
+        state: query.read("state", &format!("one of {states}"), Shown::parse)?,
+        account,
+        number: query.read("number", "an invoice's number", |raw| {
+            InvoiceNumber::parse(raw).ok()
+        })?,
+        issued_from: day("issued_from")?,
+        issued_to: day("issued_to")?,
+        changed_since: query.read(
+            "changed_since",
+            "an instant of RFC 3339, or a date",
+            instant_or_day,
+        )?,
+    })
+}
+
+/// A date means its first moment, UTC.
+fn instant_or_day(raw: &str) -> Option<DateTime<Utc>> {
+    match date(raw) {
+        Ok(day) => Some(day.and_hms_opt(0, 0, 0)?.and_utc()),
+        Err(_) => DateTime::parse_from_rfc3339(raw).ok().map(|at| at.to_utc()),
+    }
+}
+
+/// `POST …/hold`.
+pub(in crate::http) async fn hold(
+    exchange: &mut Exchange,
+    params: &Params,
+    actor: String,
+) -> Result<Reply, Problem> {
+    let reason = read_body(exchange, |fields| fields.optionally("reason", reason)).await?;
+    let command = Command::Hold {
+        reason: reason.unwrap_or_default(),
+    };
+    operate(exchange, params, command, actor).await
+}
+
+/// `POST …/release`.
+pub(in crate::http) async fn release(
+    exchange: &mut Exchange,
+    params: &Params,
+    actor: String,
+) -> Result<Reply, Problem> {
+    let now = read_body(exchange, |fields| fields.optionally("now", Item::boolean)).await?;
+    let command = Command::Release {
+        now: now.unwrap_or(false),
+    };
+    operate(exchange, params, command, actor).await
+}
+
+/// `POST …/resend`: names the revision that it replaces, so that two requests make one.
+pub(in crate::http) async fn resend(
+    exchange: &mut Exchange,
+    params: &Params,
+    actor: String,
+) -> Result<Reply, Problem> {
+    let revision = read_body(exchange, |fields| {
+        let item = fields.required("revision")?;
+        match u32::try_from(item.integer()?) {
+            Ok(revision) if revision > 0 => Ok(revision),
+            Ok(_) | Err(_) => item.fault("the revision that was delivered, from 1"),
+        }
+    })
+    .await?;
+    operate(exchange, params, Command::Resend { revision }, actor).await
+}
+
+/// `POST …/withdraw`.
+pub(in crate::http) async fn withdraw(
+    exchange: &mut Exchange,
+    params: &Params,
+    actor: String,
+) -> Result<Reply, Problem> {
+    read_body(exchange, |_| Ok(())).await?;
+    operate(exchange, params, Command::Withdraw, actor).await
+}
+
+async fn operate(
+    exchange: &mut Exchange,
+    params: &Params,
+    command: Command,
+    actor: String,
+) -> Result<Reply, Problem> {
+    let (account, number) = (account_in(params)?, number_in(params)?);
+    exchange.about.account = Some(account.to_string());
+    exchange.about.number = Some(number.to_string());
+    let context = Arc::clone(&exchange.service.context);
+    let OperateAnswer { answer, state } = context
+        .store
+        .operate(
+            &account,
+            &number,
+            command,
+            Actor::Operator(actor),
+            context.clock.now(),
+        )
+        .await?
+        .ok_or_else(unknown_invoice)?;
+    context.nudge.notify_one();
+    let (status, result) = match answer {
+        Answer::Done => (StatusCode::OK, "applied"),
+        Answer::Recorded => (StatusCode::ACCEPTED, "applied"),
+        Answer::Already => (StatusCode::OK, "duplicate"),
+        Answer::AlreadySent => return Err(already_sent(state)),
+        Answer::WrongState => {
+            let mut problem = Problem::new(Code::WrongState, format!("the invoice is {state}"));
+            problem.details.state = Some(state);
+            return Err(problem);
+        }
+    };
+    exchange.about.result = Some(result);
+    Ok(Reply::new(
+        status,
+        json!({
+            "result": result,
+            "account": account.as_str(),
+            "number": number.as_str(),
+            "state": state.as_str(),
+        }),
+    ))
+}

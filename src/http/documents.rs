@@ -1,0 +1,92 @@
+//! `PUT /v1/documents/{sha256}`: a document's bytes, before the invoice that names them.
+//!
+//! The signature is over the path's 64 digits, since the official libraries cannot sign bytes that
+//! are not text. It is verified before the body is read; then the body's digest must match.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::events::{forbidden, unsigned};
+use super::exchange::{Exchange, Reply, blocking};
+use super::problem::{Code, Fault, Problem};
+use super::routes::Params;
+use super::signature::Signed;
+use crate::domain::id::Digest;
+use crate::store::{DocumentAnswer, Store};
+
+/// The SHA-256 of `bytes`.
+pub(super) fn digest_of(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(Sha256::digest(bytes).into())
+}
+
+/// Keeps `bytes` under `digest`, durably.
+pub(super) async fn keep(
+    store: &Arc<dyn Store>,
+    clock: &crate::clock::Clock,
+    digest: Digest,
+    bytes: Vec<u8>,
+) -> Result<DocumentAnswer, Problem> {
+    let store = Arc::clone(store);
+    let at = clock.now();
+    let commit = blocking(move || Ok(store.put_document(digest, &bytes, at))).await?;
+    Ok(commit.await?)
+}
+
+/// Takes a document.
+pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<Reply, Problem> {
+    let most = exchange.limits().document_bytes;
+    exchange.check_length(most)?;
+    let context = Arc::clone(&exchange.service.context);
+    let digits = params.raw("sha256");
+    let sender = Signed::read(&exchange.headers, context.clock.now())
+        .and_then(|signed| signed.verify(&context.senders, digits.as_bytes()))
+        .map_err(|rejected| unsigned(&rejected))?;
+    exchange.about.sender = Some(sender.name.clone());
+    if !sender.invoices {
+        return Err(forbidden("hand over documents"));
+    }
+    let digest = Digest::parse(digits).map_err(|invalid| {
+        Problem::new(
+            Code::Invalid,
+            format!("the path ends in {}", invalid.expectation()),
+        )
+    })?;
+
+    let bytes = exchange.read_body(most).await?;
+    if bytes.is_empty() {
+        return Err(Problem::new(
+            Code::EmptyDocument,
+            "expected at least one byte",
+        ));
+    }
+    let length = bytes.len();
+    let (bytes, found) = blocking(move || {
+        let found = digest_of(&bytes);
+        Ok((bytes, found))
+    })
+    .await?;
+    if found != digest {
+        let mut problem = Problem::new(
+            Code::DigestDiffers,
+            format!("the bytes that came have the digest {found}"),
+        );
+        problem
+            .details
+            .errors
+            .push(Fault::at("", format!("bytes with the digest {digest}")));
+        return Err(problem);
+    }
+    let answer = keep(&context.store, &context.clock, digest, bytes).await?;
+    let (status, result) = match answer {
+        DocumentAnswer::Stored => (StatusCode::CREATED, "stored"),
+        DocumentAnswer::Duplicate => (StatusCode::OK, "duplicate"),
+    };
+    exchange.about.result = Some(result);
+    Ok(Reply::new(
+        status,
+        json!({"sha256": digest.to_string(), "bytes": length, "result": result}),
+    ))
+}

@@ -1,0 +1,300 @@
+//! `POST /v1/events`: from a signed body to a durable change and its answer.
+//!
+//! The order of judgement stands in [`receive`], top to bottom. What an event says is read by
+//! [`account`] and [`invoice`] into domain types; [`answer`] turns what the store decided into the
+//! answer. The store's own judgement of version and `webhook-id` counts; the look at the remembered
+//! id before only spares the parsing.
+
+mod account;
+mod answer;
+mod invoice;
+
+pub(super) use self::answer::{already_sent, release_at};
+pub(super) use self::invoice::date;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use hyper::header::CONTENT_TYPE;
+
+use self::account::ParsedChange;
+use self::invoice::ParsedInvoice;
+use super::exchange::{Exchange, Reply};
+use super::fields::{Fields, Item, Noted, Report};
+use super::json::{self, Node};
+use super::problem::{Code, Problem};
+use super::signature::{Rejected, Sender, Signed};
+use super::{Context, documents};
+use crate::domain::Invalid;
+use crate::domain::id::{AccountId, Digest, InvoiceNumber};
+use crate::store::{Judged, Received};
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EventType {
+    AccountUpdated,
+    AccountClosed,
+    SubUserSaved,
+    SubUserRemoved,
+    BillingContactSelected,
+    InvoiceIssued,
+    InvoiceWithdrawn,
+}
+
+impl EventType {
+    const ALL: [(&'static str, Self); 7] = [
+        ("account.updated", Self::AccountUpdated),
+        ("account.closed", Self::AccountClosed),
+        ("sub_user.saved", Self::SubUserSaved),
+        ("sub_user.removed", Self::SubUserRemoved),
+        ("billing_contact.selected", Self::BillingContactSelected),
+        ("invoice.issued", Self::InvoiceIssued),
+        ("invoice.withdrawn", Self::InvoiceWithdrawn),
+    ];
+
+    /// The type that a body claims to have, by its name.
+    fn claimed(body: &Node) -> Option<(&'static str, Self)> {
+        let text = body.text_at("type")?;
+        Self::ALL.into_iter().find(|(name, _)| *name == text)
+    }
+
+    fn is_allowed_to(self, sender: &Sender) -> bool {
+        match self {
+            Self::AccountUpdated
+            | Self::AccountClosed
+            | Self::SubUserSaved
+            | Self::SubUserRemoved
+            | Self::BillingContactSelected => sender.accounts,
+            Self::InvoiceIssued | Self::InvoiceWithdrawn => sender.invoices,
+        }
+    }
+}
+
+/// What an event says.
+#[derive(Debug)]
+enum Event {
+    Account(Box<ParsedChange>),
+    Issued(Box<ParsedInvoice>),
+    Withdrawn(AccountId, InvoiceNumber),
+}
+
+/// The bland answer to whatever is wrong about a signature.
+pub(super) fn unsigned(rejected: &Rejected) -> Problem {
+    Problem::new(
+        Code::SignatureInvalid,
+        "expected the three headers of Standard Webhooks, signed with a known secret",
+    )
+    .because(rejected.to_string())
+}
+
+/// The sender is known and may not.
+pub(super) fn forbidden(what: &str) -> Problem {
+    Problem::new(Code::Forbidden, format!("this sender may not {what}"))
+}
+
+/// Takes an event.
+pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
+    // Limits and headers.
+    let most = exchange.limits().event_body_bytes;
+    exchange.check_length(most)?;
+    require_json(exchange)?;
+    let context = Arc::clone(&exchange.service.context);
+    let signed = Signed::read(&exchange.headers, context.clock.now())
+        .map_err(|rejected| unsigned(&rejected))?;
+    let body = exchange.read_body(most).await?;
+
+    // Signature and right. What is no JSON has no type that could be forbidden; it is refused below.
+    let sender = signed
+        .verify(&context.senders, &body)
+        .map_err(|rejected| unsigned(&rejected))?;
+    exchange.about.sender = Some(sender.name.clone());
+    let parsed = json::parse(&body);
+    let claimed = parsed.as_ref().ok().and_then(EventType::claimed);
+    if let Some((name, event_type)) = claimed {
+        exchange.about.event_type = Some(name);
+        if !event_type.is_allowed_to(sender) {
+            return Err(forbidden(&format!("push {name}")));
+        }
+    }
+
+    // Remembered id.
+    let received = Received {
+        sender: sender.name.clone(),
+        id: signed.id,
+        body: documents::digest_of(&body),
+        at: context.clock.now(),
+    };
+    let remembered = context
+        .store
+        .remembered(&received.sender, &received.id, received.at)?;
+    if remembered.is_some_and(|digest| !is_start_of(digest, &received.body)) {
+        return Err(answer::id_reused());
+    }
+
+    // JSON, then everything else inside the store's commit.
+    let event = read_event(&parsed?, exchange.limits().document_bytes)?;
+    commit(exchange, &context, received, event).await
+}
+
+fn is_start_of(digest: [u8; 16], whole: &Digest) -> bool {
+    whole.as_bytes().starts_with(&digest)
+}
+
+fn require_json(exchange: &Exchange) -> Result<(), Problem> {
+    let mut values = exchange.headers.get_all(CONTENT_TYPE).iter();
+    let is_json = match (values.next().map(|value| value.to_str()), values.next()) {
+        (Some(Ok(value)), None) => is_json(value),
+        _ => false,
+    };
+    if is_json {
+        Ok(())
+    } else {
+        Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "expected Content-Type: application/json",
+        ))
+    }
+}
+
+/// `application/json`, perhaps with the charset that it has anyway (RFC 8259, section 8.1).
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let is_type = parts
+        .next()
+        .is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    is_type
+        && parts.all(|parameter| {
+            parameter.is_empty()
+                || parameter.split_once('=').is_some_and(|(name, value)| {
+                    name.eq_ignore_ascii_case("charset")
+                        && value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+                })
+        })
+}
+
+/// Reads a body; every mistake in it is in the problem.
+fn read_event(body: &Node, document_bytes: usize) -> Result<Event, Problem> {
+    let report = Report::default();
+    let event = read_envelope(&Item::root(body, &report), document_bytes);
+    report.finish(event)
+}
+
+fn read_envelope(body: &Item<'_>, document_bytes: usize) -> Result<Event, Noted> {
+    let envelope = body.fields()?;
+    let event_type = envelope
+        .required("type")
+        .and_then(|item| item.choice(&EventType::ALL));
+    let timestamp = envelope
+        .required("timestamp")
+        .and_then(|item| item.parse(instant));
+    let data = envelope.required("data").and_then(|item| item.fields());
+    // Without a type nobody can tell which data would be right.
+    let event = match (event_type, data) {
+        (Ok(event_type), Ok(data)) => read_data(event_type, data, timestamp, document_bytes),
+        (Err(noted), _) | (_, Err(noted)) => Err(noted),
+    };
+    envelope.finish();
+    event
+}
+
+fn read_data(
+    event_type: EventType,
+    data: Fields<'_>,
+    timestamp: Result<DateTime<Utc>, Noted>,
+    document_bytes: usize,
+) -> Result<Event, Noted> {
+    let kind = match event_type {
+        EventType::AccountUpdated => account::updated,
+        EventType::AccountClosed => account::closed,
+        EventType::SubUserSaved => account::sub_user_saved,
+        EventType::SubUserRemoved => account::sub_user_removed,
+        EventType::BillingContactSelected => account::billing_contact_selected,
+        EventType::InvoiceIssued => {
+            let issued = invoice::issued(data, document_bytes);
+            return Ok(Event::Issued(Box::new(issued?)));
+        }
+        EventType::InvoiceWithdrawn => {
+            let account = account_id(&data);
+            let number = invoice_number(&data);
+            data.finish();
+            return Ok(Event::Withdrawn(account?, number?));
+        }
+    };
+    let change = account::read(data, timestamp, kind);
+    Ok(Event::Account(Box::new(change?)))
+}
+
+fn account_id(data: &Fields<'_>) -> Result<AccountId, Noted> {
+    data.required("account")?.parse(|raw| AccountId::parse(raw))
+}
+
+fn invoice_number(data: &Fields<'_>) -> Result<InvoiceNumber, Noted> {
+    data.required("number")?
+        .parse(|raw| InvoiceNumber::parse(raw))
+}
+
+/// RFC 3339 with any offset, to UTC in whole milliseconds, which is what the store keeps.
+fn instant(raw: &str) -> Result<DateTime<Utc>, Invalid> {
+    let invalid = || Invalid::expected("an instant of RFC 3339 such as 2026-11-23T08:00:00Z");
+    let parsed = DateTime::parse_from_rfc3339(raw).map_err(|_| invalid())?;
+    DateTime::from_timestamp_millis(parsed.timestamp_millis()).ok_or_else(invalid)
+}
+
+async fn commit(
+    exchange: &mut Exchange,
+    context: &Context,
+    received: Received,
+    event: Event,
+) -> Result<Reply, Problem> {
+    let about = &mut exchange.about;
+    match event {
+        Event::Account(parsed) => {
+            let ParsedChange { change, places } = *parsed;
+            about.account = Some(change.account.to_string());
+            let warnings = answer::settings_warnings(&change, &places, context);
+            let judged = context.store.change_account(received, change).await?;
+            context.nudge.notify_one();
+            let (change_answer, repeated) = unless_reused(judged)?;
+            answer::changed(change_answer, repeated, &places, warnings, about)
+        }
+        Event::Issued(parsed) => {
+            let ParsedInvoice {
+                invoice,
+                embedded,
+                places,
+            } = *parsed;
+            about.account = Some(invoice.account.to_string());
+            about.number = Some(invoice.number.to_string());
+            for (digest, bytes) in embedded {
+                documents::keep(&context.store, &context.clock, digest, bytes).await?;
+            }
+            let (account, number) = (invoice.account.clone(), invoice.number.clone());
+            let judged = context.store.issue(received, invoice).await?;
+            context.nudge.notify_one();
+            let (issued, repeated) = unless_reused(judged)?;
+            answer::issued(&account, &number, issued, repeated, &places, context, about)
+        }
+        Event::Withdrawn(account, number) => {
+            about.account = Some(account.to_string());
+            about.number = Some(number.to_string());
+            let judged = context
+                .store
+                .withdraw(received, account.clone(), number.clone())
+                .await?;
+            let (withdrawn, repeated) = unless_reused(judged)?;
+            answer::withdrawn(&account, &number, &withdrawn, repeated, about)
+        }
+    }
+}
+
+/// The answer, and whether it was given before.
+fn unless_reused<T>(judged: Judged<T>) -> Result<(T, bool), Problem> {
+    match judged {
+        Judged::New(answer) => Ok((answer, false)),
+        Judged::Repeated(answer) => Ok((answer, true)),
+        Judged::IdReused => Err(answer::id_reused()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

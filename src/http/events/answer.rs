@@ -1,0 +1,357 @@
+//! From what the store decided to what the sender reads.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::account::Places;
+use crate::domain::account::Profile;
+use crate::domain::change::{AccountChange, ChangeKind, ContactChange, Refused, Warning};
+use crate::domain::contact::Language;
+use crate::domain::delivery::Shown;
+use crate::domain::id::{AccountId, Digest, InvoiceNumber, ScheduleName, SubUserId, Version};
+use crate::http::exchange::{About, Reply};
+use crate::http::problem::{Code, Fault, Problem};
+use crate::http::{Context, view};
+use crate::store::{ChangeAnswer, ChangeResult, IssueAnswer, Standing, WithdrawAnswer};
+
+/// Other bytes succeeded under the id.
+pub(super) fn id_reused() -> Problem {
+    Problem::new(
+        Code::WebhookIdReused,
+        "other content was accepted under this webhook-id: send it under one of its own",
+    )
+}
+
+/// The answer to a change of an account.
+pub(super) fn changed(
+    answer: ChangeAnswer,
+    repeated: bool,
+    places: &Places,
+    settings: Vec<Value>,
+    about: &mut About,
+) -> Result<Reply, Problem> {
+    let (result, account, recipient, warnings, in_flight) = match answer {
+        ChangeAnswer::Accepted {
+            result,
+            account,
+            recipient,
+            warnings,
+            in_flight,
+        } => (result, account, recipient, warnings, in_flight),
+        ChangeAnswer::Refused(refused) => return Err(self::refused(&refused, places)),
+    };
+    let name = match result {
+        ChangeResult::Applied if repeated => "duplicate",
+        ChangeResult::Applied => "applied",
+        ChangeResult::Duplicate => "duplicate",
+        ChangeResult::Stale => "stale",
+    };
+    about.result = Some(name);
+    let mut shown: Vec<Value> = warnings.iter().map(warning).collect();
+    // What is not in force needs no warning about its settings.
+    if result != ChangeResult::Stale {
+        shown.extend(settings);
+    }
+    let in_flight: Vec<&str> = in_flight.iter().map(InvoiceNumber::as_str).collect();
+    Ok(Reply::ok(json!({
+        "result": name,
+        "account": account.id().as_str(),
+        "version": account.version().get(),
+        "recipient": view::recipient(&recipient),
+        "warnings": shown,
+        "in_flight": in_flight,
+    })))
+}
+
+/// The answer to an invoice.
+pub(super) fn issued(
+    account: &AccountId,
+    number: &InvoiceNumber,
+    answer: IssueAnswer,
+    repeated: bool,
+    places: &[(Digest, String)],
+    context: &Context,
+    about: &mut About,
+) -> Result<Reply, Problem> {
+    let (status, result, standing) = match answer {
+        IssueAnswer::Applied(standing) | IssueAnswer::Parked(standing) if repeated => {
+            (StatusCode::OK, "duplicate", standing)
+        }
+        IssueAnswer::Applied(standing) => (StatusCode::OK, "applied", standing),
+        IssueAnswer::Parked(standing) => (StatusCode::ACCEPTED, "parked", standing),
+        IssueAnswer::Duplicate(standing) => (StatusCode::OK, "duplicate", standing),
+        IssueAnswer::Stale(standing) => (StatusCode::OK, "stale", standing),
+        IssueAnswer::Conflict { state, differs } => {
+            let mut problem = Problem::new(
+                Code::InvoiceConflict,
+                "this number was handed over before, with other content",
+            );
+            problem.details.state = Some(state);
+            problem.details.errors = differs
+                .iter()
+                .map(|name| Fault::at(format!("/data/{name}"), "what was handed over before"))
+                .collect();
+            problem.details.differs = differs;
+            return Err(problem);
+        }
+        IssueAnswer::DocumentsMissing(missing) => {
+            let mut problem = Problem::new(
+                Code::DocumentMissing,
+                "upload the missing documents with PUT /v1/documents/{sha256}, then send this again",
+            );
+            problem.details.errors = places
+                .iter()
+                .filter(|(digest, _)| missing.contains(digest))
+                .map(|(_, pointer)| Fault::at(pointer, "the digest of a document that is stored"))
+                .collect();
+            problem.details.missing = missing;
+            return Err(problem);
+        }
+    };
+    about.result = Some(result);
+    let Standing {
+        state,
+        schedule,
+        next_at,
+        recipient,
+    } = standing;
+    let release_at = match state {
+        Shown::Waiting => schedule.and_then(|schedule| release_at(&schedule, context)),
+        Shown::Due => next_at,
+        Shown::Parked
+        | Shown::Sending
+        | Shown::Delivered
+        | Shown::Withheld
+        | Shown::Held
+        | Shown::Withdrawn
+        | Shown::Undeliverable => None,
+    };
+    Ok(Reply::new(
+        status,
+        json!({
+            "result": result,
+            "account": account.as_str(),
+            "number": number.as_str(),
+            "state": state.as_str(),
+            "release_at": release_at.map(view::instant),
+            "recipient": recipient.as_ref().map(view::recipient),
+            "warnings": [],
+        }),
+    ))
+}
+
+/// When a schedule fires next. One that is not configured acts as `default`.
+pub(in crate::http) fn release_at(
+    schedule: &ScheduleName,
+    context: &Context,
+) -> Option<chrono::DateTime<chrono::Utc>> {
+    let now = context.clock.now();
+    if context.schedules.contains(schedule) {
+        (context.next_release)(schedule, now)
+    } else {
+        (context.next_release)(&ScheduleName::default(), now)
+    }
+}
+
+/// The answer to a withdrawal.
+pub(super) fn withdrawn(
+    account: &AccountId,
+    number: &InvoiceNumber,
+    answer: &WithdrawAnswer,
+    repeated: bool,
+    about: &mut About,
+) -> Result<Reply, Problem> {
+    let (status, result, state) = match answer {
+        WithdrawAnswer::Withdrawn if repeated => (StatusCode::OK, "duplicate", Shown::Withdrawn),
+        WithdrawAnswer::Recorded if repeated => (StatusCode::OK, "duplicate", Shown::Sending),
+        WithdrawAnswer::Withdrawn => (StatusCode::OK, "applied", Shown::Withdrawn),
+        WithdrawAnswer::Recorded => (StatusCode::ACCEPTED, "applied", Shown::Sending),
+        WithdrawAnswer::Duplicate => (StatusCode::OK, "duplicate", Shown::Withdrawn),
+        WithdrawAnswer::AlreadySent { state } => return Err(already_sent(*state)),
+    };
+    about.result = Some(result);
+    Ok(Reply::new(
+        status,
+        json!({
+            "result": result,
+            "account": account.as_str(),
+            "number": number.as_str(),
+            "state": state.as_str(),
+            "warnings": [],
+        }),
+    ))
+}
+
+/// It was, or may have been, sent.
+pub(in crate::http) fn already_sent(state: Shown) -> Problem {
+    let mut problem = Problem::new(
+        Code::AlreadySent,
+        "an address has it, or may have it; what was still open stops",
+    );
+    problem.details.state = Some(state);
+    problem
+}
+
+/// What a portal should know about settings that have no effect here.
+pub(super) fn settings_warnings(
+    change: &AccountChange,
+    places: &Places,
+    context: &Context,
+) -> Vec<Value> {
+    let mut warnings = Vec::new();
+    let mut language = |field: String, language: Option<&Language>| {
+        if let Some(language) = language
+            && !context.languages.contains(language)
+        {
+            warnings.push(json!({
+                "code": "language_without_template",
+                "field": field,
+                "detail": format!("there is no template for {language:?}; mails are in the default language", language = language.as_str()),
+            }));
+        }
+    };
+    match &change.kind {
+        ChangeKind::Updated(profile) => {
+            language("/data/language".to_owned(), profile.language.as_ref());
+            language(
+                "/data/main_contact/language".to_owned(),
+                profile.main_contact.language.as_ref(),
+            );
+            for (id, sub_user) in &profile.sub_users {
+                let field = format!("{}/contact/language", sub_user_pointer(places, id));
+                language(field, sub_user.contact.language.as_ref());
+            }
+            warnings.extend(unknown_schedule(profile, context));
+        }
+        ChangeKind::SubUserSaved { contact, .. } => {
+            let own = match contact {
+                ContactChange::Whole(contact) => contact.language.as_ref(),
+                ContactChange::Copy { differences, .. } => {
+                    differences.language.as_ref().and_then(Option::as_ref)
+                }
+            };
+            language("/data/sub_user/contact/language".to_owned(), own);
+        }
+        ChangeKind::Closed
+        | ChangeKind::SubUserRemoved(_)
+        | ChangeKind::BillingContactSelected(_) => {}
+    }
+    warnings
+}
+
+fn unknown_schedule(profile: &Profile, context: &Context) -> Option<Value> {
+    let schedule = profile.schedule.as_ref()?;
+    (!context.schedules.contains(schedule)).then(|| {
+        json!({
+            "code": "unknown_schedule",
+            "field": "/data/schedule",
+            "detail": format!("schedule {:?} is not configured; it acts as \"default\"", schedule.as_str()),
+        })
+    })
+}
+
+fn warning(warning: &Warning) -> Value {
+    let (code, field, detail) = match warning {
+        Warning::BillingContactRemoved(id) => (
+            "billing_contact_removed",
+            "/data/sub_user",
+            format!("{id} was the billing contact; the main contact gets the invoices now"),
+        ),
+        Warning::BillingContactLeftGroup(id) => (
+            "billing_contact_left_group",
+            "/data/sub_user/group",
+            format!(
+                "{id} was the billing contact and left the billing group; the main contact gets \
+                 the invoices now"
+            ),
+        ),
+        Warning::SubUserUnknown(id) => (
+            "sub_user_unknown",
+            "/data/sub_user",
+            format!("{id} was not there"),
+        ),
+    };
+    json!({"code": code, "field": field, "detail": detail})
+}
+
+/// Where a sub-user stands in the body.
+fn sub_user_pointer(places: &Places, id: &SubUserId) -> String {
+    match places {
+        Places::Updated(order) => match order.iter().position(|other| other == id) {
+            Some(at) => format!("/data/sub_users/{at}"),
+            None => "/data/sub_users".to_owned(),
+        },
+        Places::Saved | Places::Named => "/data/sub_user".to_owned(),
+        Places::Closed => "/data".to_owned(),
+    }
+}
+
+/// Where a selection stands in the body.
+fn selection_pointer(places: &Places) -> &'static str {
+    match places {
+        Places::Updated(_) => "/data/billing_contact",
+        Places::Saved | Places::Named => "/data/sub_user",
+        Places::Closed => "/data",
+    }
+}
+
+fn refused(refused: &Refused, places: &Places) -> Problem {
+    let version = |code, detail: &str, current: Version| {
+        let mut problem = Problem::new(code, detail);
+        problem.details.current_version = Some(current);
+        problem
+    };
+    let rule =
+        |pointer: String, expected: &str| Problem::invalid(vec![Fault::at(pointer, expected)]);
+    match refused {
+        Refused::VersionConflict { current } => version(
+            Code::VersionConflict,
+            "this version is in force with other content",
+            *current,
+        ),
+        Refused::VersionGap { current } => version(
+            Code::VersionGap,
+            "a change of this kind must directly follow the version in force; an unknown account \
+             begins with account.updated",
+            *current,
+        ),
+        Refused::VersionRegressed { current } => version(
+            Code::VersionRegressed,
+            "the version is older than the one in force, but its time-stamp is newer: was the \
+             portal restored from a backup?",
+            *current,
+        ),
+        Refused::UnknownBillingContact(_) => rule(
+            selection_pointer(places).to_owned(),
+            "the id of a sub-user of this account, or null for the main contact",
+        ),
+        Refused::NotInBillingGroup { id: _, group } => rule(
+            selection_pointer(places).to_owned(),
+            &format!(
+                "a sub-user in a billing group; this one is in {group:?}",
+                group = group.as_str()
+            ),
+        ),
+        Refused::UnknownCopySource(_) => rule(
+            "/data/sub_user/copy_from/sub_user".to_owned(),
+            "the id of a sub-user of this account",
+        ),
+        Refused::NoAddress(id) => {
+            let pointer = match places {
+                Places::Updated(_) | Places::Saved => {
+                    format!("{}/contact/addresses", sub_user_pointer(places, id))
+                }
+                Places::Named | Places::Closed => selection_pointer(places).to_owned(),
+            };
+            rule(pointer, "1 to 10 addresses for a member of a billing group")
+        }
+        Refused::TooManySubUsers => {
+            let pointer = match places {
+                Places::Updated(_) => "/data/sub_users",
+                Places::Saved | Places::Named => "/data/sub_user",
+                Places::Closed => "/data",
+            };
+            rule(pointer.to_owned(), "at most 100 sub-users of an account")
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! One request and its answer: the body within its limits, one line in the log, and a 500 instead of
+//! a panic.
+//!
+//! The work is a task of its own, so that a client that hangs up cannot cancel a commit half-way
+//! through its request.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName,
+    HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use serde_json::Value;
+use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
+
+use super::problem::{Code, Problem};
+use super::routes;
+use super::server::{Peer, Service, Working};
+use super::{Context, Limits};
+use crate::domain::id::SenderName;
+use crate::store::StoreError;
+
+/// How long to take in a body that nobody wants, so that a client that only sends gets to read why.
+const DISCARD: Duration = Duration::from_secs(1);
+
+/// A success.
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Reply {
+    pub(super) fn new(status: StatusCode, body: Value) -> Self {
+        Self { status, body }
+    }
+
+    pub(super) fn ok(body: Value) -> Self {
+        Self::new(StatusCode::OK, body)
+    }
+}
+
+/// What the log says of a request, apart from its answer.
+#[derive(Debug, Default)]
+pub(super) struct About {
+    /// Whose secret signed it.
+    pub(super) sender: Option<SenderName>,
+    /// An event's type.
+    pub(super) event_type: Option<&'static str>,
+    /// The account that it is about.
+    pub(super) account: Option<String>,
+    /// The invoice that it is about.
+    pub(super) number: Option<String>,
+    /// How it was accepted.
+    pub(super) result: Option<&'static str>,
+}
+
+/// A request under way.
+pub(super) struct Exchange {
+    pub(super) service: Arc<Service>,
+    pub(super) peer: Peer,
+    pub(super) method: hyper::Method,
+    pub(super) uri: hyper::Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) about: About,
+    body: Incoming,
+}
+
+impl Exchange {
+    pub(super) fn context(&self) -> &Context {
+        &self.service.context
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.service.limits
+    }
+
+    /// Judges the announced length of a body, without reading it: reading would tell a client that
+    /// waits for `100 Continue` to send.
+    pub(super) fn check_length(&self, most: usize) -> Result<(), Problem> {
+        let is_given = self.headers.contains_key(CONTENT_LENGTH)
+            || self.headers.contains_key(TRANSFER_ENCODING);
+        if !is_given {
+            return Err(Problem::new(
+                Code::LengthRequired,
+                "send Content-Length, or the body in chunks",
+            ));
+        }
+        if self.body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
+            return Err(too_large(most));
+        }
+        if let Some(encoding) = self.headers.get(CONTENT_ENCODING)
+            && encoding != "identity"
+        {
+            return Err(Problem::new(
+                Code::UnsupportedMediaType,
+                "send the body without Content-Encoding",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Reads the whole body, within its limit and in time.
+    pub(super) async fn read_body(&mut self, most: usize) -> Result<Vec<u8>, Problem> {
+        if self.body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
+            return Err(too_large(most));
+        }
+        let time = self.limits().body;
+        let whole = collect(&mut self.body, most);
+        match timeout(time, whole).await {
+            Ok(collected) => collected,
+            Err(_) => Err(Problem::new(
+                Code::TimeOut,
+                format!("the body must be complete within {} s", time.as_secs()),
+            )),
+        }
+    }
+
+    /// Takes in what is left of the body, within bounds. A client that waits for `100 Continue` is
+    /// not made to send it.
+    async fn discard(&mut self) {
+        if self.body.is_end_stream() || self.headers.contains_key(EXPECT) {
+            return;
+        }
+        let most = self.limits().document_bytes;
+        let rest = collect(&mut self.body, most);
+        // Whatever comes of it, the answer stands.
+        drop(timeout(DISCARD, rest).await);
+    }
+}
+
+async fn collect(body: &mut Incoming, most: usize) -> Result<Vec<u8>, Problem> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Problem::new(Code::IncompleteBody, "the body stopped before its end")
+                .because(error.to_string())
+        })?;
+        // Trailers say nothing to us.
+        let Ok(bytes) = frame.into_data() else {
+            continue;
+        };
+        if whole.len() + bytes.len() > most {
+            return Err(too_large(most));
+        }
+        whole.extend_from_slice(&bytes);
+    }
+    Ok(whole)
+}
+
+fn too_large(most: usize) -> Problem {
+    Problem::new(
+        Code::TooLarge,
+        format!("the body may have at most {most} bytes"),
+    )
+}
+
+/// Runs `read`, which may block, where blocking is allowed.
+pub(super) async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => Ok(read?),
+        Err(ended) => Err(Problem::internal(format!("a read did not end: {ended}"))),
+    }
+}
+
+/// Answers one request, in a task that outlives its connection.
+pub(super) async fn answer(
+    service: Arc<Service>,
+    peer: Peer,
+    request: Request<Incoming>,
+    working: Working,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let request_id = format!("{:016x}", fastrand::u64(..));
+    let span = tracing::info_span!("request", request_id);
+    let id = request_id.clone();
+    let work = async move {
+        let response = work(service, peer, request, &id).await;
+        drop(working);
+        response
+    };
+    let response = match tokio::spawn(work.instrument(span)).await {
+        Ok(response) => response,
+        Err(ended) => {
+            tracing::error!(request_id, cause = %ended, "a request's task did not end");
+            refusal(&Problem::internal(ended.to_string()), &request_id)
+        }
+    };
+    Ok(response)
+}
+
+async fn work(
+    service: Arc<Service>,
+    peer: Peer,
+    request: Request<Incoming>,
+    request_id: &str,
+) -> Response<Full<Bytes>> {
+    let started = Instant::now();
+    let (head, body) = request.into_parts();
+    let mut exchange = Exchange {
+        service,
+        peer,
+        method: head.method,
+        uri: head.uri,
+        headers: head.headers,
+        about: About::default(),
+        body,
+    };
+    let handled = caught(routes::handle(&mut exchange))
+        .await
+        .unwrap_or_else(|Panicked| Err(Problem::internal("a handler panicked")));
+    let response = match &handled {
+        Ok(reply) => success(reply, request_id),
+        Err(problem) => refusal(problem, request_id),
+    };
+    log(&exchange, &handled, response.status(), request_id, started);
+    if handled.is_err_and(|problem| problem.code != Code::TimeOut) {
+        exchange.discard().await;
+    }
+    response
+}
+
+struct Panicked;
+
+/// Polls `future` so that a panic in it ends it, not the task.
+async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        // The exchange is only logged afterwards, so a half-made change to it does no harm.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    })
+    .await
+}
+
+fn success(reply: &Reply, request_id: &str) -> Response<Full<Bytes>> {
+    response(reply.status, "application/json", &reply.body, request_id)
+}
+
+fn refusal(problem: &Problem, request_id: &str) -> Response<Full<Bytes>> {
+    let code = problem.code;
+    let body = problem.to_json(request_id);
+    let mut response = response(code.status(), "application/problem+json", &body, request_id);
+    let headers = response.headers_mut();
+    let mut put = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    if let Some(seconds) = code.retry_after_seconds() {
+        put(RETRY_AFTER, &seconds.to_string());
+    }
+    if let Some(allow) = &problem.details.allow {
+        put(ALLOW, allow);
+    }
+    if code == Code::TokenInvalid {
+        put(WWW_AUTHENTICATE, "Bearer");
+    }
+    if code.closes() {
+        put(CONNECTION, "close");
+    }
+    response
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: &Value,
+    request_id: &str,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert("x-request-id", id);
+    }
+    response
+}
+
+/// The one line that a request leaves in the log. Its path may hold ids, never addresses.
+fn log(
+    exchange: &Exchange,
+    handled: &Result<Reply, Problem>,
+    status: StatusCode,
+    request_id: &str,
+    started: Instant,
+) {
+    let About {
+        sender,
+        event_type,
+        account,
+        number,
+        result,
+    } = &exchange.about;
+    let problem = handled.as_ref().err();
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                request_id,
+                interface = exchange.service.interface.as_str(),
+                method = exchange.method.as_str(),
+                path = exchange.uri.path(),
+                sender = sender.as_ref().map(SenderName::as_str),
+                "event.type" = event_type,
+                account.id = account,
+                invoice.number = number,
+                result,
+                status = status.as_u16(),
+                code = problem.map(|problem| problem.code.as_str()),
+                cause = problem.and_then(|problem| problem.details.cause.as_deref()),
+                duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "request answered"
+            )
+        };
+    }
+    if status.is_server_error() {
+        line!(error);
+    } else if status.is_client_error() {
+        line!(warn);
+    } else if routes::is_probe(exchange.uri.path()) {
+        line!(debug);
+    } else {
+        line!(info);
+    }
+}

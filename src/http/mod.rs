@@ -1,0 +1,129 @@
+//! Both HTTP interfaces: the webhook that portal and billing system push to, and the admin interface
+//! that operators and the command line ask.
+//!
+//! A request is judged in one order: limits, headers, signature, right, remembered id, strict typed
+//! JSON, version, rules, durable commit, answer. No success is answered before its commit is durable,
+//! and a client that hangs up cannot cancel one: each request is worked on in a task of its own. hyper is
+//! named in this folder only, its client for the command line included.
+
+mod admin;
+pub mod client;
+mod documents;
+mod events;
+mod exchange;
+mod fields;
+mod json;
+mod problem;
+mod routes;
+mod server;
+pub mod signature;
+mod view;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Notify, watch};
+
+pub use self::admin::{Right, Token};
+use self::routes::Interface;
+use self::server::Service;
+use self::signature::Senders;
+use crate::clock::Clock;
+use crate::domain::account::BillingGroups;
+use crate::domain::contact::Language;
+use crate::domain::id::ScheduleName;
+use crate::domain::recipient::OnRejected;
+use crate::store::Store;
+
+/// Tells when a schedule fires next after an instant; `None` for a schedule that is not configured.
+pub type NextRelease =
+    Arc<dyn Fn(&ScheduleName, DateTime<Utc>) -> Option<DateTime<Utc>> + Send + Sync>;
+
+/// What both interfaces work with.
+#[derive(Clone)]
+pub struct Context {
+    /// What is kept.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// Notified (`notify_one`) after a commit that may have made something due.
+    pub nudge: Arc<Notify>,
+    /// Who may push.
+    pub senders: Senders,
+    /// Who may use the admin interface over TCP. The socket is guarded by its file permissions.
+    pub tokens: Vec<Token>,
+    /// The groups whose members may be selected.
+    pub groups: BillingGroups,
+    /// The languages that have templates.
+    pub languages: BTreeSet<Language>,
+    /// The configured schedules.
+    pub schedules: BTreeSet<ScheduleName>,
+    /// For `release_at`.
+    pub next_release: NextRelease,
+    /// For the dry run, which resolves as sending does.
+    pub on_rejected: OnRejected,
+    /// For `/readyz`.
+    pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+}
+
+/// Whether the daemon can do its work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// The checks that fail, with what is wrong; ready if there is none.
+    pub failing: Vec<(&'static str, String)>,
+}
+
+/// What an interface grants a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest body of an event, or of a request to the admin interface, in bytes.
+    pub event_body_bytes: usize,
+    /// Largest document, in bytes.
+    pub document_bytes: usize,
+    /// Most connections at once; further ones wait in the listener's backlog.
+    pub connections: usize,
+    /// How long a client may take for the head of a request; the same for an idle connection.
+    pub header: Duration,
+    /// How long a client may take for a whole body, and for taking a part of an answer.
+    pub body: Duration,
+}
+
+/// Serves the webhook until `shutdown` is true, then lets requests under way end for at most `grace`.
+pub async fn serve_webhook(
+    listener: TcpListener,
+    context: Arc<Context>,
+    limits: Limits,
+    shutdown: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    let service = Service::new(Interface::Webhook, context, limits);
+    server::serve(listener, service, shutdown, grace).await;
+}
+
+/// Serves the admin interface on a Unix socket, whose file permissions say who may; see
+/// [`serve_webhook`].
+pub async fn serve_admin(
+    listener: UnixListener,
+    context: Arc<Context>,
+    limits: Limits,
+    shutdown: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    let service = Service::new(Interface::Admin, context, limits);
+    server::serve(listener, service, shutdown, grace).await;
+}
+
+/// Serves the admin interface on TCP, to holders of a token; see [`serve_webhook`].
+pub async fn serve_admin_tcp(
+    listener: TcpListener,
+    context: Arc<Context>,
+    limits: Limits,
+    shutdown: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    let service = Service::new(Interface::Admin, context, limits);
+    server::serve(listener, service, shutdown, grace).await;
+}

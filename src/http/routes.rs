@@ -1,0 +1,359 @@
+//! Every resource of both interfaces, in one table; and how paths and queries are read.
+//!
+//! A path is split before it is percent-decoded: an invoice's number may hold a slash.
+
+use std::collections::BTreeMap;
+
+use hyper::Method;
+
+use super::admin::{self, Right};
+use super::exchange::{Exchange, Reply};
+use super::problem::{Code, Fault, Problem};
+use super::{documents, events};
+
+/// Longest path with its query, in bytes.
+const TARGET_BYTES: usize = 4096;
+
+/// Which of the two interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interface {
+    /// For portal and billing system.
+    Webhook,
+    /// For operators.
+    Admin,
+}
+
+impl Interface {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Events,
+    Document,
+    Accounts,
+    Account,
+    Recipient,
+    Invoice,
+    Hold,
+    Release,
+    Resend,
+    Withdraw,
+    Invoices,
+    Dispatch,
+    Pause,
+    Resume,
+    Live,
+    Ready,
+}
+
+const TABLE: &[(Interface, Method, &str, Endpoint)] = {
+    use Endpoint as E;
+    use Interface::{Admin, Webhook};
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    &[
+        (Webhook, POST, "/v1/events", E::Events),
+        (Webhook, Method::PUT, "/v1/documents/{sha256}", E::Document),
+        (Admin, GET, "/v1/accounts", E::Accounts),
+        (Admin, GET, "/v1/accounts/{account}", E::Account),
+        (Admin, GET, "/v1/accounts/{account}/recipient", E::Recipient),
+        (
+            Admin,
+            GET,
+            "/v1/accounts/{account}/invoices/{number}",
+            E::Invoice,
+        ),
+        (
+            Admin,
+            POST,
+            "/v1/accounts/{account}/invoices/{number}/hold",
+            E::Hold,
+        ),
+        (
+            Admin,
+            POST,
+            "/v1/accounts/{account}/invoices/{number}/release",
+            E::Release,
+        ),
+        (
+            Admin,
+            POST,
+            "/v1/accounts/{account}/invoices/{number}/resend",
+            E::Resend,
+        ),
+        (
+            Admin,
+            POST,
+            "/v1/accounts/{account}/invoices/{number}/withdraw",
+            E::Withdraw,
+        ),
+        (Admin, GET, "/v1/invoices", E::Invoices),
+        (Admin, POST, "/v1/dispatch", E::Dispatch),
+        (Admin, POST, "/v1/pause", E::Pause),
+        (Admin, POST, "/v1/resume", E::Resume),
+        (Admin, GET, "/livez", E::Live),
+        (Admin, GET, "/readyz", E::Ready),
+    ]
+};
+
+/// The resources of one interface, by path.
+pub(super) struct Routes(matchit::Router<Vec<(Method, Endpoint)>>);
+
+/// What stood in a path in place of its `{…}`, not decoded yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Params(BTreeMap<String, String>);
+
+impl Routes {
+    /// The table's part for one interface.
+    #[expect(
+        clippy::expect_used,
+        reason = "the table is constant, and a test builds it"
+    )]
+    pub(super) fn of(interface: Interface) -> Self {
+        let mut paths: BTreeMap<&str, Vec<(Method, Endpoint)>> = BTreeMap::new();
+        for (of, method, path, endpoint) in TABLE {
+            if *of == interface {
+                let methods = paths.entry(path).or_default();
+                methods.push((method.clone(), *endpoint));
+            }
+        }
+        let mut router = matchit::Router::new();
+        for (path, methods) in paths {
+            router
+                .insert(path, methods)
+                .expect("the paths of the table do not clash");
+        }
+        Self(router)
+    }
+
+    fn find(&self, method: &Method, path: &str) -> Result<(Endpoint, Params), Problem> {
+        let matched = self.0.at(path).map_err(|_| Problem::not_found())?;
+        let methods = matched.value;
+        let wanted = if *method == Method::HEAD {
+            &Method::GET
+        } else {
+            method
+        };
+        let Some((_, endpoint)) = methods.iter().find(|(method, _)| method == wanted) else {
+            let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
+            if names.contains(&"GET") {
+                names.push("HEAD");
+            }
+            let mut problem = Problem::new(
+                Code::MethodNotAllowed,
+                format!("this resource has {}", names.join(", ")),
+            );
+            problem.details.allow = Some(names.join(", "));
+            return Err(problem);
+        };
+        let params = matched
+            .params
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Ok((*endpoint, Params(params)))
+    }
+}
+
+impl Params {
+    /// As it stood in the path.
+    pub(super) fn raw(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    /// Decoded.
+    pub(super) fn decoded(&self, name: &str) -> Result<String, Problem> {
+        decode(self.raw(name), false)
+            .ok_or_else(|| Problem::new(Code::BadPath, "percent-encode UTF-8 in the path"))
+    }
+}
+
+/// Whether it is asked by machines every few seconds.
+pub(super) fn is_probe(path: &str) -> bool {
+    path == "/livez" || path == "/readyz"
+}
+
+/// Answers a request.
+pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
+    let target = exchange
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if target > TARGET_BYTES {
+        return Err(Problem::new(
+            Code::UriTooLong,
+            format!("the path and its query may have at most {TARGET_BYTES} bytes"),
+        ));
+    }
+    let found = exchange
+        .service
+        .routes
+        .find(&exchange.method, exchange.uri.path());
+    let actor = match exchange.service.interface {
+        Interface::Webhook => String::new(),
+        Interface::Admin => {
+            let needed = match &exchange.method {
+                &Method::GET | &Method::HEAD => Right::Read,
+                _ => Right::Operate,
+            };
+            admin::authorize(exchange, needed)?
+        }
+    };
+    let (endpoint, params) = found?;
+    match endpoint {
+        Endpoint::Events => events::receive(exchange).await,
+        Endpoint::Document => documents::receive(exchange, &params).await,
+        Endpoint::Accounts => admin::accounts::list(exchange).await,
+        Endpoint::Account => admin::accounts::one(exchange, &params).await,
+        Endpoint::Recipient => admin::accounts::recipient(exchange, &params).await,
+        Endpoint::Invoice => admin::invoices::one(exchange, &params).await,
+        Endpoint::Invoices => admin::invoices::list(exchange).await,
+        Endpoint::Hold => admin::invoices::hold(exchange, &params, actor).await,
+        Endpoint::Release => admin::invoices::release(exchange, &params, actor).await,
+        Endpoint::Resend => admin::invoices::resend(exchange, &params, actor).await,
+        Endpoint::Withdraw => admin::invoices::withdraw(exchange, &params, actor).await,
+        Endpoint::Dispatch => admin::dispatch::run(exchange).await,
+        Endpoint::Pause => admin::pause(exchange, actor).await,
+        Endpoint::Resume => admin::resume(exchange, actor).await,
+        Endpoint::Live => Ok(admin::live()),
+        Endpoint::Ready => Ok(admin::ready(exchange)),
+    }
+}
+
+/// The parameters of a query.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Query(BTreeMap<String, String>);
+
+impl Query {
+    /// Reads `name=value` pairs; refuses one that is not in `known`, or that stands twice.
+    pub(super) fn parse(raw: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let mut parameters = BTreeMap::new();
+        let mut faults = Vec::new();
+        for pair in raw
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+        {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (Some(name), Some(value)) = (decode(name, true), decode(value, true)) else {
+                faults.push(Fault::parameter(name, "percent-encoded UTF-8"));
+                continue;
+            };
+            if !known.contains(&name.as_str()) {
+                let expected = format!("one of the parameters {}", known.join(", "));
+                faults.push(Fault::parameter(name, expected));
+            } else if parameters.insert(name.clone(), value).is_some() {
+                faults.push(Fault::parameter(name, "each parameter once"));
+            }
+        }
+        if faults.is_empty() {
+            Ok(Self(parameters))
+        } else {
+            Err(Problem::invalid(faults))
+        }
+    }
+
+    /// A parameter; an empty one counts as absent.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name)?;
+        (!value.is_empty()).then_some(value.as_str())
+    }
+
+    /// A parameter that `parse` takes, or what it `expected`.
+    pub(super) fn read<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(raw) = self.get(name) else {
+            return Ok(None);
+        };
+        match parse(raw) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Problem::invalid(vec![Fault::parameter(name, expected)])),
+        }
+    }
+}
+
+/// Percent-decodes (RFC 3986, section 2.1); in a query `+` is a blank.
+fn decode(raw: &str, plus_is_blank: bool) -> Option<String> {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match first {
+            b'%' => {
+                let (digits, after) = rest.split_at_checked(2)?;
+                let digits = std::str::from_utf8(digits).ok()?;
+                if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    return None;
+                }
+                bytes.push(u8::from_str_radix(digits, 16).ok()?);
+                rest = after;
+            }
+            b'+' if plus_is_blank => bytes.push(b' '),
+            other => bytes.push(*other),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_before_it_is_decoded() {
+        let routes = Routes::of(Interface::Admin);
+        let path = "/v1/accounts/K%201/invoices/RE-2026%2F0042/hold";
+        let (endpoint, params) = routes.find(&Method::POST, path).unwrap();
+        assert_eq!(endpoint, Endpoint::Hold);
+        assert_eq!(params.decoded("account").unwrap(), "K 1");
+        assert_eq!(params.decoded("number").unwrap(), "RE-2026/0042");
+    }
+
+    #[test]
+    fn the_interfaces_share_no_resource() {
+        let webhook = Routes::of(Interface::Webhook);
+        let problem = webhook.find(&Method::GET, "/v1/accounts").unwrap_err();
+        assert_eq!(problem.code, Code::NotFound);
+    }
+
+    #[test]
+    fn another_method_is_told_which_there_are() {
+        let problem = Routes::of(Interface::Admin)
+            .find(&Method::DELETE, "/v1/accounts/a")
+            .unwrap_err();
+        assert_eq!(problem.code, Code::MethodNotAllowed);
+        assert_eq!(problem.details.allow.as_deref(), Some("GET, HEAD"));
+        let routes = Routes::of(Interface::Admin);
+        assert!(routes.find(&Method::HEAD, "/v1/accounts/a").is_ok());
+    }
+
+    #[test]
+    fn what_is_not_percent_encoded_utf8_is_refused() {
+        assert_eq!(decode("a%C3%A4+b", false).as_deref(), Some("aä+b"));
+        assert_eq!(decode("a+b", true).as_deref(), Some("a b"));
+        for raw in ["%", "%4", "%zz", "%+4", "%FF"] {
+            assert_eq!(decode(raw, false), None, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_query_has_known_parameters_once_each() {
+        let known = ["state", "account"];
+        let query = Query::parse(Some("state=held&account=K%2F1&"), &known).unwrap();
+        assert_eq!(query.get("account"), Some("K/1"));
+        for raw in ["stat=held", "state=a&state=b", "state=%zz"] {
+            assert!(Query::parse(Some(raw), &known).is_err(), "{raw}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Connections: how many, how slow, and how they end.
+//!
+//! hyper is left nothing to its defaults that was measured to go wrong: HTTP/1 only (the automatic
+//! choice leaves a silent client connected for ever), a timer (without one, time-outs do nothing), a
+//! 16 KiB head, a permit taken before `accept`, so that more clients wait in the backlog instead of in
+//! memory, and a bound on a client that does not take its answer.
+
+mod stalling;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use self::stalling::Stalling;
+use super::routes::{Interface, Routes};
+use super::{Context, Limits, exchange};
+
+/// Longest head of a request in bytes; also what is read of a body at once.
+const HEAD_BYTES: usize = 16 * 1024;
+/// How long to wait when a connection cannot be accepted, for example for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// hyper only closes the connection when a head comes too slowly.
+const HEAD_TIME_OUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// One interface, as all of its connections share it.
+pub(super) struct Service {
+    pub(super) interface: Interface,
+    pub(super) context: Arc<Context>,
+    pub(super) limits: Limits,
+    pub(super) routes: Routes,
+}
+
+impl Service {
+    pub(super) fn new(interface: Interface, context: Arc<Context>, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            interface,
+            context,
+            limits,
+            routes: Routes::of(interface),
+        })
+    }
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// Somebody, from somewhere.
+    Tcp,
+    /// Somebody whom the socket's file permissions let in; the user's id, if the system tells.
+    Unix(Option<u32>),
+}
+
+/// Where connections come from.
+pub(super) trait Listen: Send + Sync + 'static {
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;
+}
+
+impl Listen for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, _) = Self::accept(self).await?;
+        // An answer is one small segment; Nagle's algorithm would hold it back.
+        stream.set_nodelay(true)?;
+        Ok((stream, Peer::Tcp))
+    }
+}
+
+impl Listen for UnixListener {
+    type Io = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = Self::accept(self).await?;
+        let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+        Ok((stream, Peer::Unix(uid)))
+    }
+}
+
+/// Held by each piece of work that a drain waits for.
+pub(super) type Working = mpsc::Sender<Infallible>;
+
+/// Serves until `shutdown` is true or its sender is gone; then waits for what is under way, at most
+/// `grace`. Work that takes longer goes on in its task, its connection is cut.
+pub(super) async fn serve<L: Listen>(
+    listener: L,
+    service: Arc<Service>,
+    mut shutdown: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    let permits = Arc::new(Semaphore::new(service.limits.connections));
+    let mut connections = JoinSet::new();
+    let (working, mut worked) = mpsc::channel(1);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stopped(&mut shutdown) => break,
+            accepted = next(&listener, &permits) => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        let (io, peer, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // A client that left before it was accepted costs a short pause, no more; a lack of
+                // file descriptors would otherwise turn this loop into a busy one.
+                tracing::warn!(error = %error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (service, shutdown, working) =
+            (Arc::clone(&service), shutdown.clone(), working.clone());
+        connections.spawn(async move {
+            connect(io, peer, service, working, shutdown).await;
+            drop(permit);
+        });
+    }
+
+    drop(listener);
+    drop(working);
+    let drain = async {
+        while connections.join_next().await.is_some() {}
+        worked.recv().await
+    };
+    if timeout(grace, drain).await.is_err() {
+        tracing::warn!(
+            grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
+            "requests were still under way after the grace period"
+        );
+    }
+}
+
+async fn next<L: Listen>(
+    listener: &L,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(L::Io, Peer, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (io, peer) = listener.accept().await?;
+    Ok((io, peer, permit))
+}
+
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // An error means that whoever could stop us is gone, and that is a stop too.
+    drop(shutdown.wait_for(|stop| *stop).await);
+}
+
+async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    io: I,
+    peer: Peer,
+    service: Arc<Service>,
+    working: Working,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let limits = service.limits;
+    let answer = service_fn(move |request| {
+        exchange::answer(Arc::clone(&service), peer.clone(), request, working.clone())
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(Stalling::new(io, limits.body)), answer);
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        () = stopped(&mut shutdown) => None,
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        Pin::new(&mut connection).graceful_shutdown();
+        (&mut connection).await
+    };
+    let Err(error) = ended else { return };
+    tracing::debug!(error = %error, "a connection ended early");
+    let parts = connection.into_parts();
+    if error.is_timeout() && !parts.read_buf.is_empty() {
+        let mut io = parts.io.into_inner();
+        // The client may be gone; there is nobody else to tell.
+        drop(timeout(limits.header, io.write_all(HEAD_TIME_OUT)).await);
+        drop(timeout(limits.header, io.shutdown()).await);
+    }
+}

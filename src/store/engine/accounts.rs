@@ -1,0 +1,307 @@
+//! Changes of accounts, and what they free.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Utc};
+
+use super::keys::{self, Object};
+use super::read;
+use super::tx::{Records, Tx};
+use super::write::{self, Memory, Placed};
+use crate::domain::account::Account;
+use crate::domain::change::{AccountChange, Applied, ChangeKind, Warning, apply};
+use crate::domain::contact::Contact;
+use crate::domain::delivery::{Answer, Event, step};
+use crate::domain::id::{AccountId, InvoiceNumber, Version};
+use crate::domain::recipient::{Recipient, Target};
+use crate::store::record::CursorRow;
+use crate::store::{Actor, ChangeAnswer, ChangeResult, Judged, Received, Rules, StoreError};
+
+/// How many invoices one unit looks at to free them.
+const FREED_AT_ONCE: usize = 64;
+/// No more is freed in a unit that has come to so many operations; one more invoice takes 5.
+const FREEING_OPERATIONS: usize = 96;
+
+/// Applies a change. The second value says whether more is left to be freed.
+pub(super) fn change(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    received: &Received,
+    change: &AccountChange,
+) -> Result<(Judged<ChangeAnswer>, bool), StoreError> {
+    let memory = write::memory(tx, received, rules.webhook_id_days)?;
+    let current = read::account(tx, &change.account)?;
+    match (memory, current) {
+        (Memory::Reused, _) => Ok((Judged::IdReused, false)),
+        (Memory::Repeated, Some(account)) => {
+            let answer = accepted(tx, rules, ChangeResult::Duplicate, account)?;
+            Ok((Judged::Repeated(answer), false))
+        }
+        (Memory::New | Memory::Repeated, current) => {
+            let (answer, more) = judge(tx, rules, received, change, current.as_ref())?;
+            Ok((Judged::New(answer), more))
+        }
+    }
+}
+
+fn judge(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    received: &Received,
+    change: &AccountChange,
+    current: Option<&Account>,
+) -> Result<(ChangeAnswer, bool), StoreError> {
+    let applied = match apply(current, change, &rules.groups, received.at) {
+        Ok(applied) => applied,
+        Err(refused) => return Ok((ChangeAnswer::Refused(refused), false)),
+    };
+    write::remember(tx, received);
+    let (result, account, warnings) = match (applied, current.cloned()) {
+        (Applied::Changed { account, warnings }, _) => (ChangeResult::Applied, *account, warnings),
+        (Applied::Duplicate, Some(account)) => (ChangeResult::Duplicate, account, Vec::new()),
+        (Applied::Stale, Some(account)) => (ChangeResult::Stale, account, Vec::new()),
+        (Applied::Duplicate | Applied::Stale, None) => {
+            return Err(read::damaged(
+                "of kind account",
+                "an unknown account has a version",
+            ));
+        }
+    };
+    if result != ChangeResult::Applied {
+        return Ok((accepted(tx, rules, result, account)?, false));
+    }
+
+    let before = current
+        .map(|account| read::recipient(tx, account, rules))
+        .transpose()?;
+    if let Some(current) = current {
+        clear_marks(tx, current, &account)?;
+        if current.schedule() != account.schedule() {
+            tx.remove(&keys::scheduled(&current.schedule(), current.id()))?;
+        }
+    }
+    tx.put(&keys::account(account.id()), &account)?;
+    write::mark_schedule(tx, &account)?;
+    let recipient = read::recipient(tx, &account, rules)?;
+    let moved = before.is_some_and(|before| !before.same_target(&recipient));
+    let in_flight = if moved {
+        in_flight(tx, account.id())?
+    } else {
+        Vec::new()
+    };
+    let what = describe(change, &account, &recipient, &warnings);
+    write::tell(
+        tx,
+        Object::Account(account.id().clone()),
+        received.at,
+        &received.actor(),
+        what,
+    );
+
+    let more = free(tx, rules, &account, None, received.at)?;
+    let answer = ChangeAnswer::Accepted {
+        result,
+        account: Box::new(account),
+        recipient: Box::new(recipient),
+        warnings,
+        in_flight,
+    };
+    Ok((answer, more))
+}
+
+fn accepted(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    result: ChangeResult,
+    account: Account,
+) -> Result<ChangeAnswer, StoreError> {
+    let recipient = Box::new(read::recipient(tx, &account, rules)?);
+    Ok(ChangeAnswer::Accepted {
+        result,
+        account: Box::new(account),
+        recipient,
+        warnings: Vec::new(),
+        in_flight: Vec::new(),
+    })
+}
+
+/// Goes on freeing from where the last unit stopped. Says whether more is left.
+pub(super) fn go_on_freeing(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    account: &AccountId,
+    at: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let cursor: Option<CursorRow> = tx.read(&keys::freeing(account))?;
+    let account = read::account(tx, account)?;
+    match (cursor, account) {
+        (Some(CursorRow(cursor)), Some(account)) => free(tx, rules, &account, Some(cursor), at),
+        (None, _) | (_, None) => Ok(false),
+    }
+}
+
+/// Frees what was parked for this version of the account, and makes due what was withheld, after
+/// `cursor`. Leaves a cursor if more is left.
+fn free(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    account: &Account,
+    cursor: Option<Vec<u8>>,
+    at: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    use keys::Class::{Parked, Withheld};
+    let mut found = Vec::new();
+    // In the order of the keys, so that a cursor leaves nothing behind.
+    for class in [Withheld, Parked] {
+        tx.prefix(
+            &keys::standing_by_class(account.id(), class),
+            cursor.as_deref(),
+            &mut |key, _| {
+                if cursor.as_deref().is_none_or(|cursor| key > cursor) {
+                    found.push(key.to_vec());
+                }
+                if found.len() > FREED_AT_ONCE {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            },
+        )?;
+    }
+    let mut last = cursor;
+    for (done, key) in found.into_iter().enumerate() {
+        if done == FREED_AT_ONCE || tx.operations() >= FREEING_OPERATIONS {
+            let cursor = CursorRow(last.unwrap_or_default());
+            tx.put(&keys::freeing(account.id()), &cursor)?;
+            return Ok(true);
+        }
+        let sequence = keys::sequence_at_the_end(&key)
+            .ok_or_else(|| read::damaged("of kind standing by", "its key holds no sequence"))?;
+        let row = read::delivery(tx, sequence)?;
+        let invoice = read::invoice(tx, sequence)?.invoice;
+        let known = invoice.min_account_version.unwrap_or(Version::UNKNOWN) <= account.version();
+        for event in [Event::Freed(invoice.release), Event::AccountChanged] {
+            let freed = step(&row.delivery, &event, at, &rules.policy, 0.0);
+            if known && freed.answer == Answer::Done {
+                let placed = Placed {
+                    sequence,
+                    account_id: account.id(),
+                    account: Some(account),
+                };
+                write::put_delivery(tx, &placed, Some(&row), freed.delivery, at)?;
+                let what = format!("freed by version {} of the account", account.version());
+                write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
+                break;
+            }
+        }
+        last = Some(key);
+    }
+    if tx.is_there(&keys::freeing(account.id()))? {
+        tx.remove(&keys::freeing(account.id()))?;
+    }
+    Ok(false)
+}
+
+/// Clears the marks of addresses of contacts whose addresses changed.
+fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(), StoreError> {
+    let suspects = read::suspects(tx, before.id())?;
+    if suspects.is_empty() {
+        return Ok(());
+    }
+    let (old, new) = (before.profile(), after.profile());
+    let mut pairs: Vec<(Option<&Contact>, Option<&Contact>)> =
+        vec![(Some(&old.main_contact), Some(&new.main_contact))];
+    for (id, sub_user) in &old.sub_users {
+        let now = new.sub_users.get(id).map(|sub_user| &sub_user.contact);
+        pairs.push((Some(&sub_user.contact), now));
+    }
+    for (id, sub_user) in &new.sub_users {
+        if !old.sub_users.contains_key(id) {
+            pairs.push((None, Some(&sub_user.contact)));
+        }
+    }
+    for (old, new) in pairs {
+        let old = old.map_or(&[][..], |contact| contact.addresses.as_slice());
+        let new = new.map_or(&[][..], |contact| contact.addresses.as_slice());
+        if old != new {
+            for address in old
+                .iter()
+                .chain(new)
+                .filter(|address| suspects.contains_key(address))
+            {
+                tx.remove(&keys::suspect(before.id(), address))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The invoices of an account whose message may be going out.
+fn in_flight(tx: &Tx<'_>, account: &AccountId) -> Result<Vec<InvoiceNumber>, StoreError> {
+    let mut sequences = Vec::new();
+    tx.prefix(
+        &keys::kind_prefix(keys::kind::INTENT),
+        None,
+        &mut |key, _| {
+            sequences.extend(keys::sequence_at_the_end(key));
+            ControlFlow::Continue(())
+        },
+    )?;
+    let mut numbers = Vec::new();
+    for sequence in sequences {
+        let invoice = read::invoice(tx, sequence)?.invoice;
+        if invoice.account == *account {
+            numbers.push(invoice.number);
+        }
+    }
+    Ok(numbers)
+}
+
+fn describe(
+    change: &AccountChange,
+    account: &Account,
+    recipient: &Recipient,
+    warnings: &[Warning],
+) -> String {
+    let what = match &change.kind {
+        ChangeKind::Updated(_) => "account updated".to_owned(),
+        ChangeKind::Closed => "account closed".to_owned(),
+        ChangeKind::SubUserSaved {
+            id,
+            group,
+            contact: _,
+            login: _,
+        } => format!("sub-user {id} saved in group {group}"),
+        ChangeKind::SubUserRemoved(id) => format!("sub-user {id} removed"),
+        ChangeKind::BillingContactSelected(Some(id)) => {
+            format!("sub-user {id} selected as billing contact")
+        }
+        ChangeKind::BillingContactSelected(None) => {
+            "main contact selected as billing contact".to_owned()
+        }
+    };
+    let deselected = warnings.iter().any(|warning| match warning {
+        Warning::BillingContactRemoved(_) | Warning::BillingContactLeftGroup(_) => true,
+        Warning::SubUserUnknown(_) => false,
+    });
+    let deselected = if deselected {
+        ", and thereby deselected"
+    } else {
+        ""
+    };
+    let to = describe_target(recipient);
+    format!(
+        "version {}: {what}{deselected}; invoices go to {to} ({})",
+        account.version(),
+        recipient.reason.rule.as_str()
+    )
+}
+
+/// Names a recipient for the story, without personal data.
+pub(super) fn describe_target(recipient: &Recipient) -> String {
+    match &recipient.target {
+        Target::SubUser(id, _) => format!("sub-user {id}"),
+        Target::MainContact(_) => "the main contact".to_owned(),
+        Target::None => "nobody".to_owned(),
+    }
+}

@@ -1,0 +1,356 @@
+//! Attempts: the intent before, the outcome after, and what a crash left between them.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Utc};
+
+use super::accounts::describe_target;
+use super::keys::{self, Object};
+use super::read;
+use super::tx::{Records, Tx};
+use super::write::{self, Placed};
+use crate::domain::account::Account;
+use crate::domain::delivery::{
+    AddressState, Answer, Attempt, Delivery, Event, Intent, Outcome, Shown, Stage, Verdict, step,
+};
+use crate::domain::id::{Sequence, Version};
+use crate::domain::invoice::Invoice;
+use crate::domain::recipient::{Recipient, Suspect, resolve};
+use crate::domain::retry::Policy;
+use crate::store::record::DeliveryRow;
+use crate::store::{Actor, Begin, Begun, Rules, Seen, Settle, Settled, StoreError};
+
+/// Commits an intent, if account and delivery are as they were when it was decided.
+pub(super) fn begin(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    sequence: Sequence,
+    begin: &Begin,
+) -> Result<Begun, StoreError> {
+    let Begin {
+        seen,
+        recipient,
+        round_at,
+        intent,
+    } = begin;
+    let Some(subject) = Subject::seen(tx, sequence, *seen)? else {
+        return Ok(Begun::Moved);
+    };
+    let policy = &rules.policy;
+    let event = Event::Resolved(recipient.addresses());
+    let resolved = step(&subject.row.delivery, &event, *round_at, policy, 0.0);
+    let sending = step(
+        &resolved.delivery,
+        &Event::AttemptBegan(&intent.address),
+        intent.started_at,
+        policy,
+        0.0,
+    );
+    if resolved.answer != Answer::Done || sending.answer != Answer::Done {
+        return Ok(Begun::Moved);
+    }
+    let sent_to: Option<Recipient> = tx.read(&keys::recipient(sequence))?;
+    if sent_to.as_ref() != Some(recipient) {
+        tx.put(&keys::recipient(sequence), recipient)?;
+        let what = format!(
+            "goes to {} ({})",
+            describe_target(recipient),
+            recipient.reason.rule.as_str()
+        );
+        write::tell(
+            tx,
+            Object::Invoice(sequence),
+            intent.started_at,
+            &Actor::Daemon,
+            what,
+        );
+    }
+    tx.put(&keys::intent(sequence), intent)?;
+    subject.put(tx, sequence, sending.delivery, intent.started_at)?;
+    Ok(Begun::Durable)
+}
+
+/// Commits the outcome of the attempt whose intent stands.
+pub(super) fn settle(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    sequence: Sequence,
+    settle: &Settle,
+) -> Result<Settled, StoreError> {
+    let subject = Subject::read(tx, sequence)?;
+    let intent = read::intent(tx, sequence)?;
+    let row = match (settle, intent) {
+        (
+            Settle::Ended {
+                attempt,
+                verdict,
+                at,
+                jitter,
+            },
+            Some(intent),
+        ) if attempt.intent == intent => end(
+            tx, rules, sequence, &subject, attempt, *verdict, *at, *jitter,
+        )?,
+        (Settle::Dropped { at }, Some(_)) => {
+            let dropped = step(
+                &subject.row.delivery,
+                &Event::AttemptDropped,
+                *at,
+                &rules.policy,
+                0.0,
+            );
+            tx.remove(&keys::intent(sequence))?;
+            subject.put(tx, sequence, dropped.delivery, *at)?
+        }
+        // The outcome was committed before: a settlement that is repeated changes nothing.
+        (Settle::Ended { .. } | Settle::Dropped { .. }, _) => subject.row.clone(),
+    };
+    let account_version = subject
+        .account
+        .as_ref()
+        .map_or(Version::UNKNOWN, Account::version);
+    Ok(Settled {
+        seen: Seen {
+            stamp: row.stamp,
+            account_version,
+        },
+        delivery: row.delivery,
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is a part of one event")]
+fn end(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    sequence: Sequence,
+    subject: &Subject,
+    attempt: &Attempt,
+    verdict: Verdict,
+    at: DateTime<Utc>,
+    jitter: f64,
+) -> Result<DeliveryRow, StoreError> {
+    let address = &attempt.intent.address;
+    let reply = attempt
+        .reply
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let mut fallback = false;
+    if verdict == Verdict::AddressRejected
+        && let Some(account) = &subject.account
+    {
+        let mark = Suspect {
+            since: at,
+            account_version: account.version(),
+            reply: without_addresses(&reply),
+        };
+        tx.put(&keys::suspect(account.id(), address), &mark)?;
+        let suspects = read::suspects(tx, account.id())?;
+        fallback = !resolve(account, &suspects, rules.on_rejected)
+            .addresses()
+            .is_empty();
+    }
+    let reply = without_addresses(&reply);
+    let event = Event::AttemptEnded {
+        address,
+        verdict,
+        reply: &reply,
+        fallback,
+    };
+    let ended = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
+    tx.remove(&keys::intent(sequence))?;
+    if verdict != Verdict::RelayFailed {
+        tx.put(&keys::attempt(sequence, subject.row.stamp), attempt)?;
+    }
+    let what = describe_end(&subject.row.delivery, &ended, verdict, fallback);
+    if let Some(what) = what {
+        write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
+    }
+    subject.put(tx, sequence, ended, at)
+}
+
+/// What an attempt's end means for the whole invoice, if it is more than the attempt itself tells.
+fn describe_end(
+    before: &Delivery,
+    after: &Delivery,
+    verdict: Verdict,
+    fallback: bool,
+) -> Option<String> {
+    let state = after.shown(false);
+    if let Some(reason) = after.hold.as_ref().filter(|_| before.hold.is_none()) {
+        return Some(format!("held: {reason}"));
+    }
+    match state {
+        Shown::Delivered => {
+            let count = after
+                .addresses
+                .iter()
+                .filter(|address| address.state == AddressState::Delivered)
+                .count();
+            let total = after
+                .addresses
+                .iter()
+                .filter(|address| address.state != AddressState::Superseded)
+                .count();
+            Some(format!(
+                "accepted by the relay for {count} of {total} addresses: delivered"
+            ))
+        }
+        Shown::Undeliverable => Some("no address is left: undeliverable".to_owned()),
+        Shown::Withdrawn => Some("withdrawn".to_owned()),
+        Shown::Due if verdict == Verdict::AddressRejected && fallback => {
+            Some("an address was rejected by the relay and is left out from now on".to_owned())
+        }
+        Shown::Parked
+        | Shown::Waiting
+        | Shown::Due
+        | Shown::Sending
+        | Shown::Withheld
+        | Shown::Held => None,
+    }
+}
+
+/// A relay's words with anything that looks like an address left out: they are kept in stories.
+fn without_addresses(reply: &str) -> String {
+    let masked = |word: &str| {
+        if word.contains('@') {
+            "<address>".to_owned()
+        } else {
+            word.to_owned()
+        }
+    };
+    reply.split(' ').map(masked).collect::<Vec<_>>().join(" ")
+}
+
+/// Commits that nobody can be reached, or that the recipient of now leaves nothing to be sent.
+pub(super) fn withhold(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    sequence: Sequence,
+    seen: Seen,
+    at: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let Some(subject) = Subject::seen(tx, sequence, seen)? else {
+        return Ok(false);
+    };
+    let Some(account) = &subject.account else {
+        return Ok(false);
+    };
+    let recipient = read::recipient(tx, account, rules)?;
+    let event = Event::Resolved(recipient.addresses());
+    let resolved = step(&subject.row.delivery, &event, at, &rules.policy, 0.0);
+    if resolved.answer != Answer::Done || resolved.delivery.open_addresses().next().is_some() {
+        return Ok(false);
+    }
+    let what = format!(
+        "{} ({})",
+        resolved.delivery.shown(false),
+        recipient.reason.rule.as_str()
+    );
+    write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
+    subject.put(tx, sequence, resolved.delivery, at)?;
+    Ok(true)
+}
+
+/// Settles the first intent that a crash left, as uncertain; `None` once none is left.
+pub(super) fn recover_one(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    at: DateTime<Utc>,
+    jitter: f64,
+) -> Result<Option<(Sequence, Intent)>, StoreError> {
+    let mut first = None;
+    tx.prefix(
+        &keys::kind_prefix(keys::kind::INTENT),
+        None,
+        &mut |key, value| {
+            first = Some((key.to_vec(), value.to_vec()));
+            ControlFlow::Break(())
+        },
+    )?;
+    let Some((key, value)) = first else {
+        return Ok(None);
+    };
+    let sequence = keys::sequence_at_the_end(&key)
+        .ok_or_else(|| read::damaged("of kind intent", "its key holds no sequence"))?;
+    let intent: Intent = tx.decode(&key, &value)?;
+    let subject = Subject::read(tx, sequence)?;
+    let event = Event::Interrupted(&intent.address);
+    let interrupted = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
+    let attempt = Attempt {
+        intent: intent.clone(),
+        stage: Stage::FinalDot,
+        reply: None,
+        cause: Some("the daemon ended before the outcome was known".to_owned()),
+        outcome: Outcome::Uncertain,
+    };
+    tx.remove(&key)?;
+    tx.put(&keys::attempt(sequence, subject.row.stamp), &attempt)?;
+    let what = "the daemon ended during an attempt: its outcome is unknown";
+    write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
+    subject.put(tx, sequence, interrupted, at)?;
+    Ok(Some((sequence, intent)))
+}
+
+/// The delivery after an attempt. One that does not fit must not stay in `sending` for ever.
+fn step_or_drop(
+    delivery: &Delivery,
+    event: &Event<'_>,
+    at: DateTime<Utc>,
+    policy: &Policy,
+    jitter: f64,
+) -> Delivery {
+    let ended = step(delivery, event, at, policy, jitter);
+    match ended.answer {
+        Answer::Done | Answer::Recorded | Answer::Already | Answer::AlreadySent => ended.delivery,
+        Answer::WrongState => step(delivery, &Event::AttemptDropped, at, policy, jitter).delivery,
+    }
+}
+
+/// A delivery with what it hangs on.
+struct Subject {
+    invoice: Invoice,
+    row: DeliveryRow,
+    account: Option<Account>,
+}
+
+impl Subject {
+    fn read(tx: &Tx<'_>, sequence: Sequence) -> Result<Self, StoreError> {
+        let invoice = read::invoice(tx, sequence)?.invoice;
+        let row = read::delivery(tx, sequence)?;
+        let account = read::account(tx, &invoice.account)?;
+        Ok(Self {
+            invoice,
+            row,
+            account,
+        })
+    }
+
+    /// The delivery, unless it or its account moved since it was seen.
+    fn seen(tx: &Tx<'_>, sequence: Sequence, seen: Seen) -> Result<Option<Self>, StoreError> {
+        if !tx.is_there(&keys::delivery(sequence))? {
+            return Ok(None);
+        }
+        let subject = Self::read(tx, sequence)?;
+        let same_account = subject
+            .account
+            .as_ref()
+            .is_some_and(|account| account.version() == seen.account_version);
+        Ok((subject.row.stamp == seen.stamp && same_account).then_some(subject))
+    }
+
+    fn put(
+        &self,
+        tx: &mut Tx<'_>,
+        sequence: Sequence,
+        delivery: Delivery,
+        at: DateTime<Utc>,
+    ) -> Result<DeliveryRow, StoreError> {
+        let placed = Placed {
+            sequence,
+            account_id: &self.invoice.account,
+            account: self.account.as_ref(),
+        };
+        write::put_delivery(tx, &placed, Some(&self.row), delivery, at)
+    }
+}

@@ -1,0 +1,393 @@
+//! Invoices: handed over, taken back, moved by an operator.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+
+use super::keys::{self, Object};
+use super::read;
+use super::tx::{Records, Tx};
+use super::write::{self, Memory, Placed};
+use crate::domain::account::Account;
+use crate::domain::delivery::{Answer, Delivery, Event, HoldReason, Shown, step};
+use crate::domain::id::{AccountId, Digest, InvoiceNumber, Sequence, Version};
+use crate::domain::invoice::{Document, Invoice};
+use crate::store::record::{CounterRow, DocumentRow, IdentityRow, InvoiceRow};
+use crate::store::{
+    Actor, Command, IssueAnswer, Judged, OperateAnswer, Received, Rules, Standing, StoreError,
+    WithdrawAnswer,
+};
+
+/// Takes an invoice.
+pub(super) fn issue(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    received: &Received,
+    invoice: &Invoice,
+) -> Result<Judged<IssueAnswer>, StoreError> {
+    let memory = write::memory(tx, received, rules.webhook_id_days)?;
+    if memory == Memory::Reused {
+        return Ok(Judged::IdReused);
+    }
+    let known = read::identity(tx, &invoice.account, &invoice.number)?;
+    let answer = match known {
+        Some(identity) => compare(tx, rules, invoice, &identity)?,
+        None => accept(tx, rules, received, invoice)?,
+    };
+    let is_success = match answer {
+        IssueAnswer::Applied(_)
+        | IssueAnswer::Parked(_)
+        | IssueAnswer::Duplicate(_)
+        | IssueAnswer::Stale(_) => true,
+        IssueAnswer::Conflict { .. } | IssueAnswer::DocumentsMissing(_) => false,
+    };
+    if memory == Memory::Repeated {
+        return Ok(Judged::Repeated(answer));
+    }
+    if is_success {
+        write::remember(tx, received);
+    }
+    Ok(Judged::New(answer))
+}
+
+/// Judges an invoice whose number is known.
+fn compare(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    invoice: &Invoice,
+    identity: &IdentityRow,
+) -> Result<IssueAnswer, StoreError> {
+    match identity {
+        IdentityRow::Sequence(sequence) => {
+            let stored = read::invoice(tx, *sequence)?.invoice;
+            let row = read::delivery(tx, *sequence)?;
+            let standing = read::standing(tx, &stored, *sequence, &row, rules)?;
+            let differs = stored.differs(invoice);
+            if differs.is_empty() {
+                return Ok(IssueAnswer::Duplicate(standing));
+            }
+            Ok(IssueAnswer::Conflict {
+                state: standing.state,
+                differs,
+            })
+        }
+        IdentityRow::Tombstone {
+            content,
+            state,
+            at: _,
+        } => {
+            let standing = Standing {
+                state: *state,
+                schedule: None,
+                next_at: None,
+                recipient: None,
+            };
+            Ok(match content {
+                None => IssueAnswer::Stale(standing),
+                Some(digest) if *digest == content_digest(invoice) => {
+                    IssueAnswer::Duplicate(standing)
+                }
+                Some(_) => IssueAnswer::Conflict {
+                    state: *state,
+                    differs: Vec::new(),
+                },
+            })
+        }
+    }
+}
+
+fn accept(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    received: &Received,
+    invoice: &Invoice,
+) -> Result<IssueAnswer, StoreError> {
+    let digests: BTreeSet<Digest> = invoice
+        .documents
+        .as_slice()
+        .iter()
+        .map(|document| document.digest)
+        .collect();
+    let mut documents = Vec::new();
+    let mut missing = Vec::new();
+    for digest in digests {
+        match tx.read::<DocumentRow>(&keys::document(&digest))? {
+            Some(row) => documents.push((digest, row)),
+            None => missing.push(digest),
+        }
+    }
+    if !missing.is_empty() {
+        return Ok(IssueAnswer::DocumentsMissing(missing));
+    }
+
+    let sequence = next_sequence(tx)?;
+    let account = read::account(tx, &invoice.account)?;
+    let version = account.as_ref().map_or(Version::UNKNOWN, Account::version);
+    let known = account.is_some() && invoice.min_account_version.is_none_or(|min| min <= version);
+    let delivery = Delivery::new(known, invoice.release, received.at);
+
+    tx.put(
+        &keys::identity(&invoice.account, &invoice.number),
+        &IdentityRow::Sequence(sequence),
+    )?;
+    let stored = InvoiceRow {
+        invoice: invoice.clone(),
+        received_at: received.at,
+    };
+    tx.put(&keys::invoice(sequence), &stored)?;
+    for (digest, row) in documents {
+        let row = DocumentRow {
+            references: row.references + 1,
+            ..row
+        };
+        tx.put(&keys::document(&digest), &row)?;
+    }
+    let placed = Placed {
+        sequence,
+        account_id: &invoice.account,
+        account: account.as_ref(),
+    };
+    let row = write::put_delivery(tx, &placed, None, delivery, received.at)?;
+    let standing = read::standing(tx, invoice, sequence, &row, rules)?;
+    let what = format!(
+        "issued, to be released {}; {}",
+        invoice.release.as_str(),
+        standing.state
+    );
+    write::tell(
+        tx,
+        Object::Invoice(sequence),
+        received.at,
+        &received.actor(),
+        what,
+    );
+    Ok(if known {
+        IssueAnswer::Applied(standing)
+    } else {
+        IssueAnswer::Parked(standing)
+    })
+}
+
+fn next_sequence(tx: &mut Tx<'_>) -> Result<Sequence, StoreError> {
+    let sequence = Sequence(last_sequence(tx)?.0 + 1);
+    tx.put(&keys::counter("sequence"), &CounterRow(sequence.0))?;
+    Ok(sequence)
+}
+
+/// The sequence of the invoice that arrived last.
+pub(super) fn last_sequence<T: Records + ?Sized>(tree: &T) -> Result<Sequence, StoreError> {
+    let last: Option<CounterRow> = tree.read(&keys::counter("sequence"))?;
+    Ok(last.map_or(Sequence(0), |CounterRow(last)| Sequence(last)))
+}
+
+/// Takes an invoice back, or makes sure that it will not be sent when it comes.
+pub(super) fn withdraw(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    received: &Received,
+    account: &AccountId,
+    number: &InvoiceNumber,
+) -> Result<Judged<WithdrawAnswer>, StoreError> {
+    let memory = write::memory(tx, received, rules.webhook_id_days)?;
+    if memory == Memory::Reused {
+        return Ok(Judged::IdReused);
+    }
+    let answer = match read::identity(tx, account, number)? {
+        None => {
+            let tombstone = IdentityRow::Tombstone {
+                content: None,
+                state: Shown::Withdrawn,
+                at: received.at,
+            };
+            tx.put(&keys::identity(account, number), &tombstone)?;
+            let what = format!("invoice {number} withdrawn before it came");
+            write::tell(
+                tx,
+                Object::Account(account.clone()),
+                received.at,
+                &received.actor(),
+                what,
+            );
+            WithdrawAnswer::Withdrawn
+        }
+        Some(IdentityRow::Tombstone {
+            content: _,
+            state: Shown::Withdrawn,
+            at: _,
+        }) => WithdrawAnswer::Duplicate,
+        Some(IdentityRow::Tombstone {
+            content: _,
+            state,
+            at: _,
+        }) => WithdrawAnswer::AlreadySent { state },
+        Some(IdentityRow::Sequence(sequence)) => {
+            let moved = move_invoice(
+                tx,
+                rules,
+                sequence,
+                &Event::Withdraw,
+                &received.actor(),
+                received.at,
+            )?;
+            match moved.answer {
+                Answer::Done => WithdrawAnswer::Withdrawn,
+                Answer::Recorded => WithdrawAnswer::Recorded,
+                Answer::Already => WithdrawAnswer::Duplicate,
+                Answer::AlreadySent | Answer::WrongState => {
+                    WithdrawAnswer::AlreadySent { state: moved.state }
+                }
+            }
+        }
+    };
+    match (memory, answer) {
+        (Memory::Repeated, answer) => Ok(Judged::Repeated(answer)),
+        (_, answer @ WithdrawAnswer::AlreadySent { .. }) => Ok(Judged::New(answer)),
+        (_, answer) => {
+            write::remember(tx, received);
+            Ok(Judged::New(answer))
+        }
+    }
+}
+
+/// Obeys an operator; nothing if the invoice is not there.
+pub(super) fn operate(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    account: &AccountId,
+    number: &InvoiceNumber,
+    command: &Command,
+    actor: &Actor,
+    at: DateTime<Utc>,
+) -> Result<Option<OperateAnswer>, StoreError> {
+    let sequence = match read::identity(tx, account, number)? {
+        Some(IdentityRow::Sequence(sequence)) => sequence,
+        Some(IdentityRow::Tombstone {
+            content: _,
+            state,
+            at: _,
+        }) => {
+            return Ok(Some(OperateAnswer {
+                answer: Answer::WrongState,
+                state,
+            }));
+        }
+        None => return Ok(None),
+    };
+    let event = match (command, actor) {
+        (Command::Hold { reason }, Actor::Daemon) => {
+            Event::Hold(HoldReason::NotComposable(reason.clone()))
+        }
+        (Command::Hold { reason }, Actor::Sender(_) | Actor::Operator(_)) => {
+            Event::Hold(HoldReason::Operator(reason.clone()))
+        }
+        (Command::Release { now }, _) => Event::Release { now: *now },
+        (Command::Withdraw, _) => Event::Withdraw,
+        (Command::Resend { revision }, _) => Event::Resend {
+            revision: *revision,
+        },
+    };
+    move_invoice(tx, rules, sequence, &event, actor, at).map(Some)
+}
+
+fn move_invoice(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    sequence: Sequence,
+    event: &Event<'_>,
+    actor: &Actor,
+    at: DateTime<Utc>,
+) -> Result<OperateAnswer, StoreError> {
+    let row = read::delivery(tx, sequence)?;
+    let invoice = read::invoice(tx, sequence)?.invoice;
+    let account = read::account(tx, &invoice.account)?;
+    let moved = step(&row.delivery, event, at, &rules.policy, 0.0);
+    let changed = moved.delivery != row.delivery;
+    let state = read::shown(tx, account.as_ref(), sequence, &moved.delivery)?;
+    if changed {
+        let placed = Placed {
+            sequence,
+            account_id: &invoice.account,
+            account: account.as_ref(),
+        };
+        let what = describe(event, moved.answer, state);
+        write::put_delivery(tx, &placed, Some(&row), moved.delivery, at)?;
+        write::tell(tx, Object::Invoice(sequence), at, actor, what);
+    }
+    Ok(OperateAnswer {
+        answer: moved.answer,
+        state,
+    })
+}
+
+fn describe(event: &Event<'_>, answer: Answer, state: Shown) -> String {
+    let what = match event {
+        Event::Hold(reason) => format!("held: {reason}"),
+        Event::Release { now: true } => "released at once".to_owned(),
+        Event::Release { now: false } => "released".to_owned(),
+        Event::Withdraw => "withdrawn".to_owned(),
+        Event::Resend { revision } => format!("sent again, in place of revision {revision}"),
+        Event::Freed(_)
+        | Event::AccountChanged
+        | Event::Resolved(_)
+        | Event::AttemptBegan(_)
+        | Event::AttemptEnded { .. }
+        | Event::AttemptDropped
+        | Event::Interrupted(_) => "moved".to_owned(),
+    };
+    match answer {
+        Answer::Recorded => format!("{what}, once the attempt under way has ended"),
+        Answer::AlreadySent => {
+            format!("{what}, but it was or may have been sent: what was open stops; {state}")
+        }
+        Answer::Done | Answer::Already | Answer::WrongState => format!("{what}; {state}"),
+    }
+}
+
+/// A digest of all that an invoice says, which outlives the invoice. Its form never changes: each
+/// field as text with its length in front, in this order.
+pub(super) fn content_digest(invoice: &Invoice) -> Digest {
+    let Invoice {
+        account,
+        number,
+        kind,
+        issued_on,
+        due_on,
+        total,
+        release,
+        min_account_version,
+        portal_url,
+        documents,
+    } = invoice;
+    let text = |text: Option<String>| text.unwrap_or_default();
+    let mut fields = vec![
+        account.to_string(),
+        number.to_string(),
+        kind.as_str().to_owned(),
+        text(kind.refers_to().map(ToString::to_string)),
+        issued_on.to_string(),
+        text(due_on.map(|date| date.to_string())),
+        total.to_string(),
+        release.as_str().to_owned(),
+        text(min_account_version.map(|version| version.to_string())),
+        text(portal_url.as_ref().map(|url| url.as_str().to_owned())),
+    ];
+    for Document {
+        digest,
+        file_name,
+        media_type,
+    } in documents.as_slice()
+    {
+        fields.extend([
+            digest.to_string(),
+            file_name.to_string(),
+            media_type.to_string(),
+        ]);
+    }
+    let mut hasher = Sha256::new();
+    for field in fields {
+        hasher.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(field);
+    }
+    Digest::from_bytes(hasher.finalize().into())
+}

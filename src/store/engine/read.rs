@@ -1,0 +1,267 @@
+//! Reads that several use cases share, over the tree or over a batch being built.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Days, Utc};
+
+use super::keys::{self, Class, Object};
+use super::tx::Records;
+use crate::domain::account::Account;
+use crate::domain::delivery::{Attempt, Delivery, Intent, Shown, State};
+use crate::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookId};
+use crate::domain::invoice::Invoice;
+use crate::domain::recipient::{Recipient, Suspect, Suspects, resolve};
+use crate::store::record::{DeliveryRow, EntryRow, IdentityRow, InvoiceRow};
+use crate::store::{Entry, Pause, PauseScope, Rules, Run, RunScope, Standing, StoreError};
+
+/// What the key and the value of an entry have in common: they came from the same place.
+pub(super) fn damaged(key: &str, cause: impl Into<String>) -> StoreError {
+    StoreError::Damaged {
+        key: key.to_owned(),
+        cause: cause.into(),
+    }
+}
+
+pub(super) fn account<T: Records + ?Sized>(
+    tree: &T,
+    id: &AccountId,
+) -> Result<Option<Account>, StoreError> {
+    tree.read(&keys::account(id))
+}
+
+pub(super) fn suspects<T: Records + ?Sized>(
+    tree: &T,
+    id: &AccountId,
+) -> Result<Suspects, StoreError> {
+    let prefix = keys::suspects(id);
+    let mut found = Vec::new();
+    tree.prefix(&prefix, None, &mut |key, value| {
+        found.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    let mut suspects = Suspects::new();
+    for (key, value) in found {
+        let suspect: Suspect = tree.decode(&key, &value)?;
+        let address = keys::text_after(&key, prefix.len())
+            .and_then(|text| crate::domain::address::EmailAddress::parse(text).ok())
+            .ok_or_else(|| damaged("of kind suspect", "its key holds no address"))?;
+        suspects.insert(address, suspect);
+    }
+    Ok(suspects)
+}
+
+/// Who gets an account's invoices now.
+pub(super) fn recipient<T: Records + ?Sized>(
+    tree: &T,
+    account: &Account,
+    rules: &Rules,
+) -> Result<Recipient, StoreError> {
+    Ok(resolve(
+        account,
+        &suspects(tree, account.id())?,
+        rules.on_rejected,
+    ))
+}
+
+pub(super) fn identity<T: Records + ?Sized>(
+    tree: &T,
+    account: &AccountId,
+    number: &InvoiceNumber,
+) -> Result<Option<IdentityRow>, StoreError> {
+    tree.read(&keys::identity(account, number))
+}
+
+/// An invoice that another record says is there.
+pub(super) fn invoice<T: Records + ?Sized>(
+    tree: &T,
+    sequence: Sequence,
+) -> Result<InvoiceRow, StoreError> {
+    tree.read(&keys::invoice(sequence))?
+        .ok_or_else(|| damaged(&format!("invoice {sequence}"), "it is missing"))
+}
+
+/// The delivery of an invoice that is there.
+pub(super) fn delivery<T: Records + ?Sized>(
+    tree: &T,
+    sequence: Sequence,
+) -> Result<DeliveryRow, StoreError> {
+    tree.read(&keys::delivery(sequence))?
+        .ok_or_else(|| damaged(&format!("delivery {sequence}"), "it is missing"))
+}
+
+pub(super) fn intent<T: Records + ?Sized>(
+    tree: &T,
+    sequence: Sequence,
+) -> Result<Option<Intent>, StoreError> {
+    tree.read(&keys::intent(sequence))
+}
+
+pub(super) fn pause<T: Records + ?Sized>(
+    tree: &T,
+    scope: &PauseScope,
+) -> Result<Option<Pause>, StoreError> {
+    tree.read(&keys::pause(scope))
+}
+
+/// Whether an open run includes an invoice that waits.
+pub(super) fn released<T: Records + ?Sized>(
+    tree: &T,
+    account: &Account,
+    sequence: Sequence,
+) -> Result<bool, StoreError> {
+    for scope in [
+        RunScope::Schedule(account.schedule()),
+        RunScope::Account(account.id().clone()),
+    ] {
+        let run: Option<Run> = tree.read(&keys::run(&scope))?;
+        let includes = run.is_some_and(|run| {
+            let ahead = run
+                .cursor
+                .as_ref()
+                .is_none_or(|cursor| account.id() > cursor);
+            run.open && sequence <= run.high_water && ahead
+        });
+        if includes {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A delivery's state as others see it.
+pub(super) fn shown<T: Records + ?Sized>(
+    tree: &T,
+    account: Option<&Account>,
+    sequence: Sequence,
+    delivery: &Delivery,
+) -> Result<Shown, StoreError> {
+    let released = match (delivery.state, account) {
+        (State::Waiting, Some(account)) => released(tree, account, sequence)?,
+        (
+            State::Waiting
+            | State::Parked
+            | State::Due
+            | State::Sending
+            | State::Delivered
+            | State::Withheld
+            | State::Withdrawn
+            | State::Undeliverable,
+            _,
+        ) => false,
+    };
+    Ok(delivery.shown(released))
+}
+
+/// Where an invoice stands, for an answer.
+pub(super) fn standing<T: Records + ?Sized>(
+    tree: &T,
+    invoice: &Invoice,
+    sequence: Sequence,
+    row: &DeliveryRow,
+    rules: &Rules,
+) -> Result<Standing, StoreError> {
+    let account = account(tree, &invoice.account)?;
+    let state = shown(tree, account.as_ref(), sequence, &row.delivery)?;
+    let sent_to = tree.read(&keys::recipient(sequence))?;
+    let recipient = match (sent_to, &account) {
+        (Some(recipient), _) if row.delivery.is_finished() => Some(recipient),
+        (_, Some(account)) => Some(recipient(tree, account, rules)?),
+        (_, None) => None,
+    };
+    let schedule = match row.delivery.state {
+        State::Waiting => account.as_ref().map(Account::schedule),
+        State::Parked
+        | State::Due
+        | State::Sending
+        | State::Delivered
+        | State::Withheld
+        | State::Withdrawn
+        | State::Undeliverable => None,
+    };
+    Ok(Standing {
+        state,
+        schedule,
+        next_at: row.delivery.next_at,
+        recipient,
+    })
+}
+
+/// The body's digest that is remembered under a `webhook-id`.
+pub(super) fn remembered<T: Records + ?Sized>(
+    tree: &T,
+    sender: &SenderName,
+    id: &WebhookId,
+    at: DateTime<Utc>,
+    days: u32,
+) -> Result<Option<[u8; 16]>, StoreError> {
+    let today = at.date_naive();
+    // One day ahead, too: the clock may have been set back.
+    let first = today.checked_add_days(Days::new(1)).unwrap_or(today);
+    for day in first.iter_days().rev().take(
+        usize::try_from(days)
+            .unwrap_or(usize::MAX)
+            .saturating_add(2),
+    ) {
+        if let Some(digest) = tree.get(&keys::remembered(day, sender, id))? {
+            return digest
+                .try_into()
+                .map(Some)
+                .map_err(|_| damaged("of kind webhook id", "it is not 16 bytes long"));
+        }
+    }
+    Ok(None)
+}
+
+/// The sequences of an account's invoices that stand by for one reason, in order, up to `high_water`.
+pub(super) fn standing_by<T: Records + ?Sized>(
+    tree: &T,
+    account: &AccountId,
+    class: Class,
+    high_water: Sequence,
+) -> Result<Vec<Sequence>, StoreError> {
+    let mut sequences = Vec::new();
+    tree.prefix(
+        &keys::standing_by_class(account, class),
+        None,
+        &mut |key, _| match keys::sequence_at_the_end(key) {
+            Some(sequence) if sequence <= high_water => {
+                sequences.push(sequence);
+                ControlFlow::Continue(())
+            }
+            Some(_) | None => ControlFlow::Break(()),
+        },
+    )?;
+    Ok(sequences)
+}
+
+/// Every attempt at an invoice that counted, in order.
+pub(super) fn attempts<T: Records + ?Sized>(
+    tree: &T,
+    sequence: Sequence,
+) -> Result<Vec<Attempt>, StoreError> {
+    collect(tree, &keys::attempts(sequence))
+}
+
+/// An object's story, in order.
+pub(super) fn story<T: Records + ?Sized>(
+    tree: &T,
+    object: &Object,
+) -> Result<Vec<Entry>, StoreError> {
+    let rows: Vec<EntryRow> = collect(tree, &keys::entries(object))?;
+    Ok(rows.into_iter().map(|row| row.entry).collect())
+}
+
+pub(super) fn collect<R: crate::store::record::Record, T: Records + ?Sized>(
+    tree: &T,
+    prefix: &[u8],
+) -> Result<Vec<R>, StoreError> {
+    let mut values = Vec::new();
+    tree.prefix(prefix, None, &mut |key, value| {
+        values.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    values
+        .iter()
+        .map(|(key, value)| tree.decode(key, value))
+        .collect()
+}

@@ -1,0 +1,248 @@
+//! Runs of schedules: what is released, and where a run stands.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Utc};
+
+use super::keys::{self, Class, Object};
+use super::tx::{Records, Tx};
+use super::{invoices, read, write};
+use crate::domain::id::{AccountId, ScheduleName, Sequence};
+use crate::store::{Actor, Pause, PauseScope, Run, RunScope, StoreError};
+
+/// Opens or widens a run, unless one of the same or a later instant was opened before.
+pub(super) fn open(
+    tx: &mut Tx<'_>,
+    scope: RunScope,
+    instant: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let key = keys::run(&scope);
+    let last: Option<Run> = tx.read(&key)?;
+    if last.is_some_and(|last| last.instant >= instant) {
+        return Ok(false);
+    }
+    let high_water = invoices::last_sequence(tx)?;
+    let what = match &scope {
+        RunScope::Schedule(name) => format!("run of schedule {name} opened"),
+        RunScope::Account(id) => format!("run of account {id} opened"),
+    };
+    write::tell(tx, Object::Daemon, instant, &Actor::Daemon, what);
+    tx.put(
+        &key,
+        &Run {
+            scope,
+            instant,
+            high_water,
+            cursor: None,
+            open: true,
+        },
+    )?;
+    Ok(true)
+}
+
+/// Remembers how far a run has come; one that was widened meanwhile starts over.
+pub(super) fn advance(tx: &mut Tx<'_>, run: &Run, cursor: AccountId) -> Result<(), StoreError> {
+    let key = keys::run(&run.scope);
+    let now: Option<Run> = tx.read(&key)?;
+    match now {
+        Some(now) if now.open && now.instant == run.instant => tx.put(
+            &key,
+            &Run {
+                cursor: Some(cursor),
+                ..now
+            },
+        ),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Ends a run, unless it was widened meanwhile.
+pub(super) fn close(
+    tx: &mut Tx<'_>,
+    scope: &RunScope,
+    instant: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let key = keys::run(scope);
+    let run: Option<Run> = tx.read(&key)?;
+    match (run, scope) {
+        (Some(run), RunScope::Schedule(_)) if run.open && run.instant == instant => {
+            tx.put(
+                &key,
+                &Run {
+                    open: false,
+                    cursor: None,
+                    ..run
+                },
+            )?;
+            Ok(true)
+        }
+        (Some(run), RunScope::Account(_)) if run.open && run.instant == instant => {
+            tx.remove(&key)?;
+            Ok(true)
+        }
+        (Some(_) | None, _) => Ok(false),
+    }
+}
+
+/// Notes a schedule's first sight, or that the clock was set back behind its last run.
+pub(super) fn note(
+    tx: &mut Tx<'_>,
+    schedule: ScheduleName,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let scope = RunScope::Schedule(schedule);
+    let key = keys::run(&scope);
+    let last: Option<Run> = tx.read(&key)?;
+    match last {
+        None => {
+            let high_water = Sequence(0);
+            tx.put(
+                &key,
+                &Run {
+                    scope,
+                    instant: at,
+                    high_water,
+                    cursor: None,
+                    open: false,
+                },
+            )
+        }
+        Some(last) if last.instant > at => tx.put(
+            &key,
+            &Run {
+                instant: at,
+                ..last
+            },
+        ),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The last run of each scope.
+pub(super) fn all<T: Records + ?Sized>(tree: &T) -> Result<Vec<Run>, StoreError> {
+    read::collect(tree, &keys::kind_prefix(keys::kind::RUN))
+}
+
+/// The distinct schedules that have something waiting.
+pub(super) fn schedules_in_use<T: Records + ?Sized>(
+    tree: &T,
+) -> Result<Vec<ScheduleName>, StoreError> {
+    let prefix = keys::kind_prefix(keys::kind::SCHEDULED);
+    let mut names: Vec<ScheduleName> = Vec::new();
+    let mut from = prefix.clone();
+    loop {
+        let mut next = None;
+        tree.prefix(&prefix, Some(&from), &mut |key, _| {
+            next = keys::text_after(key, prefix.len()).map(str::to_owned);
+            ControlFlow::Break(())
+        })?;
+        let Some(next) = next else { return Ok(names) };
+        let name = ScheduleName::parse(next)
+            .map_err(|invalid| read::damaged("of kind scheduled", invalid.to_string()))?;
+        // The next name's keys begin after all of this one's.
+        from = keys::after_prefix(&keys::scheduled_accounts(&name)).unwrap_or_default();
+        names.push(name);
+    }
+}
+
+/// What a run includes, account by account.
+pub(super) fn page<T: Records + ?Sized>(
+    tree: &T,
+    run: &Run,
+    after: Option<&AccountId>,
+    limit: usize,
+) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError> {
+    let accounts = match &run.scope {
+        RunScope::Schedule(schedule) => scheduled_accounts(tree, schedule, after, limit)?,
+        RunScope::Account(id) if after.is_none() => vec![id.clone()],
+        RunScope::Account(_) => Vec::new(),
+    };
+    let mut page = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        let sequences = read::standing_by(tree, &account, Class::Waiting, run.high_water)?;
+        page.push((account, sequences));
+    }
+    Ok(page)
+}
+
+fn scheduled_accounts<T: Records + ?Sized>(
+    tree: &T,
+    schedule: &ScheduleName,
+    after: Option<&AccountId>,
+    limit: usize,
+) -> Result<Vec<AccountId>, StoreError> {
+    let prefix = keys::scheduled_accounts(schedule);
+    let after = after.map(|account| keys::scheduled(schedule, account));
+    let mut accounts = Vec::new();
+    tree.prefix(&prefix, after.as_deref(), &mut |key, _| {
+        if after.as_deref() != Some(key) {
+            accounts.push(keys::text_after(key, prefix.len()).map(str::to_owned));
+        }
+        if accounts.len() >= limit {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    accounts
+        .into_iter()
+        .map(|account| {
+            account
+                .and_then(|account| AccountId::parse(account).ok())
+                .ok_or_else(|| read::damaged("of kind scheduled", "its key holds no account"))
+        })
+        .collect()
+}
+
+/// Stops sending.
+pub(super) fn pause(
+    tx: &mut Tx<'_>,
+    scope: &PauseScope,
+    reason: String,
+    actor: &Actor,
+    at: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let key = keys::pause(scope);
+    if tx.is_there(&key)? {
+        return Ok(false);
+    }
+    write::tell(
+        tx,
+        object(scope),
+        at,
+        actor,
+        format!("sending paused: {reason}"),
+    );
+    tx.put(
+        &key,
+        &Pause {
+            reason,
+            by: actor.to_string(),
+            since: at,
+        },
+    )?;
+    Ok(true)
+}
+
+/// Goes on sending.
+pub(super) fn resume(
+    tx: &mut Tx<'_>,
+    scope: &PauseScope,
+    actor: &Actor,
+    at: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let key = keys::pause(scope);
+    if !tx.is_there(&key)? {
+        return Ok(false);
+    }
+    write::tell(tx, object(scope), at, actor, "sending resumed");
+    tx.remove(&key)?;
+    Ok(true)
+}
+
+fn object(scope: &PauseScope) -> Object {
+    match scope {
+        PauseScope::Everything => Object::Daemon,
+        PauseScope::Account(id) => Object::Account(id.clone()),
+    }
+}

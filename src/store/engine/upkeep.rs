@@ -1,0 +1,221 @@
+//! What retention removes. Each removal is a unit of its own and small.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Days, TimeDelta, Utc};
+
+use super::invoices::content_digest;
+use super::keys::{self, Object};
+use super::read;
+use super::tx::{Records, Tree as _, Tx};
+use crate::domain::id::{Digest, Sequence};
+use crate::store::record::{DeliveryRow, DocumentRow, IdentityRow};
+use crate::store::{Rules, StoreError};
+
+/// How many keys or rows one unit, or one look, takes.
+const AT_ONCE: usize = 64;
+/// No more is removed in a unit that has come to so many operations.
+const OPERATIONS: usize = 100;
+
+/// Forgets `webhook-id`s of days that are over. Says whether more may be left.
+pub(super) fn forget(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let days = Days::new(u64::from(rules.webhook_id_days) + 1);
+    let Some(first_kept) = now.date_naive().checked_sub_days(days) else {
+        return Ok(false);
+    };
+    let mut old = Vec::new();
+    let end = keys::remembered_day(first_kept);
+    tx.range(
+        &keys::kind_prefix(keys::kind::REMEMBERED),
+        Some(&end),
+        &mut |key, _| {
+            old.push(key.to_vec());
+            if old.len() == AT_ONCE {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        },
+    )?;
+    for key in &old {
+        // Its value is no record, and has no parts.
+        tx.erase(key);
+    }
+    Ok(old.len() == AT_ONCE)
+}
+
+/// Looks for documents that nobody refers to any more, from `after` on. Returns them and the place to
+/// go on from.
+pub(super) fn unused_documents<T: Records + ?Sized>(
+    tree: &T,
+    after: Option<Digest>,
+    before: DateTime<Utc>,
+) -> Result<(Vec<Digest>, Option<Digest>), StoreError> {
+    let from = after.as_ref().map(keys::document);
+    let mut rows = Vec::new();
+    tree.prefix(
+        &keys::kind_prefix(keys::kind::DOCUMENT),
+        from.as_deref(),
+        &mut |key, value| {
+            if from.as_deref() != Some(key) {
+                rows.push((key.to_vec(), value.to_vec()));
+            }
+            if rows.len() == AT_ONCE {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        },
+    )?;
+    let mut unused = Vec::new();
+    let mut last = None;
+    for (key, value) in &rows {
+        let row: DocumentRow = tree.decode(key, value)?;
+        let digest = key
+            .last_chunk::<32>()
+            .map(|bytes| Digest::from_bytes(*bytes))
+            .ok_or_else(|| read::damaged("of kind document", "its key holds no digest"))?;
+        if row.references == 0 && row.stored_at < before {
+            unused.push(digest);
+        }
+        last = Some(digest);
+    }
+    Ok((unused, if rows.len() == AT_ONCE { last } else { None }))
+}
+
+/// Removes the record of a document that is unused still; returns it, so that its file can go.
+pub(super) fn remove_document(
+    tx: &mut Tx<'_>,
+    digest: &Digest,
+    before: DateTime<Utc>,
+) -> Result<Option<DocumentRow>, StoreError> {
+    let key = keys::document(digest);
+    let row: Option<DocumentRow> = tx.read(&key)?;
+    let unused = row.filter(|row| row.references == 0 && row.stored_at < before);
+    if unused.is_some() {
+        tx.remove(&key)?;
+    }
+    Ok(unused)
+}
+
+/// Looks for finished invoices that did not change since `before`, from `after` on.
+pub(super) fn finished<T: Records + ?Sized>(
+    tree: &T,
+    after: Option<Sequence>,
+    before: DateTime<Utc>,
+) -> Result<(Vec<Sequence>, Option<Sequence>), StoreError> {
+    let from = after.map(keys::delivery);
+    let mut rows = Vec::new();
+    tree.prefix(
+        &keys::kind_prefix(keys::kind::DELIVERY),
+        from.as_deref(),
+        &mut |key, value| {
+            if from.as_deref() != Some(key) {
+                rows.push((key.to_vec(), value.to_vec()));
+            }
+            if rows.len() == AT_ONCE {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        },
+    )?;
+    let mut old = Vec::new();
+    let mut last = None;
+    for (key, value) in &rows {
+        let row: DeliveryRow = tree.decode(key, value)?;
+        let sequence = keys::sequence_at_the_end(key);
+        if row.delivery.is_finished() && row.changed_at < before {
+            old.extend(sequence);
+        }
+        last = sequence;
+    }
+    Ok((old, if rows.len() == AT_ONCE { last } else { None }))
+}
+
+/// Removes a finished invoice with its story and leaves its tombstone. What is more than fits in one
+/// unit goes in the next; says whether it does.
+pub(super) fn bury(
+    tx: &mut Tx<'_>,
+    sequence: Sequence,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let mut first = Vec::new();
+    for prefix in [
+        keys::attempts(sequence),
+        keys::entries(&Object::Invoice(sequence)),
+    ] {
+        tx.prefix(&prefix, None, &mut |key, _| {
+            first.push(key.to_vec());
+            if first.len() == AT_ONCE {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+    }
+    let row: Option<DeliveryRow> = tx.read(&keys::delivery(sequence))?;
+    let Some(row) = row.filter(|row| row.delivery.is_finished() && row.changed_at < before) else {
+        return Ok(false);
+    };
+    for key in first {
+        if tx.operations() >= OPERATIONS / 2 {
+            return Ok(true);
+        }
+        tx.remove(&key)?;
+    }
+    let invoice = read::invoice(tx, sequence)?.invoice;
+    let state = row.delivery.shown(false);
+    let tombstone = IdentityRow::Tombstone {
+        content: Some(content_digest(&invoice)),
+        state,
+        at: now,
+    };
+    tx.put(
+        &keys::identity(&invoice.account, &invoice.number),
+        &tombstone,
+    )?;
+    let mut digests: Vec<Digest> = invoice
+        .documents
+        .as_slice()
+        .iter()
+        .map(|document| document.digest)
+        .collect();
+    digests.sort();
+    digests.dedup();
+    for digest in digests {
+        if let Some(document) = tx.read::<DocumentRow>(&keys::document(&digest))? {
+            // Its time without a reference begins now.
+            let references = document.references.saturating_sub(1);
+            tx.put(
+                &keys::document(&digest),
+                &DocumentRow {
+                    references,
+                    stored_at: now,
+                    ..document
+                },
+            )?;
+        }
+    }
+    for key in [
+        keys::invoice(sequence),
+        keys::recipient(sequence),
+        keys::delivery(sequence),
+    ] {
+        tx.remove(&key)?;
+    }
+    Ok(false)
+}
+
+/// The instant `span` before `now`.
+pub(super) fn before(now: DateTime<Utc>, span: std::time::Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(span)
+        .ok()
+        .and_then(|span| now.checked_sub_signed(span))
+        .unwrap_or(DateTime::<Utc>::MIN_UTC)
+}

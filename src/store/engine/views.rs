@@ -1,0 +1,298 @@
+//! Reads for people and for the dispatcher.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Utc};
+
+use super::keys::{self, Object};
+use super::read;
+use super::tx::Records;
+use crate::domain::delivery::{Delivery, State};
+use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
+use crate::domain::invoice::Invoice;
+use crate::store::record::{DeliveryRow, IdentityRow};
+use crate::store::{
+    AccountView, DuePlace, Filter, InvoiceView, Job, Listed, Page, PauseScope, Rules, Seen,
+    StoreError, WholeInvoice,
+};
+
+/// How many invoices one page of a list looks at.
+const LOOKED_AT: usize = 5_000;
+
+pub(super) fn due<T: Records + ?Sized>(
+    tree: &T,
+    now: DateTime<Utc>,
+    after: Option<DuePlace>,
+    limit: usize,
+) -> Result<Vec<DuePlace>, StoreError> {
+    let after = after.map(|place| keys::due(place.at, place.sequence));
+    let from = after
+        .clone()
+        .unwrap_or_else(|| keys::kind_prefix(keys::kind::DUE));
+    let end = keys::due_after(now);
+    if from >= end {
+        return Ok(Vec::new());
+    }
+    let mut places = Vec::new();
+    tree.range(&from, Some(&end), &mut |key, _| {
+        if after.as_deref() != Some(key) {
+            places.extend(keys::parse_due(key).map(|(at, sequence)| DuePlace { at, sequence }));
+        }
+        if places.len() >= limit {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    Ok(places)
+}
+
+pub(super) fn next_due<T: Records + ?Sized>(tree: &T) -> Result<Option<DuePlace>, StoreError> {
+    let mut next = None;
+    tree.prefix(&keys::kind_prefix(keys::kind::DUE), None, &mut |key, _| {
+        next = keys::parse_due(key).map(|(at, sequence)| DuePlace { at, sequence });
+        ControlFlow::Break(())
+    })?;
+    Ok(next)
+}
+
+pub(super) fn job<T: Records + ?Sized>(
+    tree: &T,
+    sequence: Sequence,
+) -> Result<Option<Job>, StoreError> {
+    // The account is read first: if it changes meanwhile, the version no longer fits at the intent.
+    if !tree.is_there(&keys::delivery(sequence))? {
+        return Ok(None);
+    }
+    let invoice = read::invoice(tree, sequence)?.invoice;
+    let Some(account) = read::account(tree, &invoice.account)? else {
+        return Ok(None);
+    };
+    let suspects = read::suspects(tree, account.id())?;
+    let paused = read::pause(tree, &PauseScope::Account(account.id().clone()))?;
+    let DeliveryRow {
+        delivery,
+        stamp,
+        changed_at: _,
+    } = read::delivery(tree, sequence)?;
+    let seen = Seen {
+        stamp,
+        account_version: account.version(),
+    };
+    Ok(Some(Job {
+        sequence,
+        invoice,
+        delivery,
+        account,
+        suspects,
+        paused,
+        seen,
+    }))
+}
+
+pub(super) fn account<T: Records + ?Sized>(
+    tree: &T,
+    id: &AccountId,
+    rules: &Rules,
+) -> Result<Option<AccountView>, StoreError> {
+    let Some(account) = read::account(tree, id)? else {
+        return Ok(None);
+    };
+    let recipient = read::recipient(tree, &account, rules)?;
+    let suspects = read::suspects(tree, id)?;
+    let paused = read::pause(tree, &PauseScope::Account(id.clone()))?;
+    Ok(Some(AccountView {
+        account,
+        recipient,
+        suspects,
+        paused,
+    }))
+}
+
+pub(super) fn accounts<T: Records + ?Sized>(
+    tree: &T,
+    after: Option<&AccountId>,
+    limit: usize,
+    rules: &Rules,
+) -> Result<Vec<AccountView>, StoreError> {
+    let prefix = keys::kind_prefix(keys::kind::ACCOUNT);
+    let after = after.map(keys::account);
+    let mut ids = Vec::new();
+    tree.prefix(&prefix, after.as_deref(), &mut |key, _| {
+        if after.as_deref() != Some(key) {
+            ids.extend(
+                keys::text_after(key, prefix.len()).and_then(|id| AccountId::parse(id).ok()),
+            );
+        }
+        if ids.len() >= limit {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    let mut views = Vec::with_capacity(ids.len());
+    for id in ids {
+        views.extend(account(tree, &id, rules)?);
+    }
+    Ok(views)
+}
+
+pub(super) fn invoice<T: Records + ?Sized>(
+    tree: &T,
+    id: &AccountId,
+    number: &InvoiceNumber,
+    rules: &Rules,
+) -> Result<Option<InvoiceView>, StoreError> {
+    let sequence = match read::identity(tree, id, number)? {
+        None => return Ok(None),
+        Some(IdentityRow::Tombstone {
+            content: _,
+            state,
+            at,
+        }) => {
+            return Ok(Some(InvoiceView::Tombstone { state, at }));
+        }
+        Some(IdentityRow::Sequence(sequence)) => sequence,
+    };
+    let stored = read::invoice(tree, sequence)?;
+    let row = read::delivery(tree, sequence)?;
+    let standing = read::standing(tree, &stored.invoice, sequence, &row, rules)?;
+    Ok(Some(InvoiceView::Whole(Box::new(WholeInvoice {
+        sequence,
+        received_at: stored.received_at,
+        state: standing.state,
+        schedule: standing.schedule,
+        recipient: standing.recipient,
+        intent: read::intent(tree, sequence)?,
+        attempts: read::attempts(tree, sequence)?,
+        story: read::story(tree, &Object::Invoice(sequence))?,
+        delivery: row.delivery,
+        invoice: stored.invoice,
+    }))))
+}
+
+pub(super) fn invoices<T: Records + ?Sized>(
+    tree: &T,
+    filter: &Filter,
+    after: Option<Sequence>,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    let mut sequences = match (&filter.account, &filter.number) {
+        (Some(account), Some(number)) => match read::identity(tree, account, number)? {
+            Some(IdentityRow::Sequence(sequence)) => vec![sequence],
+            Some(IdentityRow::Tombstone { .. }) | None => Vec::new(),
+        },
+        (Some(account), None) => of_account(tree, account)?,
+        (None, _) => every(tree, after)?,
+    };
+    sequences.retain(|sequence| after.is_none_or(|after| *sequence > after));
+    let more = sequences.len() >= LOOKED_AT;
+    sequences.truncate(LOOKED_AT);
+    let mut page = Page::default();
+    for sequence in sequences {
+        if page.items.len() == limit {
+            page.next = page.items.last().map(|listed| listed.sequence);
+            return Ok(page);
+        }
+        // Retention may have removed it since its key was read.
+        if tree.is_there(&keys::delivery(sequence))?
+            && let Some(listed) = listed(tree, filter, sequence)?
+        {
+            page.items.push(listed);
+        }
+        page.next = more.then_some(sequence);
+    }
+    Ok(page)
+}
+
+fn of_account<T: Records + ?Sized>(
+    tree: &T,
+    account: &AccountId,
+) -> Result<Vec<Sequence>, StoreError> {
+    let mut sequences: Vec<Sequence> =
+        read::collect::<IdentityRow, T>(tree, &keys::identities(account))?
+            .into_iter()
+            .filter_map(|identity| match identity {
+                IdentityRow::Sequence(sequence) => Some(sequence),
+                IdentityRow::Tombstone { .. } => None,
+            })
+            .collect();
+    sequences.sort();
+    Ok(sequences)
+}
+
+fn every<T: Records + ?Sized>(
+    tree: &T,
+    after: Option<Sequence>,
+) -> Result<Vec<Sequence>, StoreError> {
+    let from = after.map(keys::delivery);
+    let mut sequences = Vec::new();
+    tree.prefix(
+        &keys::kind_prefix(keys::kind::DELIVERY),
+        from.as_deref(),
+        &mut |key, _| {
+            sequences.extend(keys::sequence_at_the_end(key));
+            if sequences.len() > LOOKED_AT {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        },
+    )?;
+    Ok(sequences)
+}
+
+fn listed<T: Records + ?Sized>(
+    tree: &T,
+    filter: &Filter,
+    sequence: Sequence,
+) -> Result<Option<Listed>, StoreError> {
+    let Filter {
+        state,
+        account: _,
+        number,
+        issued_from,
+        issued_to,
+        changed_since,
+    } = filter;
+    let row = read::delivery(tree, sequence)?;
+    if changed_since.is_some_and(|since| row.changed_at < since) {
+        return Ok(None);
+    }
+    let invoice: Invoice = read::invoice(tree, sequence)?.invoice;
+    let fits = number
+        .as_ref()
+        .is_none_or(|number| *number == invoice.number)
+        && issued_from.is_none_or(|from| invoice.issued_on >= from)
+        && issued_to.is_none_or(|to| invoice.issued_on <= to);
+    if !fits {
+        return Ok(None);
+    }
+    let shown = state_of(tree, &invoice, sequence, &row.delivery)?;
+    if state.is_some_and(|state| state != shown) {
+        return Ok(None);
+    }
+    Ok(Some(Listed {
+        sequence,
+        state: shown,
+        next_at: row.delivery.next_at,
+        held_reason: row.delivery.hold.as_ref().map(ToString::to_string),
+        changed_at: row.changed_at,
+        invoice,
+    }))
+}
+
+fn state_of<T: Records + ?Sized>(
+    tree: &T,
+    invoice: &Invoice,
+    sequence: Sequence,
+    delivery: &Delivery,
+) -> Result<crate::domain::delivery::Shown, StoreError> {
+    // Only what waits depends on its account's schedule.
+    let account = if delivery.state == State::Waiting {
+        read::account(tree, &invoice.account)?
+    } else {
+        None
+    };
+    read::shown(tree, account.as_ref(), sequence, delivery)
+}

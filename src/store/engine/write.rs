@@ -1,0 +1,147 @@
+//! Writes that several use cases share. A delivery and the one index entry that its state asks for
+//! are only ever written together, here.
+
+use chrono::{DateTime, Utc};
+
+use super::keys::{self, Class, Key, Object};
+use super::read;
+use super::tx::{Records, Tx};
+use crate::domain::account::Account;
+use crate::domain::delivery::{Delivery, State};
+use crate::domain::id::{AccountId, Sequence};
+use crate::store::record::DeliveryRow;
+use crate::store::{Actor, Entry, Received, StoreError};
+
+/// What is remembered of a `webhook-id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// Nothing.
+    New,
+    /// The same bytes were answered with success.
+    Repeated,
+    /// Other bytes were.
+    Reused,
+}
+
+/// What is known of an event's `webhook-id`, in commit order.
+pub(super) fn memory(tx: &Tx<'_>, received: &Received, days: u32) -> Result<Memory, StoreError> {
+    let known = read::remembered(tx, &received.sender, &received.id, received.at, days)?;
+    Ok(match known {
+        None => Memory::New,
+        Some(digest) if digest == received.short_digest() => Memory::Repeated,
+        Some(_) => Memory::Reused,
+    })
+}
+
+/// Remembers that an event was answered with success.
+pub(super) fn remember(tx: &mut Tx<'_>, received: &Received) {
+    let key = keys::remembered(received.at.date_naive(), &received.sender, &received.id);
+    tx.put_bytes(key, received.short_digest().to_vec());
+}
+
+impl Received {
+    /// What is kept of the body's digest.
+    #[must_use]
+    pub fn short_digest(&self) -> [u8; 16] {
+        let [short, _] = *self.body.as_bytes().as_chunks::<16>().0 else {
+            return [0; 16];
+        };
+        short
+    }
+
+    /// Who sent it, for the story.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::Sender(self.sender.clone())
+    }
+}
+
+/// The index entry that a delivery's state asks for.
+fn index_key(account: &AccountId, sequence: Sequence, delivery: &Delivery) -> Option<Key> {
+    let held = delivery.hold.is_some();
+    match delivery.state {
+        State::Parked => Some(keys::standing_by(account, Class::Parked, sequence)),
+        State::Withheld => Some(keys::standing_by(account, Class::Withheld, sequence)),
+        State::Waiting if !held => Some(keys::standing_by(account, Class::Waiting, sequence)),
+        State::Due if !held => delivery.next_at.map(|at| keys::due(at, sequence)),
+        State::Waiting
+        | State::Due
+        | State::Sending
+        | State::Delivered
+        | State::Withdrawn
+        | State::Undeliverable => None,
+    }
+}
+
+/// A delivery that is written, with what the write has to know about it.
+pub(super) struct Placed<'a> {
+    pub(super) sequence: Sequence,
+    pub(super) account_id: &'a AccountId,
+    /// The account, if it is known; its schedule is marked while something waits.
+    pub(super) account: Option<&'a Account>,
+}
+
+/// Writes a delivery and its index entry; returns the row as written.
+pub(super) fn put_delivery(
+    tx: &mut Tx<'_>,
+    placed: &Placed<'_>,
+    before: Option<&DeliveryRow>,
+    delivery: Delivery,
+    at: DateTime<Utc>,
+) -> Result<DeliveryRow, StoreError> {
+    let Placed {
+        sequence,
+        account_id,
+        account,
+    } = placed;
+    let old = before.and_then(|row| index_key(account_id, *sequence, &row.delivery));
+    let new = index_key(account_id, *sequence, &delivery);
+    let row = DeliveryRow {
+        delivery,
+        stamp: before.map_or(1, |row| row.stamp + 1),
+        changed_at: at,
+    };
+    tx.put(&keys::delivery(*sequence), &row)?;
+    if old != new {
+        if let Some(key) = &old {
+            tx.remove(key)?;
+        }
+        if let Some(key) = new {
+            tx.mark(key);
+        }
+        if let Some(account) = account {
+            mark_schedule(tx, account)?;
+        }
+    }
+    Ok(row)
+}
+
+/// Keeps the account's schedule marked exactly while something of it waits.
+pub(super) fn mark_schedule(tx: &mut Tx<'_>, account: &Account) -> Result<(), StoreError> {
+    let mark = keys::scheduled(&account.schedule(), account.id());
+    let waiting = tx.any(&keys::standing_by_class(account.id(), Class::Waiting))?;
+    match (waiting, tx.is_there(&mark)?) {
+        (true, false) => tx.mark(mark),
+        (false, true) => tx.remove(&mark)?,
+        (true, true) | (false, false) => {}
+    }
+    Ok(())
+}
+
+/// Adds a line to an object's story.
+pub(super) fn tell(
+    tx: &mut Tx<'_>,
+    object: Object,
+    at: DateTime<Utc>,
+    actor: &Actor,
+    what: impl Into<String>,
+) {
+    tx.tell(
+        object,
+        Entry {
+            at,
+            actor: actor.to_string(),
+            what: what.into(),
+        },
+    );
+}
