@@ -197,7 +197,6 @@ impl Live {
             AsyncSmtpConnection::connect_with_transport(Box::new(stream.clone()), &hello_name);
         let limit = relay.time_outs.ehlo;
         let outcome = timeout(limit, hello).await;
-        // lettre answers a refusal with QUIT and waits again: the first reply is the one that counts.
         let heard = stream.take_heard();
         if let Some(spoken) = &heard {
             expect(Stage::Ehlo, spoken, &[250])?;
@@ -205,6 +204,7 @@ impl Live {
         let client = outcome
             .map_err(|_| Failure::timed_out(Stage::Ehlo, limit))?
             .map_err(|error| Failure::lettre(Stage::Ehlo, &error))?;
+        stream.go_on();
         Ok(Self {
             client,
             offers: heard.as_ref().map(Offers::read).unwrap_or_default(),
@@ -482,5 +482,95 @@ fn expect(stage: Stage, spoken: &Spoken, codes: &[u16]) -> Result<(), Failure> {
 impl AsyncTokioStream for RelayStream {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.peer())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use secrecy::SecretString;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::stream::{Link, Wire};
+    use super::*;
+    use crate::domain::delivery::Verdict;
+    use crate::mail::transport::{Security, SmtpSettings, SmtpTransport};
+
+    fn transport(relay: SocketAddr) -> SmtpTransport {
+        SmtpTransport::new(SmtpSettings {
+            host: relay.ip().to_string(),
+            port: relay.port(),
+            security: Security::None,
+            credentials: None,
+            ca: None,
+            helo_name: "client.example".to_owned(),
+            time_outs: TimeOuts::default(),
+        })
+        .unwrap()
+    }
+
+    /// Authenticates in clear, over a socket whose other end is said to be `peer`; what that end heard
+    /// after EHLO.
+    async fn authenticate_in_clear(peer: &str) -> (Result<(), Failure>, String) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = TcpStream::connect(address).await.unwrap();
+        let relay = tokio::spawn(async move {
+            let (mut relay, _) = listener.accept().await.unwrap();
+            relay
+                .write_all(b"250-relay.example\r\n250 AUTH PLAIN\r\n235 welcome\r\n")
+                .await
+                .unwrap();
+            let mut heard = String::new();
+            relay.read_to_string(&mut heard).await.unwrap();
+            heard
+        });
+        let transport = transport(address);
+        let wire = Wire::new(Link::Plain(socket));
+        let stream = RelayStream::after_greeting(wire, peer.parse().unwrap());
+        let mut live = Live::greet(stream, transport.relay()).await.unwrap();
+        let credentials = Credentials {
+            username: "router".to_owned(),
+            password: SecretString::from("geheim"),
+        };
+        let outcome = live.authenticate(&credentials).await;
+        drop(live);
+        let heard = relay.await.unwrap();
+        (outcome, heard.replace("EHLO client.example\r\n", ""))
+    }
+
+    #[tokio::test]
+    async fn credentials_are_never_sent_in_clear_over_a_network() {
+        for peer in [
+            "192.0.2.1:25",
+            "[2001:db8::1]:25",
+            "10.0.0.1:25",
+            "[::ffff:192.0.2.1]:25",
+        ] {
+            let (outcome, heard) = authenticate_in_clear(peer).await;
+            let failure = outcome.unwrap_err();
+            assert_eq!(failure.stage, Stage::Auth);
+            assert_eq!(failure.verdict(), Verdict::RelayFailed);
+            assert_eq!(heard, "", "{peer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_may_be_sent_in_clear_to_ones_own_host() {
+        for peer in ["127.0.0.1:25", "[::1]:25", "[::ffff:127.0.0.1]:25"] {
+            let (outcome, heard) = authenticate_in_clear(peer).await;
+            assert_eq!(outcome, Ok(()));
+            assert_eq!(heard, "AUTH PLAIN AHJvdXRlcgBnZWhlaW0=\r\n", "{peer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_does_not_wait_to_fill_its_packets() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let transport = transport(listener.local_addr().unwrap());
+        let (socket, _) = opening::connect(transport.relay()).await.unwrap();
+        assert!(socket.nodelay().unwrap());
     }
 }

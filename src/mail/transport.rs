@@ -35,11 +35,7 @@ impl Transport {
     /// Opens a connection, up to EHLO and AUTH; this is also the probe.
     pub async fn connect(&self) -> Result<Connection, Failure> {
         match self {
-            Self::Smtp(transport) => {
-                SmtpConnection::open(&transport.relay, transport.credentials.as_ref())
-                    .await
-                    .map(Connection::Smtp)
-            }
+            Self::Smtp(transport) => transport.connect().await.map(Connection::Smtp),
             Self::File(transport) => transport.connect().await.map(Connection::File),
         }
     }
@@ -283,6 +279,15 @@ impl SmtpTransport {
             time_outs,
         });
         Ok(Self { relay, credentials })
+    }
+
+    pub(super) async fn connect(&self) -> Result<SmtpConnection, Failure> {
+        SmtpConnection::open(&self.relay, self.credentials.as_ref()).await
+    }
+
+    #[cfg(test)]
+    pub(super) fn relay(&self) -> &Relay {
+        &self.relay
     }
 }
 

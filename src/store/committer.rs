@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 
 use super::StoreError;
 use super::engine::backend::{Salts, Urgency};
-use super::engine::tx::{Answerer, Batch, Prepared, Sealed, TrailHead, Tree, Unit, Writes};
+use super::engine::tx::{
+    Answerer, BATCH_OPERATIONS, Batch, Prepared, Sealed, TrailHead, Tree, Unit, Writes,
+};
 use super::types::Health;
 
 /// Most units that may wait. Settlements are not counted: there are no more than connections.
@@ -263,7 +265,10 @@ impl Worker {
     fn take(&mut self) -> bool {
         let mut state = self.shared.state();
         loop {
-            self.waiting.append(&mut state.waiting);
+            // Not before they are needed, so that the limit on those who wait holds.
+            if self.waiting.len() < BATCH_OPERATIONS {
+                self.waiting.append(&mut state.waiting);
+            }
             if !self.waiting.is_empty() || self.carried.is_some() {
                 state.began = Some(Instant::now());
                 return true;

@@ -21,6 +21,8 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::committer::{Committer, Disk};
 use super::engine::backend::{Backend, Met, Urgency, new_id};
@@ -32,8 +34,11 @@ use super::{StoreError, disk};
 const LOCK: &str = "lock";
 const CURRENT: &str = "CURRENT";
 const CREATING: &str = "CURRENT.new";
-const READING: &str = "reading the database";
 const FIRST_DATABASE: &str = "sled-1";
+const READING: &str = "reading the database";
+/// How long a database that was closed in this process may take to let go of its file.
+const RELEASE: Duration = Duration::from_secs(10);
+const RELEASE_POLL: Duration = Duration::from_millis(5);
 
 /// Where a store lies and what it may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +55,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Somebody else has it.
-    #[error("the state directory {} is in use by another process", .0.display())]
+    #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// There is no store in it, and no room for a new one either.
     #[error(
@@ -107,7 +112,8 @@ pub(super) struct SledBackend {
 }
 
 impl SledBackend {
-    /// Opens the store of a state directory, or creates one if the directory is empty.
+    /// Opens the store of a state directory, or creates one if the directory is empty. It comes
+    /// before everything else that lies there.
     pub(super) fn open(settings: &Settings) -> Result<Self, OpenError> {
         let Settings {
             directory,
@@ -271,6 +277,7 @@ fn create(directory: &Path, cache_bytes: u64) -> Result<Current, OpenError> {
     disk::write_new(&creating, current.text().as_bytes()).map_err(at("writing", &creating))?;
     disk::sync_directory(directory).map_err(at("syncing", directory))?;
 
+    disk::create_directory(&path).map_err(at("creating", &path))?;
     let database = Database::open(&path, cache_bytes)?;
     database.write(Writes::from([(id_key(), Some(current.id.to_vec()))]))?;
     Disk::sync(&database).map_err(at("syncing", &path))?;
@@ -321,6 +328,7 @@ impl Database {
     /// Opens a database and makes durable what it recovered: a start after a kill may read what was
     /// written but never synced.
     fn open(path: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
+        wait_until_released(path)?;
         remove_unfinished_snapshots(path)?;
         let tree = sled::Config::new()
             .path(path)
@@ -346,6 +354,7 @@ impl Database {
         tree.flush()
             .map_err(|error| failed("flushing the database", &error))?;
         file.sync_data()
+            .and_then(|()| disk::sync_directory(path))
             .map_err(|error| StoreError::SyncFailed(error.to_string()))?;
         Ok(Self {
             tree,
@@ -417,6 +426,27 @@ impl Disk for Database {
 
     fn free_bytes(&self) -> io::Result<u64> {
         disk::free_bytes(&self.path)
+    }
+}
+
+/// After a database is closed, sled's own threads hold on to its file, and lock, for a moment. Nobody
+/// else can, as the state directory is ours.
+fn wait_until_released(path: &Path) -> Result<(), OpenError> {
+    let path = path.join("db");
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(at("opening", &path))?,
+    };
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if began.elapsed() < RELEASE => {
+                thread::sleep(RELEASE_POLL);
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path)),
+            Err(TryLockError::Error(error)) => return Err(at("locking", &path)(error)),
+        }
     }
 }
 

@@ -42,10 +42,15 @@ pub(super) fn unit(work: impl FnOnce(&mut Tx<'_>) + Send + 'static) -> (Unit, An
 pub(super) fn count(tx: &mut Tx<'_>, name: &str) {
     let value = counted(tx, name) + 1;
     tx.put(&keys::counter(name), &CounterRow(value)).unwrap();
+    tell(tx, format!("counted {name} to {value}"));
+}
+
+/// Adds a line to the daemon's story.
+pub(super) fn tell(tx: &mut Tx<'_>, what: String) {
     let entry = Entry {
         at: DateTime::UNIX_EPOCH,
         actor: "test".to_owned(),
-        what: format!("counted {name} to {value}"),
+        what,
     };
     tx.tell(Object::Daemon, entry);
 }

@@ -3,3 +3,6 @@
 mod architecture;
 mod compose;
 mod templates;
+#[path = "../support/scripted_smtp.rs"]
+mod scripted_smtp;
+mod smtp;

@@ -52,7 +52,7 @@ pub(super) async fn open(relay: &Relay) -> Result<RelayStream, Failure> {
 
 /// Tries the host's addresses in order. Each gets an equal part of the time that is left, so that one
 /// that swallows packets leaves some for the next.
-async fn connect(relay: &Relay) -> Result<(TcpStream, SocketAddr), Failure> {
+pub(super) async fn connect(relay: &Relay) -> Result<(TcpStream, SocketAddr), Failure> {
     let limit = relay.time_outs.connect;
     let deadline = Instant::now() + limit;
     let addresses: Vec<SocketAddr> =

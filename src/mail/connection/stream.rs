@@ -53,6 +53,16 @@ pub(super) struct Wire {
     for_lettre: VecDeque<u8>,
     /// The replies that lettre was given and nobody has judged yet.
     heard: VecDeque<Spoken>,
+    answers: Answers,
+}
+
+/// How many answers lettre gets before its stream ends. It says QUIT after an answer to EHLO that it
+/// does not like and waits for one more, which may never come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    One,
+    None,
+    All,
 }
 
 /// What was there when nothing should have been.
@@ -71,6 +81,7 @@ impl Wire {
             reader: ReplyReader::default(),
             for_lettre: VecDeque::new(),
             heard: VecDeque::new(),
+            answers: Answers::One,
         }
     }
 
@@ -132,13 +143,19 @@ pub(super) struct RelayStream {
 }
 
 impl RelayStream {
-    /// `wire` after its greeting, for lettre, which expects one.
+    /// `wire` after its greeting, for lettre, which expects one. It gets one answer, to EHLO; see
+    /// [`Self::go_on`].
     pub(super) fn after_greeting(mut wire: Wire, peer: SocketAddr) -> Self {
         wire.for_lettre.extend(GREETING);
         Self {
             wire: Arc::new(Mutex::new(wire)),
             peer,
         }
+    }
+
+    /// Both sides have said hello: from now on lettre gets every answer.
+    pub(super) fn go_on(&self) {
+        self.wire().answers = Answers::All;
     }
 
     /// The relay's address.
@@ -202,7 +219,14 @@ impl AsyncRead for RelayStream {
     ) -> Poll<io::Result<()>> {
         let mut wire = self.wire();
         if wire.for_lettre.is_empty() {
-            let spoken = match ready!(wire.poll_reply(cx)) {
+            let answers = match wire.answers {
+                Answers::None => return Poll::Ready(Ok(())),
+                Answers::One => Answers::None,
+                Answers::All => Answers::All,
+            };
+            let heard = ready!(wire.poll_reply(cx));
+            wire.answers = answers;
+            let spoken = match heard {
                 Ok(spoken) => spoken,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Poll::Ready(Ok(()));

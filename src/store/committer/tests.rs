@@ -6,8 +6,11 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 
 use super::super::engine::keys;
 use super::super::engine::tx::{BATCH_OPERATIONS, Tx, Visit};
-use super::super::testing::{Answer, count, counted, unit, unit_with_next, verify_trail};
+use super::super::testing::{Answer, count, counted, tell, unit, unit_with_next, verify_trail};
 use super::*;
+
+/// After which a test that waits has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A disk that keeps what it has in a map, and syncs when it is let to.
 struct TestDisk {
@@ -29,6 +32,13 @@ struct Gate {
 struct Warden {
     began: Receiver<()>,
     results: Sender<io::Result<()>>,
+}
+
+impl Warden {
+    /// Waits until a sync has begun.
+    fn wait(&self) {
+        self.began.recv_timeout(PATIENCE).expect("a sync begins");
+    }
 }
 
 impl TestDisk {
@@ -100,7 +110,7 @@ impl Disk for TestDisk {
         let gate = gate.lock().unwrap();
         // A test that ended lets everything through.
         let _ = gate.began.send(());
-        gate.results.recv().unwrap_or(Ok(()))
+        gate.results.recv_timeout(PATIENCE).unwrap_or(Ok(()))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -124,7 +134,7 @@ fn submit(committer: &Committer, work: impl FnOnce(&mut Tx<'_>) + Send + 'static
 /// Holds a first batch in its sync, so that all that `then` submits waits for the second.
 fn behind_a_first_batch(committer: &Committer, warden: &Warden, then: impl FnOnce()) {
     submit(committer, |tx| count(tx, "first"));
-    warden.began.recv().unwrap();
+    warden.wait();
     then();
     warden.results.send(Ok(())).unwrap();
 }
@@ -146,7 +156,7 @@ fn units_of_one_batch_see_each_other_and_a_refused_one_adds_nothing() {
             count(tx, "a");
         }));
     });
-    warden.began.recv().unwrap();
+    warden.wait();
     warden.results.send(Ok(())).unwrap();
     for answer in answers {
         assert_eq!(answer.recv().unwrap(), Ok(()));
@@ -161,7 +171,7 @@ fn no_answer_comes_before_the_sync() {
     let (disk, warden) = TestDisk::gated();
     let (disk, committer) = start(disk);
     let answer = submit(&committer, |tx| count(tx, "a"));
-    warden.began.recv().unwrap();
+    warden.wait();
     assert_eq!(counted(disk.as_ref(), "a"), 1, "written, yet not durable");
     assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
     assert!(committer.health().committing_for.is_some());
@@ -203,11 +213,15 @@ fn a_batch_keeps_its_limit_and_nothing_is_lost_between_two() {
 }
 
 #[test]
-fn a_batch_of_stories_only_keeps_its_limit() {
-    let (disk, committer) = start(TestDisk::new());
-    let answers: Vec<Answer> = (0..40)
-        .map(|_| submit(&committer, |tx| (0..9).for_each(|_| count(tx, "a"))))
-        .collect();
+fn a_batch_of_stories_alone_keeps_its_limit() {
+    let (disk, warden) = TestDisk::gated();
+    let (disk, committer) = start(disk);
+    let mut answers = Vec::new();
+    behind_a_first_batch(&committer, &warden, || {
+        let submit = |at| submit(&committer, move |tx| tell(tx, format!("line {at}")));
+        answers.extend((0..300).map(submit));
+    });
+    drop(warden);
     for answer in answers {
         assert_eq!(answer.recv().unwrap(), Ok(()));
     }
@@ -216,7 +230,7 @@ fn a_batch_of_stories_only_keeps_its_limit() {
         batches.iter().all(|size| *size <= BATCH_OPERATIONS),
         "{batches:?}"
     );
-    verify_trail(disk.as_ref());
+    assert_eq!(verify_trail(disk.as_ref()), batches.len() as u64);
 }
 
 #[test]
@@ -248,7 +262,7 @@ fn a_failed_sync_is_told_to_all_and_ends_the_store() {
     let (_disk, committer) = start(disk);
     let failure = StoreError::SyncFailed("broken disk".to_owned());
     let first = submit(&committer, |tx| count(tx, "a"));
-    warden.began.recv().unwrap();
+    warden.wait();
     let waiting = submit(&committer, |tx| count(tx, "a"));
     warden
         .results
@@ -274,7 +288,7 @@ fn one_that_was_evaluated_for_the_next_batch_is_told_of_the_failure_too() {
             }));
         }
     });
-    warden.began.recv().unwrap();
+    warden.wait();
     warden
         .results
         .send(Err(io::Error::other("broken disk")))

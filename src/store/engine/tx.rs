@@ -178,10 +178,7 @@ impl Tx<'_> {
                 operation: "encoding a record",
                 cause: format!("{} is too large", R::KIND),
             })?;
-        for part in parts.saturating_add(1)..=before {
-            self.own.insert(keys::continued(key, part), None);
-        }
-        Ok(())
+        self.remove_parts(key, parts.saturating_add(1)..=before)
     }
 
     /// Writes a key that says all by being there.
@@ -194,16 +191,19 @@ impl Tx<'_> {
         self.own.insert(key, Some(value));
     }
 
+<<<<<<< HEAD
     /// Removes a value that is no record.
     pub(in crate::store) fn erase(&mut self, key: &[u8]) {
         self.own.insert(key.to_vec(), None);
     }
 
     /// Removes a record with all its parts, or a mark.
+=======
+    /// Removes a record with all its parts, a mark, or a value that is no record.
+>>>>>>> store
     pub(in crate::store) fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        for part in 1..=self.parts(key)? {
-            self.own.insert(keys::continued(key, part), None);
-        }
+        let parts = self.parts(key)?;
+        self.remove_parts(key, 1..=parts)?;
         self.own.insert(key.to_vec(), None);
         Ok(())
     }
@@ -222,6 +222,22 @@ impl Tx<'_> {
     pub(in crate::store) fn roll_back(&mut self) {
         self.own.clear();
         self.entries.clear();
+    }
+
+    /// Stops where there is none: the first byte of a value that is no record is no number of parts.
+    fn remove_parts(
+        &mut self,
+        key: &[u8],
+        parts: std::ops::RangeInclusive<u8>,
+    ) -> Result<(), StoreError> {
+        for part in parts {
+            let part = keys::continued(key, part);
+            if self.get(&part)?.is_none() {
+                break;
+            }
+            self.own.insert(part, None);
+        }
+        Ok(())
     }
 
     fn parts(&self, key: &[u8]) -> Result<u8, StoreError> {

@@ -1,6 +1,7 @@
 //! The store in memory behaves as one on a disk would.
 
-use super::super::engine::tx::Records as _;
+use super::super::engine::tx::{Records as _, VALUE_BYTES};
+use super::super::record::CursorRow;
 use super::super::testing::{all, commit, count, counted, unit_with_next, verify_trail};
 use super::*;
 
@@ -41,6 +42,31 @@ fn a_reopened_store_has_the_same_data_and_goes_on_with_its_trail() {
     assert_eq!(reopened.id(), backend.id());
     assert_eq!(counted(&reopened, "a"), 2);
     assert_eq!(verify_trail(&reopened), 2);
+}
+
+#[test]
+fn a_record_takes_its_parts_along_and_another_value_has_none() {
+    let backend = MemoryBackend::new().unwrap();
+    commit(&backend, |tx| {
+        tx.put(b"long", &CursorRow(vec![7; 3 * VALUE_BYTES]))
+            .unwrap();
+        tx.put_bytes(b"raw".to_vec(), vec![0xFF; 16]);
+    })
+    .unwrap();
+    assert_eq!(all(&backend, b"").len(), 5);
+    let long = backend.read(b"long").unwrap();
+    assert_eq!(long, Some(CursorRow(vec![7; 3 * VALUE_BYTES])));
+
+    commit(&backend, |tx| {
+        tx.remove(b"raw").unwrap();
+        assert_eq!(tx.operations(), 1);
+        tx.put(b"long", &CursorRow(vec![7; VALUE_BYTES])).unwrap();
+    })
+    .unwrap();
+    assert_eq!(all(&backend, b"").len(), 2);
+
+    commit(&backend, |tx| tx.remove(b"long").unwrap()).unwrap();
+    assert_eq!(all(&backend, b""), []);
 }
 
 #[test]

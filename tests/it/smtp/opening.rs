@@ -1,0 +1,335 @@
+//! Up to the point where a message can begin: TCP, TLS, STARTTLS, AUTH.
+
+use std::net::Ipv4Addr;
+
+use invoice_router::mail::transport::{Credentials, SettingsFault};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::scripted_smtp::Authority;
+
+fn with_credentials(relay: &ScriptedRelay) -> SmtpSettings {
+    SmtpSettings {
+        credentials: Some(Credentials {
+            username: "router".to_owned(),
+            password: SecretString::from("geheim"),
+        }),
+        ..settings(relay)
+    }
+}
+
+fn encrypted(relay: &ScriptedRelay, security: Security, authority: &Authority) -> SmtpSettings {
+    SmtpSettings {
+        security,
+        ca: Some(authority.pem.clone()),
+        ..settings(relay)
+    }
+}
+
+fn before_start_tls(offers: &[&str]) -> Script {
+    Script::greeted(offers).hear("STARTTLS").say("220 2.0.0 go")
+}
+
+#[tokio::test]
+async fn a_relay_that_is_not_there_has_failed_and_not_the_message() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let relay = ScriptedRelay::start([]).await;
+    let mut settings = settings(&relay);
+    settings.port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let failure = open(settings).await.unwrap_err();
+    assert_eq!(failure.stage, Stage::Connect);
+    assert_eq!(failure.verdict(), Verdict::RelayFailed);
+    assert_eq!(failure.cause, "connection refused");
+}
+
+#[tokio::test]
+async fn a_greeting_or_ehlo_answer_other_than_the_right_one_is_a_failure() {
+    for (script, stage, code) in [
+        (Script::new().say("554 5.7.1 go away"), Stage::Greeting, 554),
+        (Script::new().say("250 hello"), Stage::Greeting, 250),
+        (Script::new().say("421 busy"), Stage::Greeting, 421),
+        (
+            Script::new().say("220 hi").hear("EHLO").say("502 what?"),
+            Stage::Ehlo,
+            502,
+        ),
+        (
+            Script::new().say("220 hi").hear("EHLO").say("421 busy"),
+            Stage::Ehlo,
+            421,
+        ),
+        (
+            Script::new().say("220 hi").hear("EHLO").say("220 hi"),
+            Stage::Ehlo,
+            220,
+        ),
+    ] {
+        let relay = ScriptedRelay::start([script]).await;
+        let failure = open(settings(&relay)).await.unwrap_err();
+        assert_eq!(failure.stage, stage);
+        assert_eq!(failure.reply.as_ref().unwrap().code, code);
+        assert_eq!(failure.verdict(), Verdict::RelayFailed);
+        relay.heard().await;
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_sent_by_the_mechanism_that_the_relay_offers() {
+    let plain = Script::greeted(&["AUTH PLAIN LOGIN"])
+        .hear("AUTH PLAIN AHJvdXRlcgBnZWhlaW0=")
+        .say("235 2.7.0 welcome");
+    let login = Script::greeted(&["auth login cram-md5"])
+        .hear("AUTH LOGIN")
+        .say("334 VXNlcm5hbWU6")
+        .hear("cm91dGVy")
+        .say("334 UGFzc3dvcmQ6")
+        .hear("Z2VoZWlt")
+        .say("235 2.7.0 welcome");
+    for script in [plain, login] {
+        let relay = ScriptedRelay::start([script.accept()]).await;
+        let mut connection = open(with_credentials(&relay)).await.unwrap();
+        send(&mut connection, MESSAGE).await.unwrap();
+        drop(connection);
+        relay.heard().await;
+    }
+}
+
+#[tokio::test]
+async fn refused_credentials_are_the_relays_failure() {
+    let offers = &["AUTH PLAIN"];
+    for (answer, code) in [
+        ("535 5.7.8 wrong", 535),
+        ("421 4.3.2 closing", 421),
+        ("454 4.7.0 later", 454),
+        // Good news, but not about credentials.
+        ("250 2.0.0 ok", 250),
+    ] {
+        let script = Script::greeted(offers).hear("AUTH PLAIN").say(answer);
+        let relay = ScriptedRelay::start([script]).await;
+        let failure = open(with_credentials(&relay)).await.unwrap_err();
+        assert_eq!(failure.stage, Stage::Auth);
+        assert_eq!(failure.reply.as_ref().unwrap().code, code);
+        assert_eq!(failure.verdict(), Verdict::RelayFailed);
+        assert!(!format!("{failure:?}").contains("geheim"));
+        relay.heard().await;
+    }
+}
+
+#[tokio::test]
+async fn a_relay_without_a_mechanism_that_is_known_gets_no_credentials() {
+    for script in [Script::greeted(&["AUTH CRAM-MD5"]), Script::greeted(&[])] {
+        let relay = ScriptedRelay::start([script]).await;
+        let failure = open(with_credentials(&relay)).await.unwrap_err();
+        assert_eq!(failure.stage, Stage::Auth);
+        assert_eq!(relay.heard().await[0], ["EHLO client.example"]);
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_that_makes_no_sense_is_not_answered() {
+    for (challenge, offer) in [
+        ("334 ?", "AUTH LOGIN"),
+        ("334 UElOPw==", "AUTH LOGIN"),
+        ("334 ", "AUTH PLAIN"),
+    ] {
+        let script = Script::greeted(&[offer]).hear("AUTH").say(challenge);
+        let relay = ScriptedRelay::start([script]).await;
+        let failure = open(with_credentials(&relay)).await.unwrap_err();
+        assert_eq!((failure.stage, failure.reply), (Stage::Auth, None));
+        let heard = relay.heard().await.concat();
+        assert!(!heard.contains(&"Z2VoZWlt".to_owned()), "{heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn tls_from_the_first_octet_with_a_ca_of_ones_own() {
+    let authority = Authority::with_leaf_for("127.0.0.1");
+    let script = Script::new()
+        .tls(&authority.acceptor)
+        .say("220 relay.example ESMTP")
+        .ehlo(&["PIPELINING"])
+        .envelope_at_once()
+        .say("250 ok\r\n250 ok\r\n354 go")
+        .message()
+        .say("250 2.0.0 queued")
+        .hear("QUIT")
+        .say("221 bye");
+    let relay = ScriptedRelay::start([script]).await;
+    let mut connection = open(encrypted(&relay, Security::Tls, &authority))
+        .await
+        .unwrap();
+    assert!(connection.is_alive().await);
+    send(&mut connection, &b"0123456789\r\n".repeat(20_000))
+        .await
+        .unwrap();
+    connection.quit().await;
+    relay.heard().await;
+}
+
+#[tokio::test]
+async fn a_host_name_is_resolved_and_each_of_its_addresses_tried() {
+    let authority = Authority::with_leaf_for("localhost");
+    let script = Script::new()
+        .tls(&authority.acceptor)
+        .say("220 relay.example ESMTP")
+        .ehlo(&[]);
+    let relay = ScriptedRelay::start([script]).await;
+    let settings = SmtpSettings {
+        host: "localhost".to_owned(),
+        ..encrypted(&relay, Security::Tls, &authority)
+    };
+    drop(open(settings).await.unwrap());
+    relay.heard().await;
+}
+
+#[tokio::test]
+async fn start_tls_encrypts_what_follows_and_credentials_go_after_it() {
+    let authority = Authority::with_leaf_for("127.0.0.1");
+    let script = before_start_tls(&["STARTTLS"])
+        .tls(&authority.acceptor)
+        .ehlo(&["AUTH PLAIN"])
+        .hear("AUTH PLAIN")
+        .say("235 welcome")
+        .accept();
+    let relay = ScriptedRelay::start([script]).await;
+    let settings = SmtpSettings {
+        credentials: with_credentials(&relay).credentials,
+        ..encrypted(&relay, Security::StartTls, &authority)
+    };
+    let mut connection = open(settings).await.unwrap();
+    send(&mut connection, MESSAGE).await.unwrap();
+    drop(connection);
+    relay.heard().await;
+}
+
+#[tokio::test]
+async fn without_start_tls_nothing_more_is_sent() {
+    let authority = Authority::with_leaf_for("127.0.0.1");
+    let refused = Script::greeted(&["STARTTLS"])
+        .hear("STARTTLS")
+        .say("454 4.7.0 not now");
+    let wrong = Script::greeted(&["STARTTLS"])
+        .hear("STARTTLS")
+        .say("250 ok");
+    for script in [
+        Script::greeted(&[]),
+        Script::greeted(&["XSTARTTLS", "SIZE"]),
+        refused,
+        wrong,
+    ] {
+        let relay = ScriptedRelay::start([script]).await;
+        let failure = open(encrypted(&relay, Security::StartTls, &authority))
+            .await
+            .unwrap_err();
+        assert_eq!(failure.stage, Stage::Tls);
+        assert_eq!(failure.verdict(), Verdict::RelayFailed);
+        let heard = relay.heard().await.concat();
+        assert!(
+            heard
+                .iter()
+                .all(|line| line.starts_with("EHLO") || line == "STARTTLS")
+        );
+    }
+}
+
+#[tokio::test]
+async fn plaintext_that_came_with_the_answer_to_start_tls_is_refused() {
+    let authority = Authority::with_leaf_for("127.0.0.1");
+    // The whole exchange that follows would succeed if the injected answer to EHLO were believed.
+    let script = Script::greeted(&["STARTTLS"])
+        .hear("STARTTLS")
+        .say_raw(b"220 go\r\n250-relay.example\r\n250 AUTH PLAIN\r\n")
+        .tls(&authority.acceptor)
+        .ehlo(&[]);
+    let relay = ScriptedRelay::start([script]).await;
+    let failure = open(encrypted(&relay, Security::StartTls, &authority))
+        .await
+        .unwrap_err();
+    assert_eq!(failure.stage, Stage::Tls);
+    let heard = relay.heard().await.concat();
+    assert_eq!(heard, ["EHLO client.example", "STARTTLS"]);
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_ca_or_for_another_host_is_refused() {
+    let right = Authority::with_leaf_for("127.0.0.1");
+    let other_ca = Authority::with_leaf_for("127.0.0.1");
+    let other_host = Authority::with_leaf_for("relay.example");
+    for (trusted, presented) in [(&right, &other_ca), (&other_host, &other_host)] {
+        for security in [Security::Tls, Security::StartTls] {
+            let script = match security {
+                Security::StartTls => before_start_tls(&["STARTTLS"]),
+                Security::Tls | Security::None => Script::new(),
+            };
+            let relay = ScriptedRelay::start([script.tls(&presented.acceptor)]).await;
+            let failure = open(encrypted(&relay, security, trusted))
+                .await
+                .unwrap_err();
+            assert_eq!(failure.stage, Stage::Tls);
+            assert_eq!(failure.verdict(), Verdict::RelayFailed);
+            assert!(failure.cause.contains("certificate"), "{failure}");
+            relay.heard().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_ca_of_ones_own_takes_the_place_of_the_systems_and_none_means_the_systems() {
+    let authority = Authority::with_leaf_for("127.0.0.1");
+    let relay = ScriptedRelay::start([Script::new().tls(&authority.acceptor)]).await;
+    let settings = SmtpSettings {
+        ca: None,
+        ..encrypted(&relay, Security::Tls, &authority)
+    };
+    let failure = open(settings).await.unwrap_err();
+    assert_eq!(failure.stage, Stage::Tls);
+    relay.heard().await;
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused_before_anything_is_connected() {
+    let relay = ScriptedRelay::start([]).await;
+    let fault = |change: fn(&mut SmtpSettings)| {
+        let mut settings = settings(&relay);
+        settings.security = Security::Tls;
+        change(&mut settings);
+        SmtpTransport::new(settings).map(drop).unwrap_err()
+    };
+    assert!(matches!(
+        fault(|settings| settings.host = "not a host".to_owned()),
+        SettingsFault::Host(_)
+    ));
+    assert!(matches!(
+        fault(|settings| settings.helo_name = "a\r\nMAIL FROM:<x@y.example>".to_owned()),
+        SettingsFault::HeloName(_)
+    ));
+    assert!(matches!(
+        fault(|settings| settings.ca = Some(b"no PEM".to_vec())),
+        SettingsFault::NoCertificate
+    ));
+    assert!(matches!(
+        fault(|settings| settings.ca =
+            Some(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec())),
+        SettingsFault::Certificate(_)
+    ));
+}
+
+#[tokio::test]
+async fn neither_settings_nor_connections_show_the_password() {
+    let relay = ScriptedRelay::start([Script::greeted(&["AUTH PLAIN"])
+        .hear("AUTH PLAIN")
+        .say("235 welcome")])
+    .await;
+    let settings = with_credentials(&relay);
+    let shown = format!("{settings:?}");
+    let connection = open(settings).await.unwrap();
+    let shown = format!("{shown} {connection:?}");
+    assert!(
+        !shown.contains("geheim") && !shown.contains("Z2VoZWlt"),
+        "{shown}"
+    );
+    drop(connection);
+    relay.heard().await;
+}
