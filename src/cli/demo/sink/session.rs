@@ -228,7 +228,9 @@ impl Session {
 }
 
 fn extensions() -> String {
-    format!("250-{NAME}\r\n250-PIPELINING\r\n250-SIZE {MESSAGE_BYTES}\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES")
+    format!(
+        "250-{NAME}\r\n250-PIPELINING\r\n250-SIZE {MESSAGE_BYTES}\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES"
+    )
 }
 
 async fn reply(writer: &mut BufWriter<OwnedWriteHalf>, text: &str) -> io::Result<()> {

@@ -48,7 +48,9 @@ impl Client {
 #[tokio::test]
 async fn pipelined_messages_over_one_connection_are_all_kept_as_sent() {
     let directory = tempfile::tempdir().unwrap();
-    let sink = Sink::start(Some(directory.path().to_owned())).await.unwrap();
+    let sink = Sink::start(Some(directory.path().to_owned()))
+        .await
+        .unwrap();
     let mut client = Client::of(&sink).await;
 
     let codes = client.replies(ENVELOPE, 4).await;
