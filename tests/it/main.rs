@@ -1,8 +1,15 @@
 //! Integration tests: one binary.
 
 mod architecture;
+mod bad_config;
 mod compose;
-mod templates;
+#[path = "../support/daemon.rs"]
+mod daemon;
+#[path = "../support/examples.rs"]
+mod examples;
+mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;
 mod smtp;
+mod story;
+mod templates;

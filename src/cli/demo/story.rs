@@ -1,5 +1,7 @@
 //! The story that the demo plays: two accounts, five invoices, three billing contacts one after another.
 
+use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
@@ -11,7 +13,6 @@ use super::examples::{self, Event};
 use super::mails::Expected;
 use super::sink::Sink;
 use crate::cli::admin::segment;
-use crate::cli::explain::who;
 use crate::cli::out::{Out, list, text};
 
 /// How long mails may take to arrive, and deliveries to be settled.
@@ -144,7 +145,7 @@ impl Story<'_> {
         self.say("One with PDF and XML is to be sent immediately, and is.");
         self.issue(&examples::INVOICE_IMMEDIATE, &["due", "sending"])
             .await?;
-        self.arrived(2).await
+        self.arrived(0..2).await
     }
 
     async fn schedule(&self) -> anyhow::Result<()> {
@@ -163,15 +164,13 @@ impl Story<'_> {
             let account = text(item, "/account");
             let recipient = who(&item["recipient"]);
             for invoice in list(item, "/invoices") {
-                self.note(&format!(
-                    "{account}, {}: to {recipient}",
-                    text(invoice, "/number")
-                ));
+                let number = text(invoice, "/number");
+                self.note(&format!("{account}, {number} → would go to {recipient}"));
             }
         }
         self.say("Then for good: both addresses get it, main contact and technician nothing.");
         self.callers.operate("/v1/dispatch", &json!({})).await?;
-        self.arrived(5).await
+        self.arrived(2..5).await
     }
 
     async fn replacement(&self) -> anyhow::Result<()> {
@@ -193,7 +192,7 @@ impl Story<'_> {
         self.callers.upload(&examples::RE_44).await?;
         self.issue(&examples::INVOICE_FOR_REPLACEMENT, &["due", "sending"])
             .await?;
-        self.arrived(6).await
+        self.arrived(5..6).await
     }
 
     async fn removal(&self) -> anyhow::Result<()> {
@@ -211,7 +210,7 @@ impl Story<'_> {
         self.callers
             .operate("/v1/dispatch", &json!({"account": "K-1001"}))
             .await?;
-        self.arrived(7).await
+        self.arrived(6..7).await
     }
 
     /// Waits until the daemon has settled every delivery, so that nothing is on its way any more, and
@@ -299,18 +298,24 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Waits until so many mails have arrived in all, and tells of those that are new.
-    async fn arrived(&self, count: usize) -> anyhow::Result<()> {
-        let arrived = self.sink.wait_for(count, TIME_OUT).await;
-        let messages = self.sink.messages();
-        if !arrived {
+    /// Waits until mails have arrived up to the end of this range, and tells of those in it.
+    async fn arrived(&self, range: Range<usize>) -> anyhow::Result<()> {
+        let count = range.end;
+        if !self.sink.wait_for(count, TIME_OUT).await {
             let seconds = TIME_OUT.as_secs();
             bail!(
                 "{} of {count} mails arrived within {seconds} s",
-                messages.len()
+                self.sink.count()
             );
         }
-        self.note(&format!("{count} mails have arrived so far"));
+        for message in self.sink.messages().get(range).unwrap_or_default() {
+            let name = message
+                .file
+                .as_deref()
+                .and_then(Path::file_name)
+                .unwrap_or_default();
+            self.note(&format!("arrived: {}", name.display()));
+        }
         Ok(())
     }
 
@@ -325,6 +330,19 @@ impl Story<'_> {
     fn note(&self, words: &str) {
         self.out.tell(&format!("     {words}"));
     }
+}
+
+/// A recipient, its addresses on a line of their own.
+fn who(recipient: &Value) -> String {
+    let what = match text(recipient, "/kind") {
+        "sub_user" => "the billing contact",
+        "main_contact" => "the main contact",
+        _ => return "nobody".to_owned(),
+    };
+    let addresses = list(recipient, "/addresses");
+    let addresses: Vec<&str> = addresses.iter().filter_map(Value::as_str).collect();
+    let (name, addresses) = (text(recipient, "/name"), addresses.join(", "));
+    format!("{what}, {name}\n         {addresses}")
 }
 
 /// A rule in the words of the last table.
