@@ -121,21 +121,22 @@ fn results(expected: &[Expected]) -> String {
 /// Commands to look further with.
 fn further(home: &Home, sink: &Sink) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "invoice-router".into());
-    let command = format!(
-        "{} --config {}",
-        quoted(&program),
-        quoted(&home.configuration())
-    );
+    let name = home.configuration();
+    let name = name.file_name().map_or_else(|| name.as_path(), Path::new);
+    let command = format!("{} --config {}", quoted(&program), quoted(name));
     let newest = sink.messages().pop().and_then(|message| message.file);
-    let newest = newest.unwrap_or_else(|| home.mails());
     format!(
-        "Look further. Received mails:\n  ls {mails}\n  less {newest}\n\
-         Start the daemon again, in another terminal, and ask it:\n  {command} serve\n  \
-         {command} account K-1001\n  {command} explain K-1001\n  {command} explain K-1001 RE-2026/0044\n  \
-         {command} invoice K-1001 RE-2026/0042\n  {command} invoices\n\
-         Nothing of it is needed any more:\n  rm -r {directory}",
+        "Look further. What was received, the last mail, and what the daemon did:\n  \
+         ls {mails}\n  less {newest}\n  less {log}\n\
+         Start the daemon again:\n  cd {directory}\n  {command} serve\n\
+         and ask it, in the same directory in another terminal:\n  \
+         {command} account K-1001\n  {command} explain K-1001\n  \
+         {command} explain K-1001 RE-2026/0044\n  {command} invoice K-1001 RE-2026/0042\n  \
+         {command} invoices\n\
+         Once it is needed no more:\n  rm -r {directory}",
         mails = quoted(&home.mails()),
-        newest = quoted(&newest),
+        newest = quoted(&newest.unwrap_or_else(|| home.mails())),
+        log = quoted(&home.log()),
         directory = quoted(&home.directory),
     )
 }

@@ -35,6 +35,9 @@ pub enum ConfigError {
         /// A known key much like it.
         nearest: Option<KeyPath>,
     },
+    /// Something that the configuration names, judged by those who use it.
+    #[error("{0}")]
+    Elsewhere(String),
     /// A value that breaks its rule.
     #[error("{at}: {key}: expected {expected}, got {got}")]
     Value {
@@ -92,13 +95,25 @@ pub enum ConfigError {
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// The errors, unless there are none.
-    pub(super) fn check(errors: Vec<ConfigError>) -> Result<(), Self> {
+    /// All of `errors` as one, unless there are none.
+    pub fn check(errors: Vec<ConfigError>) -> Result<(), Self> {
         if errors.is_empty() {
             Ok(())
         } else {
             Err(Self(errors))
         }
+    }
+
+    /// All of `errors` as one, where it is known that there are some.
+    #[must_use]
+    pub fn all(errors: Vec<ConfigError>) -> Self {
+        Self(errors)
+    }
+
+    /// All of them, to be reported together with others.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<ConfigError> {
+        self.0
     }
 
     /// Each of them.
@@ -111,12 +126,6 @@ impl ConfigErrors {
 impl From<ConfigError> for ConfigErrors {
     fn from(error: ConfigError) -> Self {
         Self(vec![error])
-    }
-}
-
-impl From<Vec<ConfigError>> for ConfigErrors {
-    fn from(errors: Vec<ConfigError>) -> Self {
-        Self(errors)
     }
 }
 

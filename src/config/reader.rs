@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Environment;
-use super::error::ConfigError;
+use super::error::{ConfigError, ConfigErrors};
 use super::source::{Entry, Item, KeyPath, Layers};
 use crate::domain::Invalid;
 
@@ -18,7 +18,7 @@ use crate::domain::Invalid;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Noted(());
 
-/// Reads values.
+/// Reads values. Each function that takes a key asks for it.
 pub(super) struct Reader<'a> {
     layers: &'a Layers,
     environment: &'a Environment,
@@ -48,17 +48,20 @@ impl<'a> Reader<'a> {
         key: &KeyPath,
         parse: impl FnOnce(&Item) -> Result<T, Invalid>,
     ) -> Result<Option<T>, Noted> {
-        self.asked.insert(key.clone());
+        let is_first = self.asked.insert(key.clone());
         let Some(Entry { item, at }) = self.layers.entries.get(key) else {
             return Ok(None);
         };
         parse(item).map(Some).map_err(|invalid| {
-            self.errors.push(ConfigError::Value {
-                at: at.clone(),
-                key: key.clone(),
-                expected: invalid.expectation().to_owned(),
-                got: item.to_string(),
-            });
+            // What other tables fall back to is read again, and told once.
+            if is_first {
+                self.errors.push(ConfigError::Value {
+                    at: at.clone(),
+                    key: key.clone(),
+                    expected: invalid.expectation().to_owned(),
+                    got: item.to_string(),
+                });
+            }
             Noted(())
         })
     }
@@ -212,8 +215,28 @@ impl<'a> Reader<'a> {
         Noted(())
     }
 
-    /// All errors, those of keys that were never asked for included.
-    pub(super) fn finish(mut self) -> Vec<ConfigError> {
+    /// Notes a rule between keys, at the first of them that does not merely have its default.
+    pub(super) fn rule_between(&mut self, keys: &[KeyPath], expected: impl Into<String>) -> Noted {
+        let is_given = |key: &&KeyPath| {
+            let entry = self.layers.entries.get(*key);
+            entry.is_some_and(|entry| &*entry.at.file != super::SHIPPED_NAME)
+        };
+        match keys.iter().find(is_given).or(keys.first()) {
+            Some(key) => self.rule(key, expected),
+            None => self.rule(&KeyPath::new(&[]), expected),
+        }
+    }
+
+    /// What was read, unless something was noted or a key was never asked for.
+    pub(super) fn finish<T>(mut self, read: Result<T, Noted>) -> Result<T, ConfigErrors> {
+        self.note_unknown();
+        match read {
+            Ok(read) => ConfigErrors::check(self.errors).map(|()| read),
+            Err(Noted(())) => Err(ConfigErrors::all(self.errors)),
+        }
+    }
+
+    fn note_unknown(&mut self) {
         for key in &self.asked {
             self.asked_tables.extend(key.tables());
         }
@@ -246,7 +269,6 @@ impl<'a> Reader<'a> {
                 });
             }
         }
-        self.errors
     }
 }
 

@@ -31,11 +31,7 @@ const STEP_SECONDS: u64 = 3600;
 pub(super) fn read(layers: &Layers, environment: &Environment) -> Result<Config, ConfigErrors> {
     let mut reader = Reader::new(layers, environment);
     let config = all(&mut reader);
-    let errors = reader.finish();
-    match config {
-        Ok(config) if errors.is_empty() => Ok(config),
-        Ok(_) | Err(_) => Err(ConfigErrors::from(errors)),
-    }
+    reader.finish(config)
 }
 
 /// Asks for every key there is, whatever is wrong with others.
@@ -319,9 +315,10 @@ fn smtp(reader: &mut Reader<'_>) -> Result<Smtp, Noted> {
     };
     let (host, security) = (host?, security?);
     if login.is_some() && security == Security::None && !host.is_loopback() {
-        return Err(reader.rule(
-            &key("security"),
-            "\"tls\" or \"starttls\": the password would cross the network in clear",
+        return Err(reader.rule_between(
+            &[key("security"), key("username"), key("host")],
+            "mail.smtp.security to be \"tls\" or \"starttls\", since the password would cross the \
+             network in clear",
         ));
     }
     Ok(Smtp {
@@ -393,15 +390,15 @@ fn retry(reader: &mut Reader<'_>) -> Result<Retry, Noted> {
         give_up_after: give_up_after?,
     };
     if backoff.max < backoff.first {
-        reader.rule(
-            &key("max_delay_seconds"),
-            "at least retry.first_delay_seconds",
+        reader.rule_between(
+            &[key("max_delay_seconds"), key("first_delay_seconds")],
+            "retry.max_delay_seconds to be at least retry.first_delay_seconds",
         );
     }
     if backoff.give_up_after < backoff.max {
-        reader.rule(
-            &key("give_up_after_seconds"),
-            "at least retry.max_delay_seconds",
+        reader.rule_between(
+            &[key("give_up_after_seconds"), key("max_delay_seconds")],
+            "retry.give_up_after_seconds to be at least retry.max_delay_seconds",
         );
     }
     Ok(Retry {
@@ -458,9 +455,15 @@ fn check_document_fits(reader: &mut Reader<'_>, webhook: &Webhook, mail: &Mail) 
     // Base64 in lines of 76 characters with CRLF: 78 bytes for each 57.
     let most = mail.message_bytes.saturating_sub(MESSAGE_OVERHEAD_BYTES) / 78 * 57;
     if webhook.document_bytes > most {
-        reader.rule(
-            &KeyPath::new(&["webhook", "document_bytes"]),
-            format!("at most {most} bytes, what fits into mail.message_bytes as base64"),
+        reader.rule_between(
+            &[
+                KeyPath::new(&["webhook", "document_bytes"]),
+                KeyPath::new(&["mail", "message_bytes"]),
+            ],
+            format!(
+                "webhook.document_bytes to be at most {most}, what fits into mail.message_bytes as \
+                 base64"
+            ),
         );
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::ConfigError;
+use super::error::{ConfigError, ConfigErrors};
 
 /// A line of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,21 +151,17 @@ impl Layers {
         text: &str,
         file: &str,
         replaced: &KeyPath,
-    ) -> Result<(), Vec<ConfigError>> {
+    ) -> Result<(), ConfigErrors> {
         let lines = Lines {
             file: Arc::from(file),
             text,
         };
         let (document, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
-            return Err(errors
-                .iter()
-                .map(|error| ConfigError::Syntax {
-                    at: lines.at(error.span().map_or(0, |span| span.start)),
-                    what: error.message().to_owned(),
-                })
-                .collect());
-        }
+        let told = errors.iter().map(|error| ConfigError::Syntax {
+            at: lines.at(error.span().map_or(0, |span| span.start)),
+            what: error.message().to_owned(),
+        });
+        ConfigErrors::check(told.collect())?;
         let mut layer = Self::default();
         layer.add_table(&KeyPath(Vec::new()), document.get_ref(), &lines);
         if layer.tables.contains_key(replaced) {

@@ -222,7 +222,7 @@ fn each_wrong_value_is_told_with_line_key_and_what_was_expected() {
              \"Europe/Berlin\" or \"UTC\", got \"Berlin\"",
         ),
         (
-            "[schedules.default]\ncatch_up = \"yes\"\n",
+            "[schedules.default]\ncatch_up = \"yes\"\n[schedules.x]\ncron = \"@daily\"\n",
             "test.toml:2: schedules.default.catch_up: expected true or false, got \"yes\"",
         ),
         (
@@ -253,7 +253,11 @@ fn rules_between_keys_hold() {
     for (text, place) in [
         (
             "[webhook]\ndocument_bytes = 30_000_000\n",
-            "test.toml:2: webhook.document_bytes: expected at most ",
+            "test.toml:2: webhook.document_bytes: expected webhook.document_bytes to be at most ",
+        ),
+        (
+            "[mail]\nmessage_bytes = 10_240_000\n",
+            "test.toml:2: mail.message_bytes: expected webhook.document_bytes to be at most 7",
         ),
         (
             "[admin]\nlisten = \"127.0.0.1:1\"\n",
@@ -269,11 +273,19 @@ fn rules_between_keys_hold() {
         ),
         (
             "[mail.smtp]\nhost = \"relay.example\"\nusername = \"u\"\npassword_file = \"p\"\nsecurity = \"none\"\n",
-            "test.toml:5: mail.smtp.security: expected \"tls\" or \"starttls\": the password",
+            "test.toml:5: mail.smtp.security: expected mail.smtp.security to be \"tls\" or",
+        ),
+        (
+            "[mail.smtp]\nhost = \"relay.example\"\nusername = \"u\"\npassword_file = \"p\"\n",
+            "test.toml:3: mail.smtp.username: expected mail.smtp.security to be \"tls\" or",
         ),
         (
             "[retry]\nfirst_delay_seconds = 20_000\n",
-            "built-in invoice-router.toml:",
+            "test.toml:2: retry.first_delay_seconds: expected retry.max_delay_seconds to be at least",
+        ),
+        (
+            "[retry]\ngive_up_after_seconds = 3600\n",
+            "test.toml:2: retry.give_up_after_seconds: expected retry.give_up_after_seconds to be",
         ),
         (
             "[webhook.senders.\"a b\"]\nsecrets_file = \"k\"\nmay = [\"invoices\"]\n",
@@ -495,6 +507,19 @@ fn the_example_addresses_are_warned_of() {
         in_clear.len() == 1 && in_clear[0].contains("mail.smtp.security"),
         "{in_clear:?}"
     );
+}
+
+#[test]
+fn relative_paths_lie_beside_the_file() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("router.toml");
+    fs::write(&path, "[state]\ndirectory = \"data\"\n").unwrap();
+
+    let config = Config::load(Some(&path)).unwrap();
+
+    assert_eq!(config.state.directory, directory.path().join("data"));
+    let at = config.at(&KeyPath::new(&["state", "directory"]));
+    assert_eq!(at.to_string(), format!("{}:2", path.display()));
 }
 
 #[test]

@@ -1,6 +1,275 @@
 //! Brings invoices to their recipients: releases what is due, resolves, sends, settles.
 //!
-//! [`schedule`] says when waiting invoices are released. It is pure; everything else here reads it
-//! with the clock's time.
+//! [`schedule`] says when waiting invoices are released, `release` opens the runs. The `feeder` finds
+//! what is due or included in a run and hands it to workers, as many as `relay` allows; a `worker` does
+//! a round of attempts at one invoice. Invariants:
+//! - Claims live in memory only, and one feeder makes them: no two attempts at an invoice overlap.
+//! - A shutdown ends the attempts under way and begins no others. What is cut off after the grace leaves
+//!   its intent behind, which the next start settles as uncertain.
+//! - When the store fails for good, nothing more is sent, and [`Dispatch::run`] says so.
 
+mod claims;
+mod feeder;
+mod line;
+mod prepare;
+mod relay;
+mod release;
 pub mod schedule;
+mod survey;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+use tracing::warn;
+
+pub use self::relay::RelayState;
+pub use self::release::Timetable;
+
+use self::feeder::Feeder;
+use self::relay::RejectionsGuard;
+use self::release::Release;
+use crate::clock::Clock;
+use crate::domain::address::{EmailAddress, MailDomain};
+use crate::domain::contact::Language;
+use crate::domain::id::ScheduleName;
+use crate::mail::compose::Brand;
+use crate::mail::template::Templates;
+use crate::mail::transport::Transport;
+use crate::store::{Rules, Store, StoreError};
+
+/// What sending is set to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// In whose name mail is sent.
+    pub brand: Brand,
+    /// In MAIL FROM: where bounces go.
+    pub envelope_from: EmailAddress,
+    /// On the right of every Message-ID.
+    pub message_id_domain: MailDomain,
+    /// For recipients without a language.
+    pub default_language: Language,
+    /// Largest message, in bytes as they go to the relay.
+    pub message_bytes: usize,
+    /// Most connections to the relay at once; at least one is used.
+    pub connections: usize,
+    /// After so long without use a connection is closed.
+    pub connection_idle: Duration,
+    /// The rules that the store applies too.
+    pub rules: Rules,
+    /// More rejected addresses than this within ten minutes stop all sending.
+    pub rejections_max: usize,
+    /// The longest time between two looks at the clock and the store; beats of [`Progress`] are no
+    /// further apart.
+    pub tick: Duration,
+}
+
+/// Everything that sending needs.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where invoices come from and outcomes go to.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// To be notified, by `notify_one`, when something may have become due or been resumed.
+    pub nudge: Arc<Notify>,
+    /// Where mail goes.
+    pub transport: Arc<Transport>,
+    /// Its words.
+    pub templates: Arc<Templates>,
+    /// What is configured.
+    pub settings: Settings,
+    /// By name; `default` also stands for those that accounts name and nobody configured.
+    pub schedules: BTreeMap<ScheduleName, Timetable>,
+}
+
+/// Sends what is due, until it is told to stop.
+pub struct Dispatch {
+    parts: Parts,
+    relay: watch::Sender<RelayState>,
+    progress: Arc<Progress>,
+}
+
+/// How sending fares, for readiness, status and the watchdog.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// How the relay fares.
+    pub relay: watch::Receiver<RelayState>,
+    /// That the loops are alive.
+    pub progress: Arc<Progress>,
+}
+
+/// Counters that rise as long as the loops go round.
+#[derive(Debug, Default)]
+pub struct Progress {
+    feeder: AtomicU64,
+    release: AtomicU64,
+}
+
+impl Progress {
+    /// How often the feeder went round.
+    #[must_use]
+    pub fn feeder(&self) -> u64 {
+        self.feeder.load(Ordering::Relaxed)
+    }
+
+    /// How often the schedules were looked at.
+    #[must_use]
+    pub fn release(&self) -> u64 {
+        self.release.load(Ordering::Relaxed)
+    }
+}
+
+/// Why sending ended without being told to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DispatchError {
+    /// The store failed for good.
+    #[error("sending ended, for the store failed")]
+    Store(#[from] StoreError),
+    /// A fault of ours.
+    #[error("sending ended, for one of its tasks crashed")]
+    Crashed,
+}
+
+impl Dispatch {
+    /// Sends nothing before [`Dispatch::run`].
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            relay: watch::Sender::new(RelayState::Untried),
+            progress: Arc::default(),
+        }
+    }
+
+    /// How it fares, from now on.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            relay: self.relay.subscribe(),
+            progress: Arc::clone(&self.progress),
+        }
+    }
+
+    /// Settles what the last process left, then sends until `shutdown` is true or its sender gone.
+    /// Attempts under way then have `grace` to come to their end.
+    pub async fn run(
+        self,
+        shutdown: watch::Receiver<bool>,
+        grace: Duration,
+    ) -> Result<(), DispatchError> {
+        let Self {
+            parts,
+            relay,
+            progress,
+        } = self;
+        let stop = watch::Sender::new(false);
+        let shared = Arc::new(Shared {
+            store: parts.store,
+            clock: parts.clock,
+            transport: parts.transport,
+            templates: parts.templates,
+            rejections: Mutex::new(RejectionsGuard::new(parts.settings.rejections_max)),
+            settings: Arc::new(parts.settings),
+            stopping: stop.subscribe(),
+        });
+        let nudge = parts.nudge;
+        let release = Release::new(
+            Arc::clone(&shared),
+            parts.schedules,
+            Arc::clone(&nudge),
+            Arc::clone(&progress),
+        );
+        let feeder = Feeder::new(Arc::clone(&shared), nudge, relay, progress);
+
+        let send = async {
+            if !recover(&shared).await? {
+                return Ok(());
+            }
+            let ended = tokio::join!(
+                then_stop(feeder.run(grace), &stop),
+                then_stop(release.run(), &stop)
+            );
+            ended.0.and(ended.1)
+        };
+        let pass_on = async {
+            tokio::select! {
+                () = stopped(shutdown) => {}
+                () = stopped(stop.subscribe()) => {}
+            }
+            stop.send_replace(true);
+        };
+        let (outcome, ()) = tokio::join!(then_stop(send, &stop), pass_on);
+        outcome
+    }
+}
+
+/// What all tasks share.
+struct Shared {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    transport: Arc<Transport>,
+    templates: Arc<Templates>,
+    settings: Arc<Settings>,
+    rejections: Mutex<RejectionsGuard>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// Whether the store refused for now and the same may succeed later: nothing changed.
+fn can_be_repeated(failure: &StoreError) -> bool {
+    match failure {
+        StoreError::DiskFull | StoreError::Busy => true,
+        StoreError::Closed
+        | StoreError::Damaged { .. }
+        | StoreError::Failed { .. }
+        | StoreError::SyncFailed(_) => false,
+    }
+}
+
+/// Resolves once `signal` is true or its sender gone.
+async fn stopped(mut signal: watch::Receiver<bool>) {
+    // A sender that is gone asks for the same.
+    let _ = signal.wait_for(|stopping| *stopping).await;
+}
+
+/// However one loop ends, the others end too.
+async fn then_stop<T>(work: impl Future<Output = T>, stop: &watch::Sender<bool>) -> T {
+    let ended = work.await;
+    stop.send_replace(true);
+    ended
+}
+
+/// Settles as uncertain what the last process began and did not settle. Says whether it came to that.
+async fn recover(shared: &Shared) -> Result<bool, StoreError> {
+    while !*shared.stopping.borrow() {
+        match shared
+            .store
+            .recover(shared.clock.now(), fastrand::f64())
+            .await
+        {
+            Ok(intents) => {
+                for (sequence, intent) in intents {
+                    warn!(
+                        %sequence, revision = intent.revision, attempt = intent.number,
+                        address = intent.address.masked(),
+                        "uncertain: the last process ended during an attempt"
+                    );
+                }
+                return Ok(true);
+            }
+            Err(failure) if can_be_repeated(&failure) => {
+                warn!("what the last process left cannot be settled yet: {failure}");
+                tokio::select! {
+                    () = sleep(shared.settings.tick) => {}
+                    () = stopped(shared.stopping.clone()) => {}
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(false)
+}

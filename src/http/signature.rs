@@ -61,6 +61,13 @@ impl Secret {
     }
 }
 
+impl From<SecretSlice<u8>> for Secret {
+    /// A key whose length was checked where it was read.
+    fn from(key: SecretSlice<u8>) -> Self {
+        Self(key)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")

@@ -58,7 +58,10 @@ fn assert_refused(directory: &TempDir, at: Option<&str>, expected: &[&str]) {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{command}: {errors}");
         for words in expected.iter().copied().chain(place.as_deref()) {
-            assert!(errors.contains(words), "{command}: {words:?} is not in {errors:?}");
+            assert!(
+                errors.contains(words),
+                "{command}: {words:?} is not in {errors:?}"
+            );
         }
     }
     let state = fs::read_dir(directory.path().join("state")).unwrap();
@@ -88,7 +91,10 @@ fn a_bad_cron_expression_is_told() {
 #[test]
 fn an_unknown_time_zone_is_told() {
     let directory = altered("\"UTC\"", "\"Europe/Atlantis\"");
-    let expected = ["schedules.default.time_zone: expected ", "got \"Europe/Atlantis\""];
+    let expected = [
+        "schedules.default.time_zone: expected ",
+        "got \"Europe/Atlantis\"",
+    ];
     assert_refused(&directory, Some("time_zone"), &expected);
 }
 
@@ -97,7 +103,11 @@ fn a_template_that_does_not_compile_is_told_by_its_own_line() {
     let directory = altered("[mail]", "[templates]\ndirectory = \"templates\"\n[mail]");
     let template = directory.path().join("templates/de/invoice.txt");
     fs::create_dir_all(template.parent().unwrap()).unwrap();
-    fs::write(&template, "{% set subject %}Rechnung{% endset %}\n{% set heading %}{{ number\n").unwrap();
+    fs::write(
+        &template,
+        "{% set subject %}Rechnung{% endset %}\n{% set heading %}{{ number\n",
+    )
+    .unwrap();
 
     assert_refused(&directory, None, &[&format!("{}:", template.display())]);
 }
@@ -105,15 +115,29 @@ fn a_template_that_does_not_compile_is_told_by_its_own_line() {
 #[test]
 fn a_secret_that_is_missing_or_malformed_is_told_without_showing_it() {
     let missing = altered("./portal-secrets", "./gone");
-    let expected = ["webhook.senders.portal.secrets_file: ", "/gone cannot be read: "];
+    let expected = [
+        "webhook.senders.portal.secrets_file: ",
+        "/gone cannot be read: ",
+    ];
     assert_refused(&missing, Some("./gone"), &expected);
 
     let malformed = home(RELAY, "0 8 * * *");
-    fs::write(malformed.path().join("portal-secrets"), "# the portal's\nhunter2\n").unwrap();
+    fs::write(
+        malformed.path().join("portal-secrets"),
+        "# the portal's\nhunter2\n",
+    )
+    .unwrap();
     let expected = ["line 2 of ", "portal-secrets: expected \"whsec_\""];
     assert_refused(&malformed, Some("./portal-secrets"), &expected);
-    let output = run(&malformed.path().join("invoice-router.toml"), &["check-config"]);
-    assert!(!String::from_utf8(output.stderr).unwrap().contains("hunter2"));
+    let output = run(
+        &malformed.path().join("invoice-router.toml"),
+        &["check-config"],
+    );
+    assert!(
+        !String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("hunter2")
+    );
 }
 
 #[test]
@@ -138,8 +162,16 @@ fn all_that_is_wrong_is_told_at_once() {
     let directory = altered("\"UTC\"", "\"Europe/Atlantis\"");
     let path = directory.path().join("invoice-router.toml");
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(path, text.replace("port = 9", "port = 70_000\nport_number = 9")).unwrap();
-    let expected = ["schedules.default.time_zone", "mail.smtp.port:", "mail.smtp.port_number"];
+    fs::write(
+        path,
+        text.replace("port = 9", "port = 70_000\nport_number = 9"),
+    )
+    .unwrap();
+    let expected = [
+        "schedules.default.time_zone",
+        "mail.smtp.port:",
+        "mail.smtp.port_number",
+    ];
     assert_refused(&directory, None, &expected);
 }
 
@@ -150,7 +182,10 @@ fn a_configuration_that_is_not_there_is_told() {
     let output = run(&path, &["check-config"]);
     assert_eq!(output.status.code(), Some(78));
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains(&format!("{}: cannot be read: ", path.display())), "{errors}");
+    assert!(
+        errors.contains(&format!("{}: cannot be read: ", path.display())),
+        "{errors}"
+    );
 }
 
 #[tokio::test]
@@ -200,5 +235,9 @@ fn the_shipped_configuration_is_right_once_there_are_secrets() {
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["result"], "ok", "{value}");
     // The example's addresses are not to stay.
-    assert_eq!(value["warnings"].as_array().map(Vec::len), Some(2), "{value}");
+    assert_eq!(
+        value["warnings"].as_array().map(Vec::len),
+        Some(2),
+        "{value}"
+    );
 }

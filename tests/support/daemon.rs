@@ -167,8 +167,14 @@ impl Daemon {
         let is_invoice = event["type"].as_str().unwrap().starts_with("invoice.");
         let secret = if is_invoice { BILLING } else { PORTAL };
         let body = event.to_string();
-        self.send(secret, Method::POST, "/v1/events", &body, body.clone().into_bytes())
-            .await
+        self.send(
+            secret,
+            Method::POST,
+            "/v1/events",
+            &body,
+            body.clone().into_bytes(),
+        )
+        .await
     }
 
     /// Uploads a document as the billing system.

@@ -81,7 +81,7 @@ impl Home {
         self.directory.join("admin.sock")
     }
 
-    fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         self.directory.join("daemon.log")
     }
 }

@@ -134,6 +134,31 @@ fn either_day_field_fits_where_both_are_restricted() {
 }
 
 #[test]
+fn days_and_months_are_those_of_croner() {
+    let start = utc("2019-12-31T23:59:59Z");
+    for expression in [
+        "0 8 13 * 5",
+        "0 8 1,15 * mon-wed",
+        "30 23 31 * *",
+        "0 0 29 2 *",
+        "15 6 * feb,nov 0",
+        "0 12 28-31 */2 *",
+        "45 0 */9 1-6/5 *",
+        "0 8 * * 5-7",
+        "@monthly",
+    ] {
+        let schedule = Schedule::parse(expression, Tz::UTC).unwrap();
+        let cron: croner::Cron = expression.parse().unwrap();
+        let ours: Vec<_> =
+            std::iter::successors(schedule.next_after(start), |at| schedule.next_after(*at))
+                .take(15)
+                .collect();
+        let theirs: Vec<_> = cron.iter_after(start).take(15).collect();
+        assert_eq!(ours, theirs, "{expression}");
+    }
+}
+
+#[test]
 fn a_day_that_no_year_has_is_refused_and_the_leap_day_is_not() {
     for expression in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 30 2 */2"] {
         let invalid = Schedule::parse(expression, Tz::UTC).unwrap_err();
@@ -172,6 +197,19 @@ fn fractions_of_a_second_neither_lose_nor_repeat_a_run() {
     );
     assert_eq!(schedule.last_before_or_at(eight, just_before), Some(eight));
     assert_eq!(schedule.last_before_or_at(just_before, just_before), None);
+}
+
+#[test]
+fn the_shipped_schedule_fires_every_morning() {
+    let shipped = crate::config::Config::load(None).unwrap();
+    let default = &shipped.schedules[&crate::domain::id::ScheduleName::default()];
+
+    let schedule = Schedule::parse(&default.cron, default.time_zone).unwrap();
+
+    assert_eq!(
+        schedule.next_after(utc("2026-11-23T08:00:00Z")),
+        Some(utc("2026-11-24T07:00:00Z"))
+    );
 }
 
 #[test]
@@ -296,22 +334,23 @@ static STRETCHES: LazyLock<Vec<Stretch>> = LazyLock::new(|| {
 
 fn check(stretch: &Stretch, expression: &str, meaning: &Meaning) {
     let schedule = Schedule::parse(expression, stretch.zone).unwrap();
-    let context = || format!("{expression} in {} after {}", stretch.zone, stretch.start);
+    let fired = stretch.walk(meaning);
+    let context = |at| format!("{expression} in {} at {at}", stretch.zone);
 
-    let fired = stretch.evaluate(&schedule);
+    assert_eq!(
+        stretch.evaluate(&schedule),
+        fired,
+        "{}",
+        context(stretch.start)
+    );
 
-    assert_eq!(fired, stretch.walk(meaning), "{}", context());
-    let before = [&[stretch.start], &fired[..]].concat();
-    for (earlier, at) in before.iter().zip(&fired) {
-        assert!(earlier < at, "{}", context());
-        let back = |now| schedule.last_before_or_at(now, *earlier);
-        assert_eq!(back(*at), Some(*at), "{}", context());
-        assert_eq!(
-            back(*at - TimeDelta::milliseconds(1)),
-            None,
-            "{}",
-            context()
-        );
+    // From any instant around the change, not only from one run to the next.
+    for (at, _) in stretch.minutes[27 * 60..33 * 60].iter().step_by(7) {
+        let (past, coming) = fired.split_at(fired.partition_point(|run| run <= at));
+        let last = schedule.last_before_or_at(*at, stretch.start);
+        assert_eq!(last.as_ref(), past.last(), "{}", context(*at));
+        let next = schedule.next_after(*at).filter(|next| *next <= stretch.end);
+        assert_eq!(next.as_ref(), coming.first(), "{}", context(*at));
     }
 }
 

@@ -15,7 +15,7 @@ mod upkeep;
 mod views;
 mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::{DateTime, Utc};
 
@@ -44,6 +44,8 @@ pub(super) struct Engine<B> {
     rules: Arc<Rules>,
     /// Where the sweep goes on; it starts over with the process.
     swept: Mutex<Swept>,
+    /// A sync of a document that failed: nobody may trust this state any more.
+    failed: OnceLock<StoreError>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -64,6 +66,7 @@ impl<B: Backend> Engine<B> {
             documents,
             rules: Arc::new(rules),
             swept: Mutex::default(),
+            failed: OnceLock::new(),
         };
         let mut freeing = Vec::new();
         let prefix = keys::kind_prefix(keys::kind::FREEING);
@@ -278,6 +281,10 @@ impl<B: Backend> Store for Engine<B> {
             Err(error) => Err(error),
         };
         if let Err(error) = written {
+            if let StoreError::SyncFailed(_) = error {
+                // The first failure is the one that counts.
+                drop(self.failed.set(error.clone()));
+            }
             return Commit::ready(Err(error));
         }
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -479,6 +486,10 @@ impl<B: Backend> Store for Engine<B> {
     }
 
     fn health(&self) -> Health {
-        self.backend.health()
+        let health = self.backend.health();
+        Health {
+            failure: health.failure.or_else(|| self.failed.get().cloned()),
+            ..health
+        }
     }
 }

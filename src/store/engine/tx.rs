@@ -191,16 +191,7 @@ impl Tx<'_> {
         self.own.insert(key, Some(value));
     }
 
-<<<<<<< HEAD
-    /// Removes a value that is no record.
-    pub(in crate::store) fn erase(&mut self, key: &[u8]) {
-        self.own.insert(key.to_vec(), None);
-    }
-
-    /// Removes a record with all its parts, or a mark.
-=======
     /// Removes a record with all its parts, a mark, or a value that is no record.
->>>>>>> store
     pub(in crate::store) fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
         let parts = self.parts(key)?;
         self.remove_parts(key, 1..=parts)?;

@@ -1,0 +1,488 @@
+//! Finds what is to be sent and hands it to workers.
+//!
+//! One loop owns the claims, the runs' progress, the circuit and the idle connections, so none of them
+//! needs a lock; everything that takes time is a task of its own that reports back. Two sources are read
+//! page by page: what is due, and what open runs include. A **pass** begins with each nudge and each tick:
+//! it looks at the runs and pauses of now, and reads what is due from the start once the reading before has
+//! come to its end. Invariants:
+//! - Little is claimed ahead, and a pause of everything is looked at before each hand-over.
+//! - As many workers are busy as the circuit allows, none while it is open.
+//! - No wait is longer than a tick, and passes are apart, so neither a lost nudge nor a storm of them
+//!   does harm.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::claims::{Claims, RunStep, Runs, Source};
+use super::line::Line;
+use super::relay::{Circuit, Generation, RelayState};
+use super::survey::{ReadDue, Request, Survey, survey};
+use super::worker::{End, Report, work};
+use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
+use crate::mail::outcome::Failure;
+use crate::mail::transport::Connection;
+use crate::store::{PauseScope, RunScope, StoreError};
+
+/// The shortest time between the beginnings of two passes.
+const PASS_DISTANCE: Duration = Duration::from_millis(50);
+/// How many invoices are claimed ahead of each connection.
+const AHEAD: usize = 8;
+/// A reading of the store that takes longer than this is no progress.
+const SURVEY_MAX: Duration = Duration::from_secs(60);
+
+/// Hands invoices to workers.
+pub(super) struct Feeder {
+    shared: Arc<Shared>,
+    nudge: Arc<Notify>,
+    relay: watch::Sender<RelayState>,
+    progress: Arc<Progress>,
+    claims: Claims,
+    runs: Runs,
+    circuit: Circuit,
+    idle: Vec<Idle>,
+    busy: usize,
+    reading: Reading,
+    tasks: JoinSet<Done>,
+    draining: bool,
+}
+
+/// A connection that nobody uses.
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// How far the store has been read.
+struct Reading {
+    /// Something may have changed since the last pass began.
+    is_stale: bool,
+    pass_began: Option<Instant>,
+    /// Since when a reading is under way.
+    under_way: Option<Instant>,
+    due: ReadDue,
+    /// When a further invoice is due.
+    next_due: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// What a task brings back.
+enum Done {
+    Worked(Generation, Box<Report>),
+    Surveyed(Result<Survey, StoreError>),
+    Probed(Result<Connection, Failure>),
+    Advanced(Result<(), StoreError>),
+    Closed(RunScope, Result<bool, StoreError>),
+    SaidGoodbye,
+}
+
+impl Feeder {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        nudge: Arc<Notify>,
+        relay: watch::Sender<RelayState>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self {
+            circuit: Circuit::new(shared.settings.connections),
+            shared,
+            nudge,
+            relay,
+            progress,
+            claims: Claims::default(),
+            runs: Runs::default(),
+            idle: Vec::new(),
+            busy: 0,
+            reading: Reading {
+                is_stale: true,
+                pass_began: None,
+                under_way: None,
+                due: ReadDue::Not,
+                next_due: None,
+            },
+            tasks: JoinSet::new(),
+            draining: false,
+        }
+    }
+
+    /// Goes round until the daemon stops, then waits for what is under way, at most for `grace`.
+    pub(super) async fn run(mut self, grace: Duration) -> Result<(), DispatchError> {
+        let stopping = self.shared.stopping.clone();
+        let nudge = Arc::clone(&self.nudge);
+        let mut next_tick = Instant::now() + self.shared.settings.tick;
+        let ended = loop {
+            if *stopping.borrow() {
+                break Ok(());
+            }
+            self.beat();
+            // Registered before the store is read: a nudge from now on is not missed.
+            let nudged = nudge.notified();
+            if let Err(failure) = self.act() {
+                break Err(failure);
+            }
+            let wake = self.wake(next_tick);
+            tokio::select! {
+                () = stopped(stopping.clone()) => {}
+                () = nudged => self.reading.is_stale = true,
+                Some(done) = self.tasks.join_next() => {
+                    if let Err(failure) = self.take(done) {
+                        break Err(failure);
+                    }
+                }
+                () = sleep_until(wake) => {
+                    if Instant::now() >= next_tick || self.is_something_due() {
+                        next_tick = Instant::now() + self.shared.settings.tick;
+                        self.reading.is_stale = true;
+                    }
+                }
+            }
+        };
+        ended.and(self.drain(grace).await)
+    }
+
+    /// Lets what is under way come to its end.
+    async fn drain(mut self, grace: Duration) -> Result<(), DispatchError> {
+        self.draining = true;
+        self.close_idle(Duration::ZERO);
+        let mut outcome = Ok(());
+        let all = async {
+            while let Some(done) = self.tasks.join_next().await {
+                outcome = std::mem::replace(&mut outcome, Ok(())).and(self.take(done));
+            }
+        };
+        if timeout(grace, all).await.is_err() {
+            let attempts = self.busy;
+            warn!(
+                attempts,
+                "attempts under way are cut off: what had begun is settled as uncertain at the next start"
+            );
+            self.tasks.abort_all();
+        }
+        outcome
+    }
+
+    fn beat(&self) {
+        let is_stuck = self
+            .reading
+            .under_way
+            .is_some_and(|since| since.elapsed() > SURVEY_MAX);
+        if !is_stuck {
+            self.progress.feeder.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins whatever can be begun now.
+    fn act(&mut self) -> Result<(), DispatchError> {
+        let now = Instant::now();
+        self.read(now);
+        if self.circuit.begin_probe(now) {
+            let transport = Arc::clone(&self.shared.transport);
+            self.tasks
+                .spawn(async move { Done::Probed(transport.connect().await) });
+        }
+        self.hand_over()?;
+        self.close_idle(self.shared.settings.connection_idle);
+        Ok(())
+    }
+
+    fn hand_over(&mut self) -> Result<(), DispatchError> {
+        while self.busy < self.circuit.allowed() && self.claims.ready() > 0 {
+            if self.shared.store.paused(&PauseScope::Everything)?.is_some() {
+                return Ok(());
+            }
+            let Some(sequence) = self.claims.take() else {
+                return Ok(());
+            };
+            let line = Line::new(self.idle.pop().map(|idle| idle.connection));
+            let generation = self.circuit.generation();
+            let shared = Arc::clone(&self.shared);
+            self.busy += 1;
+            self.tasks.spawn(async move {
+                Done::Worked(generation, Box::new(work(shared, sequence, line).await))
+            });
+        }
+        Ok(())
+    }
+
+    /// Begins to read the store, if that is of use now.
+    fn read(&mut self, now: Instant) {
+        if self.reading.under_way.is_some() {
+            return;
+        }
+        let begins_a_pass = self.reading.is_stale
+            && self
+                .reading
+                .pass_began
+                .is_none_or(|began| now >= began + PASS_DISTANCE);
+        if begins_a_pass {
+            self.reading.is_stale = false;
+            self.reading.pass_began = Some(now);
+            self.claims.begin_pass();
+            if self.reading.due == ReadDue::Not {
+                self.reading.due = ReadDue::FromTheStart;
+            }
+        }
+        let has_room = self.claims.ready() < AHEAD * self.shared.settings.connections.max(1);
+        let request = Request {
+            now: self.shared.clock.now(),
+            longest_delay: self.shared.settings.rules.policy.backoff.max,
+            looks_at_runs: begins_a_pass,
+            paused_accounts: if begins_a_pass {
+                self.claims.paused_accounts()
+            } else {
+                Vec::new()
+            },
+            due: if has_room {
+                self.reading.due
+            } else {
+                ReadDue::Not
+            },
+            runs: if has_room {
+                self.runs.unread()
+            } else {
+                Vec::new()
+            },
+        };
+        if !request.is_empty() {
+            self.reading.under_way = Some(now);
+            let store = Arc::clone(&self.shared.store);
+            self.tasks
+                .spawn_blocking(move || Done::Surveyed(survey(store.as_ref(), request)));
+        }
+    }
+
+    /// When to go round at the latest.
+    fn wake(&self, next_tick: Instant) -> Instant {
+        let now = Instant::now();
+        let due = self.reading.next_due.map(|due| {
+            let wait = (due - self.shared.clock.now()).to_std().unwrap_or_default();
+            now + wait.max(PASS_DISTANCE)
+        });
+        let pass = self
+            .reading
+            .pass_began
+            .filter(|_| self.reading.is_stale && self.reading.under_way.is_none())
+            .map(|began| began + PASS_DISTANCE);
+        let idle = self
+            .idle
+            .iter()
+            .map(|idle| idle.since + self.shared.settings.connection_idle)
+            .min();
+        [due, pass, idle, self.circuit.probe_at()]
+            .into_iter()
+            .flatten()
+            .fold(next_tick, Instant::min)
+    }
+
+    fn is_something_due(&self) -> bool {
+        self.reading
+            .next_due
+            .is_some_and(|due| due <= self.shared.clock.now())
+    }
+
+    /// Takes what a task brings back.
+    fn take(&mut self, done: Result<Done, JoinError>) -> Result<(), DispatchError> {
+        match done.map_err(|_| DispatchError::Crashed)? {
+            Done::Worked(generation, report) => {
+                self.busy -= 1;
+                self.worked(generation, *report)?;
+                self.commit_steps();
+            }
+            Done::Surveyed(survey) => {
+                self.reading.under_way = None;
+                self.surveyed(survey?);
+                self.commit_steps();
+            }
+            Done::Probed(Ok(connection)) => {
+                self.circuit.probe_succeeded();
+                self.relay_works();
+                self.keep(connection);
+            }
+            Done::Probed(Err(failure)) => {
+                debug!("the relay is still down: {failure}");
+                self.circuit.probe_failed(Instant::now(), fastrand::f64());
+                self.relay_failed(&failure);
+            }
+            // The next page tells the same and more.
+            Done::Advanced(Err(failure)) if can_be_repeated(&failure) => {}
+            Done::Advanced(advanced) => advanced?,
+            Done::Closed(scope, Ok(true)) => self.runs.closed(&scope),
+            Done::Closed(scope, Ok(false)) => self.not_closed(&scope),
+            Done::Closed(scope, Err(failure)) if can_be_repeated(&failure) => {
+                self.not_closed(&scope);
+            }
+            Done::Closed(_, Err(failure)) => return Err(failure.into()),
+            Done::SaidGoodbye => {}
+        }
+        Ok(())
+    }
+
+    fn worked(&mut self, generation: Generation, report: Report) -> Result<(), DispatchError> {
+        let Report {
+            sequence,
+            account,
+            end,
+            connection,
+            transactions,
+            relay_failure,
+        } = report;
+        for _ in 0..transactions {
+            self.circuit.succeeded(generation);
+        }
+        match relay_failure {
+            Some(failure) => {
+                let opens = self
+                    .circuit
+                    .failed(generation, Instant::now(), fastrand::f64());
+                if opens {
+                    warn!(
+                        stage = failure.stage.as_str(),
+                        "the relay is down, nothing is sent until it answers: {failure}"
+                    );
+                    self.relay_failed(&failure);
+                    self.close_idle(Duration::ZERO);
+                }
+            }
+            None if transactions > 0 && self.circuit.allowed() > 0 => self.relay_works(),
+            None => {}
+        }
+        if let Some(connection) = connection {
+            self.keep(connection);
+        }
+        match end {
+            End::Through => {
+                self.claims.through(sequence);
+                self.runs.through(account.as_ref(), sequence);
+            }
+            End::Again => {
+                self.claims.again(sequence);
+                self.reading.is_stale = true;
+            }
+            End::AccountPaused(account) => self.claims.account_paused(account, sequence),
+            End::Unreadable => self.runs.through(None, sequence),
+            End::StoreFailed(failure) => return Err(failure.into()),
+        }
+        Ok(())
+    }
+
+    fn surveyed(&mut self, survey: Survey) {
+        let Survey {
+            open_runs,
+            resumed_accounts,
+            due,
+            run_pages,
+        } = survey;
+        if let Some(open_runs) = open_runs {
+            self.runs.refresh(open_runs);
+        }
+        for account in &resumed_accounts {
+            self.claims.account_resumed(account);
+        }
+        if let Some(due) = due {
+            match due.places.last() {
+                Some(last) if !due.at_the_end => self.reading.due = ReadDue::After(*last),
+                Some(_) | None => {
+                    self.reading.due = ReadDue::Not;
+                    self.reading.next_due = due.next;
+                }
+            }
+            for place in due.places.iter().chain(&due.misplaced) {
+                self.claims.offer(place.sequence, Source::Due);
+            }
+        }
+        for page in run_pages {
+            if self.runs.read(&page.run, &page.accounts, page.at_the_end) {
+                for (_, sequences) in page.accounts {
+                    for sequence in sequences {
+                        self.claims.offer(sequence, Source::Run);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits how far the runs have come.
+    fn commit_steps(&mut self) {
+        for step in self.runs.steps() {
+            match step {
+                RunStep::Advance(run, cursor) => {
+                    let commit = self.shared.store.advance_run(&run, cursor);
+                    self.tasks
+                        .spawn(async move { Done::Advanced(commit.await) });
+                }
+                RunStep::Close(run) => {
+                    let commit = self.shared.store.close_run(&run);
+                    self.tasks
+                        .spawn(async move { Done::Closed(run.scope, commit.await) });
+                }
+            }
+        }
+    }
+
+    /// It was widened, or the store could not; the next pass tells.
+    fn not_closed(&mut self, scope: &RunScope) {
+        self.runs.not_closed(scope);
+        self.reading.is_stale = true;
+    }
+
+    fn relay_works(&self) {
+        let was_down = matches!(*self.relay.borrow(), RelayState::Down { .. });
+        self.relay.send_if_modified(|state| {
+            let changes = *state != RelayState::Up;
+            *state = RelayState::Up;
+            changes
+        });
+        if was_down {
+            info!("the relay answers again");
+        }
+    }
+
+    fn relay_failed(&self, failure: &Failure) {
+        let now = self.shared.clock.now();
+        self.relay.send_modify(|state| {
+            let since = match state {
+                RelayState::Down { since, .. } => *since,
+                RelayState::Untried | RelayState::Up => now,
+            };
+            *state = RelayState::Down {
+                since,
+                cause: failure.to_string(),
+            };
+        });
+    }
+
+    /// Keeps a connection for the next invoice, unless there are enough.
+    fn keep(&mut self, connection: Connection) {
+        if !self.draining && self.busy + self.idle.len() < self.circuit.allowed() {
+            self.idle.push(Idle {
+                connection,
+                since: Instant::now(),
+            });
+        } else {
+            self.say_goodbye(connection);
+        }
+    }
+
+    /// Leaves connections that nobody used for `limit`.
+    fn close_idle(&mut self, limit: Duration) {
+        let (old, good) = std::mem::take(&mut self.idle)
+            .into_iter()
+            .partition(|idle| idle.since.elapsed() >= limit);
+        self.idle = good;
+        let old: Vec<Idle> = old;
+        for idle in old {
+            self.say_goodbye(idle.connection);
+        }
+    }
+
+    fn say_goodbye(&mut self, connection: Connection) {
+        self.tasks.spawn(async move {
+            connection.quit().await;
+            Done::SaidGoodbye
+        });
+    }
+}

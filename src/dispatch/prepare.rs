@@ -1,0 +1,174 @@
+//! The message of a round: the invoice's documents, read and checked, put into words for the recipient.
+//!
+//! One message serves all addresses of a round. It is made on a thread that may block, and a fault in it
+//! concerns this invoice only: the caller holds it, others go on.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::Shared;
+use crate::domain::address::{EmailAddress, MessageId};
+use crate::domain::delivery::{AddressState, Delivery};
+use crate::domain::recipient::{Addressee, Recipient};
+use crate::mail::compose::{Composition, Message, compose, message_id};
+use crate::store::{Job, StoreError};
+
+/// A message, with what it was made from.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    key: Key,
+    message: Arc<Message>,
+}
+
+/// What distinguishes two messages of one invoice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    message_id: MessageId,
+    date: DateTime<Utc>,
+    addressee: Addressee,
+    /// The addresses in `To`.
+    to: Vec<EmailAddress>,
+}
+
+/// Why there is no message.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    /// No message can be made of the invoice, whenever that is tried.
+    Invoice(String),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl Prepared {
+    /// The message for `resolved`, a delivery whose round begins: the one made `before` if that is the
+    /// same, or if nothing but an address that is done with by now has gone from its `To`.
+    pub(super) async fn take_or_make(
+        before: Option<Self>,
+        shared: &Shared,
+        job: &Job,
+        resolved: &Delivery,
+        recipient: &Recipient,
+    ) -> Result<Self, Unfit> {
+        let key = Key::of(shared, job, resolved, recipient)?;
+        if let Some(before) = before
+            && before.key.serves(&key)
+        {
+            return Ok(before);
+        }
+        let made = make(shared, job, key.clone());
+        Ok(Self {
+            key,
+            message: Arc::new(made.await?),
+        })
+    }
+
+    pub(super) fn message_id(&self) -> &MessageId {
+        &self.key.message_id
+    }
+
+    pub(super) fn message(&self) -> &Arc<Message> {
+        &self.message
+    }
+}
+
+impl Key {
+    fn of(
+        shared: &Shared,
+        job: &Job,
+        resolved: &Delivery,
+        recipient: &Recipient,
+    ) -> Result<Self, Unfit> {
+        let unfit = |what: &str| Unfit::Invoice(what.to_owned());
+        let addressee = recipient
+            .addressee()
+            .ok_or_else(|| unfit("it has no recipient"))?;
+        let is_in_it = |address: &&EmailAddress| {
+            resolved
+                .addresses
+                .iter()
+                .any(|known| known.address == **address && known.state != AddressState::Superseded)
+        };
+        let message_id = message_id(
+            &shared.store.id(),
+            job.sequence,
+            resolved.revision,
+            &shared.settings.message_id_domain,
+        )
+        .map_err(|_| unfit("mail.message_id_domain is too long"))?;
+        Ok(Self {
+            message_id,
+            date: resolved
+                .round_at
+                .ok_or_else(|| unfit("its round has no time"))?,
+            addressee: addressee.clone(),
+            to: recipient
+                .addresses()
+                .iter()
+                .filter(is_in_it)
+                .cloned()
+                .collect(),
+        })
+    }
+
+    /// Whether the message made from this one can stand for `wanted`: the same to the same contact, whose
+    /// addresses may have become fewer since.
+    fn serves(&self, wanted: &Self) -> bool {
+        self.message_id == wanted.message_id
+            && self.date == wanted.date
+            && self.addressee.contact == wanted.addressee.contact
+            && self.addressee.language == wanted.addressee.language
+            && wanted.to.iter().all(|address| self.to.contains(address))
+    }
+}
+
+async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, Unfit> {
+    let store = Arc::clone(&shared.store);
+    let templates = Arc::clone(&shared.templates);
+    let settings = Arc::clone(&shared.settings);
+    let invoice = job.invoice.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        let mut documents = Vec::new();
+        for document in invoice.documents.as_slice() {
+            match store.document(&document.digest) {
+                Ok(Some(bytes)) => documents.push(bytes),
+                Ok(None) => {
+                    let name = &document.file_name;
+                    return Err(Unfit::Invoice(format!("the document {name} is missing")));
+                }
+                Err(StoreError::Damaged { key, cause }) => {
+                    return Err(Unfit::Invoice(format!("damaged record {key}: {cause}")));
+                }
+                Err(failure) => return Err(Unfit::Store(failure)),
+            }
+        }
+        let documents: Vec<&[u8]> = documents.iter().map(Vec::as_slice).collect();
+        compose(&Composition {
+            invoice: &invoice,
+            addressee: &key.addressee,
+            to: &key.to,
+            documents: &documents,
+            message_id: &key.message_id,
+            date: key.date,
+            brand: &settings.brand,
+            templates: &templates,
+            default_language: &settings.default_language,
+            message_bytes: settings.message_bytes,
+        })
+        .map_err(|error| Unfit::Invoice(in_full(&error)))
+    });
+    // A panic in there is a fault with this invoice, not with all.
+    made.await
+        .unwrap_or_else(|_| Err(Unfit::Invoice("composing it failed".to_owned())))
+}
+
+/// An error with its causes.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        words = format!("{words}: {source}");
+        next = source.source();
+    }
+    words
+}

@@ -1,0 +1,297 @@
+//! How the relay fares, and how hard it may be asked.
+//!
+//! Pure: time is an argument, what to do about it is the feeder's. Three judgements live here.
+//! - The [`Circuit`] opens when the relay itself fails. While it is open nothing is claimed; one probe
+//!   at a time, at growing distances, finds out when the relay is back.
+//! - The ramp, a part of it: after an opening (and after the start) one connection is used, and twice as
+//!   many each time that all of them brought something to an end, so that a relay that just came back is
+//!   not knocked over.
+//! - The [`RejectionsGuard`] notices when so many addresses are rejected that the fault must be ours.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+/// The distance of the first probe.
+const PROBE_FIRST: Duration = Duration::from_secs(5);
+/// The longest distance between probes.
+const PROBE_MAX: Duration = Duration::from_secs(300);
+/// For how long a rejection counts.
+const REJECTIONS_WINDOW: Duration = Duration::from_secs(600);
+
+/// How the relay fares, for readiness and status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelayState {
+    /// Nothing was tried since the start.
+    Untried,
+    /// It answered last time.
+    Up,
+    /// It failed; nothing is sent until a probe succeeds.
+    Down {
+        /// When the circuit opened.
+        since: DateTime<Utc>,
+        /// What went wrong last, without address and secret.
+        cause: String,
+    },
+}
+
+/// Which opening of the circuit an attempt belongs to: what fails from before the last one says nothing
+/// about now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Generation(u64);
+
+/// Whether the relay may be used, and with how many connections at once.
+#[derive(Debug)]
+pub(super) struct Circuit {
+    state: State,
+    generation: Generation,
+    /// Openings since a transaction came to an end.
+    failures: u32,
+    connections_max: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Closed { allowed: usize, successes: usize },
+    Open { probe_at: Instant, probing: bool },
+}
+
+impl Circuit {
+    /// A closed circuit that will use up to `connections_max` connections, at least one.
+    pub(super) fn new(connections_max: usize) -> Self {
+        Self {
+            state: State::ramp(),
+            generation: Generation(0),
+            failures: 0,
+            connections_max: connections_max.max(1),
+        }
+    }
+
+    /// How many connections may be in use at once; none while it is open.
+    pub(super) fn allowed(&self) -> usize {
+        match self.state {
+            State::Closed { allowed, .. } => allowed,
+            State::Open { .. } => 0,
+        }
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// A transaction came to an end that only a working relay can give it.
+    pub(super) fn succeeded(&mut self, generation: Generation) {
+        if generation != self.generation {
+            return;
+        }
+        if let State::Closed { allowed, successes } = &mut self.state {
+            self.failures = 0;
+            *successes += 1;
+            if *successes >= *allowed {
+                *allowed = allowed.saturating_mul(2).min(self.connections_max);
+                *successes = 0;
+            }
+        }
+    }
+
+    /// The relay failed. `jitter` is uniform in 0..1. Says whether this opened the circuit.
+    pub(super) fn failed(&mut self, generation: Generation, now: Instant, jitter: f64) -> bool {
+        match self.state {
+            State::Closed { .. } if generation == self.generation => {
+                self.generation.0 += 1;
+                self.open(now, jitter);
+                true
+            }
+            State::Closed { .. } | State::Open { .. } => false,
+        }
+    }
+
+    /// When the next probe begins, if one is to be waited for.
+    pub(super) fn probe_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Open {
+                probe_at,
+                probing: false,
+            } => Some(probe_at),
+            State::Open { .. } | State::Closed { .. } => None,
+        }
+    }
+
+    /// Whether a probe is to begin now; it has begun then.
+    pub(super) fn begin_probe(&mut self, now: Instant) -> bool {
+        match &mut self.state {
+            State::Open { probe_at, probing } if !*probing && *probe_at <= now => {
+                *probing = true;
+                true
+            }
+            State::Open { .. } | State::Closed { .. } => false,
+        }
+    }
+
+    /// The probe found the relay at work: the ramp begins.
+    pub(super) fn probe_succeeded(&mut self) {
+        self.state = State::ramp();
+    }
+
+    /// The probe failed: the next one is further off.
+    pub(super) fn probe_failed(&mut self, now: Instant, jitter: f64) {
+        self.open(now, jitter);
+    }
+
+    fn open(&mut self, now: Instant, jitter: f64) {
+        let doubled = 2_u32
+            .checked_pow(self.failures)
+            .and_then(|factor| PROBE_FIRST.checked_mul(factor));
+        let distance = doubled.unwrap_or(PROBE_MAX).min(PROBE_MAX);
+        self.failures = self.failures.saturating_add(1);
+        // Between half and the whole, so that several daemons do not probe in step.
+        let distance = distance.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
+        self.state = State::Open {
+            probe_at: now + distance,
+            probing: false,
+        };
+    }
+}
+
+impl State {
+    fn ramp() -> Self {
+        Self::Closed {
+            allowed: 1,
+            successes: 0,
+        }
+    }
+}
+
+/// Counts rejected addresses over the last ten minutes.
+#[derive(Debug)]
+pub(super) struct RejectionsGuard {
+    max: usize,
+    recent: VecDeque<Instant>,
+}
+
+impl RejectionsGuard {
+    /// `max` rejections within ten minutes are borne.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// Counts one. Says whether that is too many; then counting starts anew, so that whoever resumes
+    /// is not stopped by what was known.
+    pub(super) fn count(&mut self, now: Instant) -> bool {
+        while self
+            .recent
+            .front()
+            .is_some_and(|at| now.saturating_duration_since(*at) >= REJECTIONS_WINDOW)
+        {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
+        let too_many = self.recent.len() > self.max;
+        if too_many {
+            self.recent.clear();
+        }
+        too_many
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn succeed(circuit: &mut Circuit, times: usize) {
+        for _ in 0..times {
+            circuit.succeeded(circuit.generation());
+        }
+    }
+
+    fn fail(circuit: &mut Circuit, now: Instant) -> bool {
+        circuit.failed(circuit.generation(), now, 1.0)
+    }
+
+    #[test]
+    fn connections_double_when_all_of_them_succeeded_and_stop_at_the_limit() {
+        let mut circuit = Circuit::new(5);
+        let mut allowed = vec![circuit.allowed()];
+        for _ in 0..12 {
+            succeed(&mut circuit, 1);
+            allowed.push(circuit.allowed());
+        }
+        assert_eq!(allowed, [1, 2, 2, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5]);
+    }
+
+    #[test]
+    fn an_open_circuit_allows_nothing_until_a_probe_succeeds_and_then_one_connection() {
+        let now = Instant::now();
+        let mut circuit = Circuit::new(8);
+        succeed(&mut circuit, 20);
+        assert!(fail(&mut circuit, now));
+        assert_eq!(circuit.allowed(), 0);
+        assert!(!circuit.begin_probe(now + Duration::from_millis(4_999)));
+        assert!(circuit.begin_probe(now + PROBE_FIRST));
+        assert!(!circuit.begin_probe(now + PROBE_MAX), "one at a time");
+        circuit.probe_succeeded();
+        assert_eq!(circuit.allowed(), 1);
+    }
+
+    #[test]
+    fn probes_move_apart_until_a_transaction_comes_to_an_end() {
+        let now = Instant::now();
+        let mut circuit = Circuit::new(8);
+        let mut distances = Vec::new();
+        fail(&mut circuit, now);
+        for _ in 0..8 {
+            distances.push((circuit.probe_at().unwrap() - now).as_secs());
+            circuit.begin_probe(now + PROBE_MAX);
+            circuit.probe_failed(now, 1.0);
+        }
+        assert_eq!(distances, [5, 10, 20, 40, 80, 160, 300, 300]);
+
+        circuit.probe_succeeded();
+        fail(&mut circuit, now);
+        assert_eq!(circuit.probe_at(), Some(now + PROBE_MAX), "no mail yet");
+        circuit.probe_succeeded();
+        succeed(&mut circuit, 1);
+        fail(&mut circuit, now);
+        assert_eq!(circuit.probe_at(), Some(now + PROBE_FIRST));
+    }
+
+    #[test]
+    fn jitter_brings_a_probe_forward_by_half_at_most() {
+        let now = Instant::now();
+        let mut circuit = Circuit::new(1);
+        circuit.failed(circuit.generation(), now, 0.0);
+        assert_eq!(circuit.probe_at(), Some(now + PROBE_FIRST / 2));
+    }
+
+    #[test]
+    fn what_fails_or_succeeds_from_before_an_opening_changes_nothing() {
+        let now = Instant::now();
+        let mut circuit = Circuit::new(8);
+        let before = circuit.generation();
+        assert!(circuit.failed(before, now, 1.0));
+        assert!(!circuit.failed(before, now, 1.0), "open already");
+        circuit.probe_succeeded();
+        assert!(!circuit.failed(before, now, 1.0));
+        circuit.succeeded(before);
+        assert_eq!(circuit.allowed(), 1);
+    }
+
+    #[test]
+    fn one_rejection_too_many_within_ten_minutes_is_noticed_once() {
+        let start = Instant::now();
+        let mut guard = RejectionsGuard::new(2);
+        assert!(!guard.count(start));
+        assert!(!guard.count(start + Duration::from_secs(599)));
+        assert!(
+            !guard.count(start + Duration::from_secs(600)),
+            "the first is past"
+        );
+        assert!(guard.count(start + Duration::from_secs(601)));
+        assert!(!guard.count(start + Duration::from_secs(602)));
+    }
+}

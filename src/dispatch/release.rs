@@ -1,0 +1,336 @@
+//! From schedules to runs: when a schedule fires, a run is opened for what is waiting.
+//!
+//! A run's key is the scheduled instant, and the store opens each only once, so neither a restart nor a
+//! clock that is put back repeats one. What was missed while the daemon was down is made up for by one
+//! run, where the schedule says so. The clock may jump at any time: the loop sleeps for a moment only and
+//! asks again which instants have passed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::schedule::Schedule;
+use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
+use crate::domain::id::ScheduleName;
+use crate::store::{Run, RunScope, Store, StoreError};
+
+/// A configured schedule.
+#[derive(Debug, Clone)]
+pub struct Timetable {
+    /// When it fires.
+    pub schedule: Schedule,
+    /// Whether what it missed while the daemon was down is made up for, by one run.
+    pub catch_up: bool,
+}
+
+/// A clock that was put back further than this was wrong before: the last run counts as now then. After a
+/// shorter step the store refuses what it has seen, and nothing runs twice.
+const STEP_BACK: TimeDelta = TimeDelta::days(1);
+/// The shortest sleep, so that an instant that does not pass is not asked for without end.
+const SLEEP_MIN: Duration = Duration::from_millis(5);
+
+/// Opens the runs.
+pub(super) struct Release {
+    shared: Arc<Shared>,
+    plan: Plan,
+    nudge: Arc<Notify>,
+    progress: Arc<Progress>,
+    warned: BTreeSet<ScheduleName>,
+}
+
+impl Release {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        timetables: BTreeMap<ScheduleName, Timetable>,
+        nudge: Arc<Notify>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self {
+            shared,
+            plan: Plan {
+                timetables,
+                since: BTreeMap::new(),
+            },
+            nudge,
+            progress,
+            warned: BTreeSet::new(),
+        }
+    }
+
+    /// Goes round until the daemon stops.
+    pub(super) async fn run(mut self) -> Result<(), DispatchError> {
+        let stopping = self.shared.stopping.clone();
+        while !*stopping.borrow() {
+            self.progress.release.fetch_add(1, Ordering::Relaxed);
+            match self.look().await {
+                Ok(()) => {}
+                Err(failure) if can_be_repeated(&failure) => {
+                    warn!("no run could be opened yet: {failure}");
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+            let tick = self.shared.settings.tick;
+            let wait = self
+                .plan
+                .next_in(self.shared.clock.now())
+                .unwrap_or(tick)
+                .clamp(SLEEP_MIN.min(tick), tick);
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = stopped(stopping.clone()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self) -> Result<(), StoreError> {
+        self.learn().await?;
+        let now = self.shared.clock.now();
+        for name in self.plan.far_ahead(now) {
+            warn!(schedule = %name, "its last run is more than a day ahead of the clock: it counts as now");
+            self.note(name, now).await?;
+        }
+        for (name, instant) in self.plan.fired(now) {
+            self.open(&name, instant).await?;
+            if name == ScheduleName::default() {
+                for unknown in self.unknown().await? {
+                    self.open(&unknown, instant).await?;
+                }
+            }
+            // Only now, so that what was refused for the moment is asked for again.
+            self.plan.since.insert(name, instant);
+        }
+        Ok(())
+    }
+
+    /// Since when each schedule is known: from its last run, or from now on.
+    async fn learn(&mut self) -> Result<(), StoreError> {
+        if self.plan.unlearnt().next().is_none() {
+            return Ok(());
+        }
+        let now = self.shared.clock.now();
+        let runs = self.blocking(Store::runs).await?;
+        for name in self.plan.learn(&runs, now) {
+            self.note(name, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn note(&mut self, name: ScheduleName, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.shared.store.note_schedule(name.clone(), now).await?;
+        self.plan.since.insert(name, now);
+        Ok(())
+    }
+
+    /// Schedules that accounts name and nobody configured: they act as `default`.
+    async fn unknown(&mut self) -> Result<Vec<ScheduleName>, StoreError> {
+        let mut names = self.blocking(Store::schedules_in_use).await?;
+        names.retain(|name| !self.plan.timetables.contains_key(name));
+        for name in &names {
+            if self.warned.insert(name.clone()) {
+                warn!(schedule = %name, "accounts name a schedule that is not configured: it acts as \"default\"");
+            }
+        }
+        Ok(names)
+    }
+
+    async fn open(&self, name: &ScheduleName, instant: DateTime<Utc>) -> Result<(), StoreError> {
+        let scope = RunScope::Schedule(name.clone());
+        if self.shared.store.open_run(scope, instant).await? {
+            info!(schedule = %name, %instant, "released what is waiting");
+            self.nudge.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = Arc::clone(&self.shared.store);
+        tokio::task::spawn_blocking(move || read(store.as_ref()))
+            .await
+            .unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// Which instants have passed, without a clock of its own.
+#[derive(Debug)]
+struct Plan {
+    timetables: BTreeMap<ScheduleName, Timetable>,
+    /// Instants up to here have been dealt with.
+    since: BTreeMap<ScheduleName, DateTime<Utc>>,
+}
+
+impl Plan {
+    fn unlearnt(&self) -> impl Iterator<Item = (&ScheduleName, &Timetable)> {
+        self.timetables
+            .iter()
+            .filter(|(name, _)| !self.since.contains_key(*name))
+    }
+
+    /// Takes the last run of each schedule. Returns those that had none.
+    fn learn(&mut self, runs: &[Run], now: DateTime<Utc>) -> Vec<ScheduleName> {
+        let mut learnt = BTreeMap::new();
+        let mut first_seen = Vec::new();
+        for (name, timetable) in self.unlearnt() {
+            let last = runs
+                .iter()
+                .find(|run| run.scope == RunScope::Schedule(name.clone()))
+                .map(|run| run.instant);
+            match last {
+                Some(last) => {
+                    let since = if timetable.catch_up {
+                        last
+                    } else {
+                        last.max(now)
+                    };
+                    learnt.insert(name.clone(), since);
+                }
+                None => first_seen.push(name.clone()),
+            }
+        }
+        self.since.extend(learnt);
+        first_seen
+    }
+
+    /// Schedules whose last run was made under a wrong clock.
+    fn far_ahead(&self, now: DateTime<Utc>) -> Vec<ScheduleName> {
+        self.since
+            .iter()
+            .filter(|(_, since)| **since > now + STEP_BACK)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// The last instant of each schedule that has passed and was not dealt with.
+    fn fired(&mut self, now: DateTime<Utc>) -> Vec<(ScheduleName, DateTime<Utc>)> {
+        let mut fired = Vec::new();
+        for (name, timetable) in &self.timetables {
+            let Some(since) = self.since.get_mut(name) else {
+                continue;
+            };
+            // The clock was put back, or was ahead at the last run: that counts as now.
+            *since = (*since).min(now);
+            if let Some(instant) = timetable.schedule.last_before_or_at(now, *since) {
+                fired.push((name.clone(), instant));
+            }
+        }
+        fired
+    }
+
+    /// How long until the next instant.
+    fn next_in(&self, now: DateTime<Utc>) -> Option<Duration> {
+        self.timetables
+            .values()
+            .filter_map(|timetable| timetable.schedule.next_after(now))
+            .min()
+            .and_then(|instant| (instant - now).to_std().ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::Sequence;
+
+    fn at(raw: &str) -> DateTime<Utc> {
+        format!("2026-11-{raw}:00Z").parse().unwrap()
+    }
+
+    fn name() -> ScheduleName {
+        ScheduleName::default()
+    }
+
+    /// Fires at 8:00 UTC each day.
+    fn plan(catch_up: bool) -> Plan {
+        let schedule = Schedule::parse("0 8 * * *", chrono_tz::UTC).unwrap();
+        Plan {
+            timetables: BTreeMap::from([(name(), Timetable { schedule, catch_up })]),
+            since: BTreeMap::new(),
+        }
+    }
+
+    fn last_run(instant: DateTime<Utc>) -> Vec<Run> {
+        vec![Run {
+            scope: RunScope::Schedule(name()),
+            instant,
+            high_water: Sequence(1),
+            cursor: None,
+            open: false,
+        }]
+    }
+
+    #[test]
+    fn what_was_missed_while_down_is_made_up_for_by_one_run() {
+        let mut plan = plan(true);
+        let now = at("23T09:00");
+        assert!(plan.learn(&last_run(at("20T08:00")), now).is_empty());
+        assert_eq!(plan.fired(now), [(name(), at("23T08:00"))]);
+        plan.since.insert(name(), at("23T08:00"));
+        assert_eq!(plan.fired(now), []);
+    }
+
+    #[test]
+    fn what_was_missed_is_left_alone_where_the_schedule_says_so() {
+        let mut plan = plan(false);
+        let now = at("23T09:00");
+        plan.learn(&last_run(at("20T08:00")), now);
+        assert_eq!(plan.fired(now), []);
+        assert_eq!(plan.fired(at("24T08:00")), [(name(), at("24T08:00"))]);
+    }
+
+    #[test]
+    fn a_schedule_seen_for_the_first_time_has_missed_nothing() {
+        let mut plan = plan(true);
+        let now = at("23T09:00");
+        assert_eq!(plan.learn(&[], now), [name()]);
+        assert_eq!(plan.fired(now), [], "not before that is noted");
+        plan.since.insert(name(), now);
+        assert_eq!(plan.fired(now), []);
+        assert_eq!(plan.fired(at("24T08:01")), [(name(), at("24T08:00"))]);
+    }
+
+    #[test]
+    fn a_last_run_later_than_now_counts_as_now() {
+        let mut plan = plan(true);
+        let now = at("23T07:00");
+        plan.learn(&last_run(at("30T08:00")), now);
+        assert_eq!(plan.far_ahead(now), [name()]);
+        assert_eq!(plan.fired(now), []);
+        assert_eq!(plan.far_ahead(now), []);
+        assert_eq!(plan.fired(at("23T08:00")), [(name(), at("23T08:00"))]);
+    }
+
+    #[test]
+    fn a_small_step_back_is_no_reason_to_forget_a_run() {
+        let mut plan = plan(true);
+        plan.learn(&last_run(at("23T08:00")), at("23T07:30"));
+        assert_eq!(plan.far_ahead(at("23T07:30")), []);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_fires_once() {
+        let mut plan = plan(true);
+        plan.since.insert(name(), at("20T08:00"));
+        assert_eq!(plan.fired(at("29T10:00")), [(name(), at("29T08:00"))]);
+        plan.since.insert(name(), at("29T08:00"));
+        assert_eq!(plan.fired(at("29T10:00")), []);
+    }
+
+    #[test]
+    fn the_next_instant_is_always_ahead() {
+        let plan = plan(true);
+        assert_eq!(
+            plan.next_in(at("23T08:00")),
+            Some(Duration::from_secs(86_400))
+        );
+        assert_eq!(plan.next_in(at("23T07:59")), Some(Duration::from_secs(60)));
+    }
+}

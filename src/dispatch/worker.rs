@@ -1,0 +1,520 @@
+//! One invoice, from its claim to what came of it: a round of attempts, one for each open address.
+//!
+//! For each address everything is read anew: delivery, account and marks are as of now, never as of the
+//! round's start. Then the message is made, the relay is taken up to its 354 while the intent is
+//! committed, and directly before the first byte the account is looked at once more. Invariants:
+//! - No byte of a message goes out unless its intent is durable, nothing is paused, and the recipient of
+//!   now is the one that the message was made for.
+//! - An outcome is never forgotten: settling is repeated until it is durable, and only then is the
+//!   invoice let go. A process that ends before leaves the intent, and the next start settles that.
+//! - Nothing of the store is held while the network is waited for.
+
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use super::line::Line;
+use super::prepare::{Prepared, Unfit};
+use super::{Shared, can_be_repeated};
+use crate::domain::address::EmailAddress;
+use crate::domain::delivery::{
+    Attempt, Event, HoldReason, Intent, Outcome, Reply, Stage, State, Verdict, step,
+};
+use crate::domain::id::{AccountId, Sequence};
+use crate::domain::recipient::{Recipient, resolve};
+use crate::mail::outcome::Failure;
+use crate::mail::transport::Connection;
+use crate::store::{Actor, Begin, Begun, Command, Job, PauseScope, Settle, StoreError};
+
+/// The longest wait between two tries to settle.
+const SETTLE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What a worker brings back.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// Which invoice.
+    pub(super) sequence: Sequence,
+    /// Whose, if that could be read.
+    pub(super) account: Option<AccountId>,
+    /// What becomes of the claim.
+    pub(super) end: End,
+    /// A connection that can be used again.
+    pub(super) connection: Option<Connection>,
+    /// How many transactions came to an end that only a working relay can give them.
+    pub(super) transactions: u32,
+    /// That the relay failed.
+    pub(super) relay_failure: Option<Failure>,
+}
+
+/// What becomes of a claim.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Nothing is to be sent now: it was, or it has another time, or waits for somebody.
+    Through,
+    /// Broken off, through no fault of the invoice: to be tried again.
+    Again,
+    /// Its account is paused.
+    AccountPaused(AccountId),
+    /// Its record is damaged.
+    Unreadable,
+    /// The store failed for good.
+    StoreFailed(StoreError),
+}
+
+/// Brings one invoice as far as it can be brought now.
+pub(super) async fn work(shared: Arc<Shared>, sequence: Sequence, line: Line) -> Report {
+    let mut round = Round {
+        began: shared.clock.now(),
+        shared: &shared,
+        sequence,
+        line,
+        account: None,
+        tried: Vec::new(),
+        prepared: None,
+        transactions: 0,
+        relay_failure: None,
+    };
+    let end = loop {
+        if let Break(end) = round.next_address().await {
+            break end;
+        }
+    };
+    Report {
+        sequence,
+        account: round.account,
+        end,
+        connection: round.line.into_usable(),
+        transactions: round.transactions,
+        relay_failure: round.relay_failure,
+    }
+}
+
+struct Round<'a> {
+    shared: &'a Shared,
+    sequence: Sequence,
+    began: DateTime<Utc>,
+    line: Line,
+    account: Option<AccountId>,
+    /// Addresses that had their attempt in this round.
+    tried: Vec<EmailAddress>,
+    /// The message made last; most rounds have one for all addresses.
+    prepared: Option<Prepared>,
+    transactions: u32,
+    relay_failure: Option<Failure>,
+}
+
+/// One attempt, as far as it is decided before the network is asked.
+struct Plan {
+    job: Job,
+    recipient: Recipient,
+    round_at: DateTime<Utc>,
+    intent: Intent,
+}
+
+/// What came of an attempt.
+struct Heard {
+    outcome: Result<Reply, Failure>,
+    verdict: Verdict,
+}
+
+impl Round<'_> {
+    /// Tries the next address that had no attempt in this round, or says why there is none.
+    async fn next_address(&mut self) -> ControlFlow<End> {
+        if *self.shared.stopping.borrow() {
+            return Break(End::Again);
+        }
+        let plan = self.plan().await?;
+        if let Err(failure) = self.line.open(&self.shared.transport).await {
+            self.relay_failure = Some(failure);
+            return Break(End::Again);
+        }
+        let since = Instant::now();
+        let heard = self.attempt(&plan).await?;
+        self.log(&plan, &heard, since.elapsed());
+        if heard.verdict == Verdict::AddressRejected {
+            self.count_rejection().await?;
+        }
+        self.tried.push(plan.intent.address);
+        Continue(())
+    }
+
+    /// Reads everything anew, and decides whom to try with which message.
+    async fn plan(&mut self) -> ControlFlow<End, Plan> {
+        let job = self.job()?;
+        self.account = Some(job.account.id().clone());
+        if job.paused.is_some() {
+            return Break(End::AccountPaused(job.account.id().clone()));
+        }
+        if !job.delivery.may_send() || !(self.is_going_on() || self.is_its_time(&job)) {
+            return Break(End::Through);
+        }
+        let rules = &self.shared.settings.rules;
+        let recipient = resolve(&job.account, &job.suspects, rules.on_rejected);
+        let resolved = step(
+            &job.delivery,
+            &Event::Resolved(recipient.addresses()),
+            self.began,
+            &rules.policy,
+            0.0,
+        )
+        .delivery;
+        if resolved.open_addresses().next().is_none() {
+            return Break(self.withhold(&job, &recipient).await);
+        }
+        let next = resolved
+            .open_addresses()
+            .find(|open| !self.tried.contains(&open.address));
+        let Some(next) = next else {
+            return Break(End::Through);
+        };
+        let (address, number) = (next.address.clone(), next.attempts + 1);
+
+        let round_at = resolved.round_at.unwrap_or(self.began);
+        let prepared = Prepared::take_or_make(
+            self.prepared.take(),
+            self.shared,
+            &job,
+            &resolved,
+            &recipient,
+        );
+        let prepared = match prepared.await {
+            Ok(prepared) => self.prepared.insert(prepared),
+            Err(Unfit::Invoice(cause)) => return Break(self.hold(&job, cause).await),
+            Err(Unfit::Store(failure)) => return Break(stop(failure)),
+        };
+        let intent = Intent {
+            revision: resolved.revision,
+            address,
+            number,
+            started_at: self.shared.clock.now(),
+            account_version: job.seen.account_version,
+            message_id: prepared.message_id().clone(),
+            message_digest: prepared.message().digest,
+        };
+        Continue(Plan {
+            job,
+            recipient,
+            round_at,
+            intent,
+        })
+    }
+
+    fn job(&self) -> ControlFlow<End, Job> {
+        match self.shared.store.job(self.sequence) {
+            Ok(Some(job)) => Continue(job),
+            Ok(None) => Break(End::Through),
+            Err(StoreError::Damaged { key, cause }) => {
+                error!(sequence = %self.sequence, "an invoice is left alone until a restart: damaged record {key}: {cause}");
+                Break(End::Unreadable)
+            }
+            Err(failure) => Break(stop(failure)),
+        }
+    }
+
+    /// Whether an address had its attempt, so that the others have theirs now.
+    fn is_going_on(&self) -> bool {
+        !self.tried.is_empty()
+    }
+
+    /// Whether a claim from what was read a while ago still holds. A time beyond the longest delay was
+    /// made by a clock that has been put back since.
+    fn is_its_time(&self, job: &Job) -> bool {
+        let longest = self.shared.settings.rules.policy.backoff.max;
+        job.delivery.state != State::Due
+            || job
+                .delivery
+                .next_at
+                .is_none_or(|at| at <= self.began || at > self.began + longest)
+    }
+
+    /// Commits what the delivery comes to without an attempt: withheld, or delivered to those that had it.
+    async fn withhold(&self, job: &Job, recipient: &Recipient) -> End {
+        let now = self.shared.clock.now();
+        match self
+            .shared
+            .store
+            .withhold(self.sequence, job.seen, now)
+            .await
+        {
+            Ok(true) if recipient.addresses().is_empty() => {
+                warn!(
+                    account.id = %job.account.id(), invoice.number = %job.invoice.number,
+                    sequence = %self.sequence, rule = recipient.reason.rule.as_str(),
+                    "withheld: nobody can be reached"
+                );
+                End::Through
+            }
+            Ok(true) => End::Through,
+            Ok(false) => End::Again,
+            Err(failure) => stop(failure),
+        }
+    }
+
+    async fn hold(&self, job: &Job, cause: String) -> End {
+        error!(
+            account.id = %job.account.id(), invoice.number = %job.invoice.number,
+            sequence = %self.sequence, "held: no message could be made: {cause}"
+        );
+        let reason = HoldReason::NotComposable(cause).to_string();
+        let held = self.shared.store.operate(
+            job.account.id(),
+            &job.invoice.number,
+            Command::Hold { reason },
+            Actor::Daemon,
+            self.shared.clock.now(),
+        );
+        match held.await {
+            Ok(_) => End::Through,
+            Err(failure) => stop(failure),
+        }
+    }
+
+    /// Takes the relay up to its 354 while the intent is committed, looks again, and hands the message
+    /// over. What came of it is durable when this returns.
+    async fn attempt(&mut self, plan: &Plan) -> ControlFlow<End, Heard> {
+        let Some(prepared) = &self.prepared else {
+            return Break(End::Again);
+        };
+        let message = Arc::clone(prepared.message());
+        let octets = u64::try_from(message.bytes.len()).unwrap_or(u64::MAX);
+        let from = &self.shared.settings.envelope_from;
+        let intent = self.shared.store.begin(
+            self.sequence,
+            Begin {
+                seen: plan.job.seen,
+                recipient: plan.recipient.clone(),
+                round_at: plan.round_at,
+                intent: plan.intent.clone(),
+            },
+        );
+        let envelope = self
+            .line
+            .begin(&self.shared.transport, from, &plan.intent.address, octets);
+        let (begun, committed) = tokio::join!(envelope, intent);
+        match committed {
+            Ok(Begun::Durable) => {}
+            Ok(Begun::Moved) => {
+                self.take_back(begun);
+                return Break(End::Again);
+            }
+            Err(failure) => {
+                self.take_back(begun);
+                return Break(stop(failure));
+            }
+        }
+
+        let outcome = match begun {
+            Ok(()) => {
+                match self.may_go_out(plan) {
+                    Ok(true) => {}
+                    refused => {
+                        self.line.close();
+                        self.drop_intent().await?;
+                        return Break(refused.map_or_else(stop, |_| End::Again));
+                    }
+                }
+                self.line.finish(&message.bytes).await
+            }
+            Err(failure) => Err(failure),
+        };
+        let heard = Heard::from(outcome);
+        let Some(attempt) = heard.attempt(plan.intent.clone()) else {
+            self.relay_failure = heard.outcome.err();
+            self.drop_intent().await?;
+            return Break(End::Again);
+        };
+        self.settle(Settle::Ended {
+            attempt,
+            verdict: heard.verdict,
+            at: self.shared.clock.now(),
+            jitter: fastrand::f64(),
+        })
+        .await?;
+        match heard.verdict {
+            Verdict::Accepted | Verdict::AddressRejected | Verdict::MessageRefused => {
+                self.transactions += 1;
+            }
+            Verdict::Deferred | Verdict::Uncertain | Verdict::RelayFailed => {}
+        }
+        Continue(heard)
+    }
+
+    /// Leaves a transaction that nothing goes out in. After the 354 only closing the connection does.
+    fn take_back(&mut self, begun: Result<(), Failure>) {
+        match begun {
+            Ok(()) => self.line.close(),
+            Err(failure) if failure.verdict() == Verdict::RelayFailed => {
+                self.relay_failure = Some(failure);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The last look, directly before the first byte: is sending stopped, or somebody else the recipient?
+    fn may_go_out(&self, plan: &Plan) -> Result<bool, StoreError> {
+        let store = &self.shared.store;
+        let account = plan.job.account.id();
+        if store.paused(&PauseScope::Everything)?.is_some()
+            || store
+                .paused(&PauseScope::Account(account.clone()))?
+                .is_some()
+        {
+            return Ok(false);
+        }
+        if store.account_version(account)? == plan.job.seen.account_version {
+            return Ok(true);
+        }
+        let view = store.account(account)?;
+        Ok(view.is_some_and(|view| view.recipient.same_target(&plan.recipient)))
+    }
+
+    async fn drop_intent(&self) -> ControlFlow<End> {
+        let at = self.shared.clock.now();
+        self.settle(Settle::Dropped { at }).await
+    }
+
+    /// Settles, however long it takes.
+    async fn settle(&self, settle: Settle) -> ControlFlow<End> {
+        let mut wait = Duration::from_millis(50);
+        loop {
+            match self
+                .shared
+                .store
+                .settle(self.sequence, settle.clone())
+                .await
+            {
+                Ok(_) => return Continue(()),
+                Err(failure) if can_be_repeated(&failure) => {
+                    warn!(sequence = %self.sequence, "the outcome of an attempt could not be committed yet: {failure}");
+                    sleep(wait).await;
+                    wait = (wait * 2).min(SETTLE_WAIT_MAX);
+                }
+                Err(failure) => return Break(End::StoreFailed(failure)),
+            }
+        }
+    }
+
+    /// Stops all sending when so many addresses are rejected that the fault must be ours.
+    async fn count_rejection(&self) -> ControlFlow<End> {
+        let too_many = self
+            .shared
+            .rejections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .count(Instant::now());
+        if !too_many {
+            return Continue(());
+        }
+        let max = self.shared.settings.rejections_max;
+        let reason = format!("more than {max} addresses were rejected within ten minutes");
+        error!("all sending is paused: {reason}");
+        let mut wait = Duration::from_millis(50);
+        loop {
+            let paused = self.shared.store.pause(
+                PauseScope::Everything,
+                reason.clone(),
+                Actor::Daemon,
+                self.shared.clock.now(),
+            );
+            match paused.await {
+                Ok(_) => return Break(End::Again),
+                Err(failure) if can_be_repeated(&failure) => {
+                    sleep(wait).await;
+                    wait = (wait * 2).min(SETTLE_WAIT_MAX);
+                }
+                Err(failure) => return Break(End::StoreFailed(failure)),
+            }
+        }
+    }
+
+    fn log(&self, plan: &Plan, heard: &Heard, took: Duration) {
+        let Plan { job, intent, .. } = plan;
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let address = intent.address.masked();
+        // The relay's words may repeat an address.
+        let code = heard.reply().map(|reply| reply.code);
+        let enhanced = heard
+            .reply()
+            .and_then(|reply| reply.enhanced)
+            .map(|enhanced| enhanced.to_string());
+        let stage = heard.stage().as_str();
+        macro_rules! say {
+            ($level:ident, $words:literal) => {
+                $level!(
+                    account.id = %job.account.id(), invoice.number = %job.invoice.number,
+                    sequence = %self.sequence, revision = intent.revision, attempt = intent.number,
+                    address, stage, code, enhanced, duration_ms, $words
+                )
+            };
+        }
+        match heard.verdict {
+            Verdict::Accepted => say!(info, "accepted by relay"),
+            Verdict::Deferred => say!(warn, "deferred: to be tried again"),
+            Verdict::AddressRejected => say!(warn, "the relay rejected the address"),
+            Verdict::MessageRefused => say!(warn, "held: the relay refused the message"),
+            Verdict::Uncertain => say!(warn, "uncertain: the relay may have it"),
+            Verdict::RelayFailed => say!(warn, "the relay failed"),
+        }
+    }
+}
+
+impl From<Result<Reply, Failure>> for Heard {
+    fn from(outcome: Result<Reply, Failure>) -> Self {
+        let verdict = match &outcome {
+            Ok(_) => Verdict::Accepted,
+            Err(failure) => failure.verdict(),
+        };
+        Self { outcome, verdict }
+    }
+}
+
+impl Heard {
+    fn stage(&self) -> Stage {
+        match &self.outcome {
+            Ok(_) => Stage::FinalDot,
+            Err(failure) => failure.stage,
+        }
+    }
+
+    fn reply(&self) -> Option<&Reply> {
+        match &self.outcome {
+            Ok(reply) => Some(reply),
+            Err(failure) => failure.reply.as_ref(),
+        }
+    }
+
+    /// For the record; none if it does not count.
+    fn attempt(&self, intent: Intent) -> Option<Attempt> {
+        let outcome = match self.verdict {
+            Verdict::Accepted => Outcome::Accepted,
+            Verdict::Deferred => Outcome::Deferred,
+            Verdict::AddressRejected | Verdict::MessageRefused => Outcome::Rejected,
+            Verdict::Uncertain => Outcome::Uncertain,
+            Verdict::RelayFailed => return None,
+        };
+        let cause = match &self.outcome {
+            Err(failure) if failure.reply.is_none() => Some(failure.cause.clone()),
+            Ok(_) | Err(_) => None,
+        };
+        Some(Attempt {
+            intent,
+            stage: self.stage(),
+            reply: self.reply().cloned(),
+            cause,
+            outcome,
+        })
+    }
+}
+
+/// What becomes of a claim when the store did not do something.
+fn stop(failure: StoreError) -> End {
+    if can_be_repeated(&failure) {
+        End::Again
+    } else {
+        End::StoreFailed(failure)
+    }
+}
