@@ -5,6 +5,7 @@ mod bad_config;
 mod compose;
 #[path = "../support/daemon.rs"]
 mod daemon;
+mod demo;
 #[path = "../support/examples.rs"]
 mod examples;
 mod schedule_fires;

@@ -1,5 +1,8 @@
 //! The main job from end to end, through the public interfaces of the real program only.
 
+// Tells clippy that helpers belong to tests as well.
+#![cfg(test)]
+
 use std::collections::BTreeSet;
 
 use invoice_router::cli::demo::sink::Sink;
@@ -35,7 +38,6 @@ impl World {
     }
 
     /// All mails, once there are so many, as recipient and invoice.
-    #[track_caller]
     async fn mails(&self, count: usize) -> Vec<(String, String)> {
         let arrived = self.sink.wait_for(count, DEADLINE).await;
         let mails = who_got_what(&self.sink.messages());
@@ -273,6 +275,29 @@ async fn a_paused_daemon_accepts_and_sends_only_after_it_is_resumed() {
         .await;
     let expected = [(CENTRAL, "RE-2026/0043"), (ACCOUNTING, "RE-2026/0043")];
     assert_eq!(world.end().await, pairs(&expected));
+}
+
+#[tokio::test]
+async fn pausing_one_account_does_not_stop_the_others() {
+    let mut world = World::new().await;
+    push_all(&mut world.daemon, [1, 2, 3, 4, 12]).await;
+    world.daemon.ask(&["pause", "--account", "K-1001"]).await;
+    push_all(&mut world.daemon, [6]).await;
+    let mut later = event(13);
+    later["data"]["release"] = "immediately".into();
+    push(&mut world.daemon, &later).await;
+
+    world
+        .daemon
+        .settled("K-2001", "INV-2026-0007", "delivered")
+        .await;
+
+    let invoice = world
+        .daemon
+        .json(&["invoice", "K-1001", "RE-2026/0043"])
+        .await;
+    assert_eq!(invoice["state"], "due", "{invoice}");
+    assert_eq!(world.end().await, pairs(&[(ENGLISH, "INV-2026-0007")]));
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Timelike as _};
 use invoice_router::clock::Clock;
+use invoice_router::domain::id::Digest;
 use invoice_router::http::client::{Method, Target, request};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -179,10 +180,7 @@ impl Daemon {
 
     /// Uploads a document as the billing system.
     pub(crate) async fn upload(&mut self, document: &[u8]) -> Answer {
-        let digest: String = Sha256::digest(document)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = Digest::from_bytes(Sha256::digest(document).into()).to_string();
         let path = format!("/v1/documents/{digest}");
         self.send(BILLING, Method::PUT, &path, &digest, document.to_owned())
             .await
