@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::daemon::{DEADLINE, Daemon};
-use crate::examples::{Mail, document, event, push, push_all, who_got_what};
+use crate::examples::{Mail, document, event, events, push, push_all, who_got_what};
 
 const ERIKA: &str = "erika@muster.example";
 const CENTRAL: &str = "rechnungseingang@muster.example";
@@ -358,19 +358,14 @@ async fn an_event_that_comes_again_changes_and_sends_nothing_again() {
 }
 
 #[tokio::test]
-async fn every_example_has_a_place_in_the_story_and_is_accepted() {
+async fn every_example_is_accepted_and_only_the_removal_of_who_is_selected_is_warned_of() {
     let mut world = World::new().await;
-    for (name, event) in crate::examples::events() {
+    let mut warned = Vec::new();
+    for (name, event) in events() {
         let answer = push(&mut world.daemon, &event).await;
-        assert_eq!(
-            answer["warnings"].as_array().map(Vec::len),
-            expected_warnings(&name),
-            "{answer}"
-        );
+        if answer["warnings"] != json!([]) {
+            warned.push(name);
+        }
     }
-}
-
-/// Removing the selected sub-user deselects it, which the answer warns of.
-fn expected_warnings(name: &str) -> Option<usize> {
-    Some(usize::from(name == "10-replacement-removed.json"))
+    assert_eq!(warned, ["10-replacement-removed.json"]);
 }
