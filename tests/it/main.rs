@@ -1,5 +1,6 @@
 //! Integration tests: one binary.
 
+mod admin;
 mod architecture;
 mod bad_config;
 mod compose;
@@ -8,9 +9,12 @@ mod daemon;
 mod demo;
 #[path = "../support/examples.rs"]
 mod examples;
+mod interface;
 mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;
 mod smtp;
+mod store_contract;
 mod story;
 mod templates;
+mod webhook;

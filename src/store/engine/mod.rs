@@ -238,9 +238,12 @@ impl<B: Backend> Store for Engine<B> {
     fn change_account(
         &self,
         received: Received,
-        change: AccountChange,
+        mut change: AccountChange,
     ) -> Commit<Judged<ChangeAnswer>> {
         let rules = Arc::clone(&self.rules);
+        // It is compared with one that was stored, which is kept in milliseconds.
+        change.timestamp = DateTime::from_timestamp_millis(change.timestamp.timestamp_millis())
+            .unwrap_or(change.timestamp);
         self.commit_then(Urgency::Accept, move |tx, _| {
             let (answer, more) = accounts::change(tx, &rules, &received, &change)?;
             let next = more.then(|| free(rules, change.account, received.at));
