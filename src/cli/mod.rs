@@ -7,6 +7,7 @@
 mod accounts;
 mod admin;
 mod check_config;
+pub mod demo;
 mod explain;
 mod invoices;
 mod out;
@@ -47,6 +48,8 @@ enum Command {
         #[arg(long)]
         paused: bool,
     },
+    /// Show the whole way of an invoice on this machine, with a real daemon and a real mail server.
+    Demo,
     /// Check the configuration with its secrets, schedules and templates.
     CheckConfig,
     /// Sign a file as a sender would: prints the three headers, for curl.
@@ -248,6 +251,7 @@ pub fn main() -> ExitCode {
 fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve { paused } => serve::run(context, paused),
+        Command::Demo => demo::run(context),
         Command::CheckConfig => check_config::run(context),
         Command::Sign(arguments) => sign::run(context, arguments),
         Command::Account { id } => accounts::show(context, &id),

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use serde_json::Value;
 
 /// Where a command's result goes: text for people, or one JSON value for scripts.
+#[derive(Debug)]
 pub(super) struct Out {
     json: bool,
 }
@@ -20,6 +21,13 @@ impl Out {
             line(&value.to_string());
         } else {
             line(&text(value));
+        }
+    }
+
+    /// Prints what is going on, for people; a script wants the result only.
+    pub(super) fn tell(&self, text: &str) {
+        if !self.json {
+            line(text);
         }
     }
 }

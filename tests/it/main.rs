@@ -2,11 +2,19 @@
 
 mod admin;
 mod architecture;
+mod bad_config;
 mod compose;
+#[path = "../support/daemon.rs"]
+mod daemon;
+mod demo;
+#[path = "../support/examples.rs"]
+mod examples;
 mod interface;
+mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;
 mod smtp;
 mod store_contract;
+mod story;
 mod templates;
 mod webhook;

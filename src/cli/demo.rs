@@ -1,0 +1,164 @@
+//! `demo`: the whole way of an invoice, on this machine, in a few seconds.
+//!
+//! Nothing of it is staged: the daemon is this very program in a process of its own, the portal's events are
+//! the files of `config/examples/`, signed and sent over HTTP, and the mail server speaks SMTP. What arrives
+//! is compared with what should arrive, mail by mail and byte by byte; only if all is right is the exit code 0.
+//! The daemon ends with the demo, whichever way that ends; the directory stays, to look into.
+
+mod callers;
+mod daemon;
+mod examples;
+mod mails;
+pub mod sink;
+mod story;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, anyhow, bail};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::callers::Callers;
+use self::daemon::{Daemon, Home};
+use self::mails::{Expected, mistakes};
+use self::sink::Sink;
+use self::story::{EXPECTED, Story, as_json, in_words};
+use super::out::{Out, table};
+use super::{Context, Failure, block_on};
+
+/// The demo has a configuration of its own; what the command line names is not touched.
+pub(super) fn run(context: &Context) -> Result<(), Failure> {
+    block_on(async {
+        tokio::select! {
+            result = play(&context.out) => result,
+            result = interrupted() => result,
+        }
+    })?
+    .map_err(Failure::Failed)
+}
+
+async fn play(out: &Out) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    let home = Home::create()?;
+    out.tell(&format!(
+        "A daemon, a portal, a billing system and a receiving mail server, all real and all on this\n\
+         machine. All that they leave is in {}.",
+        home.directory.display()
+    ));
+    let sink = Sink::start(Some(home.mails()))
+        .await
+        .context("cannot start the mail server")?;
+    home.configure(sink.address())?;
+    let daemon = Daemon::start(&home).await?;
+    out.tell(&format!(
+        "The daemon takes signed events at http://{}, the mail server listens at {}.",
+        daemon.webhook,
+        sink.address()
+    ));
+    let callers = Callers::new(&home, &daemon);
+    let story = Story {
+        callers: &callers,
+        sink: &sink,
+        out,
+    };
+    story.play().await?;
+    daemon.stop().await?;
+    // Nobody is left who could send: what is here now is all.
+    let mistakes = mistakes(EXPECTED, &sink.messages())?;
+    if !mistakes.is_empty() {
+        bail!(
+            "not every mail arrived as it should:\n  {}",
+            mistakes.join("\n  ")
+        );
+    }
+    let summary = json!({"directory": home.directory, "mails": as_json(EXPECTED)});
+    out.show(&summary, |_| {
+        let mails = EXPECTED.len();
+        let seconds = begin.elapsed().as_secs_f64();
+        format!(
+            "\n{}\nAll {mails} mails arrived once, at the right address, in the right language, with \
+             attachments equal\nto the documents byte by byte. Nobody else got anything. It took \
+             {seconds:.1} s.\n\n{}",
+            results(EXPECTED),
+            further(&home, &sink)
+        )
+    });
+    Ok(())
+}
+
+/// An interrupted demo must not leave its daemon behind: that is killed as `play` is dropped.
+async fn interrupted() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.context("cannot listen for SIGINT")?,
+        _ = terminate.recv() => {}
+    }
+    Err(anyhow!("the demo was interrupted"))
+}
+
+fn results(expected: &[Expected]) -> String {
+    let mut rows = vec![
+        ["account", "invoice", "who got it", "why"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(expected.iter().map(|one| {
+        let Expected {
+            account,
+            number,
+            address,
+            rule,
+            ..
+        } = one;
+        [account, number, address, in_words(rule)]
+            .map(str::to_owned)
+            .to_vec()
+    }));
+    table(&rows)
+}
+
+/// Commands to look further with.
+fn further(home: &Home, sink: &Sink) -> String {
+    let program = std::env::current_exe().unwrap_or_else(|_| "invoice-router".into());
+    let name = home.configuration();
+    let name = name.file_name().map_or_else(|| name.as_path(), Path::new);
+    let command = format!("{} --config {}", quoted(&program), quoted(name));
+    let newest = sink.messages().pop().and_then(|message| message.file);
+    format!(
+        "Look further. What was received, the last mail, and what the daemon did:\n  \
+         ls {mails}\n  less {newest}\n  less {log}\n\
+         Start the daemon again:\n  cd {directory}\n  {command} serve\n\
+         and ask it, in the same directory in another terminal:\n  \
+         {command} account K-1001\n  {command} explain K-1001\n  \
+         {command} explain K-1001 RE-2026/0044\n  {command} invoice K-1001 RE-2026/0042\n  \
+         {command} invoices\n\
+         Once it is needed no more:\n  rm -r {directory}",
+        mails = quoted(&home.mails()),
+        newest = quoted(&newest.unwrap_or_else(|| home.mails())),
+        log = quoted(&home.log()),
+        directory = quoted(&home.directory),
+    )
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+".contains(c);
+    if path.chars().all(is_plain) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_blanks_and_quotes_is_one_word_of_the_shell() {
+        assert_eq!(quoted(Path::new("/tmp/demo-1")), "/tmp/demo-1");
+        assert_eq!(quoted(Path::new("/tmp/it's me")), r"'/tmp/it'\''s me'");
+    }
+}

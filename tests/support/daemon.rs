@@ -1,0 +1,315 @@
+//! The real program as a daemon in a directory of its own, and all who talk to it: portal, billing system,
+//! operator at the command line.
+//!
+//! Requests are signed by the crate `standardwebhooks`, which shares no code with ours. Everything goes
+//! through the program's public interfaces; what it logged is printed when a test fails.
+
+// Tells clippy that helpers belong to tests as well.
+#![cfg(test)]
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{TimeDelta, Timelike as _};
+use invoice_router::clock::Clock;
+use invoice_router::domain::id::Digest;
+use invoice_router::http::client::{Method, Target, request};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use standardwebhooks::Webhook;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_invoice-router");
+/// How long anything may take, on a machine that is busy with something else. Nothing waits so long
+/// unless it is broken.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// The portal's and the billing system's secrets.
+pub(crate) const PORTAL: &str = "whsec_cG9ydGFsIHBvcnRhbCBwb3J0YWwgcG9ydGFsIDEyMzQ=";
+pub(crate) const BILLING: &str = "whsec_YmlsbGluZyBiaWxsaW5nIGJpbGxpbmcgYmlsbGluZyE=";
+
+/// An answer of the webhook.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The body of an answer with this status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+}
+
+/// A directory with configuration, secrets and state, and the daemon that runs on it.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    home: TempDir,
+    process: Option<Child>,
+    webhook: SocketAddr,
+    log: Arc<Mutex<String>>,
+    pushed: u32,
+}
+
+/// A schedule that does not fire by itself while a test runs: half a day from now.
+pub(crate) fn far_schedule() -> String {
+    let hour = (Clock::system().now() + TimeDelta::hours(12)).hour();
+    format!("0 {hour} * * *")
+}
+
+/// A directory with a configuration for this relay and schedule, and the secrets that it names.
+pub(crate) fn home(relay: SocketAddr, cron: &str) -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let configuration = format!(
+        r#"
+[state]
+directory = "state"
+reserve_bytes = 16_777_216
+[webhook]
+listen = "127.0.0.1:0"
+[webhook.senders.portal]
+secrets_file = "./portal-secrets"
+may = ["accounts"]
+[webhook.senders.billing]
+secrets_file = "./billing-secrets"
+may = ["invoices"]
+[admin]
+socket = "admin.sock"
+[schedules.default]
+cron = "{cron}"
+time_zone = "UTC"
+[mail]
+from = "Beispiel-Hosting <rechnung@hosting.example>"
+reply_to = "buchhaltung@hosting.example"
+[mail.smtp]
+host = "{}"
+port = {}
+"#,
+        relay.ip(),
+        relay.port()
+    );
+    fs::write(home.path().join("invoice-router.toml"), configuration).unwrap();
+    fs::write(home.path().join("portal-secrets"), PORTAL).unwrap();
+    fs::write(home.path().join("billing-secrets"), BILLING).unwrap();
+    fs::create_dir(home.path().join("state")).unwrap();
+    home
+}
+
+impl Daemon {
+    /// A daemon that hands mails to `relay`, with a schedule that does not fire by itself.
+    pub(crate) async fn start(relay: SocketAddr) -> Self {
+        Self::start_in(home(relay, &far_schedule())).await
+    }
+
+    /// A daemon with the configuration in `home`, ready.
+    pub(crate) async fn start_in(home: TempDir) -> Self {
+        let mut daemon = Self {
+            home,
+            process: None,
+            webhook: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log: Arc::default(),
+            pushed: 0,
+        };
+        daemon.start_again().await;
+        daemon
+    }
+
+    /// Starts a daemon that was stopped or killed, on the same state.
+    pub(crate) async fn start_again(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let mut process = self
+            .program()
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let (said, ready) = oneshot::channel();
+        let stdout = process.stdout.take().unwrap();
+        tokio::spawn(keep_log(stdout, Arc::clone(&self.log), said));
+        self.process = Some(process);
+        self.webhook = timeout(DEADLINE, ready)
+            .await
+            .expect("the daemon does not become ready")
+            .expect("the daemon ended before it was ready");
+    }
+
+    /// Pulls the plug.
+    pub(crate) async fn kill(&mut self) {
+        self.process.take().unwrap().kill().await.unwrap();
+    }
+
+    /// Stops it as a service manager does, and tells how it ended.
+    pub(crate) async fn stop(&mut self) -> ExitStatus {
+        let mut process = self.process.take().unwrap();
+        let id = i32::try_from(process.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
+        timeout(DEADLINE, process.wait())
+            .await
+            .expect("the daemon does not stop")
+            .unwrap()
+    }
+
+    /// Pushes an event, as the one who sends events of its kind.
+    pub(crate) async fn push(&mut self, event: &Value) -> Answer {
+        let is_invoice = event["type"].as_str().unwrap().starts_with("invoice.");
+        let secret = if is_invoice { BILLING } else { PORTAL };
+        let body = event.to_string();
+        self.send(
+            secret,
+            Method::POST,
+            "/v1/events",
+            &body,
+            body.clone().into_bytes(),
+        )
+        .await
+    }
+
+    /// Uploads a document as the billing system.
+    pub(crate) async fn upload(&mut self, document: &[u8]) -> Answer {
+        let digest = Digest::from_bytes(Sha256::digest(document).into()).to_string();
+        let path = format!("/v1/documents/{digest}");
+        self.send(BILLING, Method::PUT, &path, &digest, document.to_owned())
+            .await
+    }
+
+    async fn send(
+        &mut self,
+        secret: &str,
+        method: Method,
+        path: &str,
+        payload: &str,
+        body: Vec<u8>,
+    ) -> Answer {
+        self.pushed += 1;
+        let id = format!("msg_{}", self.pushed);
+        let timestamp = Clock::system().now().timestamp();
+        let signature = Webhook::new(secret)
+            .unwrap()
+            .sign(&id, timestamp, payload.as_bytes())
+            .unwrap();
+        let media_type = if method == Method::PUT {
+            "application/octet-stream"
+        } else {
+            "application/json"
+        };
+        let headers = [
+            ("content-type", media_type),
+            ("webhook-id", &id),
+            ("webhook-timestamp", &timestamp.to_string()),
+            ("webhook-signature", &signature),
+        ];
+        let target = Target::Tcp(self.webhook);
+        let response = request(&target, method, path, &headers, body, DEADLINE)
+            .await
+            .unwrap();
+        Answer {
+            status: response.status.as_u16(),
+            body: serde_json::from_slice(&response.body).unwrap(),
+        }
+    }
+
+    /// Runs a command beside the daemon, and waits for its end.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
+        let command = self
+            .program()
+            .args(arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        timeout(DEADLINE, command)
+            .await
+            .expect("the command does not end")
+            .unwrap()
+    }
+
+    /// What a command prints for people; it must succeed.
+    pub(crate) async fn ask(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).await;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What a command prints for scripts; it must succeed.
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
+        let arguments = [&["--json"], arguments].concat();
+        serde_json::from_str(&self.ask(&arguments).await).unwrap()
+    }
+
+    /// Waits until an invoice is in this state, and returns all that is known of it.
+    pub(crate) async fn settled(&self, account: &str, number: &str, state: &str) -> Value {
+        let settled = async {
+            loop {
+                let invoice = self.json(&["invoice", account, number]).await;
+                if invoice["state"] == state {
+                    return invoice;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(DEADLINE, settled)
+            .await
+            .unwrap_or_else(|_| panic!("{number} does not become {state}"))
+    }
+
+    /// The directory with its configuration.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Its configuration.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.home().join("invoice-router.toml")
+    }
+
+    fn program(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .arg("--config")
+            .arg(self.configuration())
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("WATCHDOG_USEC")
+            .env_remove("CREDENTIALS_DIRECTORY");
+        command
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.log.lock().unwrap());
+        }
+    }
+}
+
+/// Collects the log, and tells the address of the webhook once the daemon is ready.
+async fn keep_log(stdout: ChildStdout, log: Arc<Mutex<String>>, said: oneshot::Sender<SocketAddr>) {
+    let mut said = Some(said);
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let event: Value = serde_json::from_str(&line).unwrap_or_default();
+        if event["message"] == "ready"
+            && let Some(said) = said.take()
+        {
+            let address = event["webhook.address"].as_str().unwrap();
+            said.send(address.parse().unwrap()).ok();
+        }
+        let mut log = log.lock().unwrap();
+        log.push_str(&line);
+        log.push('\n');
+    }
+}
