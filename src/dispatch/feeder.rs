@@ -88,7 +88,7 @@ impl Feeder {
         progress: Arc<Progress>,
     ) -> Self {
         Self {
-            circuit: Circuit::new(shared.settings.connections),
+            circuit: Circuit::new(shared.settings.connections, shared.settings.probe_first),
             shared,
             nudge,
             relay,

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod compose;
+mod dispatch;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;
 mod smtp;
