@@ -15,6 +15,8 @@
 //! this crate; `config`, `store` and `mail` import `domain`; `http` and `dispatch` import those and
 //! never each other; `app` and `cli` see all.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dispatch;

@@ -35,6 +35,9 @@ pub enum ConfigError {
         /// A known key much like it.
         nearest: Option<KeyPath>,
     },
+    /// Something that the configuration names, judged by those who use it.
+    #[error("{0}")]
+    Elsewhere(String),
     /// A value that breaks its rule.
     #[error("{at}: {key}: expected {expected}, got {got}")]
     Value {
@@ -102,8 +105,15 @@ impl ConfigErrors {
     }
 
     /// All of `errors` as one, where it is known that there are some.
-    pub(super) fn all(errors: Vec<ConfigError>) -> Self {
+    #[must_use]
+    pub fn all(errors: Vec<ConfigError>) -> Self {
         Self(errors)
+    }
+
+    /// All of them, to be reported together with others.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<ConfigError> {
+        self.0
     }
 
     /// Each of them.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{CONTENT_LENGTH, HOST};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -109,10 +109,12 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .map_err(exchange)?;
     // It ends with the exchange, since `sender` does; its errors come out at the request.
     let connection = tokio::spawn(connection);
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(HOST, host);
+    let mut request = Request::builder();
+    if method != Method::GET {
+        // hyper leaves it out where there is no body, and then the other end cannot know.
+        request = request.header(CONTENT_LENGTH, body.len());
+    }
+    request = request.method(method).uri(path).header(HOST, host);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -141,7 +141,11 @@ impl Exchange {
 
 async fn collect(body: &mut Incoming, most: usize) -> Result<Vec<u8>, Problem> {
     let mut whole = Vec::new();
-    while let Some(frame) = body.frame().await {
+    // A body of known length has its end with its last byte. Asking for more would meet the error of a
+    // client that has hung up since.
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
         let frame = frame.map_err(|error| {
             Problem::new(Code::IncompleteBody, "the body stopped before its end")
                 .because(error.to_string())
@@ -176,12 +180,15 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Answers one request, in a task that outlives its connection.
-pub(super) async fn answer(
+///
+/// The task begins with the call, not with the first poll of what is returned: hyper drops a future
+/// unpolled if it reads the end of a connection together with its request.
+pub(super) fn answer(
     service: Arc<Service>,
     peer: Peer,
     request: Request<Incoming>,
     working: Working,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
     let request_id = format!("{:016x}", fastrand::u64(..));
     let span = tracing::info_span!("request", request_id);
     let id = request_id.clone();
@@ -190,14 +197,13 @@ pub(super) async fn answer(
         drop(working);
         response
     };
-    let response = match tokio::spawn(work.instrument(span)).await {
-        Ok(response) => response,
-        Err(ended) => {
+    let task = tokio::spawn(work.instrument(span));
+    async move {
+        Ok(task.await.unwrap_or_else(|ended| {
             tracing::error!(request_id, cause = %ended, "a request's task did not end");
             refusal(&Problem::internal(ended.to_string()), &request_id)
-        }
-    };
-    Ok(response)
+        }))
+    }
 }
 
 async fn work(

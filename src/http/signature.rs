@@ -27,6 +27,8 @@ pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
 /// What every secret begins with.
 const SECRET_PREFIX: &str = "whsec_";
+/// How long a key is, in bytes.
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// How far the time of sending may be from now, in seconds.
 const TOLERANCE_SECONDS: i64 = 300;
 /// Most signatures in a header.
@@ -37,14 +39,20 @@ const SIGNATURES: usize = 8;
 pub struct Secret(SecretSlice<u8>);
 
 impl Secret {
+    /// A key of 24 to 64 bytes.
+    pub fn new(key: SecretSlice<u8>) -> Result<Self, Invalid> {
+        if KEY_BYTES.contains(&key.expose_secret().len()) {
+            Ok(Self(key))
+        } else {
+            Err(Invalid::expected("a key of 24 to 64 bytes"))
+        }
+    }
+
     /// `whsec_` and the base64 of 24 to 64 bytes.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
-        let key = raw
-            .strip_prefix(SECRET_PREFIX)
+        raw.strip_prefix(SECRET_PREFIX)
             .and_then(|encoded| STANDARD.decode(encoded).ok())
-            .map(SecretSlice::from)
-            .filter(|key| (24..=64).contains(&key.expose_secret().len()));
-        key.map(Self)
+            .and_then(|key| Self::new(key.into()).ok())
             .ok_or_else(|| Invalid::expected("whsec_ and the base64 of 24 to 64 bytes"))
     }
 
@@ -58,6 +66,13 @@ impl Secret {
             mac.update(part);
         }
         Some(mac.finalize().into_bytes().into())
+    }
+}
+
+impl From<SecretSlice<u8>> for Secret {
+    /// A key whose length was checked where it was read.
+    fn from(key: SecretSlice<u8>) -> Self {
+        Self(key)
     }
 }
 

@@ -235,6 +235,30 @@ pub fn compose(composition: &Composition<'_>) -> Result<Message, ComposeError> {
     Ok(Message { bytes, digest })
 }
 
+/// A short mail that shows that the way to the relay works.
+#[must_use]
+pub fn test_message(
+    brand: &Brand,
+    to: &EmailAddress,
+    message_id: &MessageId,
+    date: DateTime<Utc>,
+) -> Message {
+    let text = "This is a test mail of invoice-router.\r\n\r\nIf you can read it, the way to the relay works.\r\n";
+    let message = MessageBuilder::new()
+        .message_id(message_id.as_str())
+        .date(Date::new(date.timestamp()))
+        .header("From", mailbox(brand.name.as_ref(), &brand.from))
+        .header("Reply-To", mailbox(None, &brand.reply_to))
+        .header("To", mailbox(None, to))
+        .header("Subject", text_header("Test mail of invoice-router"))
+        .header("Auto-Submitted", Raw::new("auto-generated"))
+        .body(MimePart::new("text/plain", BodyPart::Text(Cow::from(text))));
+    let mut bytes = Vec::new();
+    message.serialize(&mut bytes);
+    let digest = Digest::from_bytes(Sha256::digest(&bytes).into());
+    Message { bytes, digest }
+}
+
 /// Whether every line ends in CR LF, is short enough, and holds neither a NUL nor a bare CR or LF.
 pub fn check_lines(bytes: &[u8]) -> Result<(), Malformed> {
     let mut lines = bytes.split(|byte| *byte == b'\n');

@@ -1,6 +1,6 @@
 //! One connection to the relay, and what is said on it, command by command.
 //!
-//! lettre's connection speaks, on a stream of ours ([`stream`]), and never its transport or pool. MAIL,
+//! lettre's connection speaks, on a stream of ours (`connection/stream.rs`), and never its transport or pool. MAIL,
 //! RCPT, DATA, the message and the final dot are driven one by one, so that the stage reached is known
 //! and not guessed, and only the exact code that a step needs counts.
 //!
@@ -362,20 +362,21 @@ impl Live {
         Ok(answer.reply())
     }
 
-    /// Writes and flushes a part of the body. A relay that cuts it short may have said why.
+    /// Writes and flushes a part of the body. A relay that does not take it may have said why.
     async fn write_block(&mut self, block: &[u8]) -> Result<(), Failure> {
         let limit = self.time_outs.body;
         let written = timeout(limit, async {
             self.stream.write_all(block).await?;
             self.stream.flush().await
         });
-        match written.await {
-            Ok(Ok(())) => Ok(()),
-            Err(_) => Err(Failure::timed_out(Stage::Body, limit)),
-            Ok(Err(error)) => match timeout(LAST_WORDS.min(limit), self.stream.hear()).await {
-                Ok(Ok(spoken)) => Err(Failure::spoken(Stage::Body, &spoken)),
-                Ok(Err(_)) | Err(_) => Err(Failure::io(Stage::Body, &error)),
-            },
+        let failure = match written.await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => Failure::io(Stage::Body, &error),
+            Err(_) => Failure::timed_out(Stage::Body, limit),
+        };
+        match timeout(LAST_WORDS.min(limit), self.stream.hear()).await {
+            Ok(Ok(spoken)) => Err(Failure::spoken(Stage::Body, &spoken)),
+            Ok(Err(_)) | Err(_) => Err(failure),
         }
     }
 

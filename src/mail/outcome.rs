@@ -9,6 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use lettre::transport::smtp;
+use tokio_rustls::rustls;
 
 use crate::domain::delivery::{Heard, Reply, Stage, Verdict, classify};
 
@@ -96,7 +97,9 @@ impl Failure {
     /// `error` is from the operating system, from rustls, or a [`BadReply`].
     pub(super) fn io(stage: Stage, error: &io::Error) -> Self {
         let cause = match error.get_ref() {
-            Some(inner) if inner.is::<BadReply>() || stage == Stage::Tls => inner.to_string(),
+            Some(inner) if inner.is::<BadReply>() || inner.is::<rustls::Error>() => {
+                inner.to_string()
+            }
             Some(_) | None if error.kind() == io::ErrorKind::UnexpectedEof => {
                 "the relay closed the connection".to_owned()
             }

@@ -149,7 +149,7 @@ pub enum StoreError {
 
 /// The state of accounts, invoices and deliveries.
 ///
-/// Times are arguments; `at` is the time of the commit.
+/// Times are arguments, in whole milliseconds; `at` is the time of the commit.
 pub trait Store: Send + Sync + 'static {
     // Webhook.
 

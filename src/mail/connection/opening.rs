@@ -55,11 +55,11 @@ pub(super) async fn open(relay: &Relay) -> Result<RelayStream, Failure> {
 pub(super) async fn connect(relay: &Relay) -> Result<(TcpStream, SocketAddr), Failure> {
     let limit = relay.time_outs.connect;
     let deadline = Instant::now() + limit;
-    let addresses: Vec<SocketAddr> =
-        timeout_at(deadline, lookup_host((relay.host.as_str(), relay.port)))
+    let addresses: Vec<SocketAddr> = timeout_at(deadline, lookup_host((relay.host.as_str(), relay.port)))
             .await
             .map_err(|_| Failure::timed_out(Stage::Connect, limit))?
-            .map_err(|error| Failure::io(Stage::Connect, &error))?
+            // The resolver's errors have no kind of their own.
+            .map_err(|_| Failure::silence(Stage::Connect, "the relay's name cannot be resolved"))?
             .collect();
     let mut failure = Failure::silence(Stage::Connect, "the relay's name has no address");
     for (index, address) in addresses.iter().enumerate() {

@@ -260,3 +260,65 @@ impl AsyncWrite for RelayStream {
         Pin::new(&mut *self.wire()).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    /// A stream after EHLO, and the relay's end of it, which does not depend on the runtime.
+    fn stream() -> (RelayStream, std::net::TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = std::net::TcpStream::connect(address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let (relay, _) = listener.accept().unwrap();
+        let mut wire = Wire::new(Link::Plain(TcpStream::from_std(socket).unwrap()));
+        wire.answers = Answers::All;
+        let stream = RelayStream {
+            wire: Arc::new(Mutex::new(wire)),
+            peer: address,
+        };
+        (stream, relay)
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_is_seen_though_the_runtime_has_not_looked_yet() {
+        let (stream, mut relay) = stream();
+        assert_eq!(stream.unasked().await, None);
+        relay.write_all(b"421 4.4.2 bye\r\n").unwrap();
+        let Some(Unasked::Reply(spoken)) = stream.unasked().await else {
+            panic!("the 421 is there");
+        };
+        assert_eq!(spoken.code, 421);
+        assert_eq!(stream.unasked().await, None);
+        drop(relay);
+        assert_eq!(stream.unasked().await, Some(Unasked::Noise));
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_reply_is_noise() {
+        let (stream, mut relay) = stream();
+        assert_eq!(stream.unasked().await, None);
+        relay.write_all(b"421-4.4.2 bye\r\n").unwrap();
+        assert_eq!(stream.unasked().await, Some(Unasked::Noise));
+    }
+
+    #[tokio::test]
+    async fn lettre_is_given_one_reply_at_a_time_so_that_it_keeps_none() {
+        use tokio::io::AsyncReadExt as _;
+
+        let (mut stream, mut relay) = stream();
+        relay.write_all(b"250 a\r\n550 b\n").unwrap();
+        let mut read = [0; 100];
+        let count = stream.read(&mut read).await.unwrap();
+        assert_eq!(&read[..count], b"250 A\r\n");
+        let heard = stream.take_heard().unwrap();
+        assert_eq!((heard.code, stream.take_heard()), (250, None));
+        let count = stream.read(&mut read).await.unwrap();
+        assert_eq!(&read[..count], b"550 b\r\n");
+        assert_eq!(stream.take_heard().unwrap().code, 550);
+    }
+}

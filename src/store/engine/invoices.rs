@@ -193,7 +193,11 @@ pub(super) fn withdraw(
     if memory == Memory::Reused {
         return Ok(Judged::IdReused);
     }
-    let answer = match read::identity(tx, account, number)? {
+    let known = read::identity(tx, account, number)?;
+    if memory == Memory::Repeated {
+        return Ok(Judged::Repeated(withdrawn_before(tx, known.as_ref())?));
+    }
+    let answer = match known {
         None => {
             let tombstone = IdentityRow::Tombstone {
                 content: None,
@@ -213,14 +217,9 @@ pub(super) fn withdraw(
         }
         Some(IdentityRow::Tombstone {
             content: _,
-            state: Shown::Withdrawn,
-            at: _,
-        }) => WithdrawAnswer::Duplicate,
-        Some(IdentityRow::Tombstone {
-            content: _,
             state,
             at: _,
-        }) => WithdrawAnswer::AlreadySent { state },
+        }) => withdrawn_in(state),
         Some(IdentityRow::Sequence(sequence)) => {
             let moved = move_invoice(
                 tx,
@@ -240,13 +239,50 @@ pub(super) fn withdraw(
             }
         }
     };
-    match (memory, answer) {
-        (Memory::Repeated, answer) => Ok(Judged::Repeated(answer)),
-        (_, answer @ WithdrawAnswer::AlreadySent { .. }) => Ok(Judged::New(answer)),
-        (_, answer) => {
+    match answer {
+        WithdrawAnswer::AlreadySent { .. } => {}
+        WithdrawAnswer::Withdrawn | WithdrawAnswer::Recorded | WithdrawAnswer::Duplicate => {
             write::remember(tx, received);
-            Ok(Judged::New(answer))
         }
+    }
+    Ok(Judged::New(answer))
+}
+
+/// What has become of a withdrawal that was obeyed when it came first. It must not act again: an
+/// operator may have decided otherwise meanwhile.
+fn withdrawn_before(
+    tx: &Tx<'_>,
+    known: Option<&IdentityRow>,
+) -> Result<WithdrawAnswer, StoreError> {
+    match known {
+        Some(IdentityRow::Sequence(sequence)) => {
+            let row = read::delivery(tx, *sequence)?;
+            if row.delivery.withdraw {
+                return Ok(WithdrawAnswer::Duplicate);
+            }
+            let account = read::invoice(tx, *sequence)?.invoice.account;
+            let account = read::account(tx, &account)?;
+            let state = read::shown(tx, account.as_ref(), *sequence, &row.delivery)?;
+            Ok(withdrawn_in(state))
+        }
+        Some(IdentityRow::Tombstone {
+            content: _,
+            state,
+            at: _,
+        }) => Ok(withdrawn_in(*state)),
+        None => Err(read::damaged(
+            "of kind identity",
+            "a withdrawal that was obeyed left nothing behind",
+        )),
+    }
+}
+
+/// The answer to one more withdrawal of an invoice that nothing moves any more.
+fn withdrawn_in(state: Shown) -> WithdrawAnswer {
+    if state == Shown::Withdrawn {
+        WithdrawAnswer::Duplicate
+    } else {
+        WithdrawAnswer::AlreadySent { state }
     }
 }
 

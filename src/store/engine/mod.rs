@@ -15,7 +15,7 @@ mod upkeep;
 mod views;
 mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::{DateTime, Utc};
 
@@ -44,6 +44,8 @@ pub(super) struct Engine<B> {
     rules: Arc<Rules>,
     /// Where the sweep goes on; it starts over with the process.
     swept: Mutex<Swept>,
+    /// A sync of a document that failed: nobody may trust this state any more.
+    failed: OnceLock<StoreError>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -64,6 +66,7 @@ impl<B: Backend> Engine<B> {
             documents,
             rules: Arc::new(rules),
             swept: Mutex::default(),
+            failed: OnceLock::new(),
         };
         let mut freeing = Vec::new();
         let prefix = keys::kind_prefix(keys::kind::FREEING);
@@ -235,9 +238,12 @@ impl<B: Backend> Store for Engine<B> {
     fn change_account(
         &self,
         received: Received,
-        change: AccountChange,
+        mut change: AccountChange,
     ) -> Commit<Judged<ChangeAnswer>> {
         let rules = Arc::clone(&self.rules);
+        // It is compared with one that was stored, which is kept in milliseconds.
+        change.timestamp = DateTime::from_timestamp_millis(change.timestamp.timestamp_millis())
+            .unwrap_or(change.timestamp);
         self.commit_then(Urgency::Accept, move |tx, _| {
             let (answer, more) = accounts::change(tx, &rules, &received, &change)?;
             let next = more.then(|| free(rules, change.account, received.at));
@@ -278,6 +284,10 @@ impl<B: Backend> Store for Engine<B> {
             Err(error) => Err(error),
         };
         if let Err(error) = written {
+            if let StoreError::SyncFailed(_) = error {
+                // The first failure is the one that counts.
+                drop(self.failed.set(error.clone()));
+            }
             return Commit::ready(Err(error));
         }
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -479,6 +489,10 @@ impl<B: Backend> Store for Engine<B> {
     }
 
     fn health(&self) -> Health {
-        self.backend.health()
+        let health = self.backend.health();
+        Health {
+            failure: health.failure.or_else(|| self.failed.get().cloned()),
+            ..health
+        }
     }
 }

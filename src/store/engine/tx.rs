@@ -191,11 +191,6 @@ impl Tx<'_> {
         self.own.insert(key, Some(value));
     }
 
-    /// Removes a value that is no record.
-    pub(in crate::store) fn erase(&mut self, key: &[u8]) {
-        self.own.insert(key.to_vec(), None);
-    }
-
     /// Removes a record with all its parts, a mark, or a value that is no record.
     pub(in crate::store) fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
         let parts = self.parts(key)?;

@@ -42,8 +42,7 @@ pub(super) fn forget(
         },
     )?;
     for key in &old {
-        // Its value is no record, and has no parts.
-        tx.erase(key);
+        tx.remove(key)?;
     }
     Ok(old.len() == AT_ONCE)
 }

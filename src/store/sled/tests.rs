@@ -1,5 +1,11 @@
 //! The state directory as starts, crashes and mistakes leave it.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::super::engine::tx::{Records as _, Tx};
+use super::super::memory::MemoryBackend;
+use super::super::record::CursorRow;
 use super::super::testing::{all, commit, count, counted, verify_trail};
 use super::*;
 
@@ -183,5 +189,70 @@ fn current_leads_nowhere_else() {
         String::new(),
     ] {
         assert_eq!(Current::parse(&changed), None, "{changed:?}");
+    }
+}
+
+/// What a unit of the comparison does, one after the other.
+#[derive(Debug, Clone)]
+enum Deed {
+    Put(u8, usize),
+    Remove(u8),
+    RollBack,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        4 => (0_u8..12, 0_usize..9_000).prop_map(|(key, length)| Deed::Put(key, length)),
+        2 => (0_u8..12).prop_map(Deed::Remove),
+        1 => Just(Deed::RollBack),
+    ]
+}
+
+/// Does them, and writes down what the unit sees in the end.
+fn act(tx: &mut Tx<'_>, deeds: &[Deed]) {
+    for deed in deeds {
+        match deed {
+            Deed::Put(key, length) => tx.put(&[b'k', *key], &CursorRow(vec![*key; *length])),
+            Deed::Remove(key) => tx.remove(&[b'k', *key]),
+            Deed::RollBack => {
+                tx.roll_back();
+                Ok(())
+            }
+        }
+        .unwrap();
+    }
+    let mut seen = Vec::new();
+    for (key, value) in all(tx, b"k") {
+        let CursorRow(content) = tx.decode(&key, &value).unwrap();
+        seen.extend(key);
+        seen.extend(content.len().to_be_bytes());
+    }
+    tx.put(b"seen", &CursorRow(seen)).unwrap();
+    count(tx, "units");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn sled_and_memory_hold_the_same_whatever_is_done(
+        before in vec(vec(deed(), 1..6), 1..8),
+        after in vec(vec(deed(), 1..6), 1..8),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = MemoryBackend::new().unwrap();
+        for units in [before, after] {
+            let backend = open(&directory).unwrap();
+            for deeds in units {
+                let same = deeds.clone();
+                commit(&memory, move |tx| act(tx, &same)).unwrap();
+                commit(&backend, move |tx| act(tx, &deeds)).unwrap();
+            }
+            // All but the stories, whose salts are random, and the store's id.
+            for prefix in [b"k".as_slice(), b"c", b"seen", &keys::counter("units")] {
+                prop_assert_eq!(all(&backend, prefix), all(&memory, prefix));
+            }
+            prop_assert_eq!(verify_trail(&backend), verify_trail(&memory));
+        }
     }
 }

@@ -236,6 +236,11 @@ async fn an_answer_that_comes_before_the_final_dot_is_not_the_answer_to_it() {
         assert_eq!(failure.stage, Stage::Body, "{early}");
         assert_eq!(failure.verdict(), verdict, "{early}");
         assert!(!usable);
+
+        // Also if there is no block of the body before which to look.
+        let script = up_to(Stage::Data).say(&format!("354 go\r\n{early}"));
+        let (failure, _) = fail(script, b"", |_| {}).await;
+        assert_eq!(failure.stage, Stage::Body, "{early}");
     }
 }
 
@@ -402,6 +407,25 @@ async fn a_body_that_the_relay_does_not_read_times_out_before_the_final_dot() {
         Failure::silence(Stage::Body, "no answer within 50ms")
     );
     assert_eq!(failure.verdict(), Verdict::Deferred);
+    assert!(!connection.is_usable());
+}
+
+#[tokio::test]
+async fn a_relay_that_says_why_it_reads_no_further_is_heard() {
+    let message = b"0123456789\r\n".repeat(1_000_000);
+    let script = Script::greeted(&[])
+        .envelope()
+        .octets(10)
+        .say("552 5.3.4 too large")
+        .stall();
+    let relay = ScriptedRelay::start([script]).await;
+    let mut settings = settings(&relay);
+    settings.time_outs.body = SHORT;
+    let mut connection = open(settings).await.unwrap();
+    let failure = send(&mut connection, &message).await.unwrap_err();
+    assert_eq!(failure.stage, Stage::Body);
+    assert_eq!(failure.reply.as_ref().unwrap().code, 552);
+    assert_eq!(failure.verdict(), Verdict::MessageRefused);
     assert!(!connection.is_usable());
 }
 

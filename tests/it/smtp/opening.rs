@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use invoice_router::mail::transport::{Credentials, SettingsFault};
 use secrecy::SecretString;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use super::*;
 use crate::scripted_smtp::Authority;
@@ -207,30 +208,40 @@ async fn start_tls_encrypts_what_follows_and_credentials_go_after_it() {
 #[tokio::test]
 async fn without_start_tls_nothing_more_is_sent() {
     let authority = Authority::with_leaf_for("127.0.0.1");
-    let refused = Script::greeted(&["STARTTLS"])
-        .hear("STARTTLS")
-        .say("454 4.7.0 not now");
-    let wrong = Script::greeted(&["STARTTLS"])
-        .hear("STARTTLS")
-        .say("250 ok");
     for script in [
         Script::greeted(&[]),
         Script::greeted(&["XSTARTTLS", "SIZE"]),
-        refused,
-        wrong,
     ] {
+        let relay = ScriptedRelay::start([script]).await;
+        let failure = open(encrypted(&relay, Security::StartTls, &authority))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            failure,
+            Failure::silence(Stage::Tls, "the relay does not offer STARTTLS")
+        );
+        assert_eq!(failure.verdict(), Verdict::RelayFailed);
+        assert_eq!(relay.heard().await[0], ["EHLO client.example"]);
+    }
+}
+
+#[tokio::test]
+async fn after_refused_start_tls_nothing_more_is_sent() {
+    let authority = Authority::with_leaf_for("127.0.0.1");
+    for (answer, code) in [
+        ("454 4.7.0 not now", 454),
+        ("250 ok", 250),
+        ("421 closing", 421),
+    ] {
+        let script = Script::greeted(&["STARTTLS"]).hear("STARTTLS").say(answer);
         let relay = ScriptedRelay::start([script]).await;
         let failure = open(encrypted(&relay, Security::StartTls, &authority))
             .await
             .unwrap_err();
         assert_eq!(failure.stage, Stage::Tls);
         assert_eq!(failure.verdict(), Verdict::RelayFailed);
-        let heard = relay.heard().await.concat();
-        assert!(
-            heard
-                .iter()
-                .all(|line| line.starts_with("EHLO") || line == "STARTTLS")
-        );
+        assert_eq!(failure.reply.unwrap().code, code);
+        assert_eq!(relay.heard().await[0], ["EHLO client.example", "STARTTLS"]);
     }
 }
 
@@ -286,6 +297,81 @@ async fn a_ca_of_ones_own_takes_the_place_of_the_systems_and_none_means_the_syst
     let failure = open(settings).await.unwrap_err();
     assert_eq!(failure.stage, Stage::Tls);
     relay.heard().await;
+}
+
+/// A limit for the steps that never end here.
+const SHORT: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn silence_or_a_cut_in_tls_or_auth_ends_at_that_stage() {
+    let authority = Authority::with_leaf_for("127.0.0.1");
+    for (security, script, stage) in [
+        (Security::Tls, Script::new(), Stage::Tls),
+        (
+            Security::StartTls,
+            Script::greeted(&["STARTTLS"]).hear("STARTTLS"),
+            Stage::Tls,
+        ),
+        (
+            Security::StartTls,
+            before_start_tls(&["STARTTLS"]),
+            Stage::Tls,
+        ),
+        (
+            Security::None,
+            Script::greeted(&["AUTH PLAIN"]).hear("AUTH"),
+            Stage::Auth,
+        ),
+        (
+            Security::None,
+            Script::greeted(&["AUTH LOGIN"])
+                .hear("AUTH")
+                .say("334 VXNlcm5hbWU6")
+                .hear("cm91dGVy"),
+            Stage::Auth,
+        ),
+    ] {
+        for (script, limit) in [(script.clone(), SHORT), (script.cut(), LONG)] {
+            let relay = ScriptedRelay::start([script]).await;
+            let mut settings = SmtpSettings {
+                credentials: with_credentials(&relay).credentials,
+                ..encrypted(&relay, security, &authority)
+            };
+            settings.time_outs.tls = limit;
+            settings.time_outs.auth = limit;
+            let failure = open(settings).await.unwrap_err();
+            assert_eq!((failure.stage, &failure.reply), (stage, &None));
+            assert_eq!(failure.verdict(), Verdict::RelayFailed);
+            assert_eq!(
+                failure.cause.starts_with("no answer within"),
+                limit == SHORT,
+                "{failure}"
+            );
+            relay.heard().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_answer_at_all_ends_at_the_connect_time_out() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Nobody accepts, so that further ones are left without an answer once the queue is full.
+    let mut queued = Vec::new();
+    while let Ok(connection) = timeout(6 * SHORT, TcpStream::connect(address)).await {
+        queued.push(connection.unwrap());
+    }
+    let relay = ScriptedRelay::start([]).await;
+    let mut settings = settings(&relay);
+    settings.port = address.port();
+    settings.time_outs.connect = SHORT;
+    let failure = open(settings).await.unwrap_err();
+    assert_eq!(
+        failure,
+        Failure::silence(Stage::Connect, "no answer within 50ms")
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,359 @@
+//! The composition root: builds the daemon of a configuration and runs it.
+//!
+//! Everything is checked and opened before anything runs: [`App::build`] either returns a daemon that
+//! can work or says why not, and [`App::run`] is the only way in, for tests too. A part that ends by
+//! itself ends the daemon: systemd starts it anew, which is safer than half a daemon.
+
+mod parts;
+mod watch_over;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::config::{Config, ConfigErrors};
+use crate::dispatch::{self, Dispatch, DispatchError};
+use crate::domain::id::{ScheduleName, SenderName};
+use crate::http::signature::Secret;
+use crate::http::{self, Limits, Readiness};
+use crate::mail::compose::Brand;
+use crate::mail::transport::Transport;
+use crate::store::{self, Actor, OpenError, PauseScope, Retention, Store, StoreError};
+use crate::systemd::Notifier;
+use crate::telemetry::{self, TelemetryError};
+
+use self::parts::Parts;
+
+/// How long requests and attempts under way may take once the daemon is to stop; the unit's
+/// `TimeoutStopSec` is longer.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration, or something that it names, is wrong.
+    #[error(transparent)]
+    Configuration(#[from] ConfigErrors),
+    /// The store cannot be opened.
+    #[error("cannot open the store")]
+    Store(#[from] OpenError),
+    /// Something could not be committed.
+    #[error("cannot prepare the store")]
+    Prepare(#[from] StoreError),
+    /// An interface cannot be offered.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Why the daemon stopped without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// Sending failed.
+    #[error("sending failed")]
+    Dispatch(#[from] DispatchError),
+    /// A part of the daemon ended.
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str),
+}
+
+/// A daemon that is ready to run.
+pub struct App {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    context: Arc<http::Context>,
+    limits: Limits,
+    dispatch: Dispatch,
+    retention: Retention,
+    webhook: TcpListener,
+    admin: UnixListener,
+    admin_socket: PathBuf,
+    admin_tcp: Option<TcpListener>,
+    notifier: Arc<Notifier>,
+}
+
+impl App {
+    /// Reads what the configuration names, opens the store and binds the interfaces. `paused` stops
+    /// sending before the first mail.
+    pub async fn build(config: Config, paused: bool) -> Result<Self, StartError> {
+        let parts = Parts::read(&config)?;
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let clock = Clock::system();
+        let store = open_store(&config).await?;
+        if paused {
+            let reason = "started with --paused".to_owned();
+            store
+                .pause(PauseScope::Everything, reason, Actor::Daemon, clock.now())
+                .await?;
+        }
+        let webhook = bind(config.webhook.listen).await?;
+        let admin = bind_socket(&config.admin.socket)?;
+        let admin_tcp = match &config.admin.listen {
+            Some(listen) => Some(bind(listen.address).await?),
+            None => None,
+        };
+
+        let nudge = Arc::new(Notify::new());
+        let context = context(&config, &parts, &store, &clock, &nudge);
+        let settings = parts::dispatch_settings(&config);
+        let Parts {
+            secrets: _,
+            senders: _,
+            schedules,
+            templates,
+            transport,
+        } = parts;
+        let dispatch = Dispatch::new(dispatch::Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            nudge,
+            transport: Arc::new(transport),
+            templates: Arc::new(templates),
+            settings,
+            schedules,
+        });
+        Ok(Self {
+            store,
+            clock,
+            context: Arc::new(context),
+            limits: parts::limits(&config),
+            dispatch,
+            retention: parts::retention(&config),
+            webhook,
+            admin,
+            admin_socket: config.admin.socket,
+            admin_tcp,
+            notifier: Arc::new(Notifier::from_environment()),
+        })
+    }
+
+    /// Where the webhook listens.
+    pub fn webhook_address(&self) -> io::Result<SocketAddr> {
+        self.webhook.local_addr()
+    }
+
+    /// Runs until `shutdown` is true, then lets what is under way end.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), StopError> {
+        let webhook_address = self.webhook.local_addr().map(|address| address.to_string());
+        let Self {
+            store,
+            clock,
+            context,
+            limits,
+            dispatch,
+            retention,
+            webhook,
+            admin,
+            admin_socket,
+            admin_tcp,
+            notifier,
+        } = self;
+        // The interfaces stop by their own switch, which a part that failed turns, too.
+        let (stop, stopping) = watch::channel(false);
+        let mut parts = JoinSet::new();
+        let (seen, ends) = (stopping.clone(), Arc::clone(&context));
+        parts.spawn(async move {
+            http::serve_webhook(webhook, ends, limits, seen, GRACE).await;
+            ("the webhook interface", Ok(()))
+        });
+        let (seen, ends) = (stopping.clone(), Arc::clone(&context));
+        parts.spawn(async move {
+            http::serve_admin(admin, ends, limits, seen, GRACE).await;
+            ("the admin interface", Ok(()))
+        });
+        if let Some(listener) = admin_tcp {
+            let seen = stopping.clone();
+            parts.spawn(async move {
+                http::serve_admin_tcp(listener, context, limits, seen, GRACE).await;
+                ("the admin interface on TCP", Ok(()))
+            });
+        }
+        let progress = dispatch.status().progress;
+        let seen = stopping.clone();
+        parts.spawn(async move {
+            (
+                "the dispatcher",
+                dispatch.run(seen, GRACE).await.map_err(StopError::from),
+            )
+        });
+        let watched = watch_over::Watched {
+            store: Arc::clone(&store),
+            progress,
+            notifier: Arc::clone(&notifier),
+        };
+        let seen = stopping.clone();
+        parts.spawn(async move { ("the watch over the store", watched.run(seen).await) });
+        parts.spawn(async move {
+            (
+                "the sweep",
+                watch_over::sweep(store, clock, retention, stopping).await,
+            )
+        });
+
+        tracing::info!(
+            webhook.address = webhook_address.unwrap_or_default(),
+            admin.socket = %admin_socket.display(),
+            "ready"
+        );
+        notifier.ready();
+        let first = tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => None,
+            ended = parts.join_next() => ended,
+        };
+        tracing::info!("stopping");
+        notifier.stopping();
+        // Every part holds a receiver; one that has ended needs no telling.
+        stop.send_replace(true);
+        let mut result = first.map_or(Ok(()), ended_early);
+        while let Some(ended) = parts.join_next().await {
+            result = result.and(outcome(ended).1);
+        }
+        drop(std::fs::remove_file(&admin_socket));
+        result
+    }
+}
+
+type Ended = Result<(&'static str, Result<(), StopError>), tokio::task::JoinError>;
+
+/// What a part's end means before the daemon was to stop.
+fn ended_early(ended: Ended) -> Result<(), StopError> {
+    let (name, result) = outcome(ended);
+    result.and(Err(StopError::Ended(name)))
+}
+
+fn outcome(ended: Ended) -> (&'static str, Result<(), StopError>) {
+    match ended {
+        Ok(ended) => ended,
+        Err(panicked) => {
+            tracing::error!(error = %panicked, "a part of the daemon panicked");
+            (
+                "a part that panicked",
+                Err(StopError::Ended("a part that panicked")),
+            )
+        }
+    }
+}
+
+/// Reads and compiles everything that the configuration names.
+pub fn check(config: &Config) -> Result<(), ConfigErrors> {
+    Parts::read(config).map(drop)
+}
+
+/// The key that a sender signs with; none if there is no such sender.
+pub fn signing_secret(
+    config: &Config,
+    sender: &SenderName,
+) -> Result<Option<Secret>, ConfigErrors> {
+    parts::signing_secret(config, sender)
+}
+
+/// How mails of this configuration leave, and in whose name.
+pub fn outgoing(config: &Config) -> Result<(Transport, Brand), ConfigErrors> {
+    let parts = Parts::read(config)?;
+    Ok((parts.transport, parts::brand(config)))
+}
+
+/// Starts logging as configured.
+pub fn start_logging(config: &Config) -> Result<(), TelemetryError> {
+    telemetry::init(parts::format(config), &config.log.level)
+}
+
+fn context(
+    config: &Config,
+    parts: &Parts,
+    store: &Arc<dyn Store>,
+    clock: &Clock,
+    nudge: &Arc<Notify>,
+) -> http::Context {
+    let schedules: BTreeSet<ScheduleName> = parts.schedules.keys().cloned().collect();
+    let compiled = parts.schedules.clone();
+    let next_release = move |name: &ScheduleName, after: DateTime<Utc>| {
+        compiled.get(name)?.schedule.next_after(after)
+    };
+    let watched = Arc::clone(store);
+    let readiness = move || Readiness {
+        failing: watched
+            .health()
+            .failure
+            .map(|failure| ("store", failure.to_string()))
+            .into_iter()
+            .collect(),
+    };
+    http::Context {
+        store: Arc::clone(store),
+        clock: clock.clone(),
+        nudge: Arc::clone(nudge),
+        senders: parts.senders.clone(),
+        tokens: parts::tokens(&parts.secrets),
+        groups: config.billing.groups.clone(),
+        languages: parts.templates.languages().cloned().collect(),
+        schedules,
+        next_release: Arc::new(next_release),
+        on_rejected: config.retry.on_rejected,
+        readiness: Arc::new(readiness),
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    let settings = store::Settings {
+        directory: config.state.directory.clone(),
+        reserve_bytes: config.state.reserve_bytes,
+        cache_bytes: config.state.cache_bytes,
+    };
+    let rules = parts::rules(config);
+    let opened = tokio::task::spawn_blocking(move || store::open(&settings, rules)).await;
+    match opened {
+        Ok(store) => Ok(store?),
+        Err(panicked) => Err(StartError::Prepare(StoreError::Failed {
+            operation: "opening the store",
+            cause: panicked.to_string(),
+        })),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen {
+            address: address.to_string(),
+            source,
+        })
+}
+
+/// Binds the admin socket. One that was left behind is removed: the store's lock says that nobody
+/// else serves this state, and a socket on which somebody answers is left alone.
+fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
+    let failed = |source| StartError::Listen {
+        address: path.display().to_string(),
+        source,
+    };
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(failed(io::ErrorKind::AddrInUse.into()));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}

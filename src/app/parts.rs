@@ -1,0 +1,317 @@
+//! From the configuration to what the parts of the daemon are built of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::{self, Config, ConfigError, ConfigErrors, KeyPath, Secrets};
+use crate::dispatch::schedule::Schedule;
+use crate::dispatch::{self, Timetable};
+use crate::domain::Invalid;
+use crate::domain::contact::Language;
+use crate::domain::id::{ScheduleName, SenderName, Sequence};
+use crate::http;
+use crate::http::signature::{Secret, Sender, Senders};
+use crate::mail::compose::{Brand, message_id};
+use crate::mail::file::FileTransport;
+use crate::mail::template::Templates;
+use crate::mail::transport::{
+    Credentials, Security, SmtpSettings, SmtpTransport, TimeOuts, Transport,
+};
+use crate::store;
+use crate::telemetry;
+
+/// The configured schedules, by name.
+pub(super) type Schedules = BTreeMap<ScheduleName, Timetable>;
+
+/// All that the configuration names, read and compiled.
+pub(super) struct Parts {
+    pub(super) secrets: Secrets,
+    pub(super) senders: Senders,
+    pub(super) schedules: Schedules,
+    pub(super) templates: Templates,
+    pub(super) transport: Transport,
+}
+
+impl Parts {
+    /// Reads and compiles everything, or says all that is wrong with it.
+    pub(super) fn read(config: &Config) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        if let Err(error) = telemetry::check_level(&config.log.level) {
+            errors.push(ConfigError::Elsewhere(format!(
+                "{}: {error}",
+                config.at(&KeyPath::new(&["log", "level"]))
+            )));
+        }
+        let schedules = schedules(config, &mut errors);
+        let templates = templates(config, &mut errors);
+        let domain = &config.mail.message_id_domain;
+        if message_id(&[0; 16], Sequence(0), 1, domain).is_err() {
+            let key = KeyPath::new(&["mail", "message_id_domain"]);
+            errors.push(config.error_at(&key, &Invalid::expected("a shorter host name")));
+        }
+        let secrets = config
+            .secrets()
+            .map_err(|more| errors.extend(more.into_vec()))
+            .ok();
+        let transport = secrets.as_ref().and_then(|secrets| {
+            transport(config, secrets)
+                .map_err(|error| errors.push(error))
+                .ok()
+        });
+        match (secrets, templates, transport) {
+            (Some(secrets), Some(templates), Some(transport)) if errors.is_empty() => {
+                let senders = senders(config, &secrets)?;
+                Ok(Self {
+                    secrets,
+                    senders,
+                    schedules,
+                    templates,
+                    transport,
+                })
+            }
+            _ => Err(ConfigErrors::all(errors)),
+        }
+    }
+}
+
+fn schedules(config: &Config, errors: &mut Vec<ConfigError>) -> Schedules {
+    let mut schedules = Schedules::new();
+    for (
+        name,
+        config::Schedule {
+            cron,
+            time_zone,
+            catch_up,
+        },
+    ) in &config.schedules
+    {
+        match Schedule::parse(cron, *time_zone) {
+            Ok(schedule) => {
+                schedules.insert(
+                    name.clone(),
+                    Timetable {
+                        schedule,
+                        catch_up: *catch_up,
+                    },
+                );
+            }
+            Err(invalid) => {
+                let key = KeyPath::new(&["schedules", name.as_str(), "cron"]);
+                errors.push(config.error_at(&key, &invalid));
+            }
+        }
+    }
+    schedules
+}
+
+fn templates(config: &Config, errors: &mut Vec<ConfigError>) -> Option<Templates> {
+    let templates = match Templates::load(config.templates.directory.as_deref()) {
+        Ok(templates) => templates,
+        Err(mistakes) => {
+            errors.extend(
+                mistakes
+                    .0
+                    .into_iter()
+                    .map(|mistake| ConfigError::Elsewhere(mistake.to_string())),
+            );
+            return None;
+        }
+    };
+    if !templates.has(&config.mail.default_language) {
+        let known: Vec<&str> = templates.languages().map(Language::as_str).collect();
+        let expected = format!("a language that has templates: {}", known.join(", "));
+        let key = KeyPath::new(&["mail", "default_language"]);
+        errors.push(config.error_at(&key, &Invalid::expected(expected)));
+    }
+    Some(templates)
+}
+
+/// How mails leave; reads the CA file.
+fn transport(config: &Config, secrets: &Secrets) -> Result<Transport, ConfigError> {
+    let smtp = match &config.mail.transport {
+        config::Transport::File { directory } => {
+            return Ok(Transport::File(FileTransport::new(directory.clone())));
+        }
+        config::Transport::Smtp(smtp) => smtp,
+    };
+    let key = KeyPath::new(&["mail", "smtp", "ca_file"]);
+    let ca = match &smtp.ca_file {
+        Some(path) => Some(std::fs::read(path).map_err(|reason| {
+            config.error_at(
+                &key,
+                &Invalid::expected(format!("a file that can be read ({reason})")),
+            )
+        })?),
+        None => None,
+    };
+    let credentials = match (&smtp.login, &secrets.smtp_password) {
+        (Some(login), Some(password)) => Some(Credentials {
+            username: login.username.clone(),
+            password: password.clone(),
+        }),
+        (Some(_) | None, _) => None,
+    };
+    let config::SmtpTimes {
+        connect,
+        tls,
+        greeting,
+        ehlo,
+        auth,
+        mail,
+        rcpt,
+        data,
+        body,
+        final_dot,
+        idle: _,
+    } = smtp.times;
+    let settings = SmtpSettings {
+        host: smtp.host.as_str().to_owned(),
+        port: smtp.port,
+        security: match smtp.security {
+            config::Security::Tls => Security::Tls,
+            config::Security::StartTls => Security::StartTls,
+            config::Security::None => Security::None,
+        },
+        credentials,
+        ca,
+        helo_name: config.mail.message_id_domain.as_str().to_owned(),
+        time_outs: TimeOuts {
+            connect,
+            tls,
+            greeting,
+            ehlo,
+            auth,
+            mail,
+            rcpt,
+            data,
+            body,
+            final_dot,
+        },
+    };
+    let transport = SmtpTransport::new(settings).map_err(|fault| {
+        config.error_at(
+            &key,
+            &Invalid::expected(format!("certificates of CAs in PEM ({fault})")),
+        )
+    })?;
+    Ok(Transport::Smtp(transport))
+}
+
+fn senders(config: &Config, secrets: &Secrets) -> Result<Senders, ConfigErrors> {
+    let senders = secrets
+        .senders
+        .iter()
+        .map(|(name, keys)| {
+            let may = config.webhook.senders.get(name).map(|sender| &sender.may);
+            let may = |right| may.is_some_and(|may| may.contains(&right));
+            Sender {
+                name: name.clone(),
+                secrets: keys.as_slice().iter().cloned().map(Secret::from).collect(),
+                accounts: may(config::MayPush::Accounts),
+                invoices: may(config::MayPush::Invoices),
+            }
+        })
+        .collect();
+    Senders::new(senders)
+        .map_err(|ambiguous| ConfigErrors::from(ConfigError::Elsewhere(ambiguous.to_string())))
+}
+
+/// The first key of a sender, to sign with; none if there is no such sender.
+pub(super) fn signing_secret(
+    config: &Config,
+    sender: &SenderName,
+) -> Result<Option<Secret>, ConfigErrors> {
+    let keys = config.sender_keys(sender).transpose()?;
+    Ok(keys
+        .and_then(|keys| keys.as_slice().first().cloned())
+        .map(Secret::from))
+}
+
+pub(super) fn tokens(secrets: &Secrets) -> Vec<http::Token> {
+    let token = |token: &config::AdminToken| http::Token {
+        name: token.name.as_str().to_owned(),
+        right: match token.may {
+            config::MayAdmin::Read => http::Right::Read,
+            config::MayAdmin::Operate => http::Right::Operate,
+        },
+        digest: token.digest,
+    };
+    secrets.admin_tokens.iter().map(token).collect()
+}
+
+pub(super) fn brand(config: &Config) -> Brand {
+    Brand {
+        name: config.mail.from.name.clone(),
+        from: config.mail.from.address.clone(),
+        reply_to: config.mail.reply_to.address.clone(),
+    }
+}
+
+pub(super) fn rules(config: &Config) -> store::Rules {
+    store::Rules {
+        groups: config.billing.groups.clone(),
+        policy: config.retry.policy,
+        on_rejected: config.retry.on_rejected,
+        webhook_id_days: u32::from(config.retention.webhook_id_days),
+    }
+}
+
+pub(super) fn retention(config: &Config) -> store::Retention {
+    let days = |days: u16| Duration::from_secs(u64::from(days) * 86_400);
+    store::Retention {
+        unused_documents: days(config.retention.unused_document_days),
+        finished: days(config.retention.finished_days),
+    }
+}
+
+/// The longest time between two looks of the dispatcher at clock and store.
+const TICK: Duration = Duration::from_secs(5);
+/// How long after the relay failed it is probed.
+const PROBE_FIRST: Duration = Duration::from_secs(5);
+
+pub(super) fn dispatch_settings(config: &Config) -> dispatch::Settings {
+    let (connections, connection_idle) = match &config.mail.transport {
+        config::Transport::Smtp(smtp) => (smtp.connections, smtp.times.idle),
+        config::Transport::File { directory: _ } => (1, Duration::from_secs(60)),
+    };
+    dispatch::Settings {
+        brand: brand(config),
+        envelope_from: config.mail.envelope_from.clone(),
+        message_id_domain: config.mail.message_id_domain.clone(),
+        default_language: config.mail.default_language.clone(),
+        message_bytes: config.mail.message_bytes,
+        connections,
+        connection_idle,
+        probe_first: PROBE_FIRST,
+        rules: rules(config),
+        rejections_max: usize::try_from(config.retry.rejections_max).unwrap_or(usize::MAX),
+        tick: TICK,
+    }
+}
+
+pub(super) fn limits(config: &Config) -> http::Limits {
+    let config::Webhook {
+        listen: _,
+        event_body_bytes,
+        document_bytes,
+        connections,
+        header_time,
+        body_time,
+        senders: _,
+    } = &config.webhook;
+    http::Limits {
+        event_body_bytes: *event_body_bytes,
+        document_bytes: *document_bytes,
+        connections: *connections,
+        header: *header_time,
+        body: *body_time,
+    }
+}
+
+pub(super) fn format(config: &Config) -> telemetry::Format {
+    match config.log.format {
+        config::LogFormat::Json => telemetry::Format::Json,
+        config::LogFormat::Text => telemetry::Format::Text,
+        config::LogFormat::Journald => telemetry::Format::Journald,
+    }
+}

@@ -1,0 +1,141 @@
+//! What runs beside the interfaces: the watch over the store, systemd's watchdog, and the sweep of what
+//! retention no longer covers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::clock::Clock;
+use crate::dispatch::Progress;
+use crate::store::{Retention, Store};
+
+use super::StopError;
+use crate::systemd::Notifier;
+
+/// How often the store is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A commit that takes longer, or a dispatcher that makes no progress for so long, is stuck.
+const STUCK: Duration = Duration::from_secs(60);
+/// How often retention is applied.
+const SWEEP: Duration = Duration::from_secs(3600);
+/// A pause between two parts of a sweep, so that it never stands in anybody's way.
+const SWEEP_PAUSE: Duration = Duration::from_millis(200);
+
+/// The store and the dispatcher, as the watchdog sees them.
+pub(super) struct Watched {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) notifier: Arc<Notifier>,
+}
+
+impl Watched {
+    /// Feeds the watchdog while there is progress; ends with the store's failure if it has one.
+    pub(super) async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), StopError> {
+        let feed_every = self.notifier.watchdog_interval();
+        let mut look = interval(feed_every.unwrap_or(LOOK).min(LOOK));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut fed = Instant::now();
+        let mut beats = Beats::new(&self.progress);
+        loop {
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+                _ = look.tick() => {}
+            }
+            let health = self.store.health();
+            if let Some(failure) = health.failure {
+                return Err(failure.into());
+            }
+            let dispatching = beats.silence(&self.progress);
+            let committing = health.committing_for.unwrap_or_default();
+            let stuck = committing > STUCK || dispatching > STUCK;
+            if stuck {
+                tracing::error!(
+                    committing_ms = u64::try_from(committing.as_millis()).unwrap_or(u64::MAX),
+                    dispatching_ms = u64::try_from(dispatching.as_millis()).unwrap_or(u64::MAX),
+                    "no progress: the watchdog is not fed"
+                );
+            } else if feed_every.is_some_and(|every| fed.elapsed() >= every) {
+                self.notifier.feed();
+                fed = Instant::now();
+            }
+        }
+    }
+}
+
+/// When each loop of the dispatcher was last seen to go round.
+struct Beats {
+    feeder: (u64, Instant),
+    release: (u64, Instant),
+}
+
+impl Beats {
+    fn new(progress: &Progress) -> Self {
+        let now = Instant::now();
+        Self {
+            feeder: (progress.feeder(), now),
+            release: (progress.release(), now),
+        }
+    }
+
+    /// How long the loop that is silent longest has been so.
+    fn silence(&mut self, progress: &Progress) -> Duration {
+        let now = Instant::now();
+        for (beat, count) in [
+            (&mut self.feeder, progress.feeder()),
+            (&mut self.release, progress.release()),
+        ] {
+            if beat.0 != count {
+                *beat = (count, now);
+            }
+        }
+        now - self.feeder.1.min(self.release.1)
+    }
+}
+
+/// Applies retention now and then. If the clock stepped by over a day against the time that really
+/// passed, nothing is removed until the daemon is started again: what looks old may not be.
+pub(super) async fn sweep(
+    store: Arc<dyn Store>,
+    clock: Clock,
+    retention: Retention,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), StopError> {
+    let mut pause = SWEEP_PAUSE;
+    let start: (DateTime<Utc>, Instant) = (clock.now(), Instant::now());
+    loop {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+        let now = clock.now();
+        let passed = TimeDelta::from_std(start.1.elapsed()).unwrap_or(TimeDelta::MAX);
+        let step = (now - start.0 - passed).abs();
+        if step > TimeDelta::days(1) {
+            tracing::error!(
+                step_seconds = step.num_seconds(),
+                "the clock stepped: nothing is removed before the next start"
+            );
+            pause = SWEEP;
+            continue;
+        }
+        let swept = {
+            let store = Arc::clone(&store);
+            tokio::task::spawn_blocking(move || store.sweep(&retention, now)).await
+        };
+        pause = match swept {
+            Ok(Ok(true)) => SWEEP_PAUSE,
+            Ok(Ok(false)) => SWEEP,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "removing what is over failed; tried again later");
+                SWEEP
+            }
+            Err(panicked) => {
+                tracing::error!(error = %panicked, "removing what is over panicked");
+                SWEEP
+            }
+        };
+    }
+}

@@ -1,0 +1,118 @@
+//! Asking the running daemon, by its admin socket.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde_json::Value;
+
+use super::{Failure, block_on};
+use crate::http::client::{self, Method, Target};
+
+/// How long the daemon has for an answer.
+const TIME_OUT: Duration = Duration::from_secs(60);
+
+/// The admin interface of the daemon on this machine.
+pub(super) struct Admin {
+    socket: PathBuf,
+}
+
+impl Admin {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.ask(Method::GET, path, None)
+    }
+
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.ask(Method::POST, path, Some(body))
+    }
+
+    /// Every item of a list, page by page.
+    pub(super) fn all(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let page = if cursor.is_empty() {
+                self.get(path)?
+            } else {
+                self.get(&format!("{path}{joint}cursor={}", segment(&cursor)))?
+            };
+            items.extend(super::out::list(&page, "/items").iter().cloned());
+            match page.get("next_cursor").and_then(Value::as_str) {
+                Some(next) => next.clone_into(&mut cursor),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let target = Target::Unix(self.socket.clone());
+        let headers: &[_] = if body.is_some() {
+            &[("content-type", "application/json")]
+        } else {
+            &[]
+        };
+        let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
+        let exchange = client::request(&target, method, path, headers, body, TIME_OUT);
+        let response = block_on(exchange)?.map_err(|error| {
+            let socket = self.socket.display();
+            Failure::Unreachable(
+                anyhow::Error::new(error).context(format!("no daemon answers at {socket}")),
+            )
+        })?;
+        let value: Value = serde_json::from_slice(&response.body).map_err(|error| {
+            anyhow::Error::new(error).context("the daemon's answer is not JSON")
+        })?;
+        match response.status.as_u16() {
+            200..=299 => Ok(value),
+            status => Err(failure(status, &value)),
+        }
+    }
+}
+
+fn failure(status: u16, problem: &Value) -> Failure {
+    let detail = problem
+        .get("detail")
+        .or_else(|| problem.get("title"))
+        .and_then(Value::as_str);
+    let mut words = detail.map_or_else(
+        || format!("the daemon answered with status {status}"),
+        str::to_owned,
+    );
+    if let Some(state) = problem.get("state").and_then(Value::as_str) {
+        words = format!("{words} (state: {state})");
+    }
+    match status {
+        409 | 422 => Failure::Refused(words),
+        _ => Failure::Failed(anyhow!(words)),
+    }
+}
+
+/// One segment of a path or value of a query, percent-encoded (RFC 3986, section 2.1).
+pub(super) fn segment(raw: &str) -> String {
+    let mut encoded = String::with_capacity(raw.len());
+    for byte in raw.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_with_a_slash_is_one_segment() {
+        assert_eq!(segment("RE-2026/0042 ä"), "RE-2026%2F0042%20%C3%A4");
+    }
+}

@@ -1,0 +1,113 @@
+//! `explain`: who gets it, and why, in a sentence.
+
+use serde_json::Value;
+
+use super::admin::segment;
+use super::out::{list, text};
+use super::{Context, Failure};
+use crate::domain::id::{AccountId, InvoiceNumber};
+
+pub(super) fn run(
+    context: &Context,
+    account: &AccountId,
+    number: Option<&InvoiceNumber>,
+) -> Result<(), Failure> {
+    let admin = context.admin()?;
+    let account = segment(account.as_str());
+    match number {
+        None => {
+            let answer = admin.get(&format!("/v1/accounts/{account}/recipient"))?;
+            context
+                .out
+                .show(&answer, |answer| recipient(&answer["recipient"]));
+        }
+        Some(number) => {
+            let path = format!(
+                "/v1/accounts/{account}/invoices/{}",
+                segment(number.as_str())
+            );
+            let answer = admin.get(&path)?;
+            context.out.show(&answer, invoice);
+        }
+    }
+    Ok(())
+}
+
+/// Who gets an account's invoices, and why.
+pub(super) fn recipient(recipient: &Value) -> String {
+    format!(
+        "Invoices go to {}.\nWhy: {}.",
+        who(recipient),
+        why(recipient)
+    )
+}
+
+/// Who got an invoice or would get it now, and why.
+fn invoice(invoice: &Value) -> String {
+    let state = text(invoice, "/state");
+    let number = text(invoice, "/number");
+    let outcome = super::invoices::state_in_words(state);
+    let recipient = &invoice["recipient"];
+    if recipient.is_null() {
+        return format!("{number} is {outcome}.\nNo recipient is known for it yet.");
+    }
+    let verb = if state == "delivered" {
+        "went to"
+    } else {
+        "goes to"
+    };
+    let mut lines = vec![
+        format!("{number} is {outcome}."),
+        format!("It {verb} {}.", who(recipient)),
+        format!("Why: {}.", why(recipient)),
+    ];
+    if let Some(reason) = invoice["held_reason"].as_str() {
+        lines.push(format!("It is held: {reason}."));
+    }
+    if let Some(at) = invoice["next_attempt_at"].as_str() {
+        lines.push(format!("It is tried next at {at}."));
+    }
+    lines.join("\n")
+}
+
+pub(super) fn who(recipient: &Value) -> String {
+    let addresses: Vec<&str> = list(recipient, "/addresses")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let name = match (text(recipient, "/name"), text(recipient, "/company")) {
+        (name, "") => name.to_owned(),
+        (name, company) => format!("{name}, {company}"),
+    };
+    match text(recipient, "/kind") {
+        "sub_user" => {
+            format!(
+                "the billing contact, sub-user {} ({name}): {}",
+                text(recipient, "/sub_user"),
+                addresses.join(", ")
+            )
+        }
+        "main_contact" => format!("the main contact ({name}): {}", addresses.join(", ")),
+        _ => "nobody".to_owned(),
+    }
+}
+
+pub(super) fn why(recipient: &Value) -> String {
+    let reason = &recipient["reason"];
+    let rule = match text(reason, "/rule") {
+        "billing_contact_selected" => "it is selected as billing contact",
+        "no_billing_contact" => "no billing contact is selected",
+        "billing_contact_removed" => "the selected billing contact was removed",
+        "billing_contact_left_group" => "the selected billing contact left the billing group",
+        "fallback_after_rejection" => {
+            "the relay rejected every address of the selected billing contact"
+        }
+        "no_deliverable_address" => "there is no address that mail could be delivered to",
+        other => other,
+    };
+    format!(
+        "{rule}, since version {} of the account ({})",
+        reason["account_version"],
+        text(reason, "/since")
+    )
+}

@@ -1,0 +1,171 @@
+//! `invoices`, `invoice`, and what an operator may do to one.
+
+use serde_json::{Value, json};
+
+use super::admin::segment;
+use super::out::{list, table, text};
+use super::{Context, Failure, InvoiceArguments, InvoicesArguments};
+
+pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
+    let InvoicesArguments {
+        state,
+        account,
+        since,
+    } = arguments;
+    let mut query = Vec::new();
+    if let Some(state) = state {
+        query.push(format!("state={}", segment(state)));
+    }
+    if let Some(account) = account {
+        query.push(format!("account={}", segment(account.as_str())));
+    }
+    if let Some(since) = since {
+        query.push(format!("issued_from={since}"));
+    }
+    if query.is_empty() {
+        "/v1/invoices".to_owned()
+    } else {
+        format!("/v1/invoices?{}", query.join("&"))
+    }
+}
+
+pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Result<(), Failure> {
+    let items = context.admin()?.all(&list_path(arguments))?;
+    context.out.show(&json!({ "items": items }), |value| {
+        let mut rows = vec![
+            ["account", "number", "kind", "issued on", "total", "state"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        for item in list(value, "/items") {
+            let total = format!(
+                "{} {}",
+                text(item, "/total/amount"),
+                text(item, "/total/currency")
+            );
+            let cells = [
+                text(item, "/account"),
+                text(item, "/number"),
+                text(item, "/kind"),
+                text(item, "/issued_on"),
+                &total,
+                text(item, "/state"),
+            ];
+            rows.push(cells.map(str::to_owned).to_vec());
+        }
+        table(&rows)
+    });
+    Ok(())
+}
+
+pub(super) fn show(context: &Context, invoice: &InvoiceArguments) -> Result<(), Failure> {
+    let answer = context.admin()?.get(&path(invoice))?;
+    context.out.show(&answer, describe);
+    Ok(())
+}
+
+pub(super) fn operate(
+    context: &Context,
+    invoice: &InvoiceArguments,
+    what: &str,
+    body: &Value,
+) -> Result<(), Failure> {
+    let answer = context
+        .admin()?
+        .post(&format!("{}/{what}", path(invoice)), body)?;
+    context.out.show(&answer, |answer| {
+        let state = state_in_words(text(answer, "/state"));
+        format!(
+            "{} of account {} is {state}",
+            invoice.number, invoice.account
+        )
+    });
+    Ok(())
+}
+
+fn path(invoice: &InvoiceArguments) -> String {
+    let InvoiceArguments { account, number } = invoice;
+    format!(
+        "/v1/accounts/{}/invoices/{}",
+        segment(account.as_str()),
+        segment(number.as_str())
+    )
+}
+
+/// A state as people read it: nobody but the recipient knows that a mail arrived.
+pub(super) fn state_in_words(state: &str) -> &str {
+    match state {
+        "delivered" => "accepted by relay",
+        other => other,
+    }
+}
+
+fn describe(invoice: &Value) -> String {
+    let state = state_in_words(text(invoice, "/state"));
+    let number = text(invoice, "/number");
+    let mut lines = vec![format!(
+        "{number} of account {} · {state}",
+        text(invoice, "/account")
+    )];
+    let recipient = &invoice["recipient"];
+    if !recipient.is_null() {
+        lines.push(format!("to {}", super::explain::who(recipient)));
+        lines.push(format!("why: {}", super::explain::why(recipient)));
+    }
+    for (name, pointer) in [
+        ("held", "/held_reason"),
+        ("next attempt", "/next_attempt_at"),
+    ] {
+        if !text(invoice, pointer).is_empty() {
+            lines.push(format!("{name}: {}", text(invoice, pointer)));
+        }
+    }
+    let mut story = vec![["at", "who", "what"].map(str::to_owned).to_vec()];
+    story.extend(list(invoice, "/story").iter().map(|entry| {
+        [
+            text(entry, "/at"),
+            text(entry, "/actor"),
+            text(entry, "/what"),
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }));
+    lines.extend([String::new(), table(&story)]);
+    let attempts = attempts(invoice);
+    if attempts.len() > 1 {
+        lines.push(table(&attempts));
+    }
+    lines.join("\n")
+}
+
+fn attempts(invoice: &Value) -> Vec<Vec<String>> {
+    let heading = ["address", "attempt", "started", "outcome", "stage", "reply"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for address in list(invoice, "/addresses") {
+        for attempt in list(address, "/attempts") {
+            let reply = &attempt["reply"];
+            let reply = match reply["code"].as_u64() {
+                Some(code) => format!(
+                    "{code} {} {}",
+                    text(reply, "/enhanced"),
+                    text(reply, "/text")
+                ),
+                None => text(attempt, "/cause").to_owned(),
+            };
+            let outcome = match text(attempt, "/outcome") {
+                "accepted" => "accepted by relay",
+                other => other,
+            };
+            let cells = [
+                text(address, "/address"),
+                &attempt["number"].to_string(),
+                text(attempt, "/started_at"),
+                outcome,
+                text(attempt, "/stage"),
+                &reply,
+            ];
+            rows.push(cells.map(str::to_owned).to_vec());
+        }
+    }
+    rows
+}

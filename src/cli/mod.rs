@@ -1,0 +1,308 @@
+//! The commands: one file each, and what they share.
+//!
+//! A command is `fn(&Context, arguments) -> Result<(), Failure>`; a failure carries the exit code that
+//! scripts rely on. Live state is asked of the running daemon through its admin socket, never read from
+//! its directory.
+
+mod accounts;
+mod admin;
+mod check_config;
+mod explain;
+mod invoices;
+mod out;
+mod sending;
+mod serve;
+mod sign;
+mod test_mail;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigErrors};
+use crate::domain::id::{AccountId, InvoiceNumber, ScheduleName, SenderName, WebhookId};
+
+use self::out::Out;
+
+/// Mails each account's invoices to its single active billing contact.
+#[derive(Debug, Parser)]
+#[command(name = "invoice-router", version, about, max_term_width = 100)]
+struct Arguments {
+    /// The configuration; without it the built-in defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON, for scripts.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Serve {
+        /// Accept, but do not send until `resume`.
+        #[arg(long)]
+        paused: bool,
+    },
+    /// Check the configuration with its secrets, schedules and templates.
+    CheckConfig,
+    /// Sign a file as a sender would: prints the three headers, for curl.
+    Sign(SignArguments),
+    /// Show an account: contacts, who is selectable, who is active.
+    Account {
+        #[arg(value_parser = account_id)]
+        id: AccountId,
+    },
+    /// Say who gets an account's invoices, or got this one, and why.
+    Explain {
+        #[arg(value_parser = account_id)]
+        account: AccountId,
+        #[arg(value_parser = invoice_number)]
+        number: Option<InvoiceNumber>,
+    },
+    /// List invoices.
+    Invoices(InvoicesArguments),
+    /// Tell the whole story of one invoice.
+    Invoice(InvoiceArguments),
+    /// Keep an invoice from being sent until it is released.
+    Hold {
+        #[command(flatten)]
+        invoice: InvoiceArguments,
+        /// Why, for those who read it later.
+        #[arg(long, default_value = "held by an operator")]
+        reason: String,
+    },
+    /// Let a held, withheld or undeliverable invoice go on.
+    Release {
+        #[command(flatten)]
+        invoice: InvoiceArguments,
+        /// At once, whatever the schedule.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Send a delivered invoice again, as a new revision to the recipient of now.
+    Resend {
+        #[command(flatten)]
+        invoice: InvoiceArguments,
+        /// The revision that is to be replaced.
+        #[arg(long, default_value_t = 1)]
+        revision: u32,
+    },
+    /// Take an invoice back before it is sent.
+    Withdraw(InvoiceArguments),
+    /// Send what is waiting, now.
+    Dispatch(DispatchArguments),
+    /// Stop sending; accepting goes on.
+    Pause {
+        /// Only this account.
+        #[arg(long, value_parser = account_id)]
+        account: Option<AccountId>,
+        /// Why, for those who read it later.
+        #[arg(long, default_value = "paused by an operator")]
+        reason: String,
+    },
+    /// Go on sending.
+    Resume {
+        /// Only this account.
+        #[arg(long, value_parser = account_id)]
+        account: Option<AccountId>,
+    },
+    /// Send a test mail through the configured transport.
+    TestMail { address: String },
+}
+
+#[derive(Debug, Args)]
+struct SignArguments {
+    /// Whose secret signs.
+    #[arg(long, value_parser = sender_name)]
+    sender: SenderName,
+    /// The `webhook-id`; a random one if not given.
+    #[arg(long, value_parser = webhook_id)]
+    id: Option<WebhookId>,
+    /// FILE is a document: sign its digest, for `PUT /v1/documents/{sha256}`.
+    #[arg(long)]
+    document: bool,
+    /// What is signed: the body that will be sent, byte by byte.
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct InvoicesArguments {
+    /// Only in this state.
+    #[arg(long)]
+    state: Option<String>,
+    /// Only of this account.
+    #[arg(long, value_parser = account_id)]
+    account: Option<AccountId>,
+    /// Only issued on or after this date (YYYY-MM-DD).
+    #[arg(long, value_name = "DATE")]
+    since: Option<chrono::NaiveDate>,
+}
+
+#[derive(Debug, Args)]
+struct InvoiceArguments {
+    #[arg(value_parser = account_id)]
+    account: AccountId,
+    #[arg(value_parser = invoice_number)]
+    number: InvoiceNumber,
+}
+
+#[derive(Debug, Args)]
+struct DispatchArguments {
+    /// Only say who would get what, and why.
+    #[arg(long)]
+    dry_run: bool,
+    /// Only the accounts of this schedule.
+    #[arg(long, value_parser = schedule_name, conflicts_with = "account")]
+    schedule: Option<ScheduleName>,
+    /// Only this account.
+    #[arg(long, value_parser = account_id)]
+    account: Option<AccountId>,
+}
+
+/// Why a command failed; decides the exit code.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// It did not work, or what was asked for is not there.
+    #[error("{0:#}")]
+    Failed(anyhow::Error),
+    /// A rule forbids it.
+    #[error("{0}")]
+    Refused(String),
+    /// The daemon does not answer.
+    #[error("{0:#}")]
+    Unreachable(anyhow::Error),
+    /// The disk failed a sync.
+    #[error("{0:#}; look before you restart")]
+    SyncFailed(anyhow::Error),
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Configuration(String),
+}
+
+impl Failure {
+    /// The exit code; 65, 69, 74 and 78 are those of sysexits.h for data, service, I/O, configuration.
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Refused(_) => 65,
+            Self::Unreachable(_) => 69,
+            Self::SyncFailed(_) => 74,
+            Self::Configuration(_) => 78,
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Configuration(errors.to_string())
+    }
+}
+
+/// What every command may need.
+struct Context {
+    config: Option<PathBuf>,
+    out: Out,
+}
+
+impl Context {
+    fn load(&self) -> Result<Config, Failure> {
+        Ok(Config::load(self.config.as_deref())?)
+    }
+
+    fn admin(&self) -> Result<admin::Admin, Failure> {
+        Ok(admin::Admin::new(self.load()?.admin.socket))
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Arguments {
+        config,
+        json,
+        command,
+    } = Arguments::parse();
+    let context = Context {
+        config,
+        out: Out::new(json),
+    };
+    match run(&context, command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            out::complain(&failure.to_string());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { paused } => serve::run(context, paused),
+        Command::CheckConfig => check_config::run(context),
+        Command::Sign(arguments) => sign::run(context, arguments),
+        Command::Account { id } => accounts::show(context, &id),
+        Command::Explain { account, number } => explain::run(context, &account, number.as_ref()),
+        Command::Invoices(arguments) => invoices::list_all(context, &arguments),
+        Command::Invoice(invoice) => invoices::show(context, &invoice),
+        Command::Hold { invoice, reason } => invoices::operate(
+            context,
+            &invoice,
+            "hold",
+            &serde_json::json!({ "reason": reason }),
+        ),
+        Command::Release { invoice, now } => invoices::operate(
+            context,
+            &invoice,
+            "release",
+            &serde_json::json!({ "now": now }),
+        ),
+        Command::Resend { invoice, revision } => invoices::operate(
+            context,
+            &invoice,
+            "resend",
+            &serde_json::json!({ "revision": revision }),
+        ),
+        Command::Withdraw(invoice) => {
+            invoices::operate(context, &invoice, "withdraw", &serde_json::json!({}))
+        }
+        Command::Dispatch(arguments) => sending::dispatch(context, &arguments),
+        Command::Pause { account, reason } => sending::pause(context, account.as_ref(), &reason),
+        Command::Resume { account } => sending::resume(context, account.as_ref()),
+        Command::TestMail { address } => test_mail::run(context, &address),
+    }
+}
+
+/// A runtime for commands that talk to somebody; the daemon has one of its own size.
+fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::Failed(anyhow::Error::new(error).context("cannot start a runtime"))
+        })?;
+    Ok(runtime.block_on(future))
+}
+
+macro_rules! value_parser {
+    ($name:ident, $type:ty) => {
+        fn $name(raw: &str) -> Result<$type, String> {
+            <$type>::parse(raw).map_err(|invalid| invalid.to_string())
+        }
+    };
+}
+
+value_parser!(account_id, AccountId);
+value_parser!(invoice_number, InvoiceNumber);
+value_parser!(schedule_name, ScheduleName);
+value_parser!(sender_name, SenderName);
+value_parser!(webhook_id, WebhookId);

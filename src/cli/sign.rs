@@ -1,0 +1,54 @@
+//! `sign`: the headers of a signed webhook, for curl.
+
+use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
+
+use super::{Context, Failure, SignArguments, out};
+use crate::app;
+use crate::clock::Clock;
+use crate::domain::Invalid;
+use crate::domain::id::{Digest, WebhookId};
+use crate::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+
+pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Failure> {
+    let SignArguments {
+        sender,
+        id,
+        document,
+        file,
+    } = arguments;
+    let config = context.load()?;
+    let secret = app::signing_secret(&config, &sender)?.ok_or_else(|| {
+        let known: Vec<&str> = config.webhook.senders.keys().map(AsRef::as_ref).collect();
+        Failure::Failed(anyhow::anyhow!(
+            "no sender {sender} is configured; there are {}",
+            known.join(", ")
+        ))
+    })?;
+    let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let payload = if document {
+        Digest::from_bytes(Sha256::digest(&bytes).into())
+            .to_string()
+            .into_bytes()
+    } else {
+        bytes
+    };
+    let id = id.map_or_else(random_id, Ok).map_err(anyhow::Error::new)?;
+    let timestamp = Clock::system().now().timestamp();
+    out::line(&format!("{ID_HEADER}: {id}"));
+    out::line(&format!("{TIMESTAMP_HEADER}: {timestamp}"));
+    out::line(&format!(
+        "{SIGNATURE_HEADER}: {}",
+        sign(&secret, &id, timestamp, &payload)
+    ));
+    Ok(())
+}
+
+/// An id that nobody used before, in all likelihood; it need not be hard to guess.
+pub(super) fn random_id() -> Result<WebhookId, Invalid> {
+    WebhookId::parse(format!(
+        "msg_{:016x}{:016x}",
+        fastrand::u64(..),
+        fastrand::u64(..)
+    ))
+}

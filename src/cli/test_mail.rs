@@ -1,0 +1,59 @@
+//! `test-mail`: one mail through the configured transport, without the daemon.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde_json::json;
+
+use super::{Context, Failure, block_on};
+use crate::app;
+use crate::clock::Clock;
+use crate::domain::address::{EmailAddress, MessageId};
+use crate::mail::compose::test_message;
+use crate::mail::outcome::Failure as Relay;
+use crate::mail::transport::Connection;
+
+/// Longer than a patient person waits; each step's own time-out is shorter.
+const TIME_OUT: Duration = Duration::from_secs(120);
+
+pub(super) fn run(context: &Context, address: &str) -> Result<(), Failure> {
+    let to =
+        EmailAddress::parse(address).map_err(|invalid| Failure::Refused(invalid.to_string()))?;
+    let config = context.load()?;
+    let (transport, brand) = app::outgoing(&config)?;
+    let now = Clock::system().now();
+    let domain = config.mail.message_id_domain.as_str();
+    let message_id = MessageId::parse(&format!("test.{:016x}@{domain}", fastrand::u64(..)))
+        .map_err(|invalid| Failure::Failed(anyhow!(invalid)))?;
+    let message = test_message(&brand, &to, &message_id, now);
+    let from = config.mail.envelope_from.clone();
+    let exchange = async {
+        let mut connection = transport.connect().await?;
+        let reply = hand_over(&mut connection, &from, &to, &message.bytes).await;
+        connection.quit().await;
+        reply
+    };
+    let sent = block_on(async { tokio::time::timeout(TIME_OUT, exchange).await })?
+        .map_err(|_| anyhow!("no answer within {} s", TIME_OUT.as_secs()))?;
+    let reply = sent.map_err(|failure| Failure::Failed(anyhow!(failure)))?;
+    let value = json!({
+        "result": "accepted",
+        "message_id": message_id.as_str(),
+        "reply": reply.to_string(),
+    });
+    context.out.show(&value, |_| {
+        format!("accepted by relay: {reply}\nMessage-ID: <{message_id}>")
+    });
+    Ok(())
+}
+
+async fn hand_over(
+    connection: &mut Connection,
+    from: &EmailAddress,
+    to: &EmailAddress,
+    bytes: &[u8],
+) -> Result<crate::domain::delivery::Reply, Relay> {
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    connection.begin(from, to, length).await?;
+    connection.finish(bytes).await
+}

@@ -1,0 +1,378 @@
+//! The admin interface as operators meet it.
+
+use std::time::Duration;
+
+use invoice_router::http::Readiness;
+use invoice_router::http::client::{Method, Target};
+use invoice_router::store::PauseScope;
+use serde_json::{Value, json};
+
+use crate::interface::{Answer, Interfaces, account, ask, invoice, limits};
+
+/// An account, a document and these invoices over it.
+async fn with_invoices(numbers: &[&str]) -> Interfaces {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    interfaces.put_pdf().await;
+    for number in numbers {
+        let answer = interfaces.billing(&invoice(number)).await;
+        assert_eq!(answer.body["result"], "applied", "{answer:?}");
+    }
+    interfaces
+}
+
+fn members<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
+    let items = answer.body["items"].as_array();
+    items
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item[name].as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn an_account_shows_who_may_be_selected_and_who_is_active() {
+    let interfaces = with_invoices(&[]).await;
+    let answer = interfaces.get("/v1/accounts/K-1001").await;
+    assert_eq!(answer.status, 200);
+    let shown = &answer.body;
+    assert_eq!(shown["main_contact"]["active"], false);
+    let sub_users: Vec<(&str, bool, bool)> = shown["sub_users"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|sub_user| {
+            let flag = |name: &str| sub_user[name].as_bool().unwrap();
+            let id = sub_user["id"].as_str().unwrap();
+            (id, flag("selectable"), flag("active"))
+        })
+        .collect();
+    assert_eq!(sub_users, [("u-7", true, true), ("u-8", false, false)]);
+    assert_eq!(shown["recipient"]["sub_user"], "u-7");
+    assert_eq!(shown["closed"], false);
+    assert_eq!(shown["suspects"], json!([]));
+    assert_eq!(shown["paused"], Value::Null);
+
+    let recipient = interfaces.get("/v1/accounts/K-1001/recipient").await;
+    assert_eq!(recipient.body["recipient"], shown["recipient"]);
+    assert_eq!(interfaces.get("/v1/accounts/K-9").await.status, 404);
+}
+
+#[tokio::test]
+async fn accounts_come_page_by_page() {
+    let interfaces = Interfaces::start().await;
+    for id in ["K/1", "K 2", "K-3"] {
+        let mut body = account(1);
+        body["data"]["account"] = json!(id);
+        interfaces.portal(&body).await;
+    }
+    let mut seen = Vec::new();
+    let mut path = "/v1/accounts?limit=2".to_owned();
+    loop {
+        let page = interfaces.get(&path).await;
+        seen.extend(members(&page, "account").into_iter().map(str::to_owned));
+        let Some(cursor) = page.body["next_cursor"].as_str() else {
+            break;
+        };
+        let cursor = cursor.replace('/', "%2F").replace(' ', "%20");
+        path = format!("/v1/accounts?limit=2&cursor={cursor}");
+    }
+    assert_eq!(seen, ["K 2", "K-3", "K/1"]);
+    assert_eq!(interfaces.get("/v1/accounts/K%2F1").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_invoice_shows_its_story() {
+    let interfaces = with_invoices(&["RE-2026/0042"]).await;
+    let path = "/v1/accounts/K-1001/invoices/RE-2026%2F0042";
+    let answer = interfaces.get(path).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let shown = &answer.body;
+    assert_eq!(shown["state"], "waiting");
+    assert_eq!(
+        shown["total"],
+        json!({"amount": "119.00", "currency": "EUR"})
+    );
+    assert_eq!(shown["recipient"]["sub_user"], "u-7");
+    assert_eq!(shown["release_at"], "2026-11-23T09:00:00Z");
+    assert_eq!(shown["story"][0]["actor"], "sender billing");
+    assert_eq!(
+        interfaces
+            .get("/v1/accounts/K-1001/invoices/RE-0")
+            .await
+            .status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn a_withdrawal_without_its_invoice_is_shown_as_a_tombstone() {
+    let interfaces = with_invoices(&[]).await;
+    interfaces
+        .billing(
+            &json!({"type": "invoice.withdrawn", "timestamp": "2026-11-23T09:00:00Z",
+            "data": {"account": "K-1001", "number": "RE-1"}}),
+        )
+        .await;
+    let answer = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.body["state"], "withdrawn");
+    assert_eq!(answer.body["tombstone_since"], "2026-11-23T08:00:00Z");
+}
+
+#[tokio::test]
+async fn an_operator_holds_releases_and_withdraws() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    let path = |what: &str| format!("/v1/accounts/K-1001/invoices/RE-1/{what}");
+    let held = interfaces
+        .act(
+            &path("hold"),
+            json!({"reason": "a question of the customer"}),
+        )
+        .await;
+    assert_eq!(
+        (&held.body["result"], &held.body["state"]),
+        (&json!("applied"), &json!("held"))
+    );
+    let shown = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
+    assert_eq!(shown.body["held_reason"], "a question of the customer");
+    let story = shown.body["story"].as_array().unwrap();
+    let actor = story.last().unwrap()["actor"].as_str().unwrap();
+    assert!(actor.starts_with("operator uid:"), "{actor}");
+
+    let released = interfaces.act(&path("release"), json!({"now": true})).await;
+    assert_eq!(released.body["state"], "due");
+    let resent = interfaces
+        .act(&path("resend"), json!({"revision": 1}))
+        .await;
+    assert_eq!((resent.status, resent.code()), (409, "wrong_state"));
+    assert_eq!(resent.body["state"], "due");
+    let withdrawn = interfaces.act(&path("withdraw"), json!({})).await;
+    assert_eq!(withdrawn.body["state"], "withdrawn");
+    let unknown = interfaces
+        .act("/v1/accounts/K-1001/invoices/RE-9/hold", json!({}))
+        .await;
+    assert_eq!(unknown.status, 404);
+}
+
+#[tokio::test]
+async fn what_an_operator_sends_is_read_as_strictly_as_events() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    for (path, body, pointer) in [
+        (
+            "/v1/accounts/K-1001/invoices/RE-1/hold",
+            json!({"raeson": "x"}),
+            "/raeson",
+        ),
+        (
+            "/v1/accounts/K-1001/invoices/RE-1/hold",
+            json!({"reason": "a\nb"}),
+            "/reason",
+        ),
+        (
+            "/v1/accounts/K-1001/invoices/RE-1/release",
+            json!({"now": "yes"}),
+            "/now",
+        ),
+        (
+            "/v1/accounts/K-1001/invoices/RE-1/resend",
+            json!({}),
+            "/revision",
+        ),
+        ("/v1/pause", json!({"account": 7}), "/account"),
+        ("/v1/dispatch", json!({"schedule": "typo"}), "/schedule"),
+        (
+            "/v1/dispatch",
+            json!({"schedule": "default", "account": "K-1001"}),
+            "/account",
+        ),
+    ] {
+        let answer = interfaces.act(path, body).await;
+        assert_eq!(answer.status, 422, "{path}");
+        assert_eq!(answer.pointers(), [pointer]);
+    }
+    let shown = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
+    assert_eq!(shown.body["state"], "waiting");
+}
+
+#[tokio::test]
+async fn invoices_are_listed_by_every_filter_and_page_by_page() {
+    let interfaces = with_invoices(&["RE-1", "RE-2", "RE-3"]).await;
+    interfaces
+        .act("/v1/accounts/K-1001/invoices/RE-2/hold", json!({}))
+        .await;
+    for (query, expected) in [
+        ("", &["RE-1", "RE-2", "RE-3"][..]),
+        ("?state=held", &["RE-2"]),
+        ("?account=K-1001&state=waiting", &["RE-1", "RE-3"]),
+        ("?account=K-9", &[]),
+        ("?number=RE-3", &["RE-3"]),
+        ("?issued_from=2026-11-24", &[]),
+        ("?issued_to=2026-11-22", &[]),
+        (
+            "?issued_from=2026-11-23&issued_to=2026-11-23",
+            &["RE-1", "RE-2", "RE-3"],
+        ),
+        (
+            "?changed_since=2026-11-23T09:00:00%2B01:00",
+            &["RE-1", "RE-2", "RE-3"],
+        ),
+        ("?changed_since=2026-11-24", &[]),
+    ] {
+        let answer = interfaces.get(&format!("/v1/invoices{query}")).await;
+        assert_eq!(members(&answer, "number"), expected, "{query}");
+    }
+    let page = interfaces.get("/v1/invoices?limit=2").await;
+    let cursor = page.body["next_cursor"].as_str().unwrap();
+    let rest = interfaces
+        .get(&format!("/v1/invoices?limit=2&cursor={cursor}"))
+        .await;
+    assert_eq!(members(&rest, "number"), ["RE-3"]);
+    for query in [
+        "state=sent",
+        "limit=0",
+        "limit=x",
+        "cursor=x",
+        "issued_from=1.1.26",
+        "colour=red",
+    ] {
+        let answer = interfaces.get(&format!("/v1/invoices?{query}")).await;
+        assert_eq!(answer.status, 422, "{query}");
+        let parameter = query.split_once('=').unwrap().0;
+        assert_eq!(answer.body["errors"][0]["parameter"], parameter);
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_who_would_get_what_and_changes_nothing() {
+    let interfaces = with_invoices(&["RE-1", "RE-2"]).await;
+    interfaces
+        .act("/v1/accounts/K-1001/invoices/RE-2/hold", json!({}))
+        .await;
+    for body in [
+        json!({"dry_run": true}),
+        json!({"dry_run": true, "schedule": "default"}),
+        json!({"dry_run": true, "account": "K-1001"}),
+    ] {
+        let answer = interfaces.act("/v1/dispatch", body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let items = answer.body["items"].as_array().unwrap();
+        assert_eq!(items.len(), 1);
+        assert_eq!(items[0]["recipient"]["sub_user"], "u-7");
+        let invoices = items[0]["invoices"].as_array().unwrap();
+        assert_eq!(invoices.len(), 1, "the held one would stay");
+        assert_eq!(invoices[0]["number"], "RE-1");
+    }
+    assert!(interfaces.store.runs().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_dispatch_releases_what_waits() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    let answer = interfaces
+        .act("/v1/dispatch", json!({"account": "K-1001"}))
+        .await;
+    assert_eq!(
+        answer.body["runs"],
+        json!([{"schedule": null, "account": "K-1001", "opened": true}])
+    );
+    let shown = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
+    assert_eq!(shown.body["state"], "due");
+    let unknown = interfaces
+        .act("/v1/dispatch", json!({"account": "K-9"}))
+        .await;
+    assert_eq!(unknown.status, 404);
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_not_configured_is_dispatched_with_the_default_one() {
+    let interfaces = Interfaces::start().await;
+    let mut body = account(1);
+    body["data"]["schedule"] = json!("gone");
+    interfaces.portal(&body).await;
+    interfaces.put_pdf().await;
+    interfaces.billing(&invoice("RE-1")).await;
+    let answer = interfaces
+        .act("/v1/dispatch", json!({"schedule": "default"}))
+        .await;
+    let runs = answer.body["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2, "{answer:?}");
+    let shown = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
+    assert_eq!(shown.body["state"], "due");
+}
+
+#[tokio::test]
+async fn a_pause_is_kept_and_shown_until_it_is_resumed() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    let body = json!({"account": "K-1001", "reason": "wrong logo"});
+    let paused = interfaces.act("/v1/pause", body.clone()).await;
+    assert_eq!(paused.body["result"], "applied");
+    assert_eq!(
+        interfaces.act("/v1/pause", body).await.body["result"],
+        "duplicate"
+    );
+    let shown = interfaces.get("/v1/accounts/K-1001").await;
+    assert_eq!(shown.body["paused"]["reason"], "wrong logo");
+    let resumed = interfaces
+        .act("/v1/resume", json!({"account": "K-1001"}))
+        .await;
+    assert_eq!(resumed.body["result"], "applied");
+    let everything = interfaces.act("/v1/pause", json!({})).await;
+    assert_eq!(everything.body["account"], Value::Null);
+    let pause = interfaces.store.paused(&PauseScope::Everything).unwrap();
+    assert!(pause.is_some());
+}
+
+#[tokio::test]
+async fn probes_tell_whether_the_daemon_lives_and_works() {
+    let interfaces = Interfaces::start_with(limits(), Duration::from_secs(20), || Readiness {
+        failing: vec![("relay", "the circuit is open".to_owned())],
+    })
+    .await;
+    assert_eq!(interfaces.get("/livez").await.status, 200);
+    let answer = interfaces.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.body["failing"],
+        json!([{"check": "relay", "detail": "the circuit is open"}])
+    );
+    let ready = Interfaces::start().await;
+    assert_eq!(ready.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn over_tcp_a_token_says_who_may_what() {
+    let interfaces = with_invoices(&[]).await;
+    let target = Target::Tcp(interfaces.admin_tcp);
+    let ask = |method, path: &'static str, token: &'static str| {
+        let target = target.clone();
+        async move {
+            let headers = [("authorization", token)];
+            let headers = if token.is_empty() { &[] } else { &headers[..] };
+            ask(&target, method, path, headers, b"{}".to_vec()).await
+        }
+    };
+    for token in ["", "Bearer wrong", "Basic d2F0Y2g6eA==", "Bearer"] {
+        let answer = ask(Method::GET, "/v1/accounts", token).await;
+        assert_eq!((answer.status, answer.code()), (401, "token_invalid"));
+        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+        assert_eq!(ask(Method::GET, "/nothing", token).await.status, 401);
+    }
+    let read = "Bearer watch-token";
+    assert_eq!(ask(Method::GET, "/v1/accounts", read).await.status, 200);
+    assert_eq!(ask(Method::POST, "/v1/pause", read).await.status, 403);
+    let operate = "Bearer ops-token";
+    assert_eq!(ask(Method::POST, "/v1/pause", operate).await.status, 200);
+    let pause = interfaces.store.paused(&PauseScope::Everything).unwrap();
+    assert!(pause.unwrap().by.contains("ops"));
+}
+
+#[tokio::test]
+async fn a_head_request_is_a_get_without_a_body() {
+    let interfaces = with_invoices(&[]).await;
+    let target = Target::Unix(interfaces.socket.clone());
+    let answer = ask(&target, Method::HEAD, "/v1/accounts", &[], Vec::new()).await;
+    assert_eq!((answer.status, answer.body), (200, Value::Null));
+    let answer = ask(&target, Method::DELETE, "/v1/accounts", &[], Vec::new()).await;
+    assert_eq!(answer.headers["allow"], "GET, HEAD");
+}

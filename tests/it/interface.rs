@@ -1,0 +1,395 @@
+//! Both HTTP interfaces over a store in memory, on sockets of their own, and what tests say to them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails as the test itself does"
+)]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use invoice_router::clock::Clock;
+use invoice_router::domain::account::BillingGroups;
+use invoice_router::domain::contact::Language;
+use invoice_router::domain::id::{Digest, Group, ScheduleName, SenderName, WebhookId};
+use invoice_router::domain::recipient::OnRejected;
+use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
+use invoice_router::http::client::{self, Method, Target};
+use invoice_router::http::signature::{
+    ID_HEADER, SIGNATURE_HEADER, Secret, Sender, Senders, TIMESTAMP_HEADER, sign,
+};
+use invoice_router::http::{
+    Context, Limits, Readiness, Right, Token, serve_admin, serve_admin_tcp, serve_webhook,
+};
+use invoice_router::store::{Filter, Memory, Rules, Store};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+/// The portal's secrets, two of them as in a rotation.
+pub(crate) const PORTAL: &str = "whsec_cG9ydGFsIHBvcnRhbCBwb3J0YWwgcG9ydGFsIDAx";
+pub(crate) const PORTAL_NEXT: &str = "whsec_cG9ydGFsIHBvcnRhbCBwb3J0YWwgcG9ydGFsIDAy";
+/// The billing system's.
+pub(crate) const BILLING: &str = "whsec_YmlsbGluZyBiaWxsaW5nIGJpbGxpbmcgYmlsbGluZyE=";
+/// Nobody's.
+pub(crate) const STRANGER: &str = "whsec_c3RyYW5nZXIgc3RyYW5nZXIgc3RyYW5nZXIgc3RyYQ==";
+
+/// The bytes of a small document.
+pub(crate) const PDF: &[u8] = b"%PDF-1.7 invoice";
+
+/// Long enough that only a hang meets it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The daemon's interfaces, running.
+pub(crate) struct Interfaces {
+    pub(crate) webhook: SocketAddr,
+    pub(crate) admin_tcp: SocketAddr,
+    pub(crate) socket: PathBuf,
+    pub(crate) clock: Clock,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) served: JoinHandle<()>,
+    counter: AtomicU64,
+    _directory: tempfile::TempDir,
+}
+
+/// What an interface answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: hyper::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The member `code` of a problem.
+    pub(crate) fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or("none")
+    }
+
+    /// Where the request is wrong.
+    pub(crate) fn pointers(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array();
+        errors
+            .into_iter()
+            .flatten()
+            .filter_map(|error| error["pointer"].as_str())
+            .collect()
+    }
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits {
+        event_body_bytes: 64 * 1024,
+        document_bytes: 128 * 1024,
+        connections: 16,
+        header: PATIENCE,
+        body: PATIENCE,
+    }
+}
+
+pub(crate) fn morning() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_420_800, 0).unwrap()
+}
+
+fn sender(name: &str, secrets: &[&str], accounts: bool) -> Sender {
+    Sender {
+        name: SenderName::parse(name).unwrap(),
+        secrets: secrets.iter().map(|s| Secret::parse(s).unwrap()).collect(),
+        accounts,
+        invoices: !accounts,
+    }
+}
+
+fn token(name: &str, right: Right) -> Token {
+    Token {
+        name: name.to_owned(),
+        right,
+        digest: digest(format!("{name}-token").as_bytes()),
+    }
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(Sha256::digest(bytes).into())
+}
+
+fn rules(groups: &BillingGroups) -> Rules {
+    Rules {
+        groups: groups.clone(),
+        policy: Policy {
+            backoff: Backoff {
+                first: Duration::from_secs(300),
+                max: Duration::from_secs(14_400),
+                give_up_after: Duration::from_secs(432_000),
+            },
+            after_uncertain: AfterUncertain::Resend,
+        },
+        on_rejected: OnRejected::MainContact,
+        webhook_id_days: 7,
+    }
+}
+
+impl Interfaces {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(limits(), Duration::from_secs(20), Readiness::default).await
+    }
+
+    pub(crate) async fn start_with(
+        limits: Limits,
+        grace: Duration,
+        readiness: impl Fn() -> Readiness + Send + Sync + 'static,
+    ) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let groups = BillingGroups::new([Group::parse("Rechnungen").unwrap()]).unwrap();
+        let store = Memory::new(directory.path())
+            .unwrap()
+            .open(rules(&groups))
+            .unwrap();
+        let clock = Clock::manual(morning());
+        let language = |raw| Language::parse(raw).unwrap();
+        let context = Arc::new(Context {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            nudge: Arc::new(Notify::new()),
+            senders: Senders::new(vec![
+                sender("portal", &[PORTAL, PORTAL_NEXT], true),
+                sender("billing", &[BILLING], false),
+            ])
+            .unwrap(),
+            tokens: vec![token("watch", Right::Read), token("ops", Right::Operate)],
+            groups,
+            languages: BTreeSet::from([language("de"), language("en")]),
+            schedules: BTreeSet::from([ScheduleName::default()]),
+            next_release: Arc::new(|_, now| Some(now + TimeDelta::hours(1))),
+            on_rejected: OnRejected::MainContact,
+            readiness: Arc::new(readiness),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = directory.path().join("admin.sock");
+        let (stop, stopped) = watch::channel(false);
+        let webhook = listener.local_addr().unwrap();
+        let admin_tcp = admin_listener.local_addr().unwrap();
+        let unix = UnixListener::bind(&socket).unwrap();
+        tokio::spawn(serve_admin(
+            unix,
+            Arc::clone(&context),
+            limits,
+            stopped.clone(),
+            grace,
+        ));
+        tokio::spawn(serve_admin_tcp(
+            admin_listener,
+            Arc::clone(&context),
+            limits,
+            stopped.clone(),
+            grace,
+        ));
+        let served = tokio::spawn(serve_webhook(listener, context, limits, stopped, grace));
+        Self {
+            webhook,
+            admin_tcp,
+            socket,
+            clock,
+            store,
+            stop,
+            served,
+            counter: AtomicU64::new(0),
+            _directory: directory,
+        }
+    }
+
+    /// An id that no other event of this test has.
+    pub(crate) fn new_id(&self) -> String {
+        format!("evt_{}", self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The headers of a signature of now.
+    pub(crate) fn signature(
+        &self,
+        key: &str,
+        id: &str,
+        payload: &[u8],
+    ) -> [(&'static str, String); 3] {
+        let at = self.clock.now().timestamp();
+        let id = WebhookId::parse(id).unwrap();
+        let signature = sign(&Secret::parse(key).unwrap(), &id, at, payload);
+        [
+            (ID_HEADER, id.to_string()),
+            (TIMESTAMP_HEADER, at.to_string()),
+            (SIGNATURE_HEADER, signature),
+        ]
+    }
+
+    /// Sends the bytes of an event.
+    pub(crate) async fn post(&self, key: &str, id: &str, body: &[u8]) -> Answer {
+        let signature = self.signature(key, id, body);
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(
+            signature
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
+        );
+        let target = Target::Tcp(self.webhook);
+        ask(&target, Method::POST, "/v1/events", &headers, body.to_vec()).await
+    }
+
+    /// Sends an event of the portal's.
+    pub(crate) async fn portal(&self, event: &Value) -> Answer {
+        let id = self.new_id();
+        self.post(PORTAL, &id, event.to_string().as_bytes()).await
+    }
+
+    /// Sends an event of the billing system's.
+    pub(crate) async fn billing(&self, event: &Value) -> Answer {
+        let id = self.new_id();
+        self.post(BILLING, &id, event.to_string().as_bytes()).await
+    }
+
+    /// Uploads a document under the digits given.
+    pub(crate) async fn put(&self, key: &str, digits: &str, bytes: &[u8]) -> Answer {
+        let signature = self.signature(key, &self.new_id(), digits.as_bytes());
+        let headers: Vec<(&str, &str)> = signature
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let path = format!("/v1/documents/{digits}");
+        let target = Target::Tcp(self.webhook);
+        ask(&target, Method::PUT, &path, &headers, bytes.to_vec()).await
+    }
+
+    /// Uploads [`PDF`].
+    pub(crate) async fn put_pdf(&self) {
+        let answer = self.put(BILLING, &digest(PDF).to_string(), PDF).await;
+        assert_eq!(answer.status, 201);
+    }
+
+    /// Asks the admin interface over its socket.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        let target = Target::Unix(self.socket.clone());
+        ask(&target, Method::GET, path, &[], Vec::new()).await
+    }
+
+    /// Tells the admin interface to do something, over its socket.
+    pub(crate) async fn act(&self, path: &str, body: Value) -> Answer {
+        let target = Target::Unix(self.socket.clone());
+        ask(
+            &target,
+            Method::POST,
+            path,
+            &[],
+            body.to_string().into_bytes(),
+        )
+        .await
+    }
+
+    /// The head of a signed event, for those who write by themselves. `length` is what it announces.
+    pub(crate) fn event_head(&self, key: &str, body: &[u8], length: usize) -> String {
+        let mut head = format!(
+            "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n"
+        );
+        for (name, value) in self.signature(key, &self.new_id(), body) {
+            head.extend([name, ": ", &value, "\r\n"]);
+        }
+        head.push_str("\r\n");
+        head
+    }
+
+    /// A connection to the webhook.
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.webhook).await.unwrap()
+    }
+
+    /// Whether the store has no account and no invoice.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let invoices = self.store.invoices(&Filter::default(), None, 1).unwrap();
+        self.store.accounts(None, 1).unwrap().is_empty() && invoices.items.is_empty()
+    }
+}
+
+pub(crate) async fn ask(
+    target: &Target,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Answer {
+    let response = client::request(target, method, path, headers, body, PATIENCE)
+        .await
+        .unwrap();
+    Answer {
+        status: response.status.as_u16(),
+        headers: response.headers,
+        body: serde_json::from_slice(&response.body).unwrap_or(Value::Null),
+    }
+}
+
+/// Reads one answer off a connection that stays open: its head, and its body as JSON.
+pub(crate) async fn read_answer(stream: &mut TcpStream) -> (String, Value) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    (head, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+/// Sends bytes and reads until the other end closes.
+pub(crate) async fn exchange(stream: &mut TcpStream, bytes: &[u8]) -> String {
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+/// The account of the contract's example, at `version`.
+pub(crate) fn account(version: u64) -> Value {
+    json!({"type": "account.updated", "timestamp": at(version), "data": {
+        "account": "K-1001", "version": version, "name": "Muster GmbH", "language": "de", "schedule": "default",
+        "main_contact": {"name": "Erika Muster", "company": "Muster GmbH", "addresses": ["erika@muster.example"]},
+        "sub_users": [
+            {"id": "u-7", "group": "Rechnungen", "contact": {"name": "Buchhaltung", "addresses": ["rechnung@muster.example"]},
+             "login": {"enabled": false, "user_name": null, "permissions": []}},
+            {"id": "u-8", "group": "Technik", "contact": {"name": "Technik", "addresses": ["technik@muster.example"]}}],
+        "billing_contact": "u-7"}})
+}
+
+/// An event of the account with these data beside account and version.
+pub(crate) fn delta(event_type: &str, version: u64, more: Value) -> Value {
+    let mut data = json!({"account": "K-1001", "version": version});
+    if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
+        data.extend(more);
+    }
+    json!({"type": event_type, "timestamp": at(version), "data": data})
+}
+
+/// A later time-stamp for a higher version.
+fn at(version: u64) -> String {
+    let seconds = i64::try_from(version).unwrap();
+    (morning() + TimeDelta::seconds(seconds)).to_rfc3339()
+}
+
+/// An invoice over [`PDF`].
+pub(crate) fn invoice(number: &str) -> Value {
+    json!({"type": "invoice.issued", "timestamp": "2026-11-23T09:00:00Z", "data": {
+        "account": "K-1001", "number": number, "kind": "invoice", "issued_on": "2026-11-23",
+        "total": {"amount": "119.00", "currency": "EUR"}, "release": "scheduled",
+        "documents": [{"sha256": digest(PDF).to_string(), "file_name": "RE-2026-0042.pdf", "media_type": "application/pdf"}]}})
+}

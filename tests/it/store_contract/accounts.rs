@@ -1,0 +1,367 @@
+//! Changes of accounts: what they free, what they move, whom they name.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use invoice_router::domain::account::Profile;
+use invoice_router::domain::change::{ChangeKind, Warning};
+use invoice_router::domain::delivery::{Shown, Verdict};
+use invoice_router::domain::id::{InvoiceNumber, Sequence};
+use invoice_router::domain::invoice::Invoice;
+use invoice_router::domain::recipient::{Recipient, Rule};
+use invoice_router::store::{ChangeAnswer, Command, IssueAnswer, PauseScope};
+
+use super::sample::{
+    self, address, contact, id, invoice, number, of_schedule, on_schedule, profile, schedule,
+    selecting, sub_user, sub_user_id, urgent, version, without_addresses,
+};
+use super::world::{World, result_of};
+
+contract![
+    an_invoice_of_an_unknown_account_is_freed_by_it,
+    an_invoice_waits_for_the_version_that_it_asks_for,
+    one_change_frees_hundreds_of_invoices,
+    an_invoice_held_while_parked_is_freed_and_goes_on_when_released,
+    what_is_withheld_becomes_due_with_the_next_change,
+    what_is_withheld_and_held_becomes_due_when_released,
+    a_change_of_schedule_takes_along_what_waits,
+    a_mark_is_cleared_with_the_addresses_of_its_own_contact_only,
+    a_selected_sub_user_that_goes_is_deselected,
+    an_answer_names_what_was_past_the_last_look,
+    the_largest_account_is_kept_whole,
+    accounts_are_listed_by_id,
+    pausing_one_account_leaves_others_alone,
+];
+
+fn asking_for(raw: u64, invoice: Invoice) -> Invoice {
+    Invoice {
+        min_account_version: Some(version(raw)),
+        ..invoice
+    }
+}
+
+fn recipient(answer: ChangeAnswer) -> (Recipient, Vec<Warning>, Vec<InvoiceNumber>) {
+    match answer {
+        ChangeAnswer::Accepted {
+            recipient,
+            warnings,
+            in_flight,
+            ..
+        } => (*recipient, warnings, in_flight),
+        ChangeAnswer::Refused(refused) => panic!("{refused}"),
+    }
+}
+
+fn an_invoice_of_an_unknown_account_is_freed_by_it(world: &mut World) {
+    world.put(sample::PDF);
+    let answer = world.issue(invoice("K-1", "R-1"));
+    let IssueAnswer::Parked(standing) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!((standing.state, standing.recipient), (Shown::Parked, None));
+    let at_once = world.take(urgent("K-1", "R-2"));
+    world.take(urgent("K-10", "R-3"));
+    assert!(world.due().is_empty());
+
+    world.account("K-1", 1, profile());
+    assert_eq!(world.state("K-1", "R-1"), Shown::Waiting);
+    assert_eq!(world.due(), [at_once]);
+    assert_eq!(world.state("K-10", "R-3"), Shown::Parked);
+}
+
+fn an_invoice_waits_for_the_version_that_it_asks_for(world: &mut World) {
+    world.account("K-1", 1, profile());
+    world.take(asking_for(3, urgent("K-1", "R-3")));
+    world.take(asking_for(2, urgent("K-1", "R-2")));
+    world.take(asking_for(1, urgent("K-1", "R-1")));
+    assert_eq!(world.state("K-1", "R-1"), Shown::Due);
+    world.change("K-1", 2, ChangeKind::Closed);
+    assert_eq!(world.state("K-1", "R-2"), Shown::Due);
+    assert_eq!(world.state("K-1", "R-3"), Shown::Parked);
+    world.account("K-1", 9, profile());
+    assert_eq!(world.state("K-1", "R-3"), Shown::Due);
+}
+
+fn one_change_frees_hundreds_of_invoices(world: &mut World) {
+    world.put(sample::PDF);
+    let numbers: Vec<String> = (0..300).map(|n| format!("R-{n}")).collect();
+    world.at_a_stretch(|world| {
+        for (n, raw) in (0..).zip(&numbers) {
+            // Every tenth asks for more than the first change brings.
+            let min = if n % 10 == 0 { 2 } else { 1 };
+            world.issue(asking_for(min, urgent("K-1", raw)));
+        }
+    });
+    let last = Sequence(300);
+    let places = |world: &mut World| {
+        let now = world.now;
+        world.step().due(now, None, 1_000).unwrap()
+    };
+    let first = world.account("K-1", 1, profile());
+    // The next change and a hold come while the first is still freeing.
+    world.hold("K-1", "R-298");
+    world.account("K-1", 2, profile());
+    world.obey("K-1", "R-298", Command::Release { now: false });
+    assert_eq!(
+        result_of(&first),
+        invoice_router::store::ChangeResult::Applied
+    );
+    // Answers come before the last is freed; one more commit comes after it.
+    world.pass(Duration::from_secs(1));
+    world.take(urgent("K-1", "R-last"));
+    let places = places(world);
+    assert_eq!(places.len(), 301);
+    let mut sequences: Vec<Sequence> = places.iter().map(|place| place.sequence).collect();
+    sequences.sort();
+    sequences.dedup();
+    assert_eq!(sequences.len(), 301, "none is there twice");
+    assert!(sequences.contains(&last));
+    assert!(places.is_sorted());
+}
+
+fn an_invoice_held_while_parked_is_freed_and_goes_on_when_released(world: &mut World) {
+    world.take(invoice("K-1", "R-1"));
+    let sequence = world.take(urgent("K-1", "R-2"));
+    assert_eq!(world.hold("K-1", "R-1"), Shown::Held);
+    assert_eq!(world.hold("K-1", "R-2"), Shown::Held);
+    world.account("K-1", 1, profile());
+    assert_eq!(world.state("K-1", "R-1"), Shown::Held);
+    assert!(world.due().is_empty());
+    assert!(world.step().schedules_in_use().unwrap().is_empty());
+    let release = Command::Release { now: false };
+    assert_eq!(world.obey("K-1", "R-1", release.clone()), Shown::Waiting);
+    assert_eq!(world.obey("K-1", "R-2", release), Shown::Due);
+    assert_eq!(world.due(), [sequence]);
+    assert_eq!(
+        world.step().schedules_in_use().unwrap(),
+        [schedule("default")]
+    );
+}
+
+/// Brings an invoice that nobody can be reached for.
+fn withhold(world: &mut World) -> Sequence {
+    world.account("K-1", 1, without_addresses());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    let seen = world.step().job(sequence).unwrap().unwrap().seen;
+    let now = world.now;
+    let withheld = world.step().withhold(sequence, seen, now).wait().unwrap();
+    assert!(withheld);
+    let again = world.step().withhold(sequence, seen, now).wait().unwrap();
+    assert!(!again, "it moved since it was seen");
+    assert_eq!(world.state("K-1", "R-1"), Shown::Withheld);
+    assert!(world.due().is_empty());
+    sequence
+}
+
+fn what_is_withheld_becomes_due_with_the_next_change(world: &mut World) {
+    let sequence = withhold(world);
+    world.account("K-2", 1, profile());
+    assert!(world.due().is_empty());
+    world.account("K-1", 2, profile());
+    assert_eq!(world.due(), [sequence]);
+    let seen = world.step().job(sequence).unwrap().unwrap().seen;
+    let now = world.now;
+    let withheld = world.step().withhold(sequence, seen, now).wait().unwrap();
+    assert!(!withheld, "somebody can be reached");
+    world.attempt(sequence, Verdict::Accepted);
+    assert_eq!(world.state("K-1", "R-1"), Shown::Delivered);
+}
+
+fn what_is_withheld_and_held_becomes_due_when_released(world: &mut World) {
+    let sequence = withhold(world);
+    world.hold("K-1", "R-1");
+    world.account("K-1", 2, profile());
+    assert_eq!(world.state("K-1", "R-1"), Shown::Held);
+    assert!(world.due().is_empty());
+    world.obey("K-1", "R-1", Command::Release { now: false });
+    assert_eq!(world.due(), [sequence]);
+}
+
+fn a_change_of_schedule_takes_along_what_waits(world: &mut World) {
+    world.account("K-1", 1, on_schedule("weekly"));
+    world.account("K-2", 1, on_schedule("weekly"));
+    let first = world.take(invoice("K-1", "R-1"));
+    let second = world.take(invoice("K-2", "R-2"));
+    assert!(world.open_run(of_schedule("weekly")));
+    let weekly = world.run(&of_schedule("weekly"));
+    assert_eq!(world.included(&weekly), [first, second]);
+    assert_eq!(world.state("K-1", "R-1"), Shown::Due);
+
+    world.account("K-1", 2, on_schedule("daily"));
+    assert_eq!(world.state("K-1", "R-1"), Shown::Waiting);
+    assert_eq!(world.included(&weekly), [second]);
+    let in_use = world.step().schedules_in_use().unwrap();
+    assert_eq!(in_use, [schedule("daily"), schedule("weekly")]);
+    assert!(world.open_run(of_schedule("daily")));
+    let daily = world.run(&of_schedule("daily"));
+    assert_eq!(world.included(&daily), [first]);
+}
+
+fn a_mark_is_cleared_with_the_addresses_of_its_own_contact_only(world: &mut World) {
+    let bad = "rechnung@muster.example";
+    world.account("K-1", 1, selecting(&[bad]));
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.attempt(sequence, Verdict::AddressRejected);
+    let rule = |world: &mut World| {
+        let view = world.step().account(&id("K-1")).unwrap().unwrap();
+        let marked: Vec<_> = view.suspects.into_keys().collect();
+        (view.recipient.reason.rule, marked)
+    };
+    let fallen_back = (Rule::FallbackAfterRejection, vec![address(bad)]);
+    assert_eq!(rule(world), fallen_back);
+    assert_eq!(world.due(), [sequence]);
+    assert_eq!(
+        world.intention(sequence).intent.address,
+        address("erika@muster.example")
+    );
+
+    let mut other = selecting(&[bad]);
+    other.main_contact = contact("Max Muster", &["max@muster.example"]);
+    let main_contact = other.main_contact.clone();
+    let (recipient, ..) = recipient(world.account("K-1", 2, other));
+    assert_eq!(recipient.addressee().unwrap().contact, main_contact);
+    assert_eq!(rule(world), fallen_back);
+    world.account("K-1", 3, selecting(&[bad, "neu@muster.example"]));
+    assert_eq!(rule(world), (Rule::BillingContactSelected, Vec::new()));
+}
+
+fn a_selected_sub_user_that_goes_is_deselected(world: &mut World) {
+    world.account("K-1", 1, selecting(&["rechnung@muster.example"]));
+    let removal = ChangeKind::SubUserRemoved(sub_user_id("u-7"));
+    let (recipient, warnings, _) = recipient(world.change("K-1", 2, removal));
+    assert_eq!(recipient.reason.rule, Rule::BillingContactRemoved);
+    assert_eq!(
+        warnings,
+        [Warning::BillingContactRemoved(sub_user_id("u-7"))]
+    );
+    let view = world.step().account(&id("K-1")).unwrap().unwrap();
+    assert_eq!(view.recipient, recipient);
+}
+
+fn an_answer_names_what_was_past_the_last_look(world: &mut World) {
+    world.account("K-1", 1, profile());
+    world.account("K-2", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    let other = world.take(urgent("K-2", "R-2"));
+    world.take(urgent("K-1", "R-3"));
+    let begin = world.begin(sequence);
+    world.begin(other);
+    let closed = ChangeKind::Closed;
+    let (_, _, in_flight) = recipient(world.change("K-1", 2, closed));
+    assert!(
+        in_flight.is_empty(),
+        "the recipient is the same: {in_flight:?}"
+    );
+    let selected = selecting(&["rechnung@muster.example"]);
+    let (_, _, in_flight) = recipient(world.account("K-1", 3, selected));
+    assert_eq!(in_flight, [number("R-1")]);
+    world.settle(sequence, &begin, Verdict::Accepted);
+    let (_, _, in_flight) = recipient(world.account("K-1", 4, profile()));
+    assert!(in_flight.is_empty());
+}
+
+fn the_largest_account_is_kept_whole(world: &mut World) {
+    let domain = format!("{}.{}.example", "d".repeat(60), "e".repeat(60));
+    let addresses = |n: usize| -> Vec<String> {
+        (0..10)
+            .map(|at| format!("{}{n}.{at}@{domain}", "a".repeat(50)))
+            .collect()
+    };
+    let large: BTreeMap<_, _> = (0..100)
+        .map(|n| {
+            let addresses = addresses(n);
+            let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+            (
+                sub_user_id(&format!("u-{n}")),
+                sub_user("billing", &addresses),
+            )
+        })
+        .collect();
+    let large = Profile {
+        sub_users: large,
+        billing_contact: Some(sub_user_id("u-99")),
+        ..profile()
+    };
+    for n in 0..3 {
+        world.take(urgent("K-1", &format!("R-{n}")));
+    }
+    world.account("K-1", 1, large.clone());
+    assert_eq!(world.due().len(), 3);
+    let stored = |world: &mut World| {
+        let view = world.step().account(&id("K-1")).unwrap().unwrap();
+        view.account.profile().clone()
+    };
+    assert_eq!(stored(world), large);
+    world.account("K-1", 2, profile());
+    assert_eq!(stored(world), profile());
+    world.account("K-1", 3, large.clone());
+    assert_eq!(stored(world), large);
+    assert_eq!(world.step().accounts(None, 10).unwrap().len(), 1);
+}
+
+fn accounts_are_listed_by_id(world: &mut World) {
+    for account in ["K-2", "K-10", "K-1", "K-1 a"] {
+        world.account(account, 1, profile());
+    }
+    let page = |world: &mut World, after: Option<&str>, limit| -> Vec<String> {
+        let after = after.map(id);
+        let views = world.step().accounts(after.as_ref(), limit).unwrap();
+        views
+            .iter()
+            .map(|view| view.account.id().to_string())
+            .collect()
+    };
+    assert_eq!(page(world, None, 10), ["K-1", "K-1 a", "K-10", "K-2"]);
+    assert_eq!(page(world, None, 2), ["K-1", "K-1 a"]);
+    assert_eq!(page(world, Some("K-1 a"), 10), ["K-10", "K-2"]);
+    assert_eq!(
+        page(world, Some("K-11"), 10),
+        ["K-2"],
+        "it need not be there"
+    );
+    assert!(page(world, Some("K-2"), 10).is_empty());
+}
+
+fn pausing_one_account_leaves_others_alone(world: &mut World) {
+    use invoice_router::store::Actor;
+    world.account("K-1", 1, profile());
+    world.account("K-2", 1, profile());
+    let first = world.take(urgent("K-1", "R-1"));
+    let second = world.take(urgent("K-2", "R-2"));
+    let scope = PauseScope::Account(id("K-1"));
+    let now = world.now;
+    let anna = || Actor::Operator("anna".to_owned());
+    let pause = |world: &mut World, scope: &PauseScope| {
+        let reason = "fraud?".to_owned();
+        let paused = world.step().pause(scope.clone(), reason, anna(), now);
+        paused.wait().unwrap()
+    };
+    assert!(pause(world, &scope));
+    assert!(!pause(world, &scope), "it is paused already");
+    let paused = world.step().paused(&scope).unwrap().unwrap();
+    assert_eq!((paused.by.as_str(), paused.since), ("operator anna", now));
+    assert!(world.step().job(first).unwrap().unwrap().paused.is_some());
+    assert!(world.step().job(second).unwrap().unwrap().paused.is_none());
+    assert!(
+        world
+            .step()
+            .paused(&PauseScope::Everything)
+            .unwrap()
+            .is_none()
+    );
+    assert!(pause(world, &PauseScope::Everything));
+    let resume = |world: &mut World| {
+        let resumed = world.step().resume(scope.clone(), anna(), now);
+        resumed.wait().unwrap()
+    };
+    assert!(resume(world));
+    assert!(!resume(world));
+    assert!(world.step().paused(&scope).unwrap().is_none());
+    assert!(
+        world
+            .step()
+            .paused(&PauseScope::Everything)
+            .unwrap()
+            .is_some()
+    );
+}

@@ -1,0 +1,465 @@
+//! The webhook as senders meet it: real HTTP, answers and what is stored afterwards.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails as the test itself does"
+)]
+
+use std::time::Duration;
+
+use invoice_router::domain::id::AccountId;
+use invoice_router::http::Limits;
+use serde_json::{Value, json};
+
+use crate::interface::{
+    Answer, BILLING, Interfaces, PDF, PORTAL, PORTAL_NEXT, STRANGER, account, delta, digest,
+    invoice, limits, morning,
+};
+
+mod connections;
+mod documents;
+
+fn version(interfaces: &Interfaces) -> u64 {
+    let id = AccountId::parse("K-1001").unwrap();
+    let view = interfaces.store.account(&id).unwrap();
+    view.map_or(0, |view| view.account.version().get())
+}
+
+fn assert_refused(answer: &Answer, status: u16, code: &str) {
+    assert_eq!((answer.status, answer.code()), (status, code), "{answer:?}");
+    assert_eq!(answer.headers["content-type"], "application/problem+json");
+    let id = answer.body["request_id"].as_str().unwrap();
+    assert_eq!(answer.headers["x-request-id"], id);
+}
+
+#[tokio::test]
+async fn an_account_is_stored_and_its_recipient_answered() {
+    let interfaces = Interfaces::start().await;
+    let answer = interfaces.portal(&account(4)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["content-type"], "application/json");
+    assert_eq!(
+        answer.body,
+        json!({
+            "result": "applied", "account": "K-1001", "version": 4, "warnings": [], "in_flight": [],
+            "recipient": {"kind": "sub_user", "sub_user": "u-7", "name": "Buchhaltung", "company": null,
+                "addresses": ["rechnung@muster.example"],
+                "reason": {"rule": "billing_contact_selected", "account_version": 4, "since": "2026-11-23T08:00:00Z"}}})
+    );
+    assert_eq!(version(&interfaces), 4);
+}
+
+#[tokio::test]
+async fn all_changes_of_a_sub_user_take_effect() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    let copied = json!({"sub_user": {"id": "u-9", "group": "Rechnungen", "copy_from": {"main_contact": true},
+        "contact": {"addresses": ["zentral@muster.example", "zweite@muster.example"]}}});
+    let answer = interfaces.portal(&delta("sub_user.saved", 2, copied)).await;
+    assert_eq!(answer.body["result"], "applied", "{answer:?}");
+    let selected = delta("billing_contact.selected", 3, json!({"sub_user": "u-9"}));
+    let recipient = &interfaces.portal(&selected).await.body["recipient"];
+    assert_eq!(recipient["company"], "Muster GmbH");
+    assert_eq!(
+        recipient["addresses"],
+        json!(["zentral@muster.example", "zweite@muster.example"])
+    );
+    let removed = delta("sub_user.removed", 4, json!({"sub_user": "u-9"}));
+    let answer = interfaces.portal(&removed).await;
+    assert_eq!(answer.body["recipient"]["kind"], "main_contact");
+    assert_eq!(
+        answer.body["recipient"]["reason"]["rule"],
+        "billing_contact_removed"
+    );
+    assert_eq!(
+        answer.body["warnings"][0]["code"],
+        "billing_contact_removed"
+    );
+    let answer = interfaces
+        .portal(&delta("account.closed", 5, json!({})))
+        .await;
+    assert_eq!(answer.body["result"], "applied");
+}
+
+#[tokio::test]
+async fn versions_decide_what_becomes_of_a_change() {
+    let interfaces = Interfaces::start().await;
+    let gap = interfaces
+        .portal(&delta("account.closed", 1, json!({})))
+        .await;
+    assert_refused(&gap, 409, "version_gap");
+    assert_eq!(gap.body["current_version"], 0);
+    assert_eq!(gap.body["retryable"], true);
+
+    assert_eq!(
+        interfaces.portal(&account(5)).await.body["result"],
+        "applied"
+    );
+    assert_eq!(
+        interfaces.portal(&account(5)).await.body["result"],
+        "duplicate"
+    );
+    let stale = interfaces.portal(&account(4)).await;
+    assert_eq!(
+        (&stale.body["result"], &stale.body["version"]),
+        (&json!("stale"), &json!(5))
+    );
+
+    let mut other = account(5);
+    other["data"]["name"] = json!("Other GmbH");
+    assert_refused(&interfaces.portal(&other).await, 409, "version_conflict");
+    let mut regressed = account(3);
+    regressed["timestamp"] = json!("2027-01-01T00:00:00Z");
+    assert_refused(
+        &interfaces.portal(&regressed).await,
+        409,
+        "version_regressed",
+    );
+    let skipped = delta("sub_user.removed", 7, json!({"sub_user": "u-8"}));
+    let answer = interfaces.portal(&skipped).await;
+    assert_refused(&answer, 409, "version_gap");
+    assert_eq!(answer.body["current_version"], 5);
+    assert_eq!(version(&interfaces), 5);
+}
+
+#[tokio::test]
+async fn an_id_is_answered_once_and_then_with_the_state_of_now() {
+    let interfaces = Interfaces::start().await;
+    let body = account(1).to_string();
+    let first = interfaces.post(PORTAL, "evt_a", body.as_bytes()).await;
+    assert_eq!(first.body["result"], "applied");
+    interfaces.portal(&account(2)).await;
+    let again = interfaces.post(PORTAL, "evt_a", body.as_bytes()).await;
+    assert_eq!(again.status, 200);
+    assert_eq!(again.body["version"], 2, "the state of now");
+    assert_eq!(again.body["result"], "duplicate");
+
+    let other = interfaces.post(PORTAL, "evt_a", b"not even json").await;
+    assert_refused(&other, 422, "webhook_id_reused");
+    let same_id_of_another = invoice("RE-1").to_string();
+    let parked = interfaces
+        .post(BILLING, "evt_a", same_id_of_another.as_bytes())
+        .await;
+    assert_refused(&parked, 409, "document_missing");
+}
+
+#[tokio::test]
+async fn a_refused_event_can_succeed_once_the_gap_is_filled() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    let third = delta("billing_contact.selected", 3, json!({"sub_user": null})).to_string();
+    let refused = interfaces.post(PORTAL, "evt_3", third.as_bytes()).await;
+    assert_refused(&refused, 409, "version_gap");
+    let second = delta("sub_user.removed", 2, json!({"sub_user": "u-8"}));
+    assert_eq!(interfaces.portal(&second).await.status, 200);
+    let retried = interfaces.post(PORTAL, "evt_3", third.as_bytes()).await;
+    assert_eq!(retried.body["result"], "applied");
+}
+
+#[tokio::test]
+async fn every_rule_names_its_place_and_changes_nothing() {
+    let interfaces = Interfaces::start().await;
+    let with = |pointer: &str, value: Value| {
+        let mut body = account(1);
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap()[name] = value;
+        body
+    };
+    let eleven: Vec<String> = (0..11).map(|n| format!("a{n}@b.example")).collect();
+    for (place, body) in [
+        (
+            "/data/billing_contact",
+            with("/data/billing_contact", json!("u-8")),
+        ),
+        (
+            "/data/billing_contact",
+            with("/data/billing_contact", json!("u-of-another")),
+        ),
+        (
+            "/data/sub_users/0/contact/addresses",
+            with("/data/sub_users/0/contact/addresses", json!([])),
+        ),
+        (
+            "/data/sub_users/0/contact/addresses",
+            with("/data/sub_users/0/contact/addresses", json!(eleven)),
+        ),
+        (
+            "/data/main_contact/addresses/0",
+            with(
+                "/data/main_contact/addresses",
+                json!(["a@b.example\r\nBcc: c@d.example"]),
+            ),
+        ),
+        (
+            "/data/sub_users/0/login/password",
+            with("/data/sub_users/0/login/password", json!("x")),
+        ),
+        ("/data/colour", with("/data/colour", json!("red"))),
+        ("/type", with("/type", json!("account.exploded"))),
+    ] {
+        let answer = interfaces.portal(&body).await;
+        assert_refused(&answer, 422, "invalid");
+        assert_eq!(answer.pointers(), [place]);
+        assert_ne!(answer.body["errors"][0]["expected"], "");
+    }
+    assert!(interfaces.is_untouched());
+
+    interfaces.portal(&account(1)).await;
+    let unknown_source =
+        json!({"sub_user": {"id": "u-9", "group": "x", "copy_from": {"sub_user": "u-0"}}});
+    for (place, body) in [
+        (
+            "/data/sub_user/copy_from/sub_user",
+            delta("sub_user.saved", 2, unknown_source),
+        ),
+        (
+            "/data/sub_user",
+            delta("billing_contact.selected", 2, json!({"sub_user": "u-8"})),
+        ),
+    ] {
+        let answer = interfaces.portal(&body).await;
+        assert_refused(&answer, 422, "invalid");
+        assert_eq!(answer.pointers(), [place]);
+    }
+    assert_eq!(version(&interfaces), 1);
+}
+
+#[tokio::test]
+async fn settings_without_effect_are_warned_of() {
+    let interfaces = Interfaces::start().await;
+    let mut body = account(1);
+    body["data"]["language"] = json!("fr-CH");
+    body["data"]["schedule"] = json!("weekly");
+    body["data"]["sub_users"][1]["contact"]["language"] = json!("it");
+    let answer = interfaces.portal(&body).await;
+    let warnings: Vec<(&str, &str)> = answer.body["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|warning| {
+            let text = |name: &str| warning[name].as_str().unwrap();
+            (text("code"), text("field"))
+        })
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            ("language_without_template", "/data/language"),
+            (
+                "language_without_template",
+                "/data/sub_users/1/contact/language"
+            ),
+            ("unknown_schedule", "/data/schedule"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_strict_json_is_refused() {
+    let interfaces = Interfaces::start().await;
+    for (body, code) in [
+        (&b"{"[..], "not_json"),
+        (b"", "not_json"),
+        (
+            b"{\"type\": \"account.closed\", \"type\": \"account.closed\"}",
+            "duplicate_key",
+        ),
+        (b"{\"type\": \"\xFF\"}", "not_utf8"),
+    ] {
+        let id = interfaces.new_id();
+        let answer = interfaces.post(PORTAL, &id, body).await;
+        assert_refused(&answer, 400, code);
+    }
+    for body in ["null", "[]", "\"x\"", "{}"] {
+        let id = interfaces.new_id();
+        let answer = interfaces.post(PORTAL, &id, body.as_bytes()).await;
+        assert_refused(&answer, 422, "invalid");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_about_a_signature_the_answer_is_the_same() {
+    let interfaces = Interfaces::start().await;
+    let body = account(1).to_string();
+    let stranger = interfaces.post(STRANGER, "evt_s", body.as_bytes()).await;
+    let id = interfaces.new_id();
+    interfaces
+        .clock
+        .set(morning() - chrono::TimeDelta::seconds(301));
+    let signature = interfaces.signature(PORTAL, &id, body.as_bytes());
+    interfaces.clock.set(morning());
+    let mut requests = vec![signature.to_vec()];
+    for doubled_or_missing in 0..3 {
+        let mut twice = interfaces.signature(PORTAL, &id, body.as_bytes()).to_vec();
+        twice.push(twice[doubled_or_missing].clone());
+        requests.push(twice);
+        let mut missing = interfaces.signature(PORTAL, &id, body.as_bytes()).to_vec();
+        missing.remove(doubled_or_missing);
+        requests.push(missing);
+    }
+    let mut many = interfaces.signature(PORTAL, &id, body.as_bytes()).to_vec();
+    many[2].1 = format!("{} {}", many[2].1, ["v1,x"; 8].join(" "));
+    requests.push(many);
+    let bland = |answer: &Answer| {
+        let mut body = answer.body.clone();
+        body["request_id"] = Value::Null;
+        body
+    };
+    for headers in requests {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
+        let target = invoice_router::http::client::Target::Tcp(interfaces.webhook);
+        let answer = crate::interface::ask(
+            &target,
+            hyper::Method::POST,
+            "/v1/events",
+            &all,
+            body.clone().into_bytes(),
+        )
+        .await;
+        assert_refused(&answer, 401, "signature_invalid");
+        assert_eq!(bland(&answer), bland(&stranger));
+    }
+    assert!(interfaces.is_untouched());
+}
+
+#[tokio::test]
+async fn both_secrets_of_a_rotation_are_taken() {
+    let interfaces = Interfaces::start().await;
+    for (key, version) in [(PORTAL, 1), (PORTAL_NEXT, 2)] {
+        let body = account(version).to_string();
+        let id = interfaces.new_id();
+        let answer = interfaces.post(key, &id, body.as_bytes()).await;
+        assert_eq!(answer.body["result"], "applied");
+    }
+}
+
+#[tokio::test]
+async fn a_sender_does_what_it_may_and_nothing_else() {
+    let interfaces = Interfaces::start().await;
+    let answer = interfaces.billing(&account(1)).await;
+    assert_refused(&answer, 403, "forbidden");
+    let answer = interfaces.portal(&invoice("RE-1")).await;
+    assert_refused(&answer, 403, "forbidden");
+    // The right is judged before the rest of the event is.
+    let broken = json!({"type": "account.updated", "data": 7});
+    assert_refused(&interfaces.billing(&broken).await, 403, "forbidden");
+    let digits = digest(PDF).to_string();
+    let answer = interfaces.put(PORTAL, &digits, PDF).await;
+    assert_refused(&answer, 403, "forbidden");
+    assert!(interfaces.is_untouched());
+}
+
+#[tokio::test]
+async fn an_invoice_waits_for_its_schedule_or_is_due_at_once() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    interfaces.put_pdf().await;
+    let answer = interfaces.billing(&invoice("RE-2026/0042")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.body["state"], "waiting");
+    assert_eq!(answer.body["release_at"], "2026-11-23T09:00:00Z");
+    assert_eq!(answer.body["recipient"]["sub_user"], "u-7");
+    let mut at_once = invoice("RE-2026/0043");
+    at_once["data"]["release"] = json!("immediately");
+    let answer = interfaces.billing(&at_once).await;
+    assert_eq!(answer.body["state"], "due");
+}
+
+#[tokio::test]
+async fn an_invoice_is_parked_until_its_account_is_known() {
+    let interfaces = Interfaces::start().await;
+    interfaces.put_pdf().await;
+    let answer = interfaces.billing(&invoice("RE-1")).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(answer.body["result"], "parked");
+    assert_eq!(answer.body["recipient"], Value::Null);
+    interfaces.portal(&account(1)).await;
+    let again = interfaces.billing(&invoice("RE-1")).await;
+    assert_eq!(again.body["result"], "duplicate");
+    assert_eq!(again.body["state"], "waiting");
+}
+
+#[tokio::test]
+async fn a_known_number_with_other_content_is_a_conflict_that_says_what_differs() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    interfaces.put_pdf().await;
+    interfaces.billing(&invoice("RE-1")).await;
+    let mut other = invoice("RE-1");
+    other["data"]["total"]["amount"] = json!("118.00");
+    let answer = interfaces.billing(&other).await;
+    assert_refused(&answer, 409, "invoice_conflict");
+    assert_eq!(answer.body["state"], "waiting");
+    assert_eq!(answer.body["differs"], json!(["total"]));
+}
+
+#[tokio::test]
+async fn a_withdrawal_counts_before_and_after_its_invoice() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    interfaces.put_pdf().await;
+    let withdrawn = |number: &str| {
+        json!({"type": "invoice.withdrawn", "timestamp": "2026-11-23T09:00:00Z",
+            "data": {"account": "K-1001", "number": number}})
+    };
+    interfaces.billing(&invoice("RE-1")).await;
+    let answer = interfaces.billing(&withdrawn("RE-1")).await;
+    assert_eq!(
+        (answer.status, &answer.body["state"]),
+        (200, &json!("withdrawn"))
+    );
+    let answer = interfaces.billing(&withdrawn("RE-1")).await;
+    assert_eq!(answer.body["result"], "duplicate");
+    interfaces.billing(&withdrawn("RE-2")).await;
+    let late = interfaces.billing(&invoice("RE-2")).await;
+    assert_eq!((late.status, &late.body["result"]), (200, &json!("stale")));
+}
+
+#[tokio::test]
+async fn a_path_a_method_or_a_format_that_is_not_there_is_told() {
+    let interfaces = Interfaces::start().await;
+    let target = invoice_router::http::client::Target::Tcp(interfaces.webhook);
+    let ask = |method, path: &'static str, headers: Vec<(&'static str, &'static str)>| {
+        let target = target.clone();
+        async move { crate::interface::ask(&target, method, path, &headers, b"{}".to_vec()).await }
+    };
+    let answer = ask(hyper::Method::POST, "/v1/nothing", vec![]).await;
+    assert_refused(&answer, 404, "not_found");
+    let answer = ask(hyper::Method::PUT, "/v1/events", vec![]).await;
+    assert_refused(&answer, 405, "method_not_allowed");
+    assert_eq!(answer.headers["allow"], "POST");
+    for content_type in ["text/plain", "application/x-ndjson"] {
+        let headers = vec![("content-type", content_type)];
+        let answer = ask(hyper::Method::POST, "/v1/events", headers).await;
+        assert_refused(&answer, 415, "unsupported_media_type");
+    }
+    let packed = vec![
+        ("content-type", "application/json"),
+        ("content-encoding", "gzip"),
+    ];
+    let answer = ask(hyper::Method::POST, "/v1/events", packed).await;
+    assert_refused(&answer, 415, "unsupported_media_type");
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_as_a_fault_of_ours() {
+    let interfaces = Interfaces::start_with(limits(), Duration::from_secs(20), || {
+        panic!("a check that panics")
+    })
+    .await;
+    assert_refused(&interfaces.get("/readyz").await, 500, "internal");
+    assert_eq!(interfaces.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_event_over_the_limit_closes_the_connection() {
+    let small = Limits {
+        event_body_bytes: 10,
+        ..limits()
+    };
+    let interfaces = Interfaces::start_with(small, Duration::from_secs(20), Default::default).await;
+    let answer = interfaces.portal(&account(1)).await;
+    assert_refused(&answer, 413, "too_large");
+    assert_eq!(answer.headers["connection"], "close");
+}

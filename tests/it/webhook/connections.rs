@@ -1,0 +1,242 @@
+//! Connections that are slow, broken, too large, shared or cut.
+
+use std::sync::mpsc;
+
+use invoice_router::store::Filter;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::interface::{exchange, read_answer};
+
+const SOON: Duration = Duration::from_millis(50);
+
+async fn start(limits: Limits, grace: Duration) -> Interfaces {
+    Interfaces::start_with(limits, grace, Default::default).await
+}
+
+#[tokio::test]
+async fn a_head_that_comes_too_slowly_gets_a_408() {
+    let hasty = Limits {
+        header: SOON,
+        ..limits()
+    };
+    let interfaces = start(hasty, SOON).await;
+    let mut stream = interfaces.connect().await;
+    let answer = exchange(&mut stream, b"POST /v1/ev").await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let mut silent = interfaces.connect().await;
+    assert_eq!(exchange(&mut silent, b"").await, "", "idle: just closed");
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_gets_a_408_and_changes_nothing() {
+    let hasty = Limits {
+        body: SOON,
+        ..limits()
+    };
+    let interfaces = start(hasty, SOON).await;
+    let body = account(1).to_string();
+    let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
+    let mut stream = interfaces.connect().await;
+    let half = format!("{head}{}", &body[..20]);
+    let answer = exchange(&mut stream, half.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("\"code\":\"time_out\""), "{answer}");
+    assert!(interfaces.is_untouched());
+}
+
+#[tokio::test]
+async fn a_body_that_stops_half_way_changes_nothing() {
+    let interfaces = Interfaces::start().await;
+    let body = account(1).to_string();
+    let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
+    let mut stream = interfaces.connect().await;
+    let half = format!("{head}{}", &body[..20]);
+    stream.write_all(half.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+        "{answer}"
+    );
+    assert!(interfaces.is_untouched());
+}
+
+#[tokio::test]
+async fn what_is_announced_too_large_is_refused_before_it_is_sent() {
+    let interfaces = Interfaces::start().await;
+    let head = interfaces
+        .event_head(PORTAL, b"", limits().event_body_bytes + 1)
+        .replace("\r\n\r\n", "\r\nexpect: 100-continue\r\n\r\n");
+    let mut stream = interfaces.connect().await;
+    let answer = exchange(&mut stream, head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_taken_and_limited_as_any_other() {
+    let interfaces = Interfaces::start().await;
+    let body = account(1).to_string();
+    let head = |body: &str| {
+        let length = body.len();
+        interfaces
+            .event_head(PORTAL, body.as_bytes(), length)
+            .replace(
+                &format!("content-length: {length}\r\n"),
+                "transfer-encoding: chunked\r\n",
+            )
+    };
+    let mut stream = interfaces.connect().await;
+    let chunked = format!("{}{:x}\r\n{body}\r\n0\r\n\r\n", head(&body), body.len());
+    stream.write_all(chunked.as_bytes()).await.unwrap();
+    let (status, answer) = read_answer(&mut stream).await;
+    assert!(status.starts_with("http/1.1 200"), "{status}{answer}");
+
+    let large = " ".repeat(limits().event_body_bytes + 1);
+    let chunked = format!("{}{:x}\r\n{large}\r\n0\r\n\r\n", head(&large), large.len());
+    let answer = exchange(&mut stream, chunked.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_is_asked_for_one() {
+    let interfaces = Interfaces::start().await;
+    let mut stream = interfaces.connect().await;
+    let head = "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (head, _) = read_answer(&mut stream).await;
+    assert!(head.starts_with("http/1.1 411"), "{head}");
+}
+
+#[tokio::test]
+async fn heads_and_paths_are_limited() {
+    let interfaces = Interfaces::start().await;
+    let mut stream = interfaces.connect().await;
+    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(5000));
+    stream.write_all(long.as_bytes()).await.unwrap();
+    let (head, _) = read_answer(&mut stream).await;
+    assert!(head.starts_with("http/1.1 414"), "{head}");
+    let mut stream = interfaces.connect().await;
+    let padding = "x".repeat(20_000);
+    let large = format!("GET / HTTP/1.1\r\nhost: x\r\npadding: {padding}\r\n\r\n");
+    stream.write_all(large.as_bytes()).await.unwrap();
+    let (head, _) = read_answer(&mut stream).await;
+    assert!(head.starts_with("http/1.1 431"), "{head}");
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_an_error() {
+    let interfaces = Interfaces::start().await;
+    let mut stream = interfaces.connect().await;
+    for (key, version, status) in [(STRANGER, 1, 401), (PORTAL, 1, 200), (BILLING, 2, 403)] {
+        let body = account(version).to_string();
+        let head = interfaces.event_head(key, body.as_bytes(), body.len());
+        stream
+            .write_all(format!("{head}{body}").as_bytes())
+            .await
+            .unwrap();
+        let (head, _) = read_answer(&mut stream).await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+        assert!(head.contains("\r\ndate: "), "{head}");
+    }
+}
+
+/// A runtime whose only thread for blocking work is taken until the returned end is dropped, so that
+/// a request with an embedded document stands still before its commit.
+fn gated() -> (tokio::runtime::Runtime, mpsc::Sender<()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (gate, closed) = mpsc::channel::<()>();
+    runtime.spawn_blocking(move || closed.recv());
+    (runtime, gate)
+}
+
+fn embedded() -> String {
+    let mut body = invoice("RE-1");
+    body["data"]["documents"] = json!([
+        {"content_base64": "JVBERi0xLjcgaW52b2ljZQ==", "file_name": "a.pdf", "media_type": "application/pdf"}]);
+    body.to_string()
+}
+
+async fn send_embedded(interfaces: &Interfaces) -> TcpStream {
+    let body = embedded();
+    let head = interfaces.event_head(BILLING, body.as_bytes(), body.len());
+    let mut stream = interfaces.connect().await;
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .await
+        .unwrap();
+    stream
+}
+
+#[test]
+fn a_client_that_hangs_up_does_not_cancel_its_commit() {
+    let (runtime, gate) = gated();
+    runtime.block_on(async {
+        let one_at_a_time = Limits {
+            connections: 1,
+            ..limits()
+        };
+        let interfaces = start(one_at_a_time, Duration::from_secs(20)).await;
+        drop(send_embedded(&interfaces).await);
+        // Answered only once the other connection has given its place free.
+        let mut next = interfaces.connect().await;
+        next.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        read_answer(&mut next).await;
+        assert!(interfaces.is_untouched());
+
+        drop(gate);
+        interfaces.stop.send_replace(true);
+        interfaces.served.await.unwrap();
+        let invoices = interfaces
+            .store
+            .invoices(&Filter::default(), None, 10)
+            .unwrap();
+        assert_eq!(invoices.items.len(), 1);
+    });
+}
+
+#[test]
+fn a_drain_answers_what_is_under_way_and_takes_nothing_new() {
+    let (runtime, gate) = gated();
+    runtime.block_on(async {
+        let interfaces = start(limits(), Duration::from_secs(20)).await;
+        let mut idle = interfaces.connect().await;
+        let mut under_way = send_embedded(&interfaces).await;
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        read_answer(&mut idle).await;
+        interfaces.stop.send_replace(true);
+        assert_eq!(exchange(&mut idle, b"").await, "", "idle: closed at once");
+        assert!(!interfaces.served.is_finished());
+        while TcpStream::connect(interfaces.webhook).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+
+        drop(gate);
+        let (head, _) = read_answer(&mut under_way).await;
+        assert!(head.starts_with("http/1.1 202"), "{head}");
+        interfaces.served.await.unwrap();
+    });
+}
+
+#[test]
+fn a_drain_ends_with_its_grace_period() {
+    let (runtime, gate) = gated();
+    runtime.block_on(async {
+        let interfaces = start(limits(), SOON).await;
+        let _stuck = send_embedded(&interfaces).await;
+        interfaces.stop.send_replace(true);
+        interfaces.served.await.unwrap();
+    });
+    drop(gate);
+}

@@ -1,0 +1,78 @@
+//! Documents: uploaded before their invoice, or inside its event.
+
+use super::*;
+
+#[tokio::test]
+async fn a_document_is_stored_once() {
+    let interfaces = Interfaces::start().await;
+    let digits = digest(PDF).to_string();
+    let first = interfaces.put(BILLING, &digits, PDF).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    assert_eq!(
+        first.body,
+        json!({"sha256": digits, "bytes": PDF.len(), "result": "stored"})
+    );
+    let again = interfaces.put(BILLING, &digits, PDF).await;
+    assert_eq!(
+        (again.status, &again.body["result"]),
+        (200, &json!("duplicate"))
+    );
+    let stored = interfaces.store.document(&digest(PDF)).unwrap();
+    assert_eq!(stored.as_deref(), Some(PDF));
+}
+
+#[tokio::test]
+async fn a_document_that_is_not_what_its_path_says_is_not_kept() {
+    let interfaces = Interfaces::start().await;
+    let other = digest(b"other").to_string();
+    let answer = interfaces.put(BILLING, &other, PDF).await;
+    assert_refused(&answer, 422, "digest_differs");
+    let answer = interfaces.put(BILLING, &digest(b"").to_string(), b"").await;
+    assert_refused(&answer, 422, "empty_document");
+    let answer = interfaces.put(BILLING, &"9F".repeat(32), PDF).await;
+    assert_refused(&answer, 422, "invalid");
+    let large = vec![0; limits().document_bytes + 1];
+    let digits = digest(&large).to_string();
+    let answer = interfaces.put(BILLING, &digits, &large).await;
+    assert_refused(&answer, 413, "too_large");
+    let answer = interfaces
+        .put(STRANGER, &digest(PDF).to_string(), PDF)
+        .await;
+    assert_refused(&answer, 401, "signature_invalid");
+    for bytes in [PDF, b"", b"other", &large] {
+        let kept = interfaces.store.document(&digest(bytes)).unwrap();
+        assert!(kept.is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_invoice_waits_for_its_documents_and_says_which() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    let answer = interfaces.billing(&invoice("RE-1")).await;
+    assert_refused(&answer, 409, "document_missing");
+    assert_eq!(answer.body["retryable"], true);
+    assert_eq!(answer.body["missing"], json!([digest(PDF).to_string()]));
+    assert_eq!(answer.pointers(), ["/data/documents/0/sha256"]);
+    interfaces.put_pdf().await;
+    let answer = interfaces.billing(&invoice("RE-1")).await;
+    assert_eq!(answer.body["result"], "applied");
+}
+
+#[tokio::test]
+async fn an_embedded_document_is_kept_with_its_invoice() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    let mut body = invoice("RE-1");
+    body["data"]["documents"] = json!([
+        {"content_base64": "JVBERi0xLjcgaW52b2ljZQ==", "file_name": "a.pdf", "media_type": "application/pdf"}]);
+    let answer = interfaces.billing(&body).await;
+    assert_eq!(answer.body["result"], "applied", "{answer:?}");
+    assert!(interfaces.store.document(&digest(PDF)).unwrap().is_some());
+    // The same content, whichever way its bytes come.
+    let by_digest = &mut body["data"]["documents"][0];
+    by_digest.as_object_mut().unwrap().remove("content_base64");
+    by_digest["sha256"] = json!(digest(PDF).to_string());
+    let answer = interfaces.billing(&body).await;
+    assert_eq!(answer.body["result"], "duplicate");
+}
