@@ -8,6 +8,7 @@
 )]
 
 mod attempts;
+mod failing_store;
 mod faults;
 mod house;
 mod pauses;

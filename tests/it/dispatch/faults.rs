@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use invoice_router::dispatch::RelayState;
+use invoice_router::dispatch::{DispatchError, RelayState};
 use invoice_router::domain::delivery::{Outcome, Shown};
 use invoice_router::domain::invoice::Release;
+use invoice_router::store::{Store, StoreError};
 
-use super::house::{House, Running, patiently};
+use super::failing_store::{FailingStore, UseCase};
+use super::house::{House, Running, at, patiently};
 use super::relay::{Gate, Moment, Reaction};
 
 async fn until_down(running: &mut Running) {
@@ -184,4 +186,84 @@ async fn a_crash_after_the_final_dot_leads_to_a_repeat_under_the_same_message_id
     let accepted = house.relay.book().accepted;
     assert_eq!(accepted.len(), 2);
     assert_eq!(accepted[0], accepted[1], "Message-ID and Date included");
+}
+
+#[tokio::test]
+async fn a_store_that_is_busy_or_full_for_a_while_loses_and_repeats_nothing() {
+    let house = House::new().await;
+    let store = FailingStore::new(
+        &house.store,
+        [
+            (UseCase::Recover, StoreError::Busy),
+            (UseCase::OpenRun, StoreError::DiskFull),
+            (UseCase::Begin, StoreError::DiskFull),
+            (UseCase::Begin, StoreError::Busy),
+            (UseCase::Settle, StoreError::Busy),
+            (UseCase::Settle, StoreError::DiskFull),
+            (UseCase::Settle, StoreError::Busy),
+        ],
+    );
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.invoice("K-1", "R-1", Release::Scheduled).await;
+    let running = house.start_over(Arc::clone(&store) as Arc<dyn Store>);
+    house.until_noted().await;
+    house.clock.set(at("23T08:00"));
+    let whole = house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    assert!(store.has_failed());
+    assert_eq!(whole.attempts.len(), 1);
+    assert_eq!(house.relay.book().accepted.len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_for_good_ends_sending_with_its_error() {
+    let fault = StoreError::SyncFailed("input/output error".to_owned());
+    for use_case in [
+        UseCase::Recover,
+        UseCase::OpenRun,
+        UseCase::Begin,
+        UseCase::Settle,
+        UseCase::Due,
+    ] {
+        let house = House::new().await;
+        house
+            .account("K-1", 1, &["erika@muster.example"], &[])
+            .await;
+        let running = house.start();
+        house.until_noted().await;
+        running.stop().await;
+        house.invoice("K-1", "R-1", Release::Scheduled).await;
+        house.clock.set(at("23T08:00"));
+        let store = FailingStore::new(&house.store, [(use_case, fault.clone())]);
+        let running = house.start_over(store);
+        assert_eq!(
+            running.ended().await,
+            Err(DispatchError::Store(fault.clone())),
+            "{use_case:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_421_to_the_final_dot_counts_as_an_attempt_and_spares_the_relay_others() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.relay.behave(|moment| match moment {
+        Moment::FinalDot(_) => Reaction::Say("421 4.3.2 closing"),
+        _ => Reaction::Yes,
+    });
+    let mut running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    until_down(&mut running).await;
+    let whole = house
+        .until_it_is("K-1", "R-1", "it is deferred", |whole| {
+            whole.attempts.len() == 1
+        })
+        .await;
+    assert_eq!(whole.attempts[0].outcome, Outcome::Deferred);
+    running.stop().await;
 }
