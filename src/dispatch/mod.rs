@@ -59,6 +59,8 @@ pub struct Settings {
     pub connections: usize,
     /// After so long without use a connection is closed.
     pub connection_idle: Duration,
+    /// How long after the relay failed it is probed; then at growing distances, up to 64 times as long.
+    pub probe_first: Duration,
     /// The rules that the store applies too.
     pub rules: Rules,
     /// More rejected addresses than this within ten minutes stop all sending.
