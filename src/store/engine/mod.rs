@@ -10,6 +10,8 @@ mod invoices;
 pub(in crate::store) mod keys;
 mod read;
 mod runs;
+#[cfg(test)]
+mod tests;
 pub(in crate::store) mod tx;
 mod upkeep;
 mod views;
