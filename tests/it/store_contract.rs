@@ -32,7 +32,9 @@ macro_rules! contract {
 }
 
 mod accounts;
+mod attempts;
 mod events;
 mod runs;
 mod sample;
+mod upkeep;
 mod world;
