@@ -148,21 +148,26 @@ pub(super) fn invoice<T: Records + ?Sized>(
 ) -> Result<Option<InvoiceView>, StoreError> {
     let sequence = match read::identity(tree, id, number)? {
         Some(IdentityRow::Sequence(sequence)) => sequence,
-        known @ (Some(IdentityRow::Tombstone { .. }) | None) => return Ok(tombstone(known)),
+        known @ (Some(IdentityRow::Tombstone { .. }) | None) => {
+            return Ok(tombstone(known.as_ref()));
+        }
     };
     match read::unless_gone(tree, sequence, whole(tree, sequence, rules))? {
         Some(whole) => Ok(Some(InvoiceView::Whole(Box::new(whole)))),
-        None => read::identity(tree, id, number).map(tombstone),
+        None => Ok(tombstone(read::identity(tree, id, number)?.as_ref())),
     }
 }
 
-fn tombstone(known: Option<IdentityRow>) -> Option<InvoiceView> {
+fn tombstone(known: Option<&IdentityRow>) -> Option<InvoiceView> {
     match known {
         Some(IdentityRow::Tombstone {
             content: _,
             state,
             at,
-        }) => Some(InvoiceView::Tombstone { state, at }),
+        }) => Some(InvoiceView::Tombstone {
+            state: *state,
+            at: *at,
+        }),
         Some(IdentityRow::Sequence(_)) | None => None,
     }
 }

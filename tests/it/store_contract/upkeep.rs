@@ -6,13 +6,13 @@ use invoice_router::domain::delivery::{Shown, Verdict};
 use invoice_router::domain::id::Sequence;
 use invoice_router::domain::invoice::{Documents, Invoice};
 use invoice_router::store::{
-    DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, WithdrawAnswer,
+    DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, StoreError, WithdrawAnswer,
 };
 
 use super::sample::{
     self, day, digest, document, id, invoice, number, of_schedule, profile, urgent,
 };
-use super::world::{DAY, World};
+use super::world::{DAY, Medium, Passage, World};
 
 contract![
     a_document_is_kept_until_nobody_has_referred_to_it_for_days,
@@ -344,4 +344,24 @@ fn a_store_keeps_its_id(world: &mut World) {
     world.account("K-1", 1, profile());
     assert_eq!(world.step().id(), first);
     assert_eq!(world.step().health().failure, None);
+}
+
+#[test]
+fn a_full_disk_refuses_what_is_new_and_lets_retention_make_room() {
+    let mut world = World::new(Medium::Sled, Passage::Straight);
+    world.put(b"one");
+    world.put(sample::PDF);
+    world.fill_the_disk();
+    let now = world.now;
+    let event = world.event();
+    let store = world.store();
+    let put = store.put_document(digest(b"two"), b"two", now).wait();
+    assert_eq!(put, Err(StoreError::DiskFull));
+    let issued = store.issue(event, invoice("K-1", "R-1")).wait();
+    assert_eq!(issued, Err(StoreError::DiskFull));
+    drop(store);
+    assert!(world.look("K-1", "R-1").is_none());
+    world.pass(8 * DAY);
+    world.sweep();
+    assert!(!is_kept(&mut world, b"one"));
 }
