@@ -307,7 +307,11 @@ impl Feeder {
             }
             Done::Surveyed(survey) => {
                 self.reading.under_way = None;
-                self.surveyed(survey?);
+                match survey {
+                    Ok(survey) => self.surveyed(survey),
+                    Err(failure) if can_be_repeated(&failure) => self.reading.is_stale = true,
+                    Err(failure) => return Err(failure.into()),
+                }
                 self.commit_steps();
             }
             Done::Probed(Ok(connection)) => {
