@@ -146,9 +146,10 @@ impl Feeder {
         ended.and(self.drain(grace).await)
     }
 
-    /// Lets what is under way come to its end.
+    /// Lets attempts under way come to their end; no other begins, of the same rounds either.
     async fn drain(mut self, grace: Duration) -> Result<(), DispatchError> {
         self.draining = true;
+        self.shared.stop.send_replace(true);
         self.close_idle(Duration::ZERO);
         let mut outcome = Ok(());
         let all = async {
