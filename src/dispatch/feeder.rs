@@ -146,9 +146,10 @@ impl Feeder {
         ended.and(self.drain(grace).await)
     }
 
-    /// Lets what is under way come to its end.
+    /// Lets attempts under way come to their end; no other begins, of the same rounds either.
     async fn drain(mut self, grace: Duration) -> Result<(), DispatchError> {
         self.draining = true;
+        self.shared.stop.send_replace(true);
         self.close_idle(Duration::ZERO);
         let mut outcome = Ok(());
         let all = async {
@@ -307,7 +308,11 @@ impl Feeder {
             }
             Done::Surveyed(survey) => {
                 self.reading.under_way = None;
-                self.surveyed(survey?);
+                match survey {
+                    Ok(survey) => self.surveyed(survey),
+                    Err(failure) if can_be_repeated(&failure) => self.reading.is_stale = true,
+                    Err(failure) => return Err(failure.into()),
+                }
                 self.commit_steps();
             }
             Done::Probed(Ok(connection)) => {

@@ -178,6 +178,7 @@ impl Dispatch {
             rejections: Mutex::new(RejectionsGuard::new(parts.settings.rejections_max)),
             settings: Arc::new(parts.settings),
             stopping: stop.subscribe(),
+            stop: stop.clone(),
         });
         let nudge = parts.nudge;
         let release = Release::new(
@@ -219,6 +220,8 @@ struct Shared {
     settings: Arc<Settings>,
     rejections: Mutex<RejectionsGuard>,
     stopping: watch::Receiver<bool>,
+    /// Turned by whichever part fails first.
+    stop: watch::Sender<bool>,
 }
 
 /// Whether the store refused for now and the same may succeed later: nothing changed.

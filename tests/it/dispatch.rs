@@ -11,6 +11,7 @@ mod attempts;
 mod failing_store;
 mod faults;
 mod house;
+mod logs;
 mod pauses;
 mod relay;
 mod schedules;
