@@ -7,10 +7,11 @@ mod compose;
 #[path = "../support/daemon.rs"]
 mod daemon;
 mod demo;
+mod dispatch;
 #[path = "../support/examples.rs"]
 mod examples;
-mod dispatch;
 mod interface;
+mod mishaps;
 mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;
