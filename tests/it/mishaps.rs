@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use invoice_router::cli::demo::sink::Sink;
@@ -58,6 +59,14 @@ async fn states(daemon: &Daemon) -> BTreeMap<String, String> {
     items
         .map(|item| (text(&item["number"]), text(&item["state"])))
         .collect()
+}
+
+/// The file of the one document that was stored.
+fn document_file(daemon: &Daemon) -> PathBuf {
+    let documents = daemon.home().join("state/documents");
+    let days = fs::read_dir(documents).unwrap().map(Result::unwrap);
+    let mut files = days.flat_map(|day| fs::read_dir(day.path()).unwrap().map(Result::unwrap));
+    files.next().unwrap().path()
 }
 
 #[tokio::test]
@@ -149,4 +158,28 @@ async fn a_run_cut_off_by_kills_is_brought_to_its_end() {
     // A second copy only of what each of the connections was at when the daemon was killed.
     let repeated = copies.values().filter(|copies| **copies > 1).count();
     assert!(repeated <= 2 * 4, "{copies:?}");
+}
+
+#[tokio::test]
+async fn an_invoice_whose_document_is_spoilt_is_held_and_goes_out_once_that_is_uploaded_again() {
+    let sink = Sink::start(None).await.unwrap();
+    let mut daemon = daemon(sink.address()).await;
+    daemon.push(&invoice("RE-1", "scheduled")).await.expect(200);
+    let file = document_file(&daemon);
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    daemon.ask(&["dispatch"]).await;
+
+    let held = daemon.settled("K-1", "RE-1", "held").await;
+    let reason = held["held_reason"].as_str().unwrap();
+    assert!(reason.ends_with("its file cannot be read: is a directory"));
+    let once = reason.matches("no message could be made").count();
+    assert_eq!(once, 1, "{reason}");
+
+    fs::remove_dir(&file).unwrap();
+    let answer = daemon.upload(b"%PDF-1.4").await.expect(200);
+    assert_eq!(answer["result"], "duplicate");
+    daemon.ask(&["release", "K-1", "RE-1", "--now"]).await;
+    daemon.settled("K-1", "RE-1", "delivered").await;
+    assert!(daemon.stop().await.success());
 }
