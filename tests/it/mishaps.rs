@@ -183,3 +183,21 @@ async fn an_invoice_whose_document_is_spoilt_is_held_and_goes_out_once_that_is_u
     daemon.settled("K-1", "RE-1", "delivered").await;
     assert!(daemon.stop().await.success());
 }
+
+#[tokio::test]
+async fn an_invoice_too_large_for_the_relay_is_held_and_says_so() {
+    let relay = ScriptedRelay::start([Script::new()
+        .say("220 relay.example")
+        .hear("EHLO ")
+        .say("250-relay.example\r\n250 SIZE 1000")])
+    .await;
+    let mut daemon = daemon((Ipv4Addr::LOCALHOST, relay.port()).into()).await;
+    daemon
+        .push(&invoice("RE-1", "immediately"))
+        .await
+        .expect(200);
+    let held = daemon.settled("K-1", "RE-1", "held").await;
+    let reason = held["held_reason"].as_str().unwrap();
+    assert!(reason.contains("1000"), "{reason}");
+    assert!(daemon.stop().await.success());
+}
