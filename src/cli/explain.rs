@@ -19,7 +19,7 @@ pub(super) fn run(
             let answer = admin.get(&format!("/v1/accounts/{account}/recipient"))?;
             context
                 .out
-                .show(&answer, |answer| recipient(&answer["recipient"]));
+                .show(&answer, |answer| recipient(&answer["recipient"]))?;
         }
         Some(number) => {
             let path = format!(
@@ -27,7 +27,7 @@ pub(super) fn run(
                 segment(number.as_str())
             );
             let answer = admin.get(&path)?;
-            context.out.show(&answer, invoice);
+            context.out.show(&answer, invoice)?;
         }
     }
     Ok(())

@@ -4,9 +4,10 @@
 #![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use invoice_router::cli::demo::sink::Sink;
@@ -200,4 +201,20 @@ async fn an_invoice_too_large_for_the_relay_is_held_and_says_so() {
     let reason = held["held_reason"].as_str().unwrap();
     assert!(reason.contains("1000"), "{reason}");
     assert!(daemon.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_be_written_is_a_failure() {
+    let sink = Sink::start(None).await.unwrap();
+    let daemon = daemon(sink.address()).await;
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let configuration = daemon.configuration();
+    let ended = tokio::process::Command::new(crate::daemon::PROGRAM)
+        .arg("--config")
+        .arg(configuration)
+        .args(["--json", "account", "K-1"])
+        .stdout(Stdio::from(full))
+        .status();
+    let ended = timeout(DEADLINE, ended).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(1));
 }
