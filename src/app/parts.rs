@@ -266,6 +266,9 @@ pub(super) fn retention(config: &Config) -> store::Retention {
 
 /// The longest time between two looks of the dispatcher at clock and store.
 const TICK: Duration = Duration::from_secs(5);
+/// The memory for large bodies, or as many of the largest as [`LARGEST_AT_ONCE`] if that is more.
+const BODIES_BYTES: usize = 128 * 1024 * 1024;
+const LARGEST_AT_ONCE: usize = 4;
 /// How long after the relay failed it is probed.
 const PROBE_FIRST: Duration = Duration::from_secs(5);
 
@@ -299,9 +302,11 @@ pub(super) fn limits(config: &Config) -> http::Limits {
         body_time,
         senders: _,
     } = &config.webhook;
+    let largest = (*event_body_bytes).max(*document_bytes);
     http::Limits {
         event_body_bytes: *event_body_bytes,
         document_bytes: *document_bytes,
+        bodies_bytes: BODIES_BYTES.max(largest.saturating_mul(LARGEST_AT_ONCE)),
         connections: *connections,
         header: *header_time,
         body: *body_time,

@@ -20,6 +20,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
@@ -32,7 +33,8 @@ use crate::store::StoreError;
 
 /// How long to take in a body that nobody wants, so that a client that only sends gets to read why.
 const DISCARD: Duration = Duration::from_secs(1);
-
+/// So much of each body is taken whatever other bodies there are: most events are smaller.
+const OWN_BYTES: usize = 64 * 1024;
 /// A success.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -74,6 +76,8 @@ pub(super) struct Exchange {
     pub(super) headers: HeaderMap,
     pub(super) about: About,
     body: Incoming,
+    /// What the body takes of the memory that all share, until the request is answered.
+    memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Exchange {
@@ -116,7 +120,7 @@ impl Exchange {
             return Err(too_large(most));
         }
         let time = self.limits().body;
-        let whole = collect(&mut self.body, most);
+        let whole = collect(&mut self.body, most, &self.service.bodies, &mut self.memory);
         match timeout(time, whole).await {
             Ok(collected) => collected,
             Err(_) => Err(Problem::new(
@@ -132,14 +136,27 @@ impl Exchange {
         if self.body.is_end_stream() || self.headers.contains_key(EXPECT) {
             return;
         }
-        let most = self.limits().document_bytes;
-        let rest = collect(&mut self.body, most);
+        let mut left = self.limits().document_bytes;
+        let rest = async {
+            while let Some(Ok(frame)) = self.body.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                match left.checked_sub(length) {
+                    Some(rest) => left = rest,
+                    None => return,
+                }
+            }
+        };
         // Whatever comes of it, the answer stands.
         drop(timeout(DISCARD, rest).await);
     }
 }
 
-async fn collect(body: &mut Incoming, most: usize) -> Result<Vec<u8>, Problem> {
+async fn collect(
+    body: &mut Incoming,
+    most: usize,
+    shared: &Arc<Semaphore>,
+    memory: &mut Option<OwnedSemaphorePermit>,
+) -> Result<Vec<u8>, Problem> {
     let mut whole = Vec::new();
     // A body of known length has its end with its last byte. Asking for more would meet the error of a
     // client that has hung up since.
@@ -156,6 +173,16 @@ async fn collect(body: &mut Incoming, most: usize) -> Result<Vec<u8>, Problem> {
         };
         if whole.len() + bytes.len() > most {
             return Err(too_large(most));
+        }
+        if whole.len() + bytes.len() > OWN_BYTES {
+            let more = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let more = Arc::clone(shared)
+                .try_acquire_many_owned(more)
+                .map_err(|_| Problem::new(Code::Busy, "too many large bodies at once"))?;
+            match memory {
+                Some(held) => held.merge(more),
+                None => *memory = Some(more),
+            }
         }
         whole.extend_from_slice(&bytes);
     }
@@ -222,6 +249,7 @@ async fn work(
         headers: head.headers,
         about: About::default(),
         body,
+        memory: None,
     };
     let handled = caught(routes::handle(&mut exchange))
         .await

@@ -83,6 +83,9 @@ pub struct Limits {
     pub event_body_bytes: usize,
     /// Largest document, in bytes.
     pub document_bytes: usize,
+    /// The memory in bytes that all bodies under way share for what each has beyond its first 64 KiB. An
+    /// event must be read before its signature can be judged: without this anybody could fill the memory.
+    pub bodies_bytes: usize,
     /// Most connections at once; further ones wait in the listener's backlog.
     pub connections: usize,
     /// How long a client may take for the head of a request; the same for an idle connection.

@@ -41,11 +41,16 @@ pub(super) struct Service {
     pub(super) context: Arc<Context>,
     pub(super) limits: Limits,
     pub(super) routes: Routes,
+    /// The memory that bodies share, in bytes.
+    pub(super) bodies: Arc<Semaphore>,
 }
 
 impl Service {
     pub(super) fn new(interface: Interface, context: Arc<Context>, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
+            bodies: Arc::new(Semaphore::new(
+                limits.bodies_bytes.min(Semaphore::MAX_PERMITS),
+            )),
             interface,
             context,
             limits,

@@ -91,6 +91,7 @@ pub(crate) fn limits() -> Limits {
     Limits {
         event_body_bytes: 64 * 1024,
         document_bytes: 128 * 1024,
+        bodies_bytes: 1024 * 1024,
         connections: 16,
         header: PATIENCE,
         body: PATIENCE,

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use invoice_router::store::Filter;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::*;
 use crate::interface::{exchange, read_answer};
@@ -98,6 +99,56 @@ async fn a_chunked_body_is_taken_and_limited_as_any_other() {
     let chunked = format!("{}{:x}\r\n{large}\r\n0\r\n\r\n", head(&large), large.len());
     let answer = exchange(&mut stream, chunked.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn large_bodies_share_a_bounded_memory_and_small_ones_need_none_of_it() {
+    const LARGE: usize = 128 * 1024;
+    let narrow = Limits {
+        event_body_bytes: LARGE,
+        bodies_bytes: 96 * 1024,
+        ..limits()
+    };
+    let interfaces = start(narrow, SOON).await;
+    let small = account(1).to_string();
+    let large = small.clone() + &" ".repeat(LARGE - small.len());
+    let whole = |body: &str| {
+        let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
+        format!("{head}{body}")
+    };
+    let ask = async |body: &str| {
+        let mut stream = interfaces.connect().await;
+        stream.write_all(whole(body).as_bytes()).await.unwrap();
+        read_answer(&mut stream).await
+    };
+
+    let slow = whole(&large);
+    let (most, rest) = slow.split_at(slow.len() - 1024);
+    let mut stream = interfaces.connect().await;
+    stream.write_all(most.as_bytes()).await.unwrap();
+    // Until the server has taken in what was sent over the other connection.
+    let refused = async {
+        loop {
+            let (head, body) = ask(&large).await;
+            if !head.starts_with("http/1.1 200") {
+                return (head, body);
+            }
+        }
+    };
+    let (head, body) = timeout(limits().body, refused)
+        .await
+        .expect("large bodies take all the memory they want");
+    assert!(head.starts_with("http/1.1 503"), "{head}");
+    assert!(head.contains("retry-after:"), "{head}");
+    assert_eq!(body["code"], "busy");
+    let (head, _) = ask(&small).await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+
+    stream.write_all(rest.as_bytes()).await.unwrap();
+    let (head, _) = read_answer(&mut stream).await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    let (head, _) = ask(&large).await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
 }
 
 #[tokio::test]
