@@ -49,7 +49,7 @@ pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Resu
                 text(item, "/kind"),
                 text(item, "/issued_on"),
                 &total,
-                text(item, "/state"),
+                state_in_words(text(item, "/state")),
             ];
             rows.push(cells.map(str::to_owned).to_vec());
         }
