@@ -11,7 +11,7 @@ pub(super) fn show(context: &Context, id: &AccountId) -> Result<(), Failure> {
     let account = context
         .admin()?
         .get(&format!("/v1/accounts/{}", segment(id.as_str())))?;
-    context.out.show(&account, describe);
+    context.out.show(&account, describe)?;
     Ok(())
 }
 

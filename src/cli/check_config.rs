@@ -17,6 +17,6 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
             .collect();
         lines.push("the configuration is complete and right".to_owned());
         lines.join("\n")
-    });
+    })?;
     Ok(())
 }

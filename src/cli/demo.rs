@@ -83,7 +83,7 @@ async fn play(out: &Out) -> anyhow::Result<()> {
             results(EXPECTED),
             further(&home, &sink)
         )
-    });
+    })?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ pub(super) fn run(
             let answer = admin.get(&format!("/v1/accounts/{account}/recipient"))?;
             context
                 .out
-                .show(&answer, |answer| recipient(&answer["recipient"]));
+                .show(&answer, |answer| recipient(&answer["recipient"]))?;
         }
         Some(number) => {
             let path = format!(
@@ -28,7 +28,7 @@ pub(super) fn run(
                 segment(number.as_str())
             );
             let answer = admin.get(&path)?;
-            context.out.show(&answer, invoice);
+            context.out.show(&answer, invoice)?;
         }
     }
     Ok(())

@@ -55,13 +55,13 @@ pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Resu
             rows.push(cells.map(str::to_owned).to_vec());
         }
         table(&rows)
-    });
+    })?;
     Ok(())
 }
 
 pub(super) fn show(context: &Context, invoice: &InvoiceArguments) -> Result<(), Failure> {
     let answer = context.admin()?.get(&path(invoice))?;
-    context.out.show(&answer, describe);
+    context.out.show(&answer, describe)?;
     Ok(())
 }
 
@@ -80,7 +80,7 @@ pub(super) fn operate(
             "{} of account {} is {state}",
             invoice.number, invoice.account
         )
-    });
+    })?;
     Ok(())
 }
 

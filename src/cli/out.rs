@@ -1,7 +1,9 @@
-//! What commands print. A reader that leaves early (`… | head`) is not an error.
+//! What commands print. A reader that leaves early (`… | head`) is not an error; a result that cannot be
+//! written, as on a full disk, is: a script would take half of it for the whole.
 
 use std::io::{self, Write as _};
 
+use anyhow::Context as _;
 use serde_json::Value;
 
 /// Where a command's result goes: text for people, or one JSON value for scripts.
@@ -16,27 +18,35 @@ impl Out {
     }
 
     /// Prints `value` for scripts, or else what `text` makes of it.
-    pub(super) fn show(&self, value: &Value, text: impl FnOnce(&Value) -> String) {
+    pub(super) fn show(
+        &self,
+        value: &Value,
+        text: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<()> {
         if self.json {
-            line(&value.to_string());
+            line(&value.to_string())
         } else {
-            line(&text(value));
+            line(&text(value))
         }
     }
 
     /// Prints what is going on, for people; a script wants the result only.
     pub(super) fn tell(&self, text: &str) {
         if !self.json {
-            line(text);
+            // The result itself will tell if nothing can be written.
+            drop(line(text));
         }
     }
 }
 
 /// Prints a line to standard output.
-pub(super) fn line(text: &str) {
+pub(super) fn line(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    // Nobody reads it: there is nobody to tell, either.
-    drop(writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()));
+    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+        // Nobody reads it: there is nobody to tell, either.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }
 
 /// Prints a message to standard error.

@@ -27,7 +27,7 @@ pub(super) fn dispatch(context: &Context, arguments: &DispatchArguments) -> Resu
         } else {
             "released: what was waiting is being sent".to_owned()
         }
-    });
+    })?;
     Ok(())
 }
 
@@ -73,13 +73,15 @@ pub(super) fn pause(
     let answer = context.admin()?.post("/v1/pause", &body)?;
     context.out.show(&answer, |_| {
         "sending is paused; accepting goes on".to_owned()
-    });
+    })?;
     Ok(())
 }
 
 pub(super) fn resume(context: &Context, account: Option<&AccountId>) -> Result<(), Failure> {
     let answer = context.admin()?.post("/v1/resume", &scope(account))?;
-    context.out.show(&answer, |_| "sending goes on".to_owned());
+    context
+        .out
+        .show(&answer, |_| "sending goes on".to_owned())?;
     Ok(())
 }
 

@@ -35,12 +35,12 @@ pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Fai
     };
     let id = id.map_or_else(random_id, Ok).map_err(anyhow::Error::new)?;
     let timestamp = Clock::system().now().timestamp();
-    out::line(&format!("{ID_HEADER}: {id}"));
-    out::line(&format!("{TIMESTAMP_HEADER}: {timestamp}"));
+    out::line(&format!("{ID_HEADER}: {id}"))?;
+    out::line(&format!("{TIMESTAMP_HEADER}: {timestamp}"))?;
     out::line(&format!(
         "{SIGNATURE_HEADER}: {}",
         sign(&secret, &id, timestamp, &payload)
-    ));
+    ))?;
     Ok(())
 }
 

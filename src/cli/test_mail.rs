@@ -43,7 +43,7 @@ pub(super) fn run(context: &Context, address: &str) -> Result<(), Failure> {
     });
     context.out.show(&value, |_| {
         format!("accepted by relay: {reply}\nMessage-ID: <{message_id}>")
-    });
+    })?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use super::prepare::{Prepared, Unfit};
 use super::{Shared, can_be_repeated};
 use crate::domain::address::EmailAddress;
 use crate::domain::delivery::{
-    Attempt, Event, HoldReason, Intent, Outcome, Reply, Stage, State, Verdict, step,
+    Attempt, Event, Intent, Outcome, Reply, Stage, State, Verdict, step,
 };
 use crate::domain::id::{AccountId, Sequence};
 use crate::domain::recipient::{Recipient, resolve};
@@ -274,11 +274,10 @@ impl Round<'_> {
             account.id = %job.account.id(), invoice.number = %job.invoice.number,
             sequence = %self.sequence, "held: no message could be made: {cause}"
         );
-        let reason = HoldReason::NotComposable(cause).to_string();
         let held = self.shared.store.operate(
             job.account.id(),
             &job.invoice.number,
-            Command::Hold { reason },
+            Command::Hold { reason: cause },
             Actor::Daemon,
             self.shared.clock.now(),
         );

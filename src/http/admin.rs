@@ -22,7 +22,7 @@ use super::problem::{Code, Fault, Problem};
 use super::routes::{Params, Query};
 use super::server::Peer;
 use super::{Readiness, documents};
-use crate::domain::id::{AccountId, Digest, InvoiceNumber};
+use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
 use crate::store::{Actor, PauseScope};
 
 /// Items on a page of a list, unless the caller wants fewer.
@@ -133,6 +133,12 @@ pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Repl
     let context = Arc::clone(&exchange.service.context);
     let shown = account_of(&scope);
     exchange.about.account.clone_from(&shown);
+    // A mistyped account must not leave an operator believing that its mail has been stopped.
+    if let PauseScope::Account(account) = &scope
+        && context.store.account_version(account)? == Version::UNKNOWN
+    {
+        return Err(unknown_account());
+    }
     let changed = context
         .store
         .pause(scope, reason, Actor::Operator(actor), context.clock.now())

@@ -122,11 +122,12 @@ impl Documents {
             key: format!("document {digest}"),
             cause: cause.to_owned(),
         };
+        // Whatever is wrong with this file concerns this document only: the others can be read.
         let bytes = fs::read(self.path(digest, day)).map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 damaged("its file is missing")
             } else {
-                failed("reading a document", &error)
+                damaged(&format!("its file cannot be read: {}", error.kind()))
             }
         })?;
         if Digest::from_bytes(Sha256::digest(&bytes).into()) != *digest {

@@ -324,6 +324,15 @@ async fn a_pause_is_kept_and_shown_until_it_is_resumed() {
 }
 
 #[tokio::test]
+async fn an_account_that_is_not_known_cannot_be_paused() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    let answer = interfaces
+        .act("/v1/pause", json!({"account": "K-1O01"}))
+        .await;
+    assert_eq!(answer.status, 404, "{answer:?}");
+}
+
+#[tokio::test]
 async fn probes_tell_whether_the_daemon_lives_and_works() {
     let interfaces = Interfaces::start_with(limits(), Duration::from_secs(20), || Readiness {
         failing: vec![("relay", "the circuit is open".to_owned())],

@@ -11,6 +11,7 @@ mod dispatch;
 #[path = "../support/examples.rs"]
 mod examples;
 mod interface;
+mod mishaps;
 mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;

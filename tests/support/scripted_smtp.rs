@@ -18,6 +18,7 @@ use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -40,6 +41,7 @@ enum Act {
     Tls(TlsAcceptor),
     Cut,
     Stall,
+    Tell(Arc<Notify>),
 }
 
 impl Script {
@@ -131,6 +133,11 @@ impl Script {
         self.then(Act::Stall)
     }
 
+    /// Lets the test know that everything before this was heard.
+    pub(crate) fn tell(self, whom: &Arc<Notify>) -> Self {
+        self.then(Act::Tell(Arc::clone(whom)))
+    }
+
     fn then(mut self, act: Act) -> Self {
         self.0.push_back(act);
         self
@@ -211,6 +218,7 @@ async fn follow(script: Script, socket: TcpStream) -> Vec<String> {
             }
             Act::Cut => return heard,
             Act::Stall => std::future::pending().await,
+            Act::Tell(whom) => whom.notify_one(),
         }
     }
     loop {

@@ -130,11 +130,11 @@ fn end(
     jitter: f64,
 ) -> Result<DeliveryRow, StoreError> {
     let address = &attempt.intent.address;
-    let reply = attempt
-        .reply
-        .as_ref()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    // Without a reply it was us who saw that it cannot be sent, and the cause says why.
+    let reply = match (&attempt.reply, &attempt.cause) {
+        (Some(reply), _) => reply.to_string(),
+        (None, cause) => cause.clone().unwrap_or_default(),
+    };
     let mut fallback = false;
     if verdict == Verdict::AddressRejected
         && let Some(account) = &subject.account

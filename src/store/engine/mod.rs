@@ -299,7 +299,11 @@ impl<B: Backend> Store for Engine<B> {
         let known: Result<Option<DocumentRow>, StoreError> = self.backend.read(&key);
         let day = at.date_naive();
         let written = match known {
-            Ok(Some(_)) => Ok(()),
+            // What the disk lost or spoilt meanwhile is put right by whoever still has the bytes.
+            Ok(Some(row)) => match self.documents.read(&digest, row.day) {
+                Ok(_) => Ok(()),
+                Err(_) => self.documents.write(&digest, bytes, row.day),
+            },
             Ok(None) => self.documents.write(&digest, bytes, day),
             Err(error) => Err(error),
         };
