@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::admin::segment;
-use super::out::{list, text};
+use super::out::text;
+use super::words::{state_in_words, who, why};
 use super::{Context, Failure};
 use crate::domain::id::{AccountId, InvoiceNumber};
 
@@ -46,7 +47,7 @@ pub(super) fn recipient(recipient: &Value) -> String {
 fn invoice(invoice: &Value) -> String {
     let state = text(invoice, "/state");
     let number = text(invoice, "/number");
-    let outcome = super::invoices::state_in_words(state);
+    let outcome = state_in_words(state);
     let recipient = &invoice["recipient"];
     if recipient.is_null() {
         return format!("{number} is {outcome}.\nNo recipient is known for it yet.");
@@ -68,46 +69,4 @@ fn invoice(invoice: &Value) -> String {
         lines.push(format!("It is tried next at {at}."));
     }
     lines.join("\n")
-}
-
-pub(super) fn who(recipient: &Value) -> String {
-    let addresses: Vec<&str> = list(recipient, "/addresses")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    let name = match (text(recipient, "/name"), text(recipient, "/company")) {
-        (name, "") => name.to_owned(),
-        (name, company) => format!("{name}, {company}"),
-    };
-    match text(recipient, "/kind") {
-        "sub_user" => {
-            format!(
-                "the billing contact, sub-user {} ({name}): {}",
-                text(recipient, "/sub_user"),
-                addresses.join(", ")
-            )
-        }
-        "main_contact" => format!("the main contact ({name}): {}", addresses.join(", ")),
-        _ => "nobody".to_owned(),
-    }
-}
-
-pub(super) fn why(recipient: &Value) -> String {
-    let reason = &recipient["reason"];
-    let rule = match text(reason, "/rule") {
-        "billing_contact_selected" => "it is selected as billing contact",
-        "no_billing_contact" => "no billing contact is selected",
-        "billing_contact_removed" => "the selected billing contact was removed",
-        "billing_contact_left_group" => "the selected billing contact left the billing group",
-        "fallback_after_rejection" => {
-            "the relay rejected every address of the selected billing contact"
-        }
-        "no_deliverable_address" => "there is no address that mail could be delivered to",
-        other => other,
-    };
-    format!(
-        "{rule}, since version {} of the account ({})",
-        reason["account_version"],
-        text(reason, "/since")
-    )
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::admin::segment;
 use super::out::{list, table, text};
+use super::words::{state_in_words, who, why};
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments};
 
 pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
@@ -49,7 +50,7 @@ pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Resu
                 text(item, "/kind"),
                 text(item, "/issued_on"),
                 &total,
-                text(item, "/state"),
+                state_in_words(text(item, "/state")),
             ];
             rows.push(cells.map(str::to_owned).to_vec());
         }
@@ -92,14 +93,6 @@ fn path(invoice: &InvoiceArguments) -> String {
     )
 }
 
-/// A state as people read it: nobody but the recipient knows that a mail arrived.
-pub(super) fn state_in_words(state: &str) -> &str {
-    match state {
-        "delivered" => "accepted by relay",
-        other => other,
-    }
-}
-
 fn describe(invoice: &Value) -> String {
     let state = state_in_words(text(invoice, "/state"));
     let number = text(invoice, "/number");
@@ -109,8 +102,8 @@ fn describe(invoice: &Value) -> String {
     )];
     let recipient = &invoice["recipient"];
     if !recipient.is_null() {
-        lines.push(format!("to {}", super::explain::who(recipient)));
-        lines.push(format!("why: {}", super::explain::why(recipient)));
+        lines.push(format!("to {}", who(recipient)));
+        lines.push(format!("why: {}", why(recipient)));
     }
     for (name, pointer) in [
         ("held", "/held_reason"),

@@ -15,6 +15,7 @@ mod sending;
 mod serve;
 mod sign;
 mod test_mail;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::out::{list, table, text};
+use super::words::{who, why};
 use super::{Context, DispatchArguments, Failure};
 use crate::domain::id::AccountId;
 
@@ -42,7 +43,7 @@ fn plan(answer: &Value) -> String {
     ];
     for item in items {
         let recipient = &item["recipient"];
-        let mut why = super::explain::why(recipient);
+        let mut why = why(recipient);
         if let Some(reason) = item["paused"]["reason"].as_str() {
             why = format!("{why}; but its account is paused: {reason}");
         }
@@ -51,7 +52,7 @@ fn plan(answer: &Value) -> String {
             rows.push(vec![
                 account.to_owned(),
                 number.to_owned(),
-                super::explain::who(recipient),
+                who(recipient),
                 why.clone(),
             ]);
         }

@@ -1,7 +1,7 @@
 //! When a named schedule fires: crontab(5) on wall-clock time, mapped to instants here.
 //!
 //! The `cron` crate counts Sunday as 1, wants seconds, takes day of month *and* day of week where
-//! crontab takes either, and goes wrong where clocks change. So [`crontab`] translates the expression,
+//! crontab takes either, and goes wrong where clocks change. So `crontab` translates the expression,
 //! the crate evaluates it as if all the world were UTC, and this module maps each wall-clock time to
 //! instants:
 //! - a time that the clock leaves out fires at the first instant after the gap, once for all of them;

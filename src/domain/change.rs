@@ -155,6 +155,9 @@ pub enum Refused {
     /// One sub-user too many.
     #[error("more than {SUB_USERS} sub-users")]
     TooManySubUsers,
+    /// More text than one account can be stored with.
+    #[error("the account is larger than can be stored")]
+    TooLarge,
 }
 
 /// Applies `change` to `current`, the stored account if it is known.

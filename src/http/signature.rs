@@ -2,7 +2,7 @@
 //!
 //! We verify ourselves: the crate of that name panics on a hostile time-stamp and takes one-byte keys
 //! and doubled headers; it is the oracle of the tests below. The sender is the one whose secret
-//! verifies. What is wrong goes to the log as a [`Rejected`]; a caller learns only that it is wrong.
+//! verifies. What is wrong goes to the log as a `Rejected`; a caller learns only that it is wrong.
 
 use std::fmt;
 

@@ -38,7 +38,7 @@ pub(super) use self::opening::Relay;
 use self::replies::Spoken;
 use self::stream::{RelayStream, Unasked};
 use super::outcome::{Failure, check_message};
-use super::transport::{Credentials, TimeOuts};
+use super::settings::{Credentials, TimeOuts};
 
 /// How long a relay that cut the body short may take to say why, and one that is left to say good-bye.
 const LAST_WORDS: Duration = Duration::from_secs(2);

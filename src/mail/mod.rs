@@ -9,5 +9,6 @@ pub mod compose;
 pub mod connection;
 pub mod file;
 pub mod outcome;
+mod settings;
 pub mod template;
 pub mod transport;

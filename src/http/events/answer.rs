@@ -360,5 +360,6 @@ fn refused(refused: &Refused, places: &Places) -> Problem {
             };
             rule(pointer.to_owned(), "at most 100 sub-users of an account")
         }
+        Refused::TooLarge => rule("/data".to_owned(), "an account of at most 300 KiB in all"),
     }
 }

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use crate::domain::delivery::Stage;
 use crate::mail::outcome::Failure;
-use crate::mail::transport::{Security, TimeOuts};
+use crate::mail::settings::{Security, TimeOuts};
 
 use super::replies::Spoken;
 use super::stream::{Link, RelayStream, Wire};

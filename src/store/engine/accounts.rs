@@ -1,5 +1,6 @@
 //! Changes of accounts, and what they free.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
@@ -9,18 +10,23 @@ use super::read;
 use super::tx::{Records, Tx};
 use super::write::{self, Memory, Placed};
 use crate::domain::account::Account;
-use crate::domain::change::{AccountChange, Applied, ChangeKind, Warning, apply};
+use crate::domain::change::{AccountChange, Applied, ChangeKind, Refused, Warning, apply};
 use crate::domain::contact::Contact;
 use crate::domain::delivery::{Answer, Event, step};
 use crate::domain::id::{AccountId, InvoiceNumber, Version};
 use crate::domain::recipient::{Recipient, Target};
-use crate::store::record::CursorRow;
+use crate::store::record::{CursorRow, Record as _};
 use crate::store::{Actor, ChangeAnswer, ChangeResult, Judged, Received, Rules, StoreError};
 
 /// How many invoices one unit looks at to free them.
 const FREED_AT_ONCE: usize = 64;
 /// No more is freed in a unit that has come to so many operations; one more invoice takes 5.
 const FREEING_OPERATIONS: usize = 96;
+
+/// Largest account, so that all of its parts fit into one batch beside what else a change writes.
+const ACCOUNT_BYTES: usize = 300 * 1024;
+/// Marks that one change clears at most: those of two contacts.
+const MARKS_AT_ONCE: usize = 20;
 
 /// Applies a change. The second value says whether more is left to be freed.
 pub(super) fn change(
@@ -55,6 +61,11 @@ fn judge(
         Ok(applied) => applied,
         Err(refused) => return Ok((ChangeAnswer::Refused(refused), false)),
     };
+    if let Applied::Changed { account, .. } = &applied
+        && account.encode().len() > ACCOUNT_BYTES
+    {
+        return Ok((ChangeAnswer::Refused(Refused::TooLarge), false));
+    }
     write::remember(tx, received);
     let (result, account, warnings) = match (applied, current.cloned()) {
         (Applied::Changed { account, warnings }, _) => (ChangeResult::Applied, *account, warnings),
@@ -220,7 +231,8 @@ fn free(
     Ok(false)
 }
 
-/// Clears the marks of addresses of contacts whose addresses changed.
+/// Clears the marks of addresses of contacts whose addresses changed. A snapshot that changes many
+/// contacts with many marks leaves some, for the next change: the batch has a limit.
 fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(), StoreError> {
     let suspects = read::suspects(tx, before.id())?;
     if suspects.is_empty() {
@@ -238,6 +250,7 @@ fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(),
             pairs.push((None, Some(&sub_user.contact)));
         }
     }
+    let mut cleared = BTreeSet::new();
     for (old, new) in pairs {
         let old = old.map_or(&[][..], |contact| contact.addresses.as_slice());
         let new = new.map_or(&[][..], |contact| contact.addresses.as_slice());
@@ -247,9 +260,12 @@ fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(),
                 .chain(new)
                 .filter(|address| suspects.contains_key(address))
             {
-                tx.remove(&keys::suspect(before.id(), address))?;
+                cleared.insert(address);
             }
         }
+    }
+    for address in cleared.into_iter().take(MARKS_AT_ONCE) {
+        tx.remove(&keys::suspect(before.id(), address))?;
     }
     Ok(())
 }

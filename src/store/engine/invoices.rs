@@ -12,7 +12,7 @@ use super::write::{self, Memory, Placed};
 use crate::domain::account::Account;
 use crate::domain::delivery::{Answer, Delivery, Event, HoldReason, Shown, step};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Sequence, Version};
-use crate::domain::invoice::{Document, Invoice};
+use crate::domain::invoice::{Document, Invoice, Release};
 use crate::store::record::{CounterRow, DocumentRow, IdentityRow, InvoiceRow};
 use crate::store::{
     Actor, Command, IssueAnswer, Judged, OperateAnswer, Received, Rules, Standing, StoreError,
@@ -152,7 +152,10 @@ fn accept(
     let standing = read::standing(tx, invoice, sequence, &row, rules)?;
     let what = format!(
         "issued, to be released {}; {}",
-        invoice.release.as_str(),
+        match invoice.release {
+            Release::Scheduled => "by schedule",
+            Release::Immediately => "at once",
+        },
         standing.state
     );
     write::tell(

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_whose_id_begins_with_anothers_is_kept_apart() {
+    fn accounts_are_kept_apart_where_one_id_begins_with_the_other() {
         let id = |text| AccountId::parse(text).unwrap();
         assert!(
             !standing_by(&id("K-10"), Class::Waiting, Sequence(1))

@@ -19,7 +19,7 @@ mod write;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use self::backend::{Backend, Urgency};
 use self::tx::{Evaluated, Records, Tx, Unit};
@@ -103,6 +103,16 @@ impl<B: Backend> Engine<B> {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>, &Rules) -> Result<(T, Option<Unit>), StoreError> + Send + 'static,
     {
+        self.submit(urgency, evaluate)
+            .unwrap_or_else(|error| Commit::ready(Err(error)))
+    }
+
+    /// Like [`Self::commit_then`], for those who have to know that a unit was not taken.
+    fn submit<T, F>(&self, urgency: Urgency, evaluate: F) -> Result<Commit<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>, &Rules) -> Result<(T, Option<Unit>), StoreError> + Send + 'static,
+    {
         let (answer, commit) = Commit::channel();
         let rules = Arc::clone(&self.rules);
         let unit: Unit = Box::new(move |tx| {
@@ -120,10 +130,8 @@ impl<B: Backend> Engine<B> {
             });
             Evaluated { answer, next }
         });
-        match self.backend.submit(urgency, unit) {
-            Ok(()) => commit,
-            Err(error) => Commit::ready(Err(error)),
-        }
+        self.backend.submit(urgency, unit)?;
+        Ok(commit)
     }
 
     /// Submits a unit that removes something, and waits for it. Blocks. It is not refused when the disk
@@ -134,6 +142,19 @@ impl<B: Backend> Engine<B> {
         F: FnOnce(&mut Tx<'_>, &Rules) -> Result<T, StoreError> + Send + 'static,
     {
         self.commit(Urgency::Settle, evaluate).wait()
+    }
+
+    /// Removes the file of a document whose record was refused, unless the same bytes came again.
+    fn remove_orphan(&self, digest: &Digest, day: NaiveDate) {
+        let _lock = self.documents.lock(*digest);
+        let removed = match self.backend.read::<DocumentRow>(&keys::document(digest)) {
+            Ok(None) => self.documents.remove(digest, day),
+            Ok(Some(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the file of a refused document could not be removed");
+        }
     }
 
     fn sweep_documents(&self, before: DateTime<Utc>) -> Result<bool, StoreError> {
@@ -294,9 +315,11 @@ impl<B: Backend> Store for Engine<B> {
             return Commit::ready(Err(error));
         }
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        self.commit(Urgency::Accept, move |tx, _| {
-            // Held until the record is committed, so that no sweep comes between file and record.
+        let submitted = self.submit(Urgency::Accept, move |tx, _| {
+            // Held until the record has its place in the order of commits, so that no sweep comes
+            // between file and record.
             let _lock = lock;
+            let key = keys::document(&digest);
             if let Some(row) = tx.read::<DocumentRow>(&key)? {
                 // Seen anew: its time without a reference begins again.
                 tx.put(
@@ -306,7 +329,7 @@ impl<B: Backend> Store for Engine<B> {
                         ..row
                     },
                 )?;
-                return Ok(DocumentAnswer::Duplicate);
+                return Ok((DocumentAnswer::Duplicate, None));
             }
             tx.put(
                 &key,
@@ -317,7 +340,11 @@ impl<B: Backend> Store for Engine<B> {
                     stored_at: at,
                 },
             )?;
-            Ok(DocumentAnswer::Stored)
+            Ok((DocumentAnswer::Stored, None))
+        });
+        submitted.unwrap_or_else(|error| {
+            self.remove_orphan(&digest, day);
+            Commit::ready(Err(error))
         })
     }
 
