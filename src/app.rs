@@ -170,23 +170,13 @@ impl App {
         // The interfaces stop by their own switch, which a part that failed turns, too.
         let (stop, stopping) = watch::channel(false);
         let mut parts = JoinSet::new();
-        let (seen, ends) = (stopping.clone(), Arc::clone(&context));
-        parts.spawn(async move {
-            http::serve_webhook(webhook, ends, limits, seen, GRACE).await;
-            ("the webhook interface", Ok(()))
-        });
-        let (seen, ends) = (stopping.clone(), Arc::clone(&context));
-        parts.spawn(async move {
-            http::serve_admin(admin, ends, limits, seen, GRACE).await;
-            ("the admin interface", Ok(()))
-        });
-        if let Some(listener) = admin_tcp {
-            let seen = stopping.clone();
-            parts.spawn(async move {
-                http::serve_admin_tcp(listener, context, limits, seen, GRACE).await;
-                ("the admin interface on TCP", Ok(()))
-            });
-        }
+        let interfaces = Interfaces {
+            webhook,
+            admin,
+            admin_tcp,
+        };
+        let groups = context.groups.clone();
+        interfaces.spawn(&mut parts, &context, limits, &stopping);
         let progress = dispatch.status().progress;
         let seen = stopping.clone();
         parts.spawn(async move {
@@ -202,6 +192,13 @@ impl App {
         };
         let seen = stopping.clone();
         parts.spawn(async move { ("the watch over the store", watched.run(seen).await) });
+        let (counted, seen) = (Arc::clone(&store), stopping.clone());
+        parts.spawn(async move {
+            (
+                "the census",
+                watch_over::census(counted, groups, seen).await,
+            )
+        });
         parts.spawn(async move {
             (
                 "the sweep",
@@ -232,7 +229,50 @@ impl App {
     }
 }
 
-type Ended = Result<(&'static str, Result<(), StopError>), tokio::task::JoinError>;
+/// The interfaces, bound.
+struct Interfaces {
+    webhook: TcpListener,
+    admin: UnixListener,
+    admin_tcp: Option<TcpListener>,
+}
+
+impl Interfaces {
+    fn spawn(
+        self,
+        parts: &mut JoinSet<Part>,
+        context: &Arc<http::Context>,
+        limits: Limits,
+        stopping: &watch::Receiver<bool>,
+    ) {
+        let Self {
+            webhook,
+            admin,
+            admin_tcp,
+        } = self;
+        let (seen, ends) = (stopping.clone(), Arc::clone(context));
+        parts.spawn(async move {
+            http::serve_webhook(webhook, ends, limits, seen, GRACE).await;
+            ("the webhook interface", Ok(()))
+        });
+        let (seen, ends) = (stopping.clone(), Arc::clone(context));
+        parts.spawn(async move {
+            http::serve_admin(admin, ends, limits, seen, GRACE).await;
+            ("the admin interface", Ok(()))
+        });
+        if let Some(listener) = admin_tcp {
+            let (seen, ends) = (stopping.clone(), Arc::clone(context));
+            parts.spawn(async move {
+                http::serve_admin_tcp(listener, ends, limits, seen, GRACE).await;
+                ("the admin interface on TCP", Ok(()))
+            });
+        }
+    }
+}
+
+/// A part's name, and how it ended.
+type Part = (&'static str, Result<(), StopError>);
+
+type Ended = Result<Part, tokio::task::JoinError>;
 
 /// What a part's end means before the daemon was to stop.
 fn ended_early(ended: Ended) -> Result<(), StopError> {
@@ -240,7 +280,7 @@ fn ended_early(ended: Ended) -> Result<(), StopError> {
     result.and(Err(StopError::Ended(name)))
 }
 
-fn outcome(ended: Ended) -> (&'static str, Result<(), StopError>) {
+fn outcome(ended: Ended) -> Part {
     match ended {
         Ok(ended) => ended,
         Err(panicked) => {

@@ -266,6 +266,8 @@ pub(super) fn retention(config: &Config) -> store::Retention {
 
 /// The longest time between two looks of the dispatcher at clock and store.
 const TICK: Duration = Duration::from_secs(5);
+/// How long after the relay failed it is probed.
+const PROBE_FIRST: Duration = Duration::from_secs(5);
 
 pub(super) fn dispatch_settings(config: &Config) -> dispatch::Settings {
     let (connections, connection_idle) = match &config.mail.transport {
@@ -280,6 +282,7 @@ pub(super) fn dispatch_settings(config: &Config) -> dispatch::Settings {
         message_bytes: config.mail.message_bytes,
         connections,
         connection_idle,
+        probe_first: PROBE_FIRST,
         rules: rules(config),
         rejections_max: usize::try_from(config.retry.rejections_max).unwrap_or(usize::MAX),
         tick: TICK,

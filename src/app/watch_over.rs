@@ -1,5 +1,5 @@
-//! What runs beside the interfaces: the watch over the store, systemd's watchdog, and the sweep of what
-//! retention no longer covers.
+//! What runs beside the interfaces: the watch over the store, systemd's watchdog, the sweep of what
+//! retention no longer covers, and the census of selections that today's groups would not allow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::dispatch::Progress;
+use crate::domain::account::BillingGroups;
 use crate::store::{Retention, Store};
 
 use super::StopError;
@@ -137,5 +138,64 @@ pub(super) async fn sweep(
                 SWEEP
             }
         };
+    }
+}
+
+/// How often the selections are counted.
+const CENSUS: Duration = Duration::from_secs(24 * 3600);
+/// Accounts looked at in one go.
+const CENSUS_PAGE: usize = 64;
+/// A pause between two pages, so that counting a million accounts is not felt.
+const CENSUS_PAUSE: Duration = Duration::from_millis(20);
+
+/// Counts the selected sub-users whose group is no billing group of today's configuration. They keep
+/// getting the invoices, so that a typo cannot reroute mail, but somebody should know.
+pub(super) async fn census(
+    store: Arc<dyn Store>,
+    groups: BillingGroups,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), StopError> {
+    let mut after = None;
+    let mut outside = 0_u64;
+    loop {
+        let page = {
+            let (store, from) = (Arc::clone(&store), after.clone());
+            tokio::task::spawn_blocking(move || store.accounts(from.as_ref(), CENSUS_PAGE)).await
+        };
+        let page = match page {
+            Ok(Ok(page)) => page,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "counting the selected billing contacts failed");
+                Vec::new()
+            }
+            Err(panicked) => {
+                tracing::error!(error = %panicked, "counting the selected billing contacts panicked");
+                Vec::new()
+            }
+        };
+        let selected = page
+            .iter()
+            .filter_map(|view| view.account.billing_contact());
+        let here = selected
+            .filter(|(_, sub_user)| !groups.contains(&sub_user.group))
+            .count();
+        outside += u64::try_from(here).unwrap_or(u64::MAX);
+        after = page.last().map(|view| view.account.id().clone());
+        let pause = if after.is_some() {
+            CENSUS_PAUSE
+        } else {
+            if outside > 0 {
+                tracing::warn!(
+                    count = outside,
+                    "selected billing contacts are outside today's billing.groups; they keep their selection"
+                );
+            }
+            outside = 0;
+            CENSUS
+        };
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
     }
 }

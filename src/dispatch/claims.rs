@@ -44,9 +44,17 @@ impl Claims {
         self.make_ready(sequence, source);
     }
 
-    /// How many are ready.
-    pub(super) fn ready(&self) -> usize {
-        self.due.len() + self.run.len()
+    /// How many of a source are ready.
+    pub(super) fn ready(&self, source: Source) -> usize {
+        match source {
+            Source::Due => self.due.len(),
+            Source::Run => self.run.len(),
+        }
+    }
+
+    /// Whether none is ready.
+    pub(super) fn is_empty(&self) -> bool {
+        self.due.is_empty() && self.run.is_empty()
     }
 
     /// The next to be tried, from both sources in turn, so that neither waits for the end of the other.

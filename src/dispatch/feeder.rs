@@ -33,6 +33,8 @@ use crate::store::{PauseScope, RunScope, StoreError};
 const PASS_DISTANCE: Duration = Duration::from_millis(50);
 /// How many invoices are claimed ahead of each connection.
 const AHEAD: usize = 8;
+/// While a commit takes longer than this, no attempt begins.
+const COMMIT_MAX: Duration = Duration::from_secs(2);
 /// A reading of the store that takes longer than this is no progress.
 const SURVEY_MAX: Duration = Duration::from_secs(60);
 
@@ -88,7 +90,7 @@ impl Feeder {
         progress: Arc<Progress>,
     ) -> Self {
         Self {
-            circuit: Circuit::new(shared.settings.connections),
+            circuit: Circuit::new(shared.settings.connections, shared.settings.probe_first),
             shared,
             nudge,
             relay,
@@ -144,9 +146,10 @@ impl Feeder {
         ended.and(self.drain(grace).await)
     }
 
-    /// Lets what is under way come to its end.
+    /// Lets attempts under way come to their end; no other begins, of the same rounds either.
     async fn drain(mut self, grace: Duration) -> Result<(), DispatchError> {
         self.draining = true;
+        self.shared.stop.send_replace(true);
         self.close_idle(Duration::ZERO);
         let mut outcome = Ok(());
         let all = async {
@@ -190,8 +193,8 @@ impl Feeder {
     }
 
     fn hand_over(&mut self) -> Result<(), DispatchError> {
-        while self.busy < self.circuit.allowed() && self.claims.ready() > 0 {
-            if self.shared.store.paused(&PauseScope::Everything)?.is_some() {
+        while self.busy < self.circuit.allowed() && !self.claims.is_empty() {
+            if self.must_wait()? {
                 return Ok(());
             }
             let Some(sequence) = self.claims.take() else {
@@ -206,6 +209,17 @@ impl Feeder {
             });
         }
         Ok(())
+    }
+
+    /// Whether nothing may begin: all sending is paused, or the disk is so slow that an intent would keep
+    /// the relay waiting.
+    fn must_wait(&self) -> Result<bool, DispatchError> {
+        let store = &self.shared.store;
+        let is_slow = store
+            .health()
+            .committing_for
+            .is_some_and(|time| time > COMMIT_MAX);
+        Ok(is_slow || store.paused(&PauseScope::Everything)?.is_some())
     }
 
     /// Begins to read the store, if that is of use now.
@@ -226,7 +240,7 @@ impl Feeder {
                 self.reading.due = ReadDue::FromTheStart;
             }
         }
-        let has_room = self.claims.ready() < AHEAD * self.shared.settings.connections.max(1);
+        let enough = AHEAD * self.shared.settings.connections.max(1);
         let request = Request {
             now: self.shared.clock.now(),
             longest_delay: self.shared.settings.rules.policy.backoff.max,
@@ -236,12 +250,12 @@ impl Feeder {
             } else {
                 Vec::new()
             },
-            due: if has_room {
+            due: if self.claims.ready(Source::Due) < enough {
                 self.reading.due
             } else {
                 ReadDue::Not
             },
-            runs: if has_room {
+            runs: if self.claims.ready(Source::Run) < enough {
                 self.runs.unread()
             } else {
                 Vec::new()
@@ -294,7 +308,11 @@ impl Feeder {
             }
             Done::Surveyed(survey) => {
                 self.reading.under_way = None;
-                self.surveyed(survey?);
+                match survey {
+                    Ok(survey) => self.surveyed(survey),
+                    Err(failure) if can_be_repeated(&failure) => self.reading.is_stale = true,
+                    Err(failure) => return Err(failure.into()),
+                }
                 self.commit_steps();
             }
             Done::Probed(Ok(connection)) => {

@@ -59,6 +59,8 @@ pub struct Settings {
     pub connections: usize,
     /// After so long without use a connection is closed.
     pub connection_idle: Duration,
+    /// How long after the relay failed it is probed; then at growing distances, up to 64 times as long.
+    pub probe_first: Duration,
     /// The rules that the store applies too.
     pub rules: Rules,
     /// More rejected addresses than this within ten minutes stop all sending.
@@ -176,6 +178,7 @@ impl Dispatch {
             rejections: Mutex::new(RejectionsGuard::new(parts.settings.rejections_max)),
             settings: Arc::new(parts.settings),
             stopping: stop.subscribe(),
+            stop: stop.clone(),
         });
         let nudge = parts.nudge;
         let release = Release::new(
@@ -217,6 +220,8 @@ struct Shared {
     settings: Arc<Settings>,
     rejections: Mutex<RejectionsGuard>,
     stopping: watch::Receiver<bool>,
+    /// Turned by whichever part fails first.
+    stop: watch::Sender<bool>,
 }
 
 /// Whether the store refused for now and the same may succeed later: nothing changed.

@@ -14,10 +14,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-/// The distance of the first probe.
-const PROBE_FIRST: Duration = Duration::from_secs(5);
-/// The longest distance between probes.
-const PROBE_MAX: Duration = Duration::from_secs(300);
+/// Probes move apart up to so many times the first distance.
+const PROBE_DOUBLINGS: u32 = 6;
 /// For how long a rejection counts.
 const REJECTIONS_WINDOW: Duration = Duration::from_secs(600);
 
@@ -50,6 +48,7 @@ pub(super) struct Circuit {
     /// Openings since a transaction came to an end.
     failures: u32,
     connections_max: usize,
+    probe_first: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +58,15 @@ enum State {
 }
 
 impl Circuit {
-    /// A closed circuit that will use up to `connections_max` connections, at least one.
-    pub(super) fn new(connections_max: usize) -> Self {
+    /// A closed circuit that will use up to `connections_max` connections, at least one. The first probe
+    /// comes `probe_first` after an opening, each further one at twice the distance, up to 64 times.
+    pub(super) fn new(connections_max: usize, probe_first: Duration) -> Self {
         Self {
             state: State::ramp(),
             generation: Generation(0),
             failures: 0,
             connections_max: connections_max.max(1),
+            probe_first,
         }
     }
 
@@ -141,10 +142,8 @@ impl Circuit {
     }
 
     fn open(&mut self, now: Instant, jitter: f64) {
-        let doubled = 2_u32
-            .checked_pow(self.failures)
-            .and_then(|factor| PROBE_FIRST.checked_mul(factor));
-        let distance = doubled.unwrap_or(PROBE_MAX).min(PROBE_MAX);
+        let factor = 1 << self.failures.min(PROBE_DOUBLINGS);
+        let distance = self.probe_first.saturating_mul(factor);
         self.failures = self.failures.saturating_add(1);
         // Between half and the whole, so that several daemons do not probe in step.
         let distance = distance.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
@@ -203,6 +202,13 @@ impl RejectionsGuard {
 mod tests {
     use super::*;
 
+    const PROBE_FIRST: Duration = Duration::from_secs(5);
+    const PROBE_MAX: Duration = Duration::from_secs(320);
+
+    fn circuit(connections_max: usize) -> Circuit {
+        Circuit::new(connections_max, PROBE_FIRST)
+    }
+
     fn succeed(circuit: &mut Circuit, times: usize) {
         for _ in 0..times {
             circuit.succeeded(circuit.generation());
@@ -215,7 +221,7 @@ mod tests {
 
     #[test]
     fn connections_double_when_all_of_them_succeeded_and_stop_at_the_limit() {
-        let mut circuit = Circuit::new(5);
+        let mut circuit = circuit(5);
         let mut allowed = vec![circuit.allowed()];
         for _ in 0..12 {
             succeed(&mut circuit, 1);
@@ -227,7 +233,7 @@ mod tests {
     #[test]
     fn an_open_circuit_allows_nothing_until_a_probe_succeeds_and_then_one_connection() {
         let now = Instant::now();
-        let mut circuit = Circuit::new(8);
+        let mut circuit = circuit(8);
         succeed(&mut circuit, 20);
         assert!(fail(&mut circuit, now));
         assert_eq!(circuit.allowed(), 0);
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn probes_move_apart_until_a_transaction_comes_to_an_end() {
         let now = Instant::now();
-        let mut circuit = Circuit::new(8);
+        let mut circuit = circuit(8);
         let mut distances = Vec::new();
         fail(&mut circuit, now);
         for _ in 0..8 {
@@ -249,7 +255,7 @@ mod tests {
             circuit.begin_probe(now + PROBE_MAX);
             circuit.probe_failed(now, 1.0);
         }
-        assert_eq!(distances, [5, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(distances, [5, 10, 20, 40, 80, 160, 320, 320]);
 
         circuit.probe_succeeded();
         fail(&mut circuit, now);
@@ -263,7 +269,7 @@ mod tests {
     #[test]
     fn jitter_brings_a_probe_forward_by_half_at_most() {
         let now = Instant::now();
-        let mut circuit = Circuit::new(1);
+        let mut circuit = circuit(1);
         circuit.failed(circuit.generation(), now, 0.0);
         assert_eq!(circuit.probe_at(), Some(now + PROBE_FIRST / 2));
     }
@@ -271,7 +277,7 @@ mod tests {
     #[test]
     fn what_fails_or_succeeds_from_before_an_opening_changes_nothing() {
         let now = Instant::now();
-        let mut circuit = Circuit::new(8);
+        let mut circuit = circuit(8);
         let before = circuit.generation();
         assert!(circuit.failed(before, now, 1.0));
         assert!(!circuit.failed(before, now, 1.0), "open already");

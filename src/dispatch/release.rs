@@ -70,10 +70,10 @@ impl Release {
             self.progress.release.fetch_add(1, Ordering::Relaxed);
             match self.look().await {
                 Ok(()) => {}
-                Err(failure) if can_be_repeated(&failure) => {
+                Err(DispatchError::Store(failure)) if can_be_repeated(&failure) => {
                     warn!("no run could be opened yet: {failure}");
                 }
-                Err(failure) => return Err(failure.into()),
+                Err(failure) => return Err(failure),
             }
             let tick = self.shared.settings.tick;
             let wait = self
@@ -89,7 +89,7 @@ impl Release {
         Ok(())
     }
 
-    async fn look(&mut self) -> Result<(), StoreError> {
+    async fn look(&mut self) -> Result<(), DispatchError> {
         self.learn().await?;
         let now = self.shared.clock.now();
         for name in self.plan.far_ahead(now) {
@@ -110,7 +110,7 @@ impl Release {
     }
 
     /// Since when each schedule is known: from its last run, or from now on.
-    async fn learn(&mut self) -> Result<(), StoreError> {
+    async fn learn(&mut self) -> Result<(), DispatchError> {
         if self.plan.unlearnt().next().is_none() {
             return Ok(());
         }
@@ -129,7 +129,7 @@ impl Release {
     }
 
     /// Schedules that accounts name and nobody configured: they act as `default`.
-    async fn unknown(&mut self) -> Result<Vec<ScheduleName>, StoreError> {
+    async fn unknown(&mut self) -> Result<Vec<ScheduleName>, DispatchError> {
         let mut names = self.blocking(Store::schedules_in_use).await?;
         names.retain(|name| !self.plan.timetables.contains_key(name));
         for name in &names {
@@ -152,11 +152,10 @@ impl Release {
     async fn blocking<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, DispatchError> {
         let store = Arc::clone(&self.shared.store);
-        tokio::task::spawn_blocking(move || read(store.as_ref()))
-            .await
-            .unwrap_or(Err(StoreError::Closed))
+        let done = tokio::task::spawn_blocking(move || read(store.as_ref())).await;
+        Ok(done.map_err(|_| DispatchError::Crashed)??)
     }
 }
 

@@ -26,6 +26,7 @@ use crate::domain::delivery::{
 };
 use crate::domain::id::{AccountId, Sequence};
 use crate::domain::recipient::{Recipient, resolve};
+use crate::mail::compose::Message;
 use crate::mail::outcome::Failure;
 use crate::mail::transport::Connection;
 use crate::store::{Actor, Begin, Begun, Command, Job, PauseScope, Settle, StoreError};
@@ -112,6 +113,7 @@ struct Plan {
     job: Job,
     recipient: Recipient,
     round_at: DateTime<Utc>,
+    message: Arc<Message>,
     intent: Intent,
 }
 
@@ -139,7 +141,19 @@ impl Round<'_> {
             self.count_rejection().await?;
         }
         self.tried.push(plan.intent.address);
-        Continue(())
+        match heard.outcome {
+            // The message was tried, but the relay does not want another.
+            Err(failure)
+                if failure
+                    .reply
+                    .as_ref()
+                    .is_some_and(|reply| reply.code == 421) =>
+            {
+                self.relay_failure = Some(failure);
+                Break(End::Again)
+            }
+            Ok(_) | Err(_) => Continue(()),
+        }
     }
 
     /// Reads everything anew, and decides whom to try with which message.
@@ -196,6 +210,7 @@ impl Round<'_> {
             message_digest: prepared.message().digest,
         };
         Continue(Plan {
+            message: Arc::clone(prepared.message()),
             job,
             recipient,
             round_at,
@@ -273,52 +288,18 @@ impl Round<'_> {
         }
     }
 
-    /// Takes the relay up to its 354 while the intent is committed, looks again, and hands the message
-    /// over. What came of it is durable when this returns.
+    /// Takes the relay up to its 354, looks again, and hands the message over. What came of it is durable
+    /// when this returns.
     async fn attempt(&mut self, plan: &Plan) -> ControlFlow<End, Heard> {
-        let Some(prepared) = &self.prepared else {
-            return Break(End::Again);
-        };
-        let message = Arc::clone(prepared.message());
-        let octets = u64::try_from(message.bytes.len()).unwrap_or(u64::MAX);
-        let from = &self.shared.settings.envelope_from;
-        let intent = self.shared.store.begin(
-            self.sequence,
-            Begin {
-                seen: plan.job.seen,
-                recipient: plan.recipient.clone(),
-                round_at: plan.round_at,
-                intent: plan.intent.clone(),
-            },
-        );
-        let envelope = self
-            .line
-            .begin(&self.shared.transport, from, &plan.intent.address, octets);
-        let (begun, committed) = tokio::join!(envelope, intent);
-        match committed {
-            Ok(Begun::Durable) => {}
-            Ok(Begun::Moved) => {
-                self.take_back(begun);
-                return Break(End::Again);
-            }
-            Err(failure) => {
-                self.take_back(begun);
-                return Break(stop(failure));
-            }
-        }
-
-        let outcome = match begun {
-            Ok(()) => {
-                match self.may_go_out(plan) {
-                    Ok(true) => {}
-                    refused => {
-                        self.line.close();
-                        self.drop_intent().await?;
-                        return Break(refused.map_or_else(stop, |_| End::Again));
-                    }
+        let outcome = match self.begin(plan).await? {
+            Ok(()) => match self.may_go_out(plan) {
+                Ok(true) => self.line.finish(&plan.message.bytes).await,
+                refused => {
+                    self.line.close();
+                    self.drop_intent().await?;
+                    return Break(refused.map_or_else(stop, |_| End::Again));
                 }
-                self.line.finish(&message.bytes).await
-            }
+            },
             Err(failure) => Err(failure),
         };
         let heard = Heard::from(outcome);
@@ -341,6 +322,38 @@ impl Round<'_> {
             Verdict::Deferred | Verdict::Uncertain | Verdict::RelayFailed => {}
         }
         Continue(heard)
+    }
+
+    /// Takes the relay up to its 354 while the intent is committed. What the relay said counts only once
+    /// the intent is durable.
+    async fn begin(&mut self, plan: &Plan) -> ControlFlow<End, Result<(), Failure>> {
+        let intent = self.shared.store.begin(
+            self.sequence,
+            Begin {
+                seen: plan.job.seen,
+                recipient: plan.recipient.clone(),
+                round_at: plan.round_at,
+                intent: plan.intent.clone(),
+            },
+        );
+        let envelope = self.line.begin(
+            &self.shared.transport,
+            &self.shared.settings.envelope_from,
+            &plan.intent.address,
+            u64::try_from(plan.message.bytes.len()).unwrap_or(u64::MAX),
+        );
+        let (begun, committed) = tokio::join!(envelope, intent);
+        match committed {
+            Ok(Begun::Durable) => Continue(begun),
+            Ok(Begun::Moved) => {
+                self.take_back(begun);
+                Break(End::Again)
+            }
+            Err(failure) => {
+                self.take_back(begun);
+                Break(stop(failure))
+            }
+        }
     }
 
     /// Leaves a transaction that nothing goes out in. After the 354 only closing the connection does.

@@ -148,3 +148,30 @@ impl std::fmt::Display for Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(target: &Target) -> Result<Response, ClientError> {
+        let second = Duration::from_secs(1);
+        request(target, Method::GET, "/livez", &[], Vec::new(), second).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_answer_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::Tcp(listener.local_addr().unwrap());
+        let error = ask(&target).await.unwrap_err();
+        assert!(matches!(error, ClientError::TimedOut(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = Target::Unix(directory.path().join("admin.sock"));
+        let error = ask(&target).await.unwrap_err();
+        assert!(matches!(error, ClientError::Connect { .. }));
+        assert!(error.to_string().ends_with("admin.sock failed"), "{error}");
+    }
+}

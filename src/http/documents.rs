@@ -38,7 +38,7 @@ pub(super) async fn keep(
 /// Takes a document.
 pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<Reply, Problem> {
     let most = exchange.limits().document_bytes;
-    exchange.check_length(most)?;
+    exchange.check_announced(most)?;
     let context = Arc::clone(&exchange.service.context);
     let digits = params.raw("sha256");
     let sender = Signed::read(&exchange.headers, context.clock.now())

@@ -96,7 +96,7 @@ pub(super) fn forbidden(what: &str) -> Problem {
 pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
     // Limits and headers.
     let most = exchange.limits().event_body_bytes;
-    exchange.check_length(most)?;
+    exchange.check_announced(most)?;
     require_json(exchange)?;
     let context = Arc::clone(&exchange.service.context);
     let signed = Signed::read(&exchange.headers, context.clock.now())

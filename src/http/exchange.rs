@@ -85,9 +85,9 @@ impl Exchange {
         &self.service.limits
     }
 
-    /// Judges the announced length of a body, without reading it: reading would tell a client that
+    /// Judges what the head says of the body, without reading it: reading would tell a client that
     /// waits for `100 Continue` to send.
-    pub(super) fn check_length(&self, most: usize) -> Result<(), Problem> {
+    pub(super) fn check_announced(&self, most: usize) -> Result<(), Problem> {
         let is_given = self.headers.contains_key(CONTENT_LENGTH)
             || self.headers.contains_key(TRANSFER_ENCODING);
         if !is_given {

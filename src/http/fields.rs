@@ -14,14 +14,13 @@ use crate::domain::Invalid;
 const FAULTS: usize = 50;
 
 /// Parts of names under which systems keep passwords.
-const PASSWORD_WORDS: [&str; 8] = [
+const PASSWORD_WORDS: [&str; 7] = [
     "password",
     "passwd",
     "passwort",
     "kennwort",
     "passphrase",
     "pwd",
-    "secret",
     "pin_code",
 ];
 

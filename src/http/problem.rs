@@ -311,3 +311,46 @@ impl From<StoreError> for Problem {
         .because(cause)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_shows_what_helps_and_not_its_cause() {
+        let mut problem = Problem::new(Code::VersionGap, "a sentence").because("for the log alone");
+        problem.details.current_version = Version::parse(4).ok();
+        problem.details.errors = vec![Fault::at("/data/version", "5")];
+        assert_eq!(
+            problem.to_json("abc"),
+            json!({
+                "type": "urn:invoice-router:problem:version_gap",
+                "title": "A change in between is missing",
+                "status": 409,
+                "detail": "a sentence",
+                "code": "version_gap",
+                "retryable": true,
+                "request_id": "abc",
+                "current_version": 4,
+                "errors": [{"pointer": "/data/version", "expected": "5"}],
+            })
+        );
+    }
+
+    #[test]
+    fn a_store_that_cannot_is_a_503_with_a_time_and_a_broken_one_a_500() {
+        for (error, code) in [
+            (StoreError::DiskFull, Code::DiskFull),
+            (StoreError::Busy, Code::Busy),
+            (StoreError::Closed, Code::Draining),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!(problem.code, code);
+            assert_eq!(code.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(code.retry_after_seconds().is_some() && code.retryable());
+        }
+        let broken = Problem::from(StoreError::SyncFailed("EIO at /var/lib".to_owned()));
+        assert_eq!(broken.code, Code::Internal);
+        assert!(!broken.to_json("abc").to_string().contains("EIO"));
+    }
+}

@@ -29,7 +29,7 @@ use super::{Context, Limits, exchange};
 
 /// Longest head of a request in bytes; also what is read of a body at once.
 const HEAD_BYTES: usize = 16 * 1024;
-/// How long to wait when a connection cannot be accepted, for example for want of file descriptors.
+/// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// hyper only closes the connection when a head comes too slowly.
 const HEAD_TIME_OUT: &[u8] =
@@ -115,10 +115,8 @@ pub(super) async fn serve<L: Listen>(
         let (io, peer, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // A client that left before it was accepted costs a short pause, no more; a lack of
-                // file descriptors would otherwise turn this loop into a busy one.
                 tracing::warn!(error = %error, "a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
+                sleep(pause_after(&error)).await;
                 continue;
             }
         };
@@ -141,6 +139,22 @@ pub(super) async fn serve<L: Listen>(
             grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
             "requests were still under way after the grace period"
         );
+    }
+}
+
+/// A client that left before it was accepted costs nothing. Anything else, such as a lack of file
+/// descriptors, stays for a while and would turn the loop into a busy one.
+fn pause_after(error: &io::Error) -> Duration {
+    let is_the_clients = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    );
+    if is_the_clients {
+        Duration::ZERO
+    } else {
+        ACCEPT_PAUSE
     }
 }
 
@@ -195,5 +209,18 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         // The client may be gone; there is nobody else to tell.
         drop(timeout(limits.header, io.write_all(HEAD_TIME_OUT)).await);
         drop(timeout(limits.header, io.shutdown()).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_file_descriptors_pauses_and_a_lost_client_does_not() {
+        let (emfile, econnaborted) = (24, 103);
+        let pause = |code| pause_after(&io::Error::from_raw_os_error(code));
+        assert_eq!(pause(emfile), ACCEPT_PAUSE);
+        assert_eq!(pause(econnaborted), Duration::ZERO);
     }
 }

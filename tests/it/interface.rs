@@ -55,6 +55,7 @@ pub(crate) struct Interfaces {
     pub(crate) socket: PathBuf,
     pub(crate) clock: Clock,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) nudge: Arc<Notify>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) served: JoinHandle<()>,
     counter: AtomicU64,
@@ -155,10 +156,11 @@ impl Interfaces {
             .unwrap();
         let clock = Clock::manual(morning());
         let language = |raw| Language::parse(raw).unwrap();
+        let nudge = Arc::new(Notify::new());
         let context = Arc::new(Context {
             store: Arc::clone(&store),
             clock: clock.clone(),
-            nudge: Arc::new(Notify::new()),
+            nudge: Arc::clone(&nudge),
             senders: Senders::new(vec![
                 sender("portal", &[PORTAL, PORTAL_NEXT], true),
                 sender("billing", &[BILLING], false),
@@ -200,6 +202,7 @@ impl Interfaces {
             socket,
             clock,
             store,
+            nudge,
             stop,
             served,
             counter: AtomicU64::new(0),

@@ -9,6 +9,7 @@ mod daemon;
 mod demo;
 #[path = "../support/examples.rs"]
 mod examples;
+mod dispatch;
 mod interface;
 mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]

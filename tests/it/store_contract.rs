@@ -32,7 +32,11 @@ macro_rules! contract {
 }
 
 mod accounts;
+mod attempts;
 mod events;
+mod model;
+mod play;
 mod runs;
 mod sample;
+mod upkeep;
 mod world;

@@ -5,6 +5,8 @@
     reason = "a helper of a test fails as the test itself does"
 )]
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use invoice_router::domain::id::AccountId;
@@ -440,6 +442,55 @@ async fn a_path_a_method_or_a_format_that_is_not_there_is_told() {
     ];
     let answer = ask(hyper::Method::POST, "/v1/events", packed).await;
     assert_refused(&answer, 415, "unsupported_media_type");
+}
+
+#[tokio::test]
+async fn dispatch_is_nudged_once_something_may_be_due() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    interfaces.nudge.notified().await;
+    interfaces.put_pdf().await;
+    interfaces.billing(&invoice("RE-1")).await;
+    interfaces.nudge.notified().await;
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_request_leaves_one_line_in_the_log_without_an_address() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // The runtime of this test has one thread, so all of the interfaces log here.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let interfaces = Interfaces::start().await;
+    let mut wrong = account(1);
+    wrong["data"]["main_contact"]["addresses"] = json!(["erika@muster"]);
+    interfaces.portal(&wrong).await;
+    interfaces.portal(&account(1)).await;
+    let stranger = interfaces.post(STRANGER, "evt_s", b"{}").await;
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(!text.contains('@') && !text.contains("muster"), "{text}");
+    assert!(lines[0].contains("status=422"), "{text}");
+    assert!(lines[1].contains("sender=\"portal\"") && lines[1].contains("account.id=\"K-1001\""));
+    let id = stranger.body["request_id"].as_str().unwrap();
+    assert!(lines[2].contains(id) && lines[2].contains("no secret of any sender verifies"));
 }
 
 #[tokio::test]

@@ -41,7 +41,9 @@ pub(super) fn changed(
         ChangeAnswer::Refused(refused) => return Err(self::refused(&refused, places)),
     };
     let name = match result {
-        ChangeResult::Applied if repeated => "duplicate",
+        ChangeResult::Applied | ChangeResult::Duplicate | ChangeResult::Stale if repeated => {
+            "duplicate"
+        }
         ChangeResult::Applied => "applied",
         ChangeResult::Duplicate => "duplicate",
         ChangeResult::Stale => "stale",
@@ -74,7 +76,12 @@ pub(super) fn issued(
     about: &mut About,
 ) -> Result<Reply, Problem> {
     let (status, result, standing) = match answer {
-        IssueAnswer::Applied(standing) | IssueAnswer::Parked(standing) if repeated => {
+        IssueAnswer::Applied(standing)
+        | IssueAnswer::Parked(standing)
+        | IssueAnswer::Duplicate(standing)
+        | IssueAnswer::Stale(standing)
+            if repeated =>
+        {
             (StatusCode::OK, "duplicate", standing)
         }
         IssueAnswer::Applied(standing) => (StatusCode::OK, "applied", standing),

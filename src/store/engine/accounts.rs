@@ -130,23 +130,41 @@ pub(super) fn go_on_freeing(
     tx: &mut Tx<'_>,
     rules: &Rules,
     account: &AccountId,
-    at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let cursor: Option<CursorRow> = tx.read(&keys::freeing(account))?;
     let account = read::account(tx, account)?;
     match (cursor, account) {
-        (Some(CursorRow(cursor)), Some(account)) => free(tx, rules, &account, Some(cursor), at),
+        (Some(cursor), Some(account)) => {
+            let (at, last) = read_cursor(&cursor)?;
+            free(tx, rules, &account, Some(last), at)
+        }
         (None, _) | (_, None) => Ok(false),
     }
 }
 
+/// How far freeing has come: the time of the change that began it, in milliseconds, and the last key
+/// that was looked at.
+fn cursor(at: DateTime<Utc>, last: &[u8]) -> CursorRow {
+    CursorRow([&at.timestamp_millis().to_be_bytes(), last].concat())
+}
+
+fn read_cursor(CursorRow(cursor): &CursorRow) -> Result<(DateTime<Utc>, Vec<u8>), StoreError> {
+    cursor
+        .split_first_chunk()
+        .and_then(|(millis, last)| {
+            let at = DateTime::from_timestamp_millis(i64::from_be_bytes(*millis))?;
+            Some((at, last.to_vec()))
+        })
+        .ok_or_else(|| read::damaged("of kind cursor", "it does not begin with a time"))
+}
+
 /// Frees what was parked for this version of the account, and makes due what was withheld, after
-/// `cursor`. Leaves a cursor if more is left.
+/// `after`. Leaves a cursor if more is left.
 fn free(
     tx: &mut Tx<'_>,
     rules: &Rules,
     account: &Account,
-    cursor: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
     at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     use keys::Class::{Parked, Withheld};
@@ -155,9 +173,9 @@ fn free(
     for class in [Withheld, Parked] {
         tx.prefix(
             &keys::standing_by_class(account.id(), class),
-            cursor.as_deref(),
+            after.as_deref(),
             &mut |key, _| {
-                if cursor.as_deref().is_none_or(|cursor| key > cursor) {
+                if after.as_deref().is_none_or(|after| key > after) {
                     found.push(key.to_vec());
                 }
                 if found.len() > FREED_AT_ONCE {
@@ -168,10 +186,10 @@ fn free(
             },
         )?;
     }
-    let mut last = cursor;
+    let mut last = after;
     for (done, key) in found.into_iter().enumerate() {
         if done == FREED_AT_ONCE || tx.operations() >= FREEING_OPERATIONS {
-            let cursor = CursorRow(last.unwrap_or_default());
+            let cursor = cursor(at, &last.unwrap_or_default());
             tx.put(&keys::freeing(account.id()), &cursor)?;
             return Ok(true);
         }

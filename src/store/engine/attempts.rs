@@ -142,7 +142,7 @@ fn end(
         let mark = Suspect {
             since: at,
             account_version: account.version(),
-            reply: without_addresses(&reply),
+            reply: write::without_addresses(&reply),
         };
         tx.put(&keys::suspect(account.id(), address), &mark)?;
         let suspects = read::suspects(tx, account.id())?;
@@ -150,7 +150,7 @@ fn end(
             .addresses()
             .is_empty();
     }
-    let reply = without_addresses(&reply);
+    let reply = write::without_addresses(&reply);
     let event = Event::AttemptEnded {
         address,
         verdict,
@@ -208,18 +208,6 @@ fn describe_end(
         | Shown::Withheld
         | Shown::Held => None,
     }
-}
-
-/// A relay's words with anything that looks like an address left out: they are kept in stories.
-fn without_addresses(reply: &str) -> String {
-    let masked = |word: &str| {
-        if word.contains('@') {
-            "<address>".to_owned()
-        } else {
-            word.to_owned()
-        }
-    };
-    reply.split(' ').map(masked).collect::<Vec<_>>().join(" ")
 }
 
 /// Commits that nobody can be reached, or that the recipient of now leaves nothing to be sent.
@@ -288,6 +276,15 @@ pub(super) fn recover_one(
     tx.put(&keys::attempt(sequence, subject.row.stamp), &attempt)?;
     let what = "the daemon ended during an attempt: its outcome is unknown";
     write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
+    let consequence = describe_end(
+        &subject.row.delivery,
+        &interrupted,
+        Verdict::Uncertain,
+        false,
+    );
+    if let Some(what) = consequence {
+        write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
+    }
     subject.put(tx, sequence, interrupted, at)?;
     Ok(Some((sequence, intent)))
 }

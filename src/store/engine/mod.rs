@@ -10,6 +10,8 @@ mod invoices;
 pub(in crate::store) mod keys;
 mod read;
 mod runs;
+#[cfg(test)]
+mod tests;
 pub(in crate::store) mod tx;
 mod upkeep;
 mod views;
@@ -77,13 +79,9 @@ impl<B: Backend> Engine<B> {
             std::ops::ControlFlow::Continue(())
         })?;
         for account in freeing {
-            // It began with a change, whose time nobody needs any more.
-            let at = views::account(&engine.backend, &account, &engine.rules)?
-                .map_or(DateTime::UNIX_EPOCH, |view| view.account.changed_at());
-            engine.backend.submit(
-                Urgency::Settle,
-                free(Arc::clone(&engine.rules), account, at),
-            )?;
+            engine
+                .backend
+                .submit(Urgency::Settle, free(Arc::clone(&engine.rules), account))?;
         }
         Ok(engine)
     }
@@ -128,13 +126,14 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Submits a unit and waits for it. Blocks.
-    fn commit_now<T, F>(&self, evaluate: F) -> Result<T, StoreError>
+    /// Submits a unit that removes something, and waits for it. Blocks. It is not refused when the disk
+    /// is full, since it makes room.
+    fn remove_now<T, F>(&self, evaluate: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>, &Rules) -> Result<T, StoreError> + Send + 'static,
     {
-        self.commit(Urgency::Accept, evaluate).wait()
+        self.commit(Urgency::Settle, evaluate).wait()
     }
 
     fn sweep_documents(&self, before: DateTime<Utc>) -> Result<bool, StoreError> {
@@ -144,7 +143,7 @@ impl<B: Backend> Engine<B> {
             // An upload of the same bytes waits until record and file are gone, and keeps both anew.
             let _lock = self.documents.lock(digest);
             if let Some(row) =
-                self.commit_now(move |tx, _| upkeep::remove_document(tx, &digest, before))?
+                self.remove_now(move |tx, _| upkeep::remove_document(tx, &digest, before))?
             {
                 self.documents.remove(&digest, row.day)?;
             }
@@ -161,7 +160,7 @@ impl<B: Backend> Engine<B> {
         let after = self.swept().invoices;
         let (finished, next) = upkeep::finished(&self.backend, after, before)?;
         for sequence in finished {
-            while self.commit_now(move |tx, _| upkeep::bury(tx, sequence, before, now))? {}
+            while self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now))? {}
         }
         self.swept().invoices = next;
         Ok(next.is_some())
@@ -173,11 +172,11 @@ impl<B: Backend> Engine<B> {
 }
 
 /// The unit that goes on freeing an account's invoices, until none is left.
-fn free(rules: Arc<Rules>, account: AccountId, at: DateTime<Utc>) -> Unit {
+fn free(rules: Arc<Rules>, account: AccountId) -> Unit {
     Box::new(move |tx| {
-        let more = accounts::go_on_freeing(tx, &rules, &account, at);
+        let more = accounts::go_on_freeing(tx, &rules, &account);
         let next = match more {
-            Ok(true) => Some(free(rules, account, at)),
+            Ok(true) => Some(free(rules, account)),
             Ok(false) => None,
             Err(error) => {
                 // The cursor stays: the next change or start takes it up.
@@ -246,7 +245,7 @@ impl<B: Backend> Store for Engine<B> {
             .unwrap_or(change.timestamp);
         self.commit_then(Urgency::Accept, move |tx, _| {
             let (answer, more) = accounts::change(tx, &rules, &received, &change)?;
-            let next = more.then(|| free(rules, change.account, received.at));
+            let next = more.then(|| free(rules, change.account));
             Ok((answer, next))
         })
     }
@@ -478,7 +477,7 @@ impl<B: Backend> Store for Engine<B> {
     }
 
     fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let ids = self.commit_now(move |tx, rules| upkeep::forget(tx, rules, now))?;
+        let ids = self.remove_now(move |tx, rules| upkeep::forget(tx, rules, now))?;
         let documents = self.sweep_documents(upkeep::before(now, retention.unused_documents))?;
         let invoices = self.sweep_invoices(upkeep::before(now, retention.finished), now)?;
         Ok(ids || documents || invoices)

@@ -89,6 +89,20 @@ pub(super) fn delivery<T: Records + ?Sized>(
         .ok_or_else(|| damaged(&format!("delivery {sequence}"), "it is missing"))
 }
 
+/// What was read of an invoice, or nothing if retention removed the invoice meanwhile: outside a unit,
+/// one record is read after the other.
+pub(super) fn unless_gone<R, T: Records + ?Sized>(
+    tree: &T,
+    sequence: Sequence,
+    result: Result<R, StoreError>,
+) -> Result<Option<R>, StoreError> {
+    match result {
+        Ok(read) => Ok(Some(read)),
+        Err(StoreError::Damaged { .. }) if !tree.is_there(&keys::delivery(sequence))? => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) fn intent<T: Records + ?Sized>(
     tree: &T,
     sequence: Sequence,

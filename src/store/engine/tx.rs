@@ -33,10 +33,22 @@ pub(in crate::store) trait Tree {
 pub(in crate::store) trait Records: Tree {
     /// The record under `key`.
     fn read<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
-        let Some(first) = self.get(key)? else {
+        let Some(mut first) = self.get(key)? else {
             return Ok(None);
         };
-        self.decode(key, &first).map(Some)
+        loop {
+            let error = match self.decode(key, &first) {
+                Ok(record) => return Ok(Some(record)),
+                Err(error) => error,
+            };
+            // Parts are read one by one: the record may have been written anew meanwhile. Then its
+            // checksum, which is in the first part, is another one.
+            match self.get(key)? {
+                Some(again) if again != first => first = again,
+                Some(_) => return Err(error),
+                None => return Ok(None),
+            }
+        }
     }
 
     /// Decodes a value that was met at `key`, with its further parts.

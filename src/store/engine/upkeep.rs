@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Days, TimeDelta, Utc};
 
 use super::invoices::content_digest;
-use super::keys::{self, Object};
+use super::keys::{self, Key, Object};
 use super::read;
 use super::tx::{Records, Tree as _, Tx};
 use crate::domain::id::{Digest, Sequence};
-use crate::store::record::{DeliveryRow, DocumentRow, IdentityRow};
+use crate::store::record::{DeliveryRow, DocumentRow, IdentityRow, Record};
 use crate::store::{Rules, StoreError};
 
 /// How many keys or rows one unit, or one look, takes.
@@ -54,36 +54,65 @@ pub(super) fn unused_documents<T: Records + ?Sized>(
     after: Option<Digest>,
     before: DateTime<Utc>,
 ) -> Result<(Vec<Digest>, Option<Digest>), StoreError> {
-    let from = after.as_ref().map(keys::document);
-    let mut rows = Vec::new();
+    let after = after.as_ref().map(keys::document);
+    let (rows, next) = page(
+        tree,
+        keys::kind::DOCUMENT,
+        after.as_ref(),
+        digest_at_the_end,
+    )?;
+    let unused = |row: &DocumentRow| row.references == 0 && row.stored_at < before;
+    Ok((
+        rows.into_iter()
+            .filter_map(|(digest, row)| unused(&row).then_some(digest))
+            .collect(),
+        next,
+    ))
+}
+
+/// Rows with their places, and the place to go on from if there may be more.
+type Rows<P, R> = (Vec<(P, R)>, Option<P>);
+
+/// A page of rows of one kind after a key, and the place to go on from if there may be more.
+fn page<R: Record, P: Copy, T: Records + ?Sized>(
+    tree: &T,
+    kind: u8,
+    after: Option<&Key>,
+    place: impl Fn(&[u8]) -> Option<P>,
+) -> Result<Rows<P, R>, StoreError> {
+    let mut met = Vec::new();
     tree.prefix(
-        &keys::kind_prefix(keys::kind::DOCUMENT),
-        from.as_deref(),
+        &keys::kind_prefix(kind),
+        after.map(Vec::as_slice),
         &mut |key, value| {
-            if from.as_deref() != Some(key) {
-                rows.push((key.to_vec(), value.to_vec()));
+            if after.map(Vec::as_slice) != Some(key) {
+                met.push((key.to_vec(), value.to_vec()));
             }
-            if rows.len() == AT_ONCE {
+            if met.len() == AT_ONCE {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
         },
     )?;
-    let mut unused = Vec::new();
-    let mut last = None;
-    for (key, value) in &rows {
-        let row: DocumentRow = tree.decode(key, value)?;
-        let digest = key
-            .last_chunk::<32>()
-            .map(|bytes| Digest::from_bytes(*bytes))
-            .ok_or_else(|| read::damaged("of kind document", "its key holds no digest"))?;
-        if row.references == 0 && row.stored_at < before {
-            unused.push(digest);
-        }
-        last = Some(digest);
+    let mut rows = Vec::with_capacity(met.len());
+    for (key, value) in &met {
+        let place = place(key).ok_or_else(|| {
+            read::damaged(&format!("of kind {}", R::KIND), "its key is too short")
+        })?;
+        rows.push((place, tree.decode(key, value)?));
     }
-    Ok((unused, if rows.len() == AT_ONCE { last } else { None }))
+    let next = if rows.len() == AT_ONCE {
+        rows.last().map(|(place, _)| *place)
+    } else {
+        None
+    };
+    Ok((rows, next))
+}
+
+fn digest_at_the_end(key: &[u8]) -> Option<Digest> {
+    key.last_chunk::<32>()
+        .map(|bytes| Digest::from_bytes(*bytes))
 }
 
 /// Removes the record of a document that is unused still; returns it, so that its file can go.
@@ -107,33 +136,20 @@ pub(super) fn finished<T: Records + ?Sized>(
     after: Option<Sequence>,
     before: DateTime<Utc>,
 ) -> Result<(Vec<Sequence>, Option<Sequence>), StoreError> {
-    let from = after.map(keys::delivery);
-    let mut rows = Vec::new();
-    tree.prefix(
-        &keys::kind_prefix(keys::kind::DELIVERY),
-        from.as_deref(),
-        &mut |key, value| {
-            if from.as_deref() != Some(key) {
-                rows.push((key.to_vec(), value.to_vec()));
-            }
-            if rows.len() == AT_ONCE {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        },
+    let after = after.map(keys::delivery);
+    let (rows, next) = page(
+        tree,
+        keys::kind::DELIVERY,
+        after.as_ref(),
+        keys::sequence_at_the_end,
     )?;
-    let mut old = Vec::new();
-    let mut last = None;
-    for (key, value) in &rows {
-        let row: DeliveryRow = tree.decode(key, value)?;
-        let sequence = keys::sequence_at_the_end(key);
-        if row.delivery.is_finished() && row.changed_at < before {
-            old.extend(sequence);
-        }
-        last = sequence;
-    }
-    Ok((old, if rows.len() == AT_ONCE { last } else { None }))
+    let old = |row: &DeliveryRow| row.delivery.is_finished() && row.changed_at < before;
+    Ok((
+        rows.into_iter()
+            .filter_map(|(sequence, row)| old(&row).then_some(sequence))
+            .collect(),
+        next,
+    ))
 }
 
 /// Removes a finished invoice with its story and leaves its tombstone. What is more than fits in one

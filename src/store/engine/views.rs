@@ -60,11 +60,14 @@ pub(super) fn job<T: Records + ?Sized>(
     tree: &T,
     sequence: Sequence,
 ) -> Result<Option<Job>, StoreError> {
-    // The account is read first: if it changes meanwhile, the version no longer fits at the intent.
-    if !tree.is_there(&keys::delivery(sequence))? {
-        return Ok(None);
-    }
+    let job = job_of(tree, sequence);
+    Ok(read::unless_gone(tree, sequence, job)?.flatten())
+}
+
+fn job_of<T: Records + ?Sized>(tree: &T, sequence: Sequence) -> Result<Option<Job>, StoreError> {
     let invoice = read::invoice(tree, sequence)?.invoice;
+    // The account is read before the delivery: if it changes meanwhile, its version no longer fits at
+    // the intent.
     let Some(account) = read::account(tree, &invoice.account)? else {
         return Ok(None);
     };
@@ -144,20 +147,40 @@ pub(super) fn invoice<T: Records + ?Sized>(
     rules: &Rules,
 ) -> Result<Option<InvoiceView>, StoreError> {
     let sequence = match read::identity(tree, id, number)? {
-        None => return Ok(None),
+        Some(IdentityRow::Sequence(sequence)) => sequence,
+        known @ (Some(IdentityRow::Tombstone { .. }) | None) => {
+            return Ok(tombstone(known.as_ref()));
+        }
+    };
+    match read::unless_gone(tree, sequence, whole(tree, sequence, rules))? {
+        Some(whole) => Ok(Some(InvoiceView::Whole(Box::new(whole)))),
+        None => Ok(tombstone(read::identity(tree, id, number)?.as_ref())),
+    }
+}
+
+fn tombstone(known: Option<&IdentityRow>) -> Option<InvoiceView> {
+    match known {
         Some(IdentityRow::Tombstone {
             content: _,
             state,
             at,
-        }) => {
-            return Ok(Some(InvoiceView::Tombstone { state, at }));
-        }
-        Some(IdentityRow::Sequence(sequence)) => sequence,
-    };
+        }) => Some(InvoiceView::Tombstone {
+            state: *state,
+            at: *at,
+        }),
+        Some(IdentityRow::Sequence(_)) | None => None,
+    }
+}
+
+fn whole<T: Records + ?Sized>(
+    tree: &T,
+    sequence: Sequence,
+    rules: &Rules,
+) -> Result<WholeInvoice, StoreError> {
     let stored = read::invoice(tree, sequence)?;
     let row = read::delivery(tree, sequence)?;
     let standing = read::standing(tree, &stored.invoice, sequence, &row, rules)?;
-    Ok(Some(InvoiceView::Whole(Box::new(WholeInvoice {
+    Ok(WholeInvoice {
         sequence,
         received_at: stored.received_at,
         state: standing.state,
@@ -168,7 +191,7 @@ pub(super) fn invoice<T: Records + ?Sized>(
         story: read::story(tree, &Object::Invoice(sequence))?,
         delivery: row.delivery,
         invoice: stored.invoice,
-    }))))
+    })
 }
 
 pub(super) fn invoices<T: Records + ?Sized>(
@@ -194,12 +217,9 @@ pub(super) fn invoices<T: Records + ?Sized>(
             page.next = page.items.last().map(|listed| listed.sequence);
             return Ok(page);
         }
-        // Retention may have removed it since its key was read.
-        if tree.is_there(&keys::delivery(sequence))?
-            && let Some(listed) = listed(tree, filter, sequence)?
-        {
-            page.items.push(listed);
-        }
+        let listed = listed(tree, filter, sequence);
+        page.items
+            .extend(read::unless_gone(tree, sequence, listed)?.flatten());
         page.next = more.then_some(sequence);
     }
     Ok(page)

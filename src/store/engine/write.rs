@@ -128,20 +128,33 @@ pub(super) fn mark_schedule(tx: &mut Tx<'_>, account: &Account) -> Result<(), St
     Ok(())
 }
 
-/// Adds a line to an object's story.
+/// Adds a line to an object's story. What others said in it, an operator or a relay, or an id that is
+/// an address, goes in without addresses.
 pub(super) fn tell(
     tx: &mut Tx<'_>,
     object: Object,
     at: DateTime<Utc>,
     actor: &Actor,
-    what: impl Into<String>,
+    what: impl AsRef<str>,
 ) {
     tx.tell(
         object,
         Entry {
             at,
             actor: actor.to_string(),
-            what: what.into(),
+            what: without_addresses(what.as_ref()),
         },
     );
+}
+
+/// Words with everything left out that looks like an address.
+pub(super) fn without_addresses(words: &str) -> String {
+    let masked = |word| {
+        if str::contains(word, '@') {
+            "<address>"
+        } else {
+            word
+        }
+    };
+    words.split(' ').map(masked).collect::<Vec<_>>().join(" ")
 }

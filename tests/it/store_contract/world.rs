@@ -97,6 +97,15 @@ impl World {
         });
     }
 
+    /// Opens the store on the disk with less free space than it is to keep back.
+    pub(super) fn fill_the_disk(&mut self) {
+        match &mut self.ground {
+            Ground::Sled(settings) => settings.reserve_bytes = u64::MAX,
+            Ground::Memory(_) => panic!("a store in memory has no disk"),
+        }
+        self.reopen();
+    }
+
     /// Does something with the store always open, for what would take too long otherwise.
     pub(super) fn at_a_stretch<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
         let passage = std::mem::replace(&mut self.passage, Passage::Straight);

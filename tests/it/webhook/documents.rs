@@ -1,5 +1,7 @@
 //! Documents: uploaded before their invoice, or inside its event.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::*;
 
 #[tokio::test]
@@ -75,4 +77,25 @@ async fn an_embedded_document_is_kept_with_its_invoice() {
     by_digest["sha256"] = json!(digest(PDF).to_string());
     let answer = interfaces.billing(&body).await;
     assert_eq!(answer.body["result"], "duplicate");
+}
+
+#[tokio::test]
+async fn the_signature_of_a_document_is_judged_before_its_body_is_asked_for() {
+    let interfaces = Interfaces::start().await;
+    let digits = digest(PDF).to_string();
+    for (key, answer) in [(STRANGER, "HTTP/1.1 401"), (BILLING, "HTTP/1.1 100")] {
+        let mut head = format!(
+            "PUT /v1/documents/{digits} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n",
+            PDF.len()
+        );
+        for (name, value) in interfaces.signature(key, "evt_d", digits.as_bytes()) {
+            head.extend([name, ": ", &value, "\r\n"]);
+        }
+        head.push_str("\r\n");
+        let mut stream = interfaces.connect().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut first = vec![0; answer.len()];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(String::from_utf8(first).unwrap(), answer);
+    }
 }

@@ -1,0 +1,311 @@
+//! What a contract cannot show from outside: a process that ends between two units, and reads that a
+//! commit comes between.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use super::tx::Visit;
+use super::*;
+use crate::domain::account::{BillingGroups, Profile, SubUser};
+use crate::domain::address::{EmailAddress, FileName, HeaderText};
+use crate::domain::change::ChangeKind;
+use crate::domain::contact::{Addresses, Contact};
+use crate::domain::id::{Group, SubUserId};
+use crate::domain::invoice::{Document, Documents as Attached, Kind, MediaType, Release};
+use crate::domain::money::{Currency, Money};
+use crate::domain::recipient::OnRejected;
+use crate::domain::retry::{AfterUncertain, Backoff, Policy};
+use crate::store::engine::backend::Met;
+use crate::store::engine::tx::Tree;
+use crate::store::memory::MemoryBackend;
+
+/// A backend whose process ends after each unit: what a unit leaves for later is not done.
+struct Ending(MemoryBackend);
+
+impl Tree for Ending {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.0.range(from, to, visit)
+    }
+}
+
+impl Backend for Ending {
+    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+        let only = Box::new(|tx: &mut Tx<'_>| Evaluated {
+            next: None,
+            ..unit(tx)
+        });
+        self.0.submit(urgency, only)
+    }
+
+    fn id(&self) -> StoreId {
+        self.0.id()
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+        self.0.last(prefix)
+    }
+}
+
+/// A tree that a commit changes after so many reads.
+struct Shifting {
+    before: BTreeMap<Vec<u8>, Vec<u8>>,
+    after: BTreeMap<Vec<u8>, Vec<u8>>,
+    left: Cell<u32>,
+}
+
+impl Shifting {
+    fn now(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        match self.left.get().checked_sub(1) {
+            Some(left) => {
+                self.left.set(left);
+                &self.before
+            }
+            None => &self.after,
+        }
+    }
+}
+
+impl Tree for Shifting {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.now().get(key).cloned())
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        let bounds = (Included(from), to.map_or(Unbounded, Excluded));
+        for (key, value) in self.now().range::<[u8], _>(bounds) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn snapshot(tree: &impl Tree) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    tree.range(&[], None, &mut |key, value| {
+        all.insert(key.to_vec(), value.to_vec());
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    all
+}
+
+fn rules() -> Rules {
+    Rules {
+        groups: BillingGroups::new([Group::parse("billing").unwrap()]).unwrap(),
+        policy: Policy {
+            backoff: Backoff {
+                first: Duration::from_secs(300),
+                max: Duration::from_secs(14_400),
+                give_up_after: Duration::from_secs(432_000),
+            },
+            after_uncertain: AfterUncertain::Resend,
+        },
+        on_rejected: OnRejected::MainContact,
+        webhook_id_days: 7,
+    }
+}
+
+fn engine<B: Backend>(backend: B, directory: &tempfile::TempDir) -> Engine<B> {
+    let documents = Documents::open(directory.path()).unwrap();
+    Engine::new(backend, documents, rules()).unwrap()
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+fn account() -> AccountId {
+    AccountId::parse("K-1").unwrap()
+}
+
+fn number(n: usize) -> InvoiceNumber {
+    InvoiceNumber::parse(format!("R-{n}")).unwrap()
+}
+
+fn received(id: &str, seconds: i64) -> Received {
+    Received {
+        sender: SenderName::parse("portal").unwrap(),
+        id: WebhookId::parse(id).unwrap(),
+        body: Digest::from_bytes([7; 32]),
+        at: at(seconds),
+    }
+}
+
+fn contact(addresses: usize) -> Contact {
+    let addresses = (0..addresses)
+        .map(|n| EmailAddress::parse(&format!("{n}{}@muster.example", "x".repeat(60))).unwrap());
+    Contact {
+        name: HeaderText::parse("Erika Muster").unwrap(),
+        company: None,
+        language: None,
+        addresses: Addresses::parse(addresses.collect()).unwrap(),
+    }
+}
+
+/// Brings the account in this version, with so many sub-users.
+fn change<B: Backend>(engine: &Engine<B>, version: u64, sub_users: usize, seconds: i64) {
+    let sub_user = || SubUser {
+        group: Group::parse("support").unwrap(),
+        contact: contact(10),
+        login: None,
+    };
+    let change = AccountChange {
+        account: account(),
+        version: Version::parse(version).unwrap(),
+        // The portal's clock is far ahead.
+        timestamp: at(4_000_000_000 + i64::try_from(version).unwrap()),
+        kind: ChangeKind::Updated(Profile {
+            name: None,
+            language: None,
+            schedule: None,
+            main_contact: contact(1),
+            sub_users: (0..sub_users)
+                .map(|n| (SubUserId::parse(format!("u-{n}")).unwrap(), sub_user()))
+                .collect(),
+            billing_contact: None,
+        }),
+    };
+    let id = format!("change-{version}");
+    engine
+        .change_account(received(&id, seconds), change)
+        .wait()
+        .unwrap();
+}
+
+fn issue<B: Backend>(engine: &Engine<B>, n: usize, seconds: i64) {
+    let bytes = b"%PDF";
+    let digest = Digest::from_bytes(<sha2::Sha256 as sha2::Digest>::digest(bytes).into());
+    let put = engine.put_document(digest, bytes, at(seconds));
+    put.wait().unwrap();
+    let invoice = Invoice {
+        account: account(),
+        number: number(n),
+        kind: Kind::Invoice,
+        issued_on: at(seconds).date_naive(),
+        due_on: None,
+        total: Money::from_minor(100, Currency::parse("EUR").unwrap()),
+        release: Release::Immediately,
+        min_account_version: None,
+        portal_url: None,
+        documents: Attached::parse(vec![Document {
+            digest,
+            file_name: FileName::parse("a.pdf").unwrap(),
+            media_type: MediaType::parse("application/pdf").unwrap(),
+        }])
+        .unwrap(),
+    };
+    let id = format!("issue-{n}");
+    engine
+        .issue(received(&id, seconds), invoice)
+        .wait()
+        .unwrap();
+}
+
+fn due_at<B: Backend>(engine: &Engine<B>, seconds: i64) -> usize {
+    engine.due(at(seconds), None, 1_000).unwrap().len()
+}
+
+#[test]
+fn freeing_that_was_interrupted_goes_on_as_of_the_change_that_began_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let ending = engine(Ending(memory.reopen()), &directory);
+    for n in 0..200 {
+        issue(&ending, n, 0);
+    }
+    change(&ending, 1, 0, 10);
+    let freed = due_at(&ending, 10);
+    assert!((1..200).contains(&freed), "{freed} are freed at once");
+    drop(ending);
+
+    let ending = engine(Ending(memory.reopen()), &directory);
+    let more = due_at(&ending, 10);
+    assert!((freed + 1..200).contains(&more), "a start goes on");
+    // Another change comes before it is done, and frees with its own time.
+    change(&ending, 2, 0, 20);
+    drop(ending);
+    let engine = engine(memory.reopen(), &directory);
+    assert_eq!(due_at(&engine, 10), more);
+    assert_eq!(
+        due_at(&engine, 20),
+        200,
+        "none waits for the portal's clock"
+    );
+    let freeing = keys::kind_prefix(keys::kind::FREEING);
+    assert!(!engine.backend.any(&freeing).unwrap());
+}
+
+#[test]
+fn an_invoice_that_is_removed_while_it_is_read_is_there_or_not_and_never_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    for n in 0..2 {
+        issue(&engine, n, 0);
+    }
+    let withdrawn = engine.withdraw(received("withdraw", 0), account(), number(0));
+    withdrawn.wait().unwrap();
+    let before = snapshot(&engine.backend);
+    let retention = Retention {
+        unused_documents: Duration::from_secs(1_000),
+        finished: Duration::from_secs(10),
+    };
+    assert!(!engine.sweep(&retention, at(100)).unwrap());
+    let after = snapshot(&engine.backend);
+
+    for reads in 0..40 {
+        let tree = || Shifting {
+            before: before.clone(),
+            after: after.clone(),
+            left: Cell::new(reads),
+        };
+        let view = views::invoice(&tree(), &account(), &number(0), &rules());
+        assert!(view.unwrap().is_some(), "after {reads} reads");
+        views::job(&tree(), Sequence(1)).unwrap();
+        let page = views::invoices(&tree(), &Filter::default(), None, 10).unwrap();
+        assert!((1..=2).contains(&page.items.len()), "after {reads} reads");
+    }
+}
+
+#[test]
+fn a_record_in_parts_that_is_written_while_it_is_read_is_read_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    for (from, to) in [(30, 40), (40, 30), (30, 0), (0, 30), (30, 30)] {
+        let version = engine.account_version(&account()).unwrap().get();
+        change(&engine, version + 1, from, 0);
+        let before = snapshot(&engine.backend);
+        change(&engine, version + 2, to, 0);
+        let after = snapshot(&engine.backend);
+        for reads in 0..30 {
+            let tree = Shifting {
+                before: before.clone(),
+                after: after.clone(),
+                left: Cell::new(reads),
+            };
+            let read = read::account(&tree, &account()).unwrap().unwrap();
+            let sub_users = read.profile().sub_users.len();
+            let expected = if read.version().get() == version + 1 {
+                from
+            } else {
+                to
+            };
+            assert_eq!(sub_users, expected, "after {reads} reads");
+        }
+    }
+}

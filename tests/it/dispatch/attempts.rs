@@ -1,0 +1,392 @@
+//! What goes to whom, and what becomes of it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use invoice_router::dispatch::RelayState;
+use invoice_router::domain::delivery::{AddressState, Outcome, Shown};
+use invoice_router::domain::invoice::Release;
+use invoice_router::store::WholeInvoice;
+
+use super::house::{House, account};
+use super::relay::{Gate, Mail, Moment, Reaction};
+
+fn address_states(whole: &WholeInvoice) -> Vec<(&str, AddressState)> {
+    whole
+        .delivery
+        .addresses
+        .iter()
+        .map(|address| (address.address.as_str(), address.state))
+        .collect()
+}
+
+fn outcomes(whole: &WholeInvoice) -> Vec<Outcome> {
+    whole
+        .attempts
+        .iter()
+        .map(|attempt| attempt.outcome)
+        .collect()
+}
+
+#[tokio::test]
+async fn an_immediate_invoice_goes_at_once_to_the_billing_contact_alone() {
+    let house = House::new().await;
+    house
+        .account(
+            "K-1",
+            1,
+            &["erika@muster.example"],
+            &["rechnung@muster.example"],
+        )
+        .await;
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    assert_eq!(house.relay.accepted(1).await, ["rechnung@muster.example"]);
+    let whole = house.until("K-1", "R-1", Shown::Delivered).await;
+    assert_eq!(outcomes(&whole), [Outcome::Accepted]);
+    assert_eq!(
+        house.relay.book().accepted[0].header("Message-ID"),
+        format!("<{}>", whole.attempts[0].intent.message_id)
+    );
+    running.stop().await;
+    assert_eq!(house.relay.book().accepted.len(), 1);
+}
+
+#[tokio::test]
+async fn two_addresses_get_the_same_message_once_each() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["a@muster.example", "b@muster.example"], &[])
+        .await;
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    let running = house.start();
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    let accepted = house.relay.book().accepted;
+    assert_eq!(accepted.len(), 2);
+    assert_eq!(accepted[0].to, "a@muster.example");
+    assert_eq!(accepted[1].to, "b@muster.example");
+    assert_eq!(accepted[0].message, accepted[1].message);
+}
+
+#[tokio::test]
+async fn a_deferred_invoice_is_tried_again_when_its_time_has_come_and_not_before() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.account("K-2", 1, &["max@muster.example"], &[]).await;
+    let mut first = true;
+    house.relay.behave(move |moment| match moment {
+        Moment::FinalDot(mail) if mail.to.starts_with("erika") && std::mem::take(&mut first) => {
+            Reaction::Say("451 4.7.1 come back later")
+        }
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    let whole = house
+        .until_it_is("K-1", "R-1", "it is deferred", |whole| {
+            whole.attempts.len() == 1 && whole.state == Shown::Due
+        })
+        .await;
+    let next_at = whole.delivery.next_at.unwrap();
+    assert!(next_at >= house.clock.now() + TimeDelta::seconds(300));
+
+    house.clock.set(next_at - TimeDelta::milliseconds(1));
+    house.invoice("K-2", "R-2", Release::Immediately).await;
+    house.until("K-2", "R-2", Shown::Delivered).await;
+    assert_eq!(house.whole("K-1", "R-1").attempts.len(), 1);
+
+    house.clock.set(next_at);
+    let whole = house.until("K-1", "R-1", Shown::Delivered).await;
+    assert_eq!(outcomes(&whole), [Outcome::Deferred, Outcome::Accepted]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_planned_by_a_clock_that_was_ahead_is_due_now() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    let now = house.clock.now();
+    house.clock.set(now + TimeDelta::days(3));
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    house.clock.set(now);
+    let running = house.start();
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_uncertain_attempt_is_repeated_as_the_very_same_message() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    let seen: Arc<Mutex<Vec<Mail>>> = Arc::default();
+    let noted = Arc::clone(&seen);
+    house.relay.behave(move |moment| match moment {
+        Moment::FinalDot(mail) => {
+            let mut seen = noted.lock().unwrap();
+            seen.push(mail.clone());
+            if seen.len() == 1 {
+                Reaction::Cut
+            } else {
+                Reaction::Yes
+            }
+        }
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    let whole = house
+        .until_it_is("K-1", "R-1", "it is uncertain", |whole| {
+            outcomes(whole) == [Outcome::Uncertain] && whole.state == Shown::Due
+        })
+        .await;
+    house.clock.set(whole.delivery.next_at.unwrap());
+    let whole = house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    assert_eq!(outcomes(&whole), [Outcome::Uncertain, Outcome::Accepted]);
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn a_change_of_the_recipient_before_the_first_byte_sends_the_old_one_nothing() {
+    let house = House::new().await;
+    house.account("K-1", 1, &["alt@muster.example"], &[]).await;
+    let gate = Arc::new(Gate::default());
+    let waits = Arc::clone(&gate);
+    let mut first = true;
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = Arc::clone(&heard);
+    house.relay.behave(move |moment| match moment {
+        Moment::Data if std::mem::take(&mut first) => Reaction::Wait(Arc::clone(&waits)),
+        Moment::FinalDot(mail) => {
+            noted.lock().unwrap().push(mail.to.clone());
+            Reaction::Yes
+        }
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    gate.reached().await;
+    house.account("K-1", 2, &["neu@muster.example"], &[]).await;
+    gate.open();
+    let whole = house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    assert_eq!(*heard.lock().unwrap(), ["neu@muster.example"]);
+    assert_eq!(
+        address_states(&whole),
+        [
+            ("alt@muster.example", AddressState::Superseded),
+            ("neu@muster.example", AddressState::Delivered)
+        ]
+    );
+    assert_eq!(
+        outcomes(&whole),
+        [Outcome::Accepted],
+        "the other counts not"
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_leaves_the_recipient_alone_does_not_stop_the_message() {
+    let house = House::new().await;
+    house
+        .account(
+            "K-1",
+            1,
+            &["erika@muster.example"],
+            &["rechnung@muster.example"],
+        )
+        .await;
+    let gate = Arc::new(Gate::default());
+    let waits = Arc::clone(&gate);
+    let mut begun = 0;
+    house.relay.behave(move |moment| match moment {
+        Moment::Data => {
+            begun += 1;
+            assert_eq!(begun, 1);
+            Reaction::Wait(Arc::clone(&waits))
+        }
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    gate.reached().await;
+    house
+        .account(
+            "K-1",
+            2,
+            &["max@muster.example"],
+            &["rechnung@muster.example"],
+        )
+        .await;
+    gate.open();
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    assert_eq!(house.relay.accepted(1).await, ["rechnung@muster.example"]);
+}
+
+#[tokio::test]
+async fn what_one_address_accepted_goes_to_nobody_new() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["a@muster.example", "b@muster.example"], &[])
+        .await;
+    house.relay.behave(|moment| match moment {
+        Moment::Rcpt(to) if to == "b@muster.example" => Reaction::Say("450 4.2.1 full"),
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    let whole = house
+        .until_it_is("K-1", "R-1", "both were tried", |whole| {
+            whole.attempts.len() == 2 && whole.state == Shown::Due
+        })
+        .await;
+    house.relay.behave_well();
+    house.account("K-1", 2, &["c@muster.example"], &[]).await;
+    house.clock.set(whole.delivery.next_at.unwrap());
+    let whole = house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    assert_eq!(
+        address_states(&whole),
+        [
+            ("a@muster.example", AddressState::Delivered),
+            ("b@muster.example", AddressState::Superseded)
+        ]
+    );
+    assert_eq!(house.relay.book().accepted.len(), 1);
+}
+
+#[tokio::test]
+async fn a_rejected_billing_contact_is_stood_in_for_by_the_main_contact() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &["weg@muster.example"])
+        .await;
+    house.relay.behave(|moment| match moment {
+        Moment::Rcpt(to) if to == "weg@muster.example" => Reaction::Say("550 5.1.1 unknown"),
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    let whole = house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    assert_eq!(house.relay.accepted(1).await, ["erika@muster.example"]);
+    assert_eq!(outcomes(&whole), [Outcome::Rejected, Outcome::Accepted]);
+    let accepted = &house.relay.book().accepted[0];
+    assert!(!accepted.message.contains("weg@muster.example"));
+    let view = house.store.account(&account("K-1")).unwrap().unwrap();
+    assert_eq!(view.suspects.len(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_message_is_held_and_blames_no_address() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.relay.behave(|moment| match moment {
+        Moment::FinalDot(_) => Reaction::Say("554 5.7.1 looks like spam"),
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    let whole = house.until("K-1", "R-1", Shown::Held).await;
+    running.stop().await;
+    assert_eq!(
+        address_states(&whole),
+        [("erika@muster.example", AddressState::Pending)]
+    );
+    let view = house.store.account(&account("K-1")).unwrap().unwrap();
+    assert!(view.suspects.is_empty());
+}
+
+#[tokio::test]
+async fn an_invoice_for_nobody_is_withheld_until_its_account_changes() {
+    let house = House::new().await;
+    house.account("K-1", 1, &[], &[]).await;
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    house.until("K-1", "R-1", Shown::Withheld).await;
+    house
+        .account("K-1", 2, &["erika@muster.example"], &[])
+        .await;
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_invoice_whose_document_is_gone_is_held_and_others_go_on() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    house.lose_documents();
+    house.invoice("K-1", "R-2", Release::Immediately).await;
+    let running = house.start();
+    let whole = house.until("K-1", "R-1", Shown::Held).await;
+    assert!(whole.attempts.is_empty());
+    house.until("K-1", "R-2", Shown::Delivered).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_used_again_and_left_politely_when_nobody_needs_it() {
+    let mut house = House::new().await;
+    house.settings.connection_idle = Duration::from_millis(300);
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    let running = house.start();
+    for number in ["R-1", "R-2", "R-3"] {
+        house.invoice("K-1", number, Release::Immediately).await;
+        house.until("K-1", number, Shown::Delivered).await;
+    }
+    let book = house
+        .relay
+        .until("the client says good-bye", |book| book.goodbyes > 0)
+        .await;
+    running.stop().await;
+    assert_eq!((book.connections, book.goodbyes), (1, 1));
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_relay_has_had_enough_of_is_replaced_without_blame() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    let mut mails = 0;
+    house.relay.behave(move |moment| match moment {
+        Moment::Mail => {
+            mails += 1;
+            if mails == 2 {
+                Reaction::Say("421 4.7.0 enough on this connection")
+            } else {
+                Reaction::Yes
+            }
+        }
+        _ => Reaction::Yes,
+    });
+    let mut running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.status.relay.mark_unchanged();
+    house.invoice("K-1", "R-2", Release::Immediately).await;
+    let whole = house.until("K-1", "R-2", Shown::Delivered).await;
+    assert_eq!(outcomes(&whole), [Outcome::Accepted]);
+    assert_eq!(house.relay.book().connections, 2);
+    assert_eq!(*running.status.relay.borrow(), RelayState::Up);
+    assert!(!running.status.relay.has_changed().unwrap());
+    running.stop().await;
+}

@@ -1,0 +1,124 @@
+//! The house's store, with faults put in front of what sending asks of it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, Utc};
+use invoice_router::domain::change::AccountChange;
+use invoice_router::domain::delivery::Intent;
+use invoice_router::domain::id::{
+    AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
+};
+use invoice_router::domain::invoice::Invoice;
+use invoice_router::store::*;
+
+/// Use cases that can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UseCase {
+    Recover,
+    OpenRun,
+    Begin,
+    Settle,
+    Due,
+}
+
+/// Fails as told, then does what the store within does.
+pub(super) struct FailingStore {
+    within: Arc<dyn Store>,
+    faults: Mutex<VecDeque<(UseCase, StoreError)>>,
+}
+
+impl FailingStore {
+    /// Each fault is met once, in order for its use case.
+    pub(super) fn new(
+        within: &Arc<dyn Store>,
+        faults: impl IntoIterator<Item = (UseCase, StoreError)>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            within: Arc::clone(within),
+            faults: Mutex::new(faults.into_iter().collect()),
+        })
+    }
+
+    /// Whether each fault was met.
+    pub(super) fn has_failed(&self) -> bool {
+        self.faults.lock().unwrap().is_empty()
+    }
+
+    fn fault(&self, of: UseCase) -> Result<(), StoreError> {
+        let mut faults = self.faults.lock().unwrap();
+        let next = faults.iter().position(|(use_case, _)| *use_case == of);
+        match next.and_then(|next| faults.remove(next)) {
+            Some((_, fault)) => Err(fault),
+            None => Ok(()),
+        }
+    }
+}
+
+macro_rules! passes_on {
+    ($(fn $name:ident(&self $(, $argument:ident: $type:ty)*) -> $answer:ty;)*) => {
+        $(fn $name(&self $(, $argument: $type)*) -> $answer {
+            self.within.$name($($argument),*)
+        })*
+    };
+}
+
+macro_rules! fails {
+    ($(fn $name:ident(&self $(, $argument:ident: $type:ty)*) -> Commit<$answer:ty>, $of:expr;)*) => {
+        $(fn $name(&self $(, $argument: $type)*) -> Commit<$answer> {
+            match self.fault($of) {
+                Ok(()) => self.within.$name($($argument),*),
+                Err(fault) => Commit::ready(Err(fault)),
+            }
+        })*
+    };
+}
+
+impl Store for FailingStore {
+    fails! {
+        fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>>, UseCase::Recover;
+        fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool>, UseCase::OpenRun;
+        fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun>, UseCase::Begin;
+        fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled>, UseCase::Settle;
+    }
+
+    fn due(
+        &self,
+        now: DateTime<Utc>,
+        after: Option<DuePlace>,
+        limit: usize,
+    ) -> Result<Vec<DuePlace>, StoreError> {
+        self.fault(UseCase::Due)?;
+        self.within.due(now, after, limit)
+    }
+
+    passes_on! {
+        fn remembered(&self, sender: &SenderName, id: &WebhookId, at: DateTime<Utc>) -> Result<Option<[u8; 16]>, StoreError>;
+        fn change_account(&self, received: Received, change: AccountChange) -> Commit<Judged<ChangeAnswer>>;
+        fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>>;
+        fn withdraw(&self, received: Received, account: AccountId, number: InvoiceNumber) -> Commit<Judged<WithdrawAnswer>>;
+        fn put_document(&self, digest: Digest, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer>;
+        fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
+        fn operate(&self, account: &AccountId, number: &InvoiceNumber, command: Command, actor: Actor, at: DateTime<Utc>) -> Commit<Option<OperateAnswer>>;
+        fn pause(&self, scope: PauseScope, reason: String, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
+        fn resume(&self, scope: PauseScope, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
+        fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
+        fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()>;
+        fn close_run(&self, run: &Run) -> Commit<bool>;
+        fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()>;
+        fn runs(&self) -> Result<Vec<Run>, StoreError>;
+        fn schedules_in_use(&self) -> Result<Vec<ScheduleName>, StoreError>;
+        fn run_page(&self, run: &Run, after: Option<&AccountId>, limit: usize) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError>;
+        fn next_due(&self) -> Result<Option<DuePlace>, StoreError>;
+        fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError>;
+        fn account_version(&self, account: &AccountId) -> Result<Version, StoreError>;
+        fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
+        fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError>;
+        fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<AccountView>, StoreError>;
+        fn invoice(&self, account: &AccountId, number: &InvoiceNumber) -> Result<Option<InvoiceView>, StoreError>;
+        fn invoices(&self, filter: &Filter, after: Option<Sequence>, limit: usize) -> Result<Page, StoreError>;
+        fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
+        fn id(&self) -> StoreId;
+        fn health(&self) -> Health;
+    }
+}

@@ -1,0 +1,269 @@
+//! The relay fails, or the daemon ends, at the worst moment.
+
+use std::sync::Arc;
+
+use invoice_router::dispatch::{DispatchError, RelayState};
+use invoice_router::domain::delivery::{Outcome, Shown};
+use invoice_router::domain::invoice::Release;
+use invoice_router::store::{Store, StoreError};
+
+use super::failing_store::{FailingStore, UseCase};
+use super::house::{House, Running, at, patiently};
+use super::relay::{Gate, Moment, Reaction};
+
+async fn until_down(running: &mut Running) {
+    let down = running
+        .status
+        .relay
+        .wait_for(|state| matches!(state, RelayState::Down { .. }));
+    patiently("the relay is known to be down", down)
+        .await
+        .unwrap();
+}
+
+async fn five_invoices(house: &House) {
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    for number in 1..=5 {
+        house
+            .invoice("K-1", &format!("R-{number}"), Release::Immediately)
+            .await;
+    }
+}
+
+async fn all_are_delivered_at_the_first_attempt(house: &House) {
+    for number in 1..=5 {
+        let whole = house
+            .until("K-1", &format!("R-{number}"), Shown::Delivered)
+            .await;
+        assert_eq!(whole.attempts.len(), 1);
+        assert_eq!(whole.delivery.addresses[0].attempts, 1);
+    }
+    assert_eq!(house.relay.book().accepted.len(), 5);
+}
+
+#[tokio::test]
+async fn while_the_relay_is_down_no_attempt_counts_and_all_is_delivered_once_it_is_back() {
+    let house = House::new().await;
+    five_invoices(&house).await;
+    house.relay.behave(|moment| match moment {
+        Moment::Connected(_) => Reaction::Cut,
+        _ => Reaction::Yes,
+    });
+    let mut running = house.start();
+    until_down(&mut running).await;
+    house
+        .relay
+        .until("it is probed again", |book| book.connections >= 3)
+        .await;
+    for number in 1..=5 {
+        let whole = house.whole("K-1", &format!("R-{number}"));
+        assert!(whole.attempts.is_empty());
+        assert_eq!(whole.state, Shown::Due);
+    }
+    house.relay.behave_well();
+    all_are_delivered_at_the_first_attempt(&house).await;
+    assert_eq!(*running.status.relay.borrow(), RelayState::Up);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_421_at_any_stage_before_the_message_is_the_relays() {
+    for at_data in [false, true] {
+        let house = House::new().await;
+        five_invoices(&house).await;
+        house.relay.behave(move |moment| match moment {
+            Moment::Rcpt(_) if !at_data => Reaction::Say("421 4.3.2 closing"),
+            Moment::Data if at_data => Reaction::Say("421 4.3.2 closing"),
+            _ => Reaction::Yes,
+        });
+        let mut running = house.start();
+        until_down(&mut running).await;
+        house.relay.behave_well();
+        all_are_delivered_at_the_first_attempt(&house).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn after_an_opening_one_connection_is_tried_before_the_others() {
+    let house = House::new().await;
+    five_invoices(&house).await;
+    let gate = Arc::new(Gate::default());
+    let waits = Arc::clone(&gate);
+    let mut transactions = 0;
+    house.relay.behave(move |moment| match moment {
+        Moment::Mail => {
+            transactions += 1;
+            match transactions {
+                1 => Reaction::Say("451 4.3.0 not now"),
+                2 => Reaction::Wait(Arc::clone(&waits)),
+                _ => Reaction::Yes,
+            }
+        }
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    gate.reached().await;
+    let beats = running.status.progress.feeder();
+    house
+        .until_true("the feeder goes round", || {
+            running.status.progress.feeder() > beats + 10
+        })
+        .await;
+    assert_eq!(house.relay.book().connections, 2, "the probe's is used");
+    gate.open();
+    all_are_delivered_at_the_first_attempt(&house).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_during_an_attempt_waits_for_its_outcome_and_begins_no_other() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["a@muster.example", "b@muster.example"], &[])
+        .await;
+    let gate = Arc::new(Gate::default());
+    let waits = Arc::clone(&gate);
+    house.relay.behave(move |moment| match moment {
+        Moment::FinalDot(_) => Reaction::Wait(Arc::clone(&waits)),
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    gate.reached().await;
+    running.tell_to_stop();
+    gate.open();
+    running.ended().await.unwrap();
+    let whole = house.whole("K-1", "R-1");
+    assert_eq!(whole.intent, None);
+    assert_eq!(whole.attempts.len(), 1);
+    assert_eq!(whole.attempts[0].outcome, Outcome::Accepted);
+    assert_eq!(house.relay.book().accepted.len(), 1);
+
+    house.relay.behave_well();
+    let running = house.start();
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    assert_eq!(
+        house.relay.accepted(2).await,
+        ["a@muster.example", "b@muster.example"]
+    );
+}
+
+#[tokio::test]
+async fn a_crash_after_the_final_dot_leads_to_a_repeat_under_the_same_message_id() {
+    let mut house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    let gate = Arc::new(Gate::default());
+    let waits = Arc::clone(&gate);
+    let mut first = true;
+    house.relay.behave(move |moment| match moment {
+        Moment::FinalDot(_) if std::mem::take(&mut first) => Reaction::Wait(Arc::clone(&waits)),
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    gate.reached().await;
+    running.crash().await;
+    gate.open();
+    house.relay.accepted(1).await;
+
+    house.reopen();
+    let running = house.start();
+    let whole = house
+        .until_it_is("K-1", "R-1", "the intent is settled", |whole| {
+            whole.intent.is_none() && whole.attempts.len() == 1
+        })
+        .await;
+    assert_eq!(whole.attempts[0].outcome, Outcome::Uncertain);
+    house.clock.set(whole.delivery.next_at.unwrap());
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    let accepted = house.relay.book().accepted;
+    assert_eq!(accepted.len(), 2);
+    assert_eq!(accepted[0], accepted[1], "Message-ID and Date included");
+}
+
+#[tokio::test]
+async fn a_store_that_is_busy_or_full_for_a_while_loses_and_repeats_nothing() {
+    let house = House::new().await;
+    let store = FailingStore::new(
+        &house.store,
+        [
+            (UseCase::Recover, StoreError::Busy),
+            (UseCase::OpenRun, StoreError::DiskFull),
+            (UseCase::Begin, StoreError::DiskFull),
+            (UseCase::Begin, StoreError::Busy),
+            (UseCase::Settle, StoreError::Busy),
+            (UseCase::Settle, StoreError::DiskFull),
+            (UseCase::Settle, StoreError::Busy),
+        ],
+    );
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.invoice("K-1", "R-1", Release::Scheduled).await;
+    let running = house.start_over(Arc::clone(&store) as Arc<dyn Store>);
+    house.until_noted().await;
+    house.clock.set(at("23T08:00"));
+    let whole = house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    assert!(store.has_failed());
+    assert_eq!(whole.attempts.len(), 1);
+    assert_eq!(house.relay.book().accepted.len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_for_good_ends_sending_with_its_error() {
+    let fault = StoreError::SyncFailed("input/output error".to_owned());
+    for use_case in [
+        UseCase::Recover,
+        UseCase::OpenRun,
+        UseCase::Begin,
+        UseCase::Settle,
+        UseCase::Due,
+    ] {
+        let house = House::new().await;
+        house
+            .account("K-1", 1, &["erika@muster.example"], &[])
+            .await;
+        let running = house.start();
+        house.until_noted().await;
+        running.stop().await;
+        house.invoice("K-1", "R-1", Release::Scheduled).await;
+        house.clock.set(at("23T08:00"));
+        let store = FailingStore::new(&house.store, [(use_case, fault.clone())]);
+        let running = house.start_over(store);
+        assert_eq!(
+            running.ended().await,
+            Err(DispatchError::Store(fault.clone())),
+            "{use_case:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_421_to_the_final_dot_counts_as_an_attempt_and_spares_the_relay_others() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.relay.behave(|moment| match moment {
+        Moment::FinalDot(_) => Reaction::Say("421 4.3.2 closing"),
+        _ => Reaction::Yes,
+    });
+    let mut running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    until_down(&mut running).await;
+    let whole = house
+        .until_it_is("K-1", "R-1", "it is deferred", |whole| {
+            whole.attempts.len() == 1
+        })
+        .await;
+    assert_eq!(whole.attempts[0].outcome, Outcome::Deferred);
+    running.stop().await;
+}

@@ -1,0 +1,86 @@
+//! What sending says about itself: enough to find an invoice, nothing about a person.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use invoice_router::domain::delivery::Shown;
+use invoice_router::domain::invoice::Release;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::house::House;
+use super::relay::{Moment, Reaction};
+
+/// Lines that were logged.
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(line)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn each_attempt_leaves_a_line_by_which_it_is_found_and_no_address() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(lines.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &["weg@muster.example"])
+        .await;
+    house.relay.behave(|moment| match moment {
+        Moment::Rcpt(to) if to == "weg@muster.example" => {
+            Reaction::Say("550 5.1.1 <weg@muster.example> unknown")
+        }
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    drop(guard);
+
+    let text = lines.text();
+    let found: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["invoice.number"] == "R-1")
+        .collect();
+    assert_eq!(found.len(), 2, "{text}");
+    assert_eq!(found[0]["level"], "WARN");
+    assert_eq!(found[0]["stage"], "rcpt");
+    assert_eq!(found[0]["address"], "w***@muster.example");
+    assert_eq!(found[1]["level"], "INFO");
+    assert_eq!(found[1]["message"], "accepted by relay");
+    assert_eq!(found[1]["account.id"], "K-1");
+    assert_eq!(found[1]["stage"], "final_dot");
+    assert_eq!(found[1]["attempt"], 1);
+    assert!(found[1]["duration_ms"].is_u64());
+    for address in ["weg@", "erika@"] {
+        assert!(!text.contains(address), "{text}");
+    }
+}

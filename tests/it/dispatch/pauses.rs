@@ -1,0 +1,132 @@
+//! The brake, pulled by an operator or by the daemon itself.
+
+use std::sync::Arc;
+
+use invoice_router::domain::delivery::Shown;
+use invoice_router::domain::invoice::Release;
+use invoice_router::store::{Actor, PauseScope};
+
+use super::house::{House, account, at};
+use super::relay::{Gate, Moment, Reaction};
+
+async fn pause(house: &House, scope: PauseScope) {
+    let actor = Actor::Operator("erika".to_owned());
+    let paused = house
+        .store
+        .pause(scope, "a test".to_owned(), actor, house.clock.now());
+    assert!(paused.await.unwrap());
+}
+
+async fn resume(house: &House, scope: PauseScope) {
+    let actor = Actor::Operator("erika".to_owned());
+    let resumed = house.store.resume(scope, actor, house.clock.now());
+    assert!(resumed.await.unwrap());
+    house.nudge.notify_one();
+}
+
+#[tokio::test]
+async fn a_pause_of_everything_stops_even_what_the_relay_waits_for_and_resuming_goes_on() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    let gate = Arc::new(Gate::default());
+    let waits = Arc::clone(&gate);
+    let mut first = true;
+    house.relay.behave(move |moment| match moment {
+        Moment::Data if std::mem::take(&mut first) => Reaction::Wait(Arc::clone(&waits)),
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    gate.reached().await;
+    pause(&house, PauseScope::Everything).await;
+    gate.open();
+    house.until("K-1", "R-1", Shown::Due).await;
+    house.invoice("K-1", "R-2", Release::Immediately).await;
+    let beats = running.status.progress.feeder();
+    house
+        .until_true("the feeder goes round", || {
+            running.status.progress.feeder() > beats + 10
+        })
+        .await;
+    assert!(house.relay.book().accepted.is_empty());
+    assert!(house.whole("K-1", "R-1").attempts.is_empty());
+
+    resume(&house, PauseScope::Everything).await;
+    for number in ["R-1", "R-2"] {
+        house.until("K-1", number, Shown::Delivered).await;
+    }
+    running.stop().await;
+    assert_eq!(house.relay.book().accepted.len(), 2);
+}
+
+#[tokio::test]
+async fn a_paused_accounts_invoices_neither_starve_others_nor_miss_their_run() {
+    let mut house = House::new().await;
+    house.settings.connections = 1;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.account("K-2", 1, &["max@muster.example"], &[]).await;
+    let scope = PauseScope::Account(account("K-1"));
+    pause(&house, scope.clone()).await;
+    for number in 0..40 {
+        house
+            .invoice("K-1", &format!("R-{number}"), Release::Scheduled)
+            .await;
+    }
+    house.invoice("K-2", "S-1", Release::Scheduled).await;
+    let running = house.start();
+    house.until_noted().await;
+    house.clock.set(at("23T08:00"));
+    house.until("K-2", "S-1", Shown::Delivered).await;
+    assert_eq!(house.open_runs(), 1, "it waits for the paused account");
+    assert_eq!(house.relay.book().accepted.len(), 1);
+
+    resume(&house, scope).await;
+    house.relay.accepted(41).await;
+    house
+        .until_true("the run is closed", || house.open_runs() == 0)
+        .await;
+    running.stop().await;
+    assert_eq!(house.relay.book().accepted.len(), 41);
+}
+
+#[tokio::test]
+async fn too_many_rejected_addresses_stop_all_sending() {
+    let mut house = House::new().await;
+    house.settings.rejections_max = 2;
+    house.settings.connections = 1;
+    house.relay.behave(|moment| match moment {
+        Moment::Rcpt(_) => Reaction::Say("550 5.1.1 unknown"),
+        _ => Reaction::Yes,
+    });
+    for number in 0..8 {
+        let id = format!("K-{number}");
+        house
+            .account(&id, 1, &[&format!("a{number}@muster.example")], &[])
+            .await;
+        house
+            .invoice(&id, &format!("R-{number}"), Release::Immediately)
+            .await;
+    }
+    let running = house.start();
+    house
+        .until_true("everything is paused", || {
+            house
+                .store
+                .paused(&PauseScope::Everything)
+                .unwrap()
+                .is_some()
+        })
+        .await;
+    running.stop().await;
+    let tried = (0..8)
+        .filter(|number| {
+            let whole = house.whole(&format!("K-{number}"), &format!("R-{number}"));
+            !whole.attempts.is_empty()
+        })
+        .count();
+    assert_eq!(tried, 3);
+}

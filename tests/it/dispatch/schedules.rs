@@ -1,0 +1,190 @@
+//! When waiting invoices are released.
+
+use invoice_router::domain::delivery::Shown;
+use invoice_router::domain::id::ScheduleName;
+use invoice_router::domain::invoice::Release;
+use invoice_router::store::RunScope;
+
+use super::house::{House, account, at};
+
+#[tokio::test]
+async fn a_scheduled_invoice_goes_when_its_schedule_fires_and_only_once() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.invoice("K-1", "R-1", Release::Scheduled).await;
+    let running = house.start();
+    house.until_noted().await;
+    house.account("K-2", 1, &["max@muster.example"], &[]).await;
+    house.invoice("K-2", "R-2", Release::Immediately).await;
+    assert_eq!(house.relay.accepted(1).await, ["max@muster.example"]);
+
+    house.clock.set(at("23T08:00"));
+    house.relay.accepted(2).await;
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    house
+        .until_true("the run is closed", || house.open_runs() == 0)
+        .await;
+    running.stop().await;
+
+    house.clock.set(at("23T08:30"));
+    let running = house.start();
+    house.invoice("K-2", "R-3", Release::Immediately).await;
+    house.relay.accepted(3).await;
+    running.stop().await;
+    assert_eq!(house.relay.book().accepted.len(), 3);
+}
+
+#[tokio::test]
+async fn what_was_missed_while_down_goes_once_at_the_start() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    let running = house.start();
+    house.until_noted().await;
+    running.stop().await;
+
+    house.invoice("K-1", "R-1", Release::Scheduled).await;
+    house.clock.set(at("25T09:00"));
+    let running = house.start();
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    house
+        .until_true("the run is closed", || house.open_runs() == 0)
+        .await;
+    running.stop().await;
+    let runs = house.store.runs().unwrap();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].instant, at("25T08:00"));
+    assert_eq!(house.relay.book().accepted.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_missed_waits_for_the_next_time_where_the_schedule_says_so() {
+    let mut house = House::new().await;
+    for timetable in house.schedules.values_mut() {
+        timetable.catch_up = false;
+    }
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    let running = house.start();
+    house.until_noted().await;
+    running.stop().await;
+
+    house.invoice("K-1", "R-1", Release::Scheduled).await;
+    house.clock.set(at("25T09:00"));
+    let running = house.start();
+    house.invoice("K-1", "R-2", Release::Immediately).await;
+    house.until("K-1", "R-2", Shown::Delivered).await;
+    assert_eq!(house.whole("K-1", "R-1").state, Shown::Waiting);
+
+    house.clock.set(at("26T08:00"));
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_not_configured_acts_as_default() {
+    let house = House::new().await;
+    house
+        .account_of_schedule("K-1", 1, &["erika@muster.example"], &[], Some("weekly"))
+        .await;
+    house.invoice("K-1", "R-1", Release::Scheduled).await;
+    let running = house.start();
+    house.until_noted().await;
+    house.clock.set(at("23T08:00"));
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_put_back_an_hour_repeats_no_run_and_one_put_back_for_days_stops_none() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    let running = house.start();
+    house.until_noted().await;
+    house.clock.set(at("23T08:00"));
+    let default = RunScope::Schedule(ScheduleName::default());
+    let last_run = || {
+        let runs = house.store.runs().unwrap();
+        runs.iter()
+            .find(|run| run.scope == default)
+            .map(|run| (run.instant, run.open))
+    };
+    house
+        .until_true("the run is over", || {
+            last_run() == Some((at("23T08:00"), false))
+        })
+        .await;
+
+    house.clock.set(at("23T07:30"));
+    house.invoice("K-1", "R-1", Release::Scheduled).await;
+    house.clock.set(at("23T08:00"));
+    house.invoice("K-1", "R-2", Release::Immediately).await;
+    house.until("K-1", "R-2", Shown::Delivered).await;
+    assert_eq!(house.whole("K-1", "R-1").state, Shown::Waiting);
+
+    house.clock.set(at("20T07:00"));
+    house
+        .until_true("the last run counts as now", || {
+            last_run() == Some((at("20T07:00"), false))
+        })
+        .await;
+    house.clock.set(at("20T08:00"));
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_over_several_pages_brings_each_invoice_once_and_is_closed() {
+    let house = House::new().await;
+    for number in 0..100 {
+        let id = format!("K-{number}");
+        house
+            .account(&id, 1, &[&format!("a{number}@muster.example")], &[])
+            .await;
+        house
+            .invoice(&id, &format!("R-{number}"), Release::Scheduled)
+            .await;
+    }
+    let running = house.start();
+    house.until_noted().await;
+    house.clock.set(at("23T08:00"));
+    let mut accepted = house.relay.accepted(100).await;
+    house
+        .until_true("the run is closed", || house.open_runs() == 0)
+        .await;
+    running.stop().await;
+    accepted.dedup();
+    assert_eq!(accepted.len(), 100);
+    assert_eq!(house.relay.book().accepted.len(), 100);
+    assert!(house.relay.book().connections <= 4);
+}
+
+#[tokio::test]
+async fn an_operators_run_of_one_account_releases_that_account_alone() {
+    let house = House::new().await;
+    for id in ["K-1", "K-2"] {
+        house.account(id, 1, &["erika@muster.example"], &[]).await;
+        house
+            .invoice(id, &format!("R-{id}"), Release::Scheduled)
+            .await;
+    }
+    let running = house.start();
+    house
+        .store
+        .open_run(RunScope::Account(account("K-2")), house.clock.now())
+        .await
+        .unwrap();
+    house.nudge.notify_one();
+    house.until("K-2", "R-K-2", Shown::Delivered).await;
+    house
+        .until_true("the run is closed", || house.open_runs() == 0)
+        .await;
+    running.stop().await;
+    assert_eq!(house.whole("K-1", "R-K-1").state, Shown::Waiting);
+}

@@ -1,0 +1,437 @@
+//! Attempts: intents, outcomes, and what a crash or an operator does to them.
+
+use std::time::Duration;
+
+use invoice_router::domain::change::ChangeKind;
+use invoice_router::domain::delivery::{AddressState, Answer, Outcome, Shown, State, Verdict};
+use invoice_router::domain::id::Sequence;
+use invoice_router::domain::recipient::OnRejected;
+use invoice_router::store::{Begun, Command, InvoiceView, IssueAnswer, Settle, WithdrawAnswer};
+
+use super::sample::{self, address, id, instant, invoice, profile, selecting, urgent, version};
+use super::world::World;
+
+contract![
+    an_intent_is_refused_once_account_or_delivery_moved,
+    every_outcome_leaves_its_state,
+    a_settlement_that_is_repeated_changes_nothing,
+    an_attempt_that_was_broken_off_does_not_count,
+    each_address_is_an_attempt_of_its_own,
+    what_a_crash_left_is_uncertain,
+    many_intents_are_recovered,
+    a_rejected_billing_contact_leaves_the_invoice_to_the_main_contact,
+    without_a_fallback_it_is_undeliverable,
+    an_invoice_is_withdrawn_in_each_state,
+    a_withdrawal_that_comes_first_is_remembered,
+    what_is_asked_for_while_sending_is_obeyed_afterwards,
+    a_resend_is_a_new_revision,
+    a_command_that_does_not_fit_changes_nothing,
+    a_story_tells_what_happened_without_an_address,
+];
+
+fn an_intent_is_refused_once_account_or_delivery_moved(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    let refused = |world: &mut World, begin| {
+        let answer = world.step().begin(sequence, begin).wait().unwrap();
+        assert_eq!(answer, Begun::Moved);
+        assert_eq!(world.due(), [sequence]);
+    };
+    let early = world.intention(sequence);
+    world.change("K-1", 2, ChangeKind::Closed);
+    refused(world, early);
+    let early = world.intention(sequence);
+    world.hold("K-1", "R-1");
+    world.obey("K-1", "R-1", Command::Release { now: false });
+    refused(world, early);
+    let begin = world.begin(sequence);
+    let again = world.step().begin(sequence, begin.clone()).wait().unwrap();
+    assert_eq!(again, Begun::Moved, "it is under way");
+    let nobody = world.step().begin(Sequence(99), begin).wait().unwrap();
+    assert_eq!(nobody, Begun::Moved);
+    assert!(world.step().job(Sequence(99)).unwrap().is_none());
+}
+
+fn every_outcome_leaves_its_state(world: &mut World) {
+    world.account(
+        "K-1",
+        1,
+        selecting(&["a@muster.example", "b@muster.example"]),
+    );
+    let cases = [
+        (Verdict::Accepted, Shown::Due, AddressState::Delivered, 1),
+        (Verdict::Deferred, Shown::Due, AddressState::Pending, 1),
+        (
+            Verdict::AddressRejected,
+            Shown::Due,
+            AddressState::Rejected,
+            1,
+        ),
+        (
+            Verdict::MessageRefused,
+            Shown::Held,
+            AddressState::Pending,
+            1,
+        ),
+        (Verdict::Uncertain, Shown::Due, AddressState::Unknown, 1),
+        (Verdict::RelayFailed, Shown::Due, AddressState::Pending, 0),
+    ];
+    for (n, (verdict, shown, address_state, attempts)) in (0..).zip(cases) {
+        let raw = format!("R-{n}");
+        let sequence = world.take(urgent("K-1", &raw));
+        let before = world.now;
+        let begin = world.begin(sequence);
+        assert_eq!(world.view("K-1", &raw).intent, Some(begin.intent.clone()));
+        assert!(!world.due().contains(&sequence), "{verdict:?}");
+        let settled = world.settle(sequence, &begin, verdict);
+        let view = world.view("K-1", &raw);
+        assert_eq!(view.state, shown, "{verdict:?}");
+        assert_eq!(view.intent, None);
+        assert_eq!(view.delivery, settled.delivery);
+        let tried = &view.delivery.addresses[0];
+        assert_eq!(
+            (tried.state, tried.attempts),
+            (address_state, attempts),
+            "{verdict:?}"
+        );
+        assert_eq!(view.attempts.len(), usize::try_from(attempts).unwrap());
+        assert_eq!(
+            world.step().job(sequence).unwrap().unwrap().seen,
+            settled.seen
+        );
+        let is_due = view.delivery.next_at.is_some_and(|at| at <= before) && shown == Shown::Due;
+        assert_eq!(world.due().contains(&sequence), is_due, "{verdict:?}");
+    }
+}
+
+fn a_settlement_that_is_repeated_changes_nothing(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    let first = world.begin(sequence);
+    let settled = world.settle(sequence, &first, Verdict::Deferred);
+    let again = world.settle(sequence, &first, Verdict::Accepted);
+    assert_eq!(
+        (again.delivery, again.seen),
+        (settled.delivery, settled.seen)
+    );
+
+    world.pass(Duration::from_secs(300));
+    let second = world.begin(sequence);
+    let late = world.settle(sequence, &first, Verdict::Accepted);
+    assert_eq!(
+        late.delivery.state,
+        State::Sending,
+        "another attempt is under way"
+    );
+    let settled = world.settle(sequence, &second, Verdict::Accepted);
+    assert_eq!(settled.delivery.state, State::Delivered);
+    let outcomes: Vec<Outcome> = world
+        .view("K-1", "R-1")
+        .attempts
+        .iter()
+        .map(|attempt| attempt.outcome)
+        .collect();
+    assert_eq!(outcomes, [Outcome::Deferred, Outcome::Accepted]);
+    let now = world.now;
+    let dropped = Settle::Dropped { at: now };
+    let dropped = world.step().settle(sequence, dropped).wait().unwrap();
+    assert_eq!(dropped.delivery, settled.delivery);
+}
+
+fn an_attempt_that_was_broken_off_does_not_count(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.begin(sequence);
+    let now = world.now;
+    let dropped = Settle::Dropped { at: now };
+    let settled = world.step().settle(sequence, dropped).wait().unwrap();
+    assert_eq!(settled.delivery.addresses[0].attempts, 0);
+    assert_eq!(world.due(), [sequence]);
+    let view = world.view("K-1", "R-1");
+    assert!(view.attempts.is_empty() && view.intent.is_none());
+}
+
+fn each_address_is_an_attempt_of_its_own(world: &mut World) {
+    world.account(
+        "K-1",
+        1,
+        selecting(&["a@muster.example", "b@muster.example"]),
+    );
+    let sequence = world.take(urgent("K-1", "R-1"));
+    let first = world.attempt(sequence, Verdict::Accepted);
+    assert_eq!(first.delivery.state, State::Due);
+
+    // One has it: nobody is added, and who does not belong to it any more is left out.
+    world.account("K-1", 2, profile());
+    let seen = world.step().job(sequence).unwrap().unwrap().seen;
+    let now = world.now;
+    assert!(world.step().withhold(sequence, seen, now).wait().unwrap());
+    let view = world.view("K-1", "R-1");
+    assert_eq!(view.state, Shown::Delivered);
+    let states: Vec<AddressState> = view.delivery.addresses.iter().map(|a| a.state).collect();
+    assert_eq!(states, [AddressState::Delivered, AddressState::Superseded]);
+    let recipient = view.recipient.unwrap();
+    assert_eq!(
+        recipient.addresses()[0],
+        address("a@muster.example"),
+        "who got it"
+    );
+}
+
+fn what_a_crash_left_is_uncertain(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    for crash in 1..=3 {
+        let begin = world.begin(sequence);
+        world.reopen();
+        assert_eq!(world.state("K-1", "R-1"), Shown::Sending);
+        let now = world.now;
+        let recovered = world.step().recover(now, 0.0).wait().unwrap();
+        assert_eq!(recovered, [(sequence, begin.intent)]);
+        assert_eq!(world.step().recover(now, 0.0).wait().unwrap(), []);
+        let tried = &world.view("K-1", "R-1").delivery.addresses[0];
+        assert_eq!(
+            (tried.state, tried.uncertain),
+            (AddressState::Unknown, crash)
+        );
+        world.pass(Duration::from_secs(14_400));
+    }
+    let view = world.view("K-1", "R-1");
+    assert_eq!(view.state, Shown::Held);
+    assert!(
+        view.attempts
+            .iter()
+            .all(|attempt| attempt.outcome == Outcome::Uncertain)
+    );
+    assert_eq!(view.attempts.len(), 3);
+    let why = "held: the outcome of three attempts is unknown";
+    assert!(
+        view.story.iter().any(|entry| entry.what.contains(why)),
+        "{:?}",
+        view.story
+    );
+    assert!(world.due().is_empty());
+}
+
+fn many_intents_are_recovered(world: &mut World) {
+    world.account("K-1", 1, profile());
+    world.put(sample::PDF);
+    let begun: Vec<Sequence> = world.at_a_stretch(|world| {
+        (0..200)
+            .map(|n| {
+                let sequence = world.take(urgent("K-1", &format!("R-{n}")));
+                world.begin(sequence);
+                sequence
+            })
+            .collect()
+    });
+    world.reopen();
+    let now = world.now;
+    let recovered = world.step().recover(now, 0.5).wait().unwrap();
+    let sequences: Vec<Sequence> = recovered.iter().map(|(sequence, _)| *sequence).collect();
+    assert_eq!(sequences, begun);
+    world.pass(Duration::from_secs(14_400));
+    assert_eq!(world.due(), begun);
+}
+
+fn a_rejected_billing_contact_leaves_the_invoice_to_the_main_contact(world: &mut World) {
+    world.account(
+        "K-1",
+        1,
+        selecting(&["a@muster.example", "b@muster.example"]),
+    );
+    let sequence = world.take(urgent("K-1", "R-1"));
+    let to = |world: &mut World| world.intention(sequence).intent.address;
+    assert_eq!(to(world), address("a@muster.example"));
+    world.attempt(sequence, Verdict::AddressRejected);
+    assert_eq!(to(world), address("b@muster.example"), "it has another one");
+    world.attempt(sequence, Verdict::AddressRejected);
+    assert_eq!(to(world), address("erika@muster.example"));
+    assert_eq!(world.due(), [sequence]);
+    let suspects = world.step().account(&id("K-1")).unwrap().unwrap().suspects;
+    assert_eq!(suspects.len(), 2);
+    for mark in suspects.values() {
+        assert_eq!((mark.since, mark.account_version), (world.now, version(1)));
+        assert!(!mark.reply.contains('@'), "{}", mark.reply);
+    }
+    world.attempt(sequence, Verdict::Accepted);
+    assert_eq!(world.state("K-1", "R-1"), Shown::Delivered);
+}
+
+fn without_a_fallback_it_is_undeliverable(world: &mut World) {
+    world.rules.on_rejected = OnRejected::Undeliverable;
+    world.reopen();
+    world.account("K-1", 1, selecting(&["a@muster.example"]));
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.attempt(sequence, Verdict::AddressRejected);
+    assert_eq!(world.state("K-1", "R-1"), Shown::Undeliverable);
+    assert!(world.due().is_empty());
+    world.obey("K-1", "R-1", Command::Release { now: false });
+    assert_eq!(world.due(), [sequence]);
+    assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::Withdrawn);
+}
+
+fn an_invoice_is_withdrawn_in_each_state(world: &mut World) {
+    use WithdrawAnswer::{AlreadySent, Duplicate, Recorded, Withdrawn};
+    let parked = world.take(urgent("K-9", "parked"));
+    world.account("K-1", 1, profile());
+    let raws = [
+        "waiting",
+        "due",
+        "held",
+        "sending",
+        "delivered",
+        "uncertain",
+    ];
+    let sequences = raws.map(|raw| {
+        let invoice = if raw == "waiting" { invoice } else { urgent };
+        world.take(invoice("K-1", raw))
+    });
+    world.hold("K-1", "held");
+    let sending = world.begin(sequences[3]);
+    world.attempt(sequences[4], Verdict::Accepted);
+    world.attempt(sequences[5], Verdict::Uncertain);
+
+    assert_eq!(world.withdraw("K-9", "parked"), Withdrawn);
+    for raw in ["waiting", "due", "held"] {
+        assert_eq!(world.withdraw("K-1", raw), Withdrawn, "{raw}");
+        assert_eq!(world.withdraw("K-1", raw), Duplicate, "{raw}");
+        assert_eq!(world.state("K-1", raw), Shown::Withdrawn, "{raw}");
+    }
+    assert_eq!(world.withdraw("K-1", "sending"), Recorded);
+    assert_eq!(world.withdraw("K-1", "sending"), Duplicate);
+    world.settle(sequences[3], &sending, Verdict::Deferred);
+    assert_eq!(world.state("K-1", "sending"), Shown::Withdrawn);
+    let state = Shown::Delivered;
+    assert_eq!(world.withdraw("K-1", "delivered"), AlreadySent { state });
+    let state = Shown::Held;
+    assert_eq!(world.withdraw("K-1", "uncertain"), AlreadySent { state });
+
+    world.account("K-9", 1, profile());
+    world.pass(Duration::from_secs(14_400));
+    assert!(world.due().is_empty());
+    assert!(world.step().schedules_in_use().unwrap().is_empty());
+    assert!(
+        !world
+            .step()
+            .job(parked)
+            .unwrap()
+            .unwrap()
+            .delivery
+            .may_send()
+    );
+}
+
+fn a_withdrawal_that_comes_first_is_remembered(world: &mut World) {
+    world.account("K-1", 1, profile());
+    world.put(sample::PDF);
+    assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::Withdrawn);
+    assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::Duplicate);
+    let answer = world.issue(urgent("K-1", "R-1"));
+    let IssueAnswer::Stale(standing) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(standing.state, Shown::Withdrawn);
+    assert!(world.due().is_empty());
+    let Some(InvoiceView::Tombstone { state, at }) = world.look("K-1", "R-1") else {
+        panic!("it never came");
+    };
+    assert_eq!(
+        (state, at),
+        (Shown::Withdrawn, instant("2026-11-23T08:00:00Z"))
+    );
+    let answer = world.operate("K-1", "R-1", Command::Release { now: true });
+    assert_eq!(answer.unwrap().answer, Answer::WrongState);
+}
+
+fn what_is_asked_for_while_sending_is_obeyed_afterwards(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    let begin = world.begin(sequence);
+    assert_eq!(world.hold("K-1", "R-1"), Shown::Sending);
+    world.settle(sequence, &begin, Verdict::Deferred);
+    assert_eq!(world.state("K-1", "R-1"), Shown::Held);
+    world.pass(Duration::from_secs(14_400));
+    assert!(world.due().is_empty());
+    world.obey("K-1", "R-1", Command::Release { now: false });
+    assert_eq!(world.due(), [sequence]);
+}
+
+fn a_resend_is_a_new_revision(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    let resend = |revision| Command::Resend { revision };
+    let refused = world.operate("K-1", "R-1", resend(1)).unwrap();
+    assert_eq!(refused.answer, Answer::WrongState);
+    world.attempt(sequence, Verdict::Accepted);
+    world.account("K-1", 2, selecting(&["a@muster.example"]));
+    assert_eq!(world.obey("K-1", "R-1", resend(1)), Shown::Due);
+    assert_eq!(world.due(), [sequence]);
+    let refused = world.operate("K-1", "R-1", resend(1)).unwrap();
+    assert_eq!(refused.answer, Answer::WrongState);
+    world.attempt(sequence, Verdict::Accepted);
+    let view = world.view("K-1", "R-1");
+    assert_eq!((view.state, view.delivery.revision), (Shown::Delivered, 2));
+    let to: Vec<_> = view
+        .attempts
+        .iter()
+        .map(|a| a.intent.address.as_str())
+        .collect();
+    assert_eq!(to, ["erika@muster.example", "a@muster.example"]);
+    assert_eq!(
+        view.recipient.unwrap().addresses(),
+        [address("a@muster.example")]
+    );
+}
+
+fn a_command_that_does_not_fit_changes_nothing(world: &mut World) {
+    world.account("K-1", 1, profile());
+    world.take(invoice("K-1", "R-1"));
+    let before = world.view("K-1", "R-1");
+    let answer = world
+        .operate("K-1", "R-1", Command::Release { now: true })
+        .unwrap();
+    assert_eq!(
+        (answer.answer, answer.state),
+        (Answer::WrongState, Shown::Waiting)
+    );
+    assert_eq!(world.operate("K-1", "R-2", Command::Withdraw), None);
+    let after = world.view("K-1", "R-1");
+    assert_eq!(
+        (after.delivery, after.story),
+        (before.delivery, before.story)
+    );
+}
+
+fn a_story_tells_what_happened_without_an_address(world: &mut World) {
+    world.account("K-1", 1, selecting(&["a@muster.example"]));
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.attempt(sequence, Verdict::MessageRefused);
+    world.obey("K-1", "R-1", Command::Release { now: true });
+    world.attempt(sequence, Verdict::AddressRejected);
+    let reason = "asked a@muster.example first".to_owned();
+    world.obey("K-1", "R-1", Command::Hold { reason });
+    world.obey("K-1", "R-1", Command::Release { now: true });
+    let settled = world.attempt(sequence, Verdict::Accepted);
+    assert_eq!(settled.delivery.state, State::Delivered);
+    let story = world.view("K-1", "R-1").story;
+    let told: Vec<&str> = story.iter().map(|entry| entry.what.as_str()).collect();
+    let expected = [
+        "issued",
+        "goes to sub-user u-7",
+        "held: the relay refused the message",
+        "released at once",
+        "left out from now on",
+        "held: asked",
+        "released at once",
+        "goes to the main contact (fallback_after_rejection)",
+        "delivered",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.contains(expected), "{told:?} tells {expected:?}");
+        assert!(!told.contains("muster.example"), "{told:?}");
+    }
+    assert_eq!(story[0].actor, "sender portal");
+    assert_eq!(story[3].actor, "operator anna");
+}

@@ -1,0 +1,560 @@
+//! The rules of the store once more, over plain maps and the domain's own functions: no keys, no
+//! indexes, no batches. What is due, waiting or in use is found by looking at every invoice.
+
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use invoice_router::domain::account::Account;
+use invoice_router::domain::change::{AccountChange, Applied, apply};
+use invoice_router::domain::contact::Addresses;
+use invoice_router::domain::delivery::{
+    Answer, Attempt, Delivery, Event, HoldReason, Intent, Shown, Verdict, step,
+};
+use invoice_router::domain::id::{AccountId, InvoiceNumber, Sequence, WebhookId};
+use invoice_router::domain::invoice::Invoice;
+use invoice_router::domain::recipient::{Recipient, Suspect, Suspects, resolve};
+use invoice_router::store::{
+    Begin, ChangeAnswer, ChangeResult, Command, IssueAnswer, Judged, OperateAnswer, Received,
+    Rules, Run, RunScope, Seen, Standing, WithdrawAnswer,
+};
+
+/// All that a store knows.
+pub(super) struct Model {
+    pub(super) rules: Rules,
+    pub(super) accounts: BTreeMap<AccountId, Account>,
+    pub(super) suspects: BTreeMap<AccountId, Suspects>,
+    remembered: BTreeMap<WebhookId, [u8; 16]>,
+    pub(super) known: BTreeMap<(AccountId, InvoiceNumber), Known>,
+    pub(super) invoices: BTreeMap<Sequence, Held>,
+    pub(super) runs: BTreeMap<RunScope, Run>,
+    last: Sequence,
+}
+
+/// What a number stands for.
+#[derive(Debug, Clone)]
+pub(super) enum Known {
+    Here(Sequence),
+    Withdrawn,
+    Buried(Box<Invoice>, Shown),
+}
+
+/// One invoice with all that hangs on it.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) invoice: Invoice,
+    pub(super) delivery: Delivery,
+    pub(super) stamp: u64,
+    pub(super) changed_at: DateTime<Utc>,
+    pub(super) intent: Option<Intent>,
+    pub(super) attempts: Vec<Attempt>,
+    sent_to: Option<Recipient>,
+}
+
+impl Held {
+    fn put(&mut self, delivery: Delivery, at: DateTime<Utc>) {
+        self.delivery = delivery;
+        self.stamp += 1;
+        self.changed_at = at;
+    }
+}
+
+impl Model {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            accounts: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            remembered: BTreeMap::new(),
+            known: BTreeMap::new(),
+            invoices: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            last: Sequence(0),
+        }
+    }
+
+    pub(super) fn recipient(&self, account: &Account) -> Recipient {
+        let none = Suspects::new();
+        let suspects = self.suspects.get(account.id()).unwrap_or(&none);
+        resolve(account, suspects, self.rules.on_rejected)
+    }
+
+    fn remembers(&self, received: &Received) -> Option<bool> {
+        let digest = self.remembered.get(&received.id)?;
+        Some(*digest == received.short_digest())
+    }
+
+    fn remember(&mut self, received: &Received) {
+        self.remembered
+            .insert(received.id.clone(), received.short_digest());
+    }
+
+    pub(super) fn change(
+        &mut self,
+        received: &Received,
+        change: &AccountChange,
+    ) -> Judged<ChangeAnswer> {
+        let memory = self.remembers(received);
+        if memory == Some(false) {
+            return Judged::IdReused;
+        }
+        let current = self.accounts.get(&change.account).cloned();
+        if let (Some(true), Some(account)) = (memory, &current) {
+            let answer = self.accepted(ChangeResult::Duplicate, account.clone());
+            return Judged::Repeated(answer);
+        }
+        let applied = match apply(current.as_ref(), change, &self.rules.groups, received.at) {
+            Ok(applied) => applied,
+            Err(refused) => return Judged::New(ChangeAnswer::Refused(refused)),
+        };
+        self.remember(received);
+        let (account, warnings) = match applied {
+            Applied::Changed { account, warnings } => (*account, warnings),
+            Applied::Duplicate => {
+                return Judged::New(self.accepted(ChangeResult::Duplicate, current.unwrap()));
+            }
+            Applied::Stale => {
+                return Judged::New(self.accepted(ChangeResult::Stale, current.unwrap()));
+            }
+        };
+        let before = current.as_ref().map(|current| self.recipient(current));
+        if let Some(current) = &current {
+            self.clear_marks(current, &account);
+        }
+        self.accounts.insert(account.id().clone(), account.clone());
+        let moved = before.is_some_and(|before| !before.same_target(&self.recipient(&account)));
+        let in_flight: Vec<InvoiceNumber> = self
+            .invoices
+            .values()
+            .filter(|held| moved && held.intent.is_some() && held.invoice.account == *account.id())
+            .map(|held| held.invoice.number.clone())
+            .collect();
+        self.free(&account, received.at);
+        let mut answer = self.accepted(ChangeResult::Applied, account);
+        if let ChangeAnswer::Accepted {
+            warnings: told,
+            in_flight: named,
+            ..
+        } = &mut answer
+        {
+            *told = warnings;
+            *named = in_flight;
+        }
+        Judged::New(answer)
+    }
+
+    fn accepted(&self, result: ChangeResult, account: Account) -> ChangeAnswer {
+        ChangeAnswer::Accepted {
+            result,
+            recipient: Box::new(self.recipient(&account)),
+            account: Box::new(account),
+            warnings: Vec::new(),
+            in_flight: Vec::new(),
+        }
+    }
+
+    fn free(&mut self, account: &Account, at: DateTime<Utc>) {
+        let policy = self.rules.policy;
+        for held in self.invoices.values_mut() {
+            let min = held.invoice.min_account_version;
+            if held.invoice.account != *account.id() || min > Some(account.version()) {
+                continue;
+            }
+            for event in [Event::Freed(held.invoice.release), Event::AccountChanged] {
+                let freed = step(&held.delivery, &event, at, &policy, 0.0);
+                if freed.answer == Answer::Done {
+                    held.put(freed.delivery, at);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn clear_marks(&mut self, before: &Account, after: &Account) {
+        let Some(marks) = self.suspects.get_mut(before.id()) else {
+            return;
+        };
+        let contacts = |account: &Account| -> BTreeMap<_, _> {
+            let profile = account.profile();
+            let sub_users = profile.sub_users.iter();
+            sub_users
+                .map(|(id, sub_user)| (Some(id.clone()), sub_user.contact.addresses.clone()))
+                .chain([(None, profile.main_contact.addresses.clone())])
+                .collect()
+        };
+        let (old, new) = (contacts(before), contacts(after));
+        let ids: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        for id in ids {
+            let (old, new) = (old.get(id), new.get(id));
+            if old != new {
+                let both = old.into_iter().chain(new);
+                for address in both.flat_map(Addresses::as_slice) {
+                    marks.remove(address);
+                }
+            }
+        }
+    }
+
+    pub(super) fn issue(&mut self, received: &Received, invoice: &Invoice) -> Judged<IssueAnswer> {
+        let memory = self.remembers(received);
+        if memory == Some(false) {
+            return Judged::IdReused;
+        }
+        let key = (invoice.account.clone(), invoice.number.clone());
+        let gone = |state| Standing {
+            state,
+            schedule: None,
+            next_at: None,
+            recipient: None,
+        };
+        let answer = match self.known.get(&key).cloned() {
+            Some(Known::Here(sequence)) => {
+                let standing = self.standing(sequence);
+                let differs = self.invoices[&sequence].invoice.differs(invoice);
+                if differs.is_empty() {
+                    IssueAnswer::Duplicate(standing)
+                } else {
+                    let state = standing.state;
+                    IssueAnswer::Conflict { state, differs }
+                }
+            }
+            Some(Known::Withdrawn) => IssueAnswer::Stale(gone(Shown::Withdrawn)),
+            Some(Known::Buried(buried, state)) if *buried == *invoice => {
+                IssueAnswer::Duplicate(gone(state))
+            }
+            Some(Known::Buried(_, state)) => {
+                let differs = Vec::new();
+                IssueAnswer::Conflict { state, differs }
+            }
+            None => self.accept(invoice, key, received.at),
+        };
+        if memory == Some(true) {
+            return Judged::Repeated(answer);
+        }
+        match answer {
+            IssueAnswer::Conflict { .. } | IssueAnswer::DocumentsMissing(_) => {}
+            IssueAnswer::Applied(_)
+            | IssueAnswer::Parked(_)
+            | IssueAnswer::Duplicate(_)
+            | IssueAnswer::Stale(_) => self.remember(received),
+        }
+        Judged::New(answer)
+    }
+
+    fn accept(
+        &mut self,
+        invoice: &Invoice,
+        key: (AccountId, InvoiceNumber),
+        at: DateTime<Utc>,
+    ) -> IssueAnswer {
+        self.last = Sequence(self.last.0 + 1);
+        let version = self.accounts.get(&invoice.account).map(Account::version);
+        let known = version.is_some() && invoice.min_account_version <= version;
+        let held = Held {
+            invoice: invoice.clone(),
+            delivery: Delivery::new(known, invoice.release, at),
+            stamp: 1,
+            changed_at: at,
+            intent: None,
+            attempts: Vec::new(),
+            sent_to: None,
+        };
+        self.invoices.insert(self.last, held);
+        self.known.insert(key, Known::Here(self.last));
+        let standing = self.standing(self.last);
+        if known {
+            IssueAnswer::Applied(standing)
+        } else {
+            IssueAnswer::Parked(standing)
+        }
+    }
+
+    pub(super) fn withdraw(
+        &mut self,
+        received: &Received,
+        account: &AccountId,
+        number: &InvoiceNumber,
+    ) -> Judged<WithdrawAnswer> {
+        let memory = self.remembers(received);
+        if memory == Some(false) {
+            return Judged::IdReused;
+        }
+        let done = |state| {
+            if state == Shown::Withdrawn {
+                WithdrawAnswer::Duplicate
+            } else {
+                WithdrawAnswer::AlreadySent { state }
+            }
+        };
+        let key = (account.clone(), number.clone());
+        let known = self.known.get(&key).cloned();
+        if memory == Some(true) {
+            return Judged::Repeated(match known.unwrap() {
+                Known::Here(sequence) if self.invoices[&sequence].delivery.withdraw => {
+                    WithdrawAnswer::Duplicate
+                }
+                Known::Here(sequence) => done(self.shown(sequence)),
+                Known::Withdrawn => WithdrawAnswer::Duplicate,
+                Known::Buried(_, state) => done(state),
+            });
+        }
+        let answer = match known {
+            None => {
+                self.known.insert(key, Known::Withdrawn);
+                WithdrawAnswer::Withdrawn
+            }
+            Some(Known::Withdrawn) => WithdrawAnswer::Duplicate,
+            Some(Known::Buried(_, state)) => done(state),
+            Some(Known::Here(sequence)) => {
+                let moved = self.move_by(sequence, &Event::Withdraw, received.at);
+                match moved.answer {
+                    Answer::Done => WithdrawAnswer::Withdrawn,
+                    Answer::Recorded => WithdrawAnswer::Recorded,
+                    Answer::Already => WithdrawAnswer::Duplicate,
+                    Answer::AlreadySent | Answer::WrongState => {
+                        WithdrawAnswer::AlreadySent { state: moved.state }
+                    }
+                }
+            }
+        };
+        if !matches!(answer, WithdrawAnswer::AlreadySent { .. }) {
+            self.remember(received);
+        }
+        Judged::New(answer)
+    }
+
+    pub(super) fn operate(
+        &mut self,
+        account: &AccountId,
+        number: &InvoiceNumber,
+        command: &Command,
+        at: DateTime<Utc>,
+    ) -> Option<OperateAnswer> {
+        let answer = Answer::WrongState;
+        let sequence = match self.known.get(&(account.clone(), number.clone()))? {
+            Known::Here(sequence) => *sequence,
+            Known::Withdrawn => {
+                let state = Shown::Withdrawn;
+                return Some(OperateAnswer { answer, state });
+            }
+            Known::Buried(_, state) => {
+                let state = *state;
+                return Some(OperateAnswer { answer, state });
+            }
+        };
+        let event = match command {
+            Command::Hold { reason } => Event::Hold(HoldReason::Operator(reason.clone())),
+            Command::Release { now } => Event::Release { now: *now },
+            Command::Withdraw => Event::Withdraw,
+            Command::Resend { revision } => Event::Resend {
+                revision: *revision,
+            },
+        };
+        Some(self.move_by(sequence, &event, at))
+    }
+
+    fn move_by(
+        &mut self,
+        sequence: Sequence,
+        event: &Event<'_>,
+        at: DateTime<Utc>,
+    ) -> OperateAnswer {
+        let policy = self.rules.policy;
+        let held = self.invoices.get_mut(&sequence).unwrap();
+        let moved = step(&held.delivery, event, at, &policy, 0.0);
+        if moved.delivery != held.delivery {
+            held.put(moved.delivery, at);
+        }
+        OperateAnswer {
+            answer: moved.answer,
+            state: self.shown(sequence),
+        }
+    }
+
+    // Runs.
+
+    pub(super) fn open_run(&mut self, scope: &RunScope, instant: DateTime<Utc>) -> bool {
+        if self
+            .runs
+            .get(scope)
+            .is_some_and(|run| run.instant >= instant)
+        {
+            return false;
+        }
+        let run = Run {
+            scope: scope.clone(),
+            instant,
+            high_water: self.last,
+            cursor: None,
+            open: true,
+        };
+        self.runs.insert(scope.clone(), run);
+        true
+    }
+
+    pub(super) fn advance_run(&mut self, run: &Run, cursor: &AccountId) {
+        if let Some(now) = self.runs.get_mut(&run.scope)
+            && now.open
+            && now.instant == run.instant
+        {
+            now.cursor = Some(cursor.clone());
+        }
+    }
+
+    pub(super) fn close_run(&mut self, run: &Run) -> bool {
+        match self.runs.get_mut(&run.scope) {
+            Some(now) if now.open && now.instant == run.instant => {
+                now.open = false;
+                now.cursor = None;
+            }
+            Some(_) | None => return false,
+        }
+        if matches!(run.scope, RunScope::Account(_)) {
+            self.runs.remove(&run.scope);
+        }
+        true
+    }
+
+    fn released(&self, account: &Account, sequence: Sequence) -> bool {
+        let scopes = [
+            RunScope::Schedule(account.schedule()),
+            RunScope::Account(account.id().clone()),
+        ];
+        scopes.iter().any(|scope| {
+            self.runs.get(scope).is_some_and(|run| {
+                let passed = run.cursor.as_ref().is_some_and(|at| at >= account.id());
+                run.open && sequence <= run.high_water && !passed
+            })
+        })
+    }
+
+    // Attempts.
+
+    pub(super) fn seen(&self, sequence: Sequence) -> Option<Seen> {
+        let held = self.invoices.get(&sequence)?;
+        let account = self.accounts.get(&held.invoice.account)?;
+        Some(Seen {
+            stamp: held.stamp,
+            account_version: account.version(),
+        })
+    }
+
+    /// Whether the intent is taken.
+    pub(super) fn begin(&mut self, sequence: Sequence, begin: &Begin) -> bool {
+        if self.seen(sequence) != Some(begin.seen) {
+            return false;
+        }
+        let policy = self.rules.policy;
+        let held = self.invoices.get_mut(&sequence).unwrap();
+        let event = Event::Resolved(begin.recipient.addresses());
+        let resolved = step(&held.delivery, &event, begin.round_at, &policy, 0.0);
+        let event = Event::AttemptBegan(&begin.intent.address);
+        let sending = step(&resolved.delivery, &event, begin.round_at, &policy, 0.0);
+        if resolved.answer != Answer::Done || sending.answer != Answer::Done {
+            return false;
+        }
+        held.sent_to = Some(begin.recipient.clone());
+        held.intent = Some(begin.intent.clone());
+        held.put(sending.delivery, begin.intent.started_at);
+        true
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        sequence: Sequence,
+        attempt: &Attempt,
+        verdict: Verdict,
+        at: DateTime<Utc>,
+    ) {
+        let held = &self.invoices[&sequence];
+        if held.intent.as_ref() != Some(&attempt.intent) {
+            return;
+        }
+        let account = self.accounts[&held.invoice.account].clone();
+        let address = &attempt.intent.address;
+        let said = attempt.reply.as_ref().map(ToString::to_string);
+        let reply = said
+            .unwrap_or_default()
+            .replace(&format!("<{address}>:"), "<address>");
+        let mut fallback = false;
+        if verdict == Verdict::AddressRejected {
+            let mark = Suspect {
+                since: at,
+                account_version: account.version(),
+                reply: reply.clone(),
+            };
+            let marks = self.suspects.entry(account.id().clone()).or_default();
+            marks.insert(address.clone(), mark);
+            fallback = !self.recipient(&account).addresses().is_empty();
+        }
+        let event = Event::AttemptEnded {
+            address,
+            verdict,
+            reply: &reply,
+            fallback,
+        };
+        self.end(sequence, &event, at);
+        if verdict != Verdict::RelayFailed {
+            let held = self.invoices.get_mut(&sequence).unwrap();
+            held.attempts.push(attempt.clone());
+        }
+    }
+
+    fn end(&mut self, sequence: Sequence, event: &Event<'_>, at: DateTime<Utc>) {
+        let policy = self.rules.policy;
+        let held = self.invoices.get_mut(&sequence).unwrap();
+        let ended = step(&held.delivery, event, at, &policy, 0.0);
+        assert_ne!(ended.answer, Answer::WrongState, "an intent is there");
+        held.intent = None;
+        held.put(ended.delivery, at);
+    }
+
+    pub(super) fn recover(&mut self, at: DateTime<Utc>) -> Vec<(Sequence, Intent)> {
+        let left: Vec<(Sequence, Intent)> = self
+            .invoices
+            .iter()
+            .filter_map(|(sequence, held)| Some((*sequence, held.intent.clone()?)))
+            .collect();
+        for (sequence, intent) in &left {
+            self.end(*sequence, &Event::Interrupted(&intent.address), at);
+            let mut attempt = super::sample::attempt(intent.clone(), Verdict::Uncertain);
+            attempt.cause = Some("the daemon ended before the outcome was known".to_owned());
+            let held = self.invoices.get_mut(sequence).unwrap();
+            held.attempts.push(attempt);
+        }
+        left
+    }
+
+    pub(super) fn withhold(&mut self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> bool {
+        if self.seen(sequence) != Some(seen) {
+            return false;
+        }
+        let account = &self.accounts[&self.invoices[&sequence].invoice.account];
+        let recipient = self.recipient(account);
+        let policy = self.rules.policy;
+        let held = self.invoices.get_mut(&sequence).unwrap();
+        let event = Event::Resolved(recipient.addresses());
+        let resolved = step(&held.delivery, &event, at, &policy, 0.0);
+        if resolved.answer != Answer::Done || resolved.delivery.open_addresses().next().is_some() {
+            return false;
+        }
+        held.put(resolved.delivery, at);
+        true
+    }
+
+    pub(super) fn sweep(&mut self, finished: Duration, now: DateTime<Utc>) {
+        let before = now - TimeDelta::from_std(finished).unwrap();
+        self.invoices.retain(|_, held| {
+            let old = held.delivery.is_finished() && held.changed_at < before;
+            if old {
+                let key = (held.invoice.account.clone(), held.invoice.number.clone());
+                let state = held.delivery.shown(false);
+                let buried = Known::Buried(Box::new(held.invoice.clone()), state);
+                self.known.insert(key, buried);
+            }
+            !old
+        });
+    }
+}

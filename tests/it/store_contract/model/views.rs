@@ -1,0 +1,75 @@
+//! What the model shows, found by looking at every invoice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use invoice_router::domain::account::Account;
+use invoice_router::domain::delivery::{Shown, State};
+use invoice_router::domain::id::{AccountId, ScheduleName, Sequence, Version};
+use invoice_router::store::{DuePlace, Standing};
+
+use super::Model;
+
+impl Model {
+    pub(in crate::store_contract) fn shown(&self, sequence: Sequence) -> Shown {
+        let held = &self.invoices[&sequence];
+        let account = self.accounts.get(&held.invoice.account);
+        let released = account.is_some_and(|account| self.released(account, sequence));
+        held.delivery.shown(released)
+    }
+
+    pub(in crate::store_contract) fn standing(&self, sequence: Sequence) -> Standing {
+        let held = &self.invoices[&sequence];
+        let account = self.accounts.get(&held.invoice.account);
+        let sent_to = held.sent_to.clone().filter(|_| held.delivery.is_finished());
+        Standing {
+            state: self.shown(sequence),
+            schedule: account
+                .filter(|_| held.delivery.state == State::Waiting)
+                .map(Account::schedule),
+            next_at: held.delivery.next_at,
+            recipient: sent_to.or_else(|| account.map(|account| self.recipient(account))),
+        }
+    }
+
+    /// Everything that is due at some time, in order.
+    pub(in crate::store_contract) fn due(&self) -> Vec<DuePlace> {
+        let mut places: Vec<DuePlace> = self
+            .invoices
+            .iter()
+            .filter(|(_, held)| held.delivery.may_send() && held.delivery.state == State::Due)
+            .map(|(sequence, held)| DuePlace {
+                at: held.delivery.next_at.unwrap(),
+                sequence: *sequence,
+            })
+            .collect();
+        places.sort();
+        places
+    }
+
+    /// What waits for a schedule and is not held, by account.
+    pub(in crate::store_contract) fn waiting(&self) -> BTreeMap<AccountId, Vec<Sequence>> {
+        let mut waiting: BTreeMap<AccountId, Vec<Sequence>> = BTreeMap::new();
+        for (sequence, held) in &self.invoices {
+            if held.delivery.may_send() && held.delivery.state == State::Waiting {
+                let account = held.invoice.account.clone();
+                waiting.entry(account).or_default().push(*sequence);
+            }
+        }
+        waiting
+    }
+
+    pub(in crate::store_contract) fn schedules_in_use(&self) -> Vec<ScheduleName> {
+        let names: BTreeSet<ScheduleName> = self
+            .waiting()
+            .keys()
+            .map(|account| self.accounts[account].schedule())
+            .collect();
+        names.into_iter().collect()
+    }
+
+    pub(in crate::store_contract) fn version(&self, account: &AccountId) -> Version {
+        self.accounts
+            .get(account)
+            .map_or(Version::UNKNOWN, Account::version)
+    }
+}
