@@ -7,9 +7,9 @@ mod compose;
 #[path = "../support/daemon.rs"]
 mod daemon;
 mod demo;
+mod dispatch;
 #[path = "../support/examples.rs"]
 mod examples;
-mod dispatch;
 mod interface;
 mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]
