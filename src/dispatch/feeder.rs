@@ -23,8 +23,9 @@ use super::claims::{Claims, RunStep, Runs, Source};
 use super::line::Line;
 use super::relay::{Circuit, Generation, RelayState};
 use super::survey::{ReadDue, Request, Survey, survey};
-use super::worker::{End, Report, work};
+use super::worker::{Claim, End, Report, work};
 use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
+use crate::domain::id::{AccountId, Sequence};
 use crate::mail::outcome::Failure;
 use crate::mail::transport::Connection;
 use crate::store::{PauseScope, RunScope, StoreError};
@@ -49,6 +50,8 @@ pub(super) struct Feeder {
     circuit: Circuit,
     idle: Vec<Idle>,
     busy: usize,
+    /// Claims whose last outcome is being committed.
+    settling: usize,
     reading: Reading,
     tasks: JoinSet<Done>,
     draining: bool,
@@ -75,6 +78,7 @@ struct Reading {
 /// What a task brings back.
 enum Done {
     Worked(Generation, Box<Report>),
+    Settled(Sequence, Option<AccountId>, End),
     Surveyed(Result<Survey, StoreError>),
     Probed(Result<Connection, Failure>),
     Advanced(Result<(), StoreError>),
@@ -99,6 +103,7 @@ impl Feeder {
             runs: Runs::default(),
             idle: Vec::new(),
             busy: 0,
+            settling: 0,
             reading: Reading {
                 is_stale: true,
                 pass_began: None,
@@ -158,7 +163,7 @@ impl Feeder {
             }
         };
         if timeout(grace, all).await.is_err() {
-            let attempts = self.busy;
+            let attempts = self.busy + self.settling;
             warn!(
                 attempts,
                 "attempts under way are cut off: what had begun is settled as uncertain at the next start"
@@ -306,6 +311,11 @@ impl Feeder {
                 self.worked(generation, *report)?;
                 self.commit_steps();
             }
+            Done::Settled(sequence, account, end) => {
+                self.settling -= 1;
+                self.ended(account.as_ref(), sequence, end)?;
+                self.commit_steps();
+            }
             Done::Surveyed(survey) => {
                 self.reading.under_way = None;
                 match survey {
@@ -343,7 +353,7 @@ impl Feeder {
         let Report {
             sequence,
             account,
-            end,
+            claim,
             connection,
             transactions,
             relay_failure,
@@ -371,10 +381,30 @@ impl Feeder {
         if let Some(connection) = connection {
             self.keep(connection);
         }
+        match claim {
+            Claim::Ended(end) => self.ended(account.as_ref(), sequence, end),
+            Claim::Settling(settling) => {
+                self.settling += 1;
+                self.tasks.spawn(async move {
+                    let (sequence, account, end) = settling.end().await;
+                    Done::Settled(sequence, account, end)
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// A claim came to its end.
+    fn ended(
+        &mut self,
+        account: Option<&AccountId>,
+        sequence: Sequence,
+        end: End,
+    ) -> Result<(), DispatchError> {
         match end {
             End::Through => {
                 self.claims.through(sequence);
-                self.runs.through(account.as_ref(), sequence);
+                self.runs.through(account, sequence);
             }
             End::Again => {
                 self.claims.again(sequence);

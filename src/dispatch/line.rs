@@ -9,7 +9,7 @@ use crate::mail::outcome::Failure;
 use crate::mail::transport::{Connection, Transport};
 
 /// At most one connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Line {
     connection: Option<Connection>,
     /// Whether the relay may have had enough of it.

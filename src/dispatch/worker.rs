@@ -7,6 +7,8 @@
 //!   now is the one that the message was made for.
 //! - An outcome is never forgotten: settling is repeated until it is durable, and only then is the
 //!   invoice let go. A process that ends before leaves the intent, and the next start settles that.
+//! - The connection is let go earlier, when the last address has accepted the message: commits keep their
+//!   order, so no intent of the connection's next message is durable without this outcome.
 //! - Nothing of the store is held while the network is waited for.
 
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -29,26 +31,35 @@ use crate::domain::recipient::{Recipient, resolve};
 use crate::mail::compose::Message;
 use crate::mail::outcome::Failure;
 use crate::mail::transport::Connection;
-use crate::store::{Actor, Begin, Begun, Command, Job, PauseScope, Settle, StoreError};
+use crate::store::{
+    Actor, Begin, Begun, Command, Commit, Job, PauseScope, Settle, Settled, StoreError,
+};
 
 /// The longest wait between two tries to settle.
 const SETTLE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// What a worker brings back.
-#[derive(Debug)]
 pub(super) struct Report {
     /// Which invoice.
     pub(super) sequence: Sequence,
     /// Whose, if that could be read.
     pub(super) account: Option<AccountId>,
     /// What becomes of the claim.
-    pub(super) end: End,
+    pub(super) claim: Claim,
     /// A connection that can be used again.
     pub(super) connection: Option<Connection>,
     /// How many transactions came to an end that only a working relay can give them.
     pub(super) transactions: u32,
     /// That the relay failed.
     pub(super) relay_failure: Option<Failure>,
+}
+
+/// Whether a claim has come to its end.
+pub(super) enum Claim {
+    /// It has.
+    Ended(End),
+    /// The outcome is being committed, for which no connection is needed.
+    Settling(Box<Settling>),
 }
 
 /// What becomes of a claim.
@@ -70,12 +81,13 @@ pub(super) enum End {
 pub(super) async fn work(shared: Arc<Shared>, sequence: Sequence, line: Line) -> Report {
     let mut round = Round {
         began: shared.clock.now(),
-        shared: &shared,
+        shared,
         sequence,
         line,
         account: None,
         tried: Vec::new(),
         prepared: None,
+        last: None,
         transactions: 0,
         relay_failure: None,
     };
@@ -86,16 +98,52 @@ pub(super) async fn work(shared: Arc<Shared>, sequence: Sequence, line: Line) ->
     };
     Report {
         sequence,
-        account: round.account,
-        end,
-        connection: round.line.into_usable(),
+        account: round.account.clone(),
+        connection: std::mem::take(&mut round.line).into_usable(),
         transactions: round.transactions,
-        relay_failure: round.relay_failure,
+        relay_failure: round.relay_failure.take(),
+        claim: match round.last.take() {
+            Some(last) => Claim::Settling(Box::new(Settling { round, last })),
+            None => Claim::Ended(end),
+        },
     }
 }
 
-struct Round<'a> {
-    shared: &'a Shared,
+/// A round whose last outcome is being committed.
+pub(super) struct Settling {
+    round: Round,
+    last: Last,
+}
+
+/// The attempt at the last address.
+struct Last {
+    plan: Plan,
+    heard: Heard,
+    took: Duration,
+    pending: Pending,
+}
+
+/// An outcome on its way to the disk.
+struct Pending {
+    settle: Settle,
+    commit: Commit<Settled>,
+}
+
+impl Settling {
+    /// Waits until the outcome is durable, and for what the invoice comes to with it.
+    pub(super) async fn end(self) -> (Sequence, Option<AccountId>, End) {
+        let Self { mut round, last } = self;
+        let end = match round.finish(last).await {
+            Break(end) => end,
+            // It has another address by now, which needs a connection.
+            Continue(_) => End::Again,
+        };
+        (round.sequence, round.account, end)
+    }
+}
+
+struct Round {
+    shared: Arc<Shared>,
     sequence: Sequence,
     began: DateTime<Utc>,
     line: Line,
@@ -104,6 +152,8 @@ struct Round<'a> {
     tried: Vec<EmailAddress>,
     /// The message made last; most rounds have one for all addresses.
     prepared: Option<Prepared>,
+    /// Once nobody is left to be tried.
+    last: Option<Last>,
     transactions: u32,
     relay_failure: Option<Failure>,
 }
@@ -115,6 +165,8 @@ struct Plan {
     round_at: DateTime<Utc>,
     message: Arc<Message>,
     intent: Intent,
+    /// Whether no other address is left to be tried in this round.
+    is_last: bool,
 }
 
 /// What came of an attempt.
@@ -123,7 +175,7 @@ struct Heard {
     verdict: Verdict,
 }
 
-impl Round<'_> {
+impl Round {
     /// Tries the next address that had no attempt in this round, or says why there is none.
     async fn next_address(&mut self) -> ControlFlow<End> {
         if *self.shared.stopping.borrow() {
@@ -135,7 +187,18 @@ impl Round<'_> {
             return Break(End::Again);
         }
         let since = Instant::now();
-        let heard = self.attempt(&plan).await?;
+        let (heard, pending) = self.attempt(&plan).await?;
+        if let Some(pending) = pending {
+            self.tried.push(plan.intent.address.clone());
+            let took = since.elapsed();
+            self.last = Some(Last {
+                plan,
+                heard,
+                took,
+                pending,
+            });
+            return Break(End::Through);
+        }
         self.log(&plan, &heard, since.elapsed());
         if heard.verdict == Verdict::AddressRejected {
             self.count_rejection().await?;
@@ -154,6 +217,18 @@ impl Round<'_> {
             }
             Ok(_) | Err(_) => Continue(()),
         }
+    }
+
+    /// Waits until the outcome at the last address is durable, and looks whether that was all.
+    async fn finish(&mut self, last: Last) -> ControlFlow<End, Plan> {
+        let Pending { settle, commit } = last.pending;
+        match commit.await {
+            Ok(_) => {}
+            Err(failure) if can_be_repeated(&failure) => self.settle(settle).await?,
+            Err(failure) => return Break(End::StoreFailed(failure)),
+        }
+        self.log(&last.plan, &last.heard, last.took);
+        self.plan().await
     }
 
     /// Reads everything anew, and decides whom to try with which message.
@@ -179,18 +254,19 @@ impl Round<'_> {
         if resolved.open_addresses().next().is_none() {
             return Break(self.withhold(&job, &recipient).await);
         }
-        let next = resolved
+        let mut untried = resolved
             .open_addresses()
-            .find(|open| !self.tried.contains(&open.address));
-        let Some(next) = next else {
+            .filter(|open| !self.tried.contains(&open.address));
+        let Some(next) = untried.next() else {
             return Break(End::Through);
         };
+        let is_last = untried.next().is_none();
         let (address, number) = (next.address.clone(), next.attempts + 1);
 
         let round_at = resolved.round_at.unwrap_or(self.began);
         let prepared = Prepared::take_or_make(
             self.prepared.take(),
-            self.shared,
+            &self.shared,
             &job,
             &resolved,
             &recipient,
@@ -215,6 +291,7 @@ impl Round<'_> {
             recipient,
             round_at,
             intent,
+            is_last,
         })
     }
 
@@ -288,8 +365,8 @@ impl Round<'_> {
     }
 
     /// Takes the relay up to its 354, looks again, and hands the message over. What came of it is durable
-    /// when this returns.
-    async fn attempt(&mut self, plan: &Plan) -> ControlFlow<End, Heard> {
+    /// when this returns, or on its way to be if that was the last address and it accepted.
+    async fn attempt(&mut self, plan: &Plan) -> ControlFlow<End, (Heard, Option<Pending>)> {
         let outcome = match self.begin(plan).await? {
             Ok(()) => match self.may_go_out(plan) {
                 Ok(true) => self.line.finish(&plan.message.bytes).await,
@@ -307,20 +384,26 @@ impl Round<'_> {
             self.drop_intent().await?;
             return Break(End::Again);
         };
-        self.settle(Settle::Ended {
+        let settle = Settle::Ended {
             attempt,
             verdict: heard.verdict,
             at: self.shared.clock.now(),
             jitter: fastrand::f64(),
-        })
-        .await?;
+        };
+        let pending = if plan.is_last && heard.verdict == Verdict::Accepted {
+            let commit = self.shared.store.settle(self.sequence, settle.clone());
+            Some(Pending { settle, commit })
+        } else {
+            self.settle(settle).await?;
+            None
+        };
         match heard.verdict {
             Verdict::Accepted | Verdict::AddressRejected | Verdict::MessageRefused => {
                 self.transactions += 1;
             }
             Verdict::Deferred | Verdict::Uncertain | Verdict::RelayFailed => {}
         }
-        Continue(heard)
+        Continue((heard, pending))
     }
 
     /// Takes the relay up to its 354 while the intent is committed. What the relay said counts only once
