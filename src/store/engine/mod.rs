@@ -103,14 +103,21 @@ impl<B: Backend> Engine<B> {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>, &Rules) -> Result<(T, Option<Unit>), StoreError> + Send + 'static,
     {
-        self.submit(urgency, evaluate)
+        self.submit(urgency, (), evaluate)
             .unwrap_or_else(|error| Commit::ready(Err(error)))
     }
 
-    /// Like [`Self::commit_then`], for those who have to know that a unit was not taken.
-    fn submit<T, F>(&self, urgency: Urgency, evaluate: F) -> Result<Commit<T>, StoreError>
+    /// Like [`Self::commit_then`], for those who have to know that a unit was not taken. `guard` is
+    /// held until the commit is answered.
+    fn submit<T, G, F>(
+        &self,
+        urgency: Urgency,
+        guard: G,
+        evaluate: F,
+    ) -> Result<Commit<T>, StoreError>
     where
         T: Send + 'static,
+        G: Send + 'static,
         F: FnOnce(&mut Tx<'_>, &Rules) -> Result<(T, Option<Unit>), StoreError> + Send + 'static,
     {
         let (answer, commit) = Commit::channel();
@@ -127,6 +134,7 @@ impl<B: Backend> Engine<B> {
             let answer = Box::new(move |durable: Result<(), StoreError>| {
                 // Whoever asked may have left; the commit stands.
                 drop(answer.send(durable.and(result)));
+                drop(guard);
             });
             Evaluated { answer, next }
         });
@@ -315,10 +323,9 @@ impl<B: Backend> Store for Engine<B> {
             return Commit::ready(Err(error));
         }
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let submitted = self.submit(Urgency::Accept, move |tx, _| {
-            // Held until the record has its place in the order of commits, so that no sweep comes
-            // between file and record.
-            let _lock = lock;
+        // The lock is held until the record is durable, so that neither a sweep nor a second upload of
+        // the same bytes that is refused comes between file and record.
+        let submitted = self.submit(Urgency::Accept, lock, move |tx, _| {
             let key = keys::document(&digest);
             if let Some(row) = tx.read::<DocumentRow>(&key)? {
                 // Seen anew: its time without a reference begins again.

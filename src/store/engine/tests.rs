@@ -309,3 +309,56 @@ fn a_record_in_parts_that_is_written_while_it_is_read_is_read_whole() {
         }
     }
 }
+
+/// A backend on a full disk.
+struct Full(MemoryBackend);
+
+impl Tree for Full {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.0.range(from, to, visit)
+    }
+}
+
+impl Backend for Full {
+    fn submit(&self, _: Urgency, _: Unit) -> Result<(), StoreError> {
+        Err(StoreError::DiskFull)
+    }
+
+    fn id(&self) -> StoreId {
+        self.0.id()
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+        self.0.last(prefix)
+    }
+}
+
+#[test]
+fn a_refused_document_leaves_no_file_and_takes_none_that_is_referred_to() {
+    use sha2::{Digest as _, Sha256};
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let digest = |bytes: &[u8]| Digest::from_bytes(Sha256::digest(bytes).into());
+    let kept = engine(memory.reopen(), &directory);
+    kept.put_document(digest(b"kept"), b"kept", at(0))
+        .wait()
+        .unwrap();
+
+    let full = engine(Full(memory.reopen()), &directory);
+    for bytes in [&b"kept"[..], b"refused"] {
+        let answer = full.put_document(digest(bytes), bytes, at(0)).wait();
+        assert_eq!(answer, Err(StoreError::DiskFull));
+    }
+    assert_eq!(kept.document(&digest(b"kept")), Ok(Some(b"kept".to_vec())));
+    let file = |bytes| full.documents.read(&digest(bytes), at(0).date_naive());
+    assert!(file(b"kept").is_ok());
+    assert!(file(b"refused").is_err());
+}
