@@ -4,14 +4,14 @@
 //! can work or says why not, and [`App::run`] is the only way in, for tests too. A part that ends by
 //! itself ends the daemon: systemd starts it anew, which is safer than half a daemon.
 
+mod named;
 mod parts;
 mod watch_over;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigError, ConfigErrors, KeyPath, Location};
 use crate::dispatch::{self, Dispatch, DispatchError};
 use crate::domain::id::{ScheduleName, SenderName};
 use crate::http::signature::Secret;
@@ -30,8 +30,9 @@ use crate::mail::compose::Brand;
 use crate::mail::transport::Transport;
 use crate::store::{self, Actor, OpenError, PauseScope, Retention, Store, StoreError};
 use crate::systemd::Notifier;
-use crate::telemetry::{self, TelemetryError};
+use crate::telemetry;
 
+use self::named::{bind, bind_socket, create_mail_directory, missing_directories, unusable};
 use self::parts::Parts;
 
 /// How long requests and attempts under way may take once the daemon is to stop; the unit's
@@ -50,11 +51,15 @@ pub enum StartError {
     /// Something could not be committed.
     #[error("cannot prepare the store")]
     Prepare(#[from] StoreError),
-    /// An interface cannot be offered.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// Where.
-        address: String,
+    /// What a key names cannot be used now; another try may go better.
+    #[error("{at}: {key}: cannot use {what}")]
+    Unusable {
+        /// Where the key stands.
+        at: Location,
+        /// The key.
+        key: KeyPath,
+        /// What it names.
+        what: String,
         /// Why.
         source: io::Error,
     },
@@ -105,10 +110,11 @@ impl App {
                 .pause(PauseScope::Everything, reason, Actor::Daemon, clock.now())
                 .await?;
         }
-        let webhook = bind(config.webhook.listen).await?;
-        let admin = bind_socket(&config.admin.socket)?;
+        create_mail_directory(&config)?;
+        let webhook = bind(&config, "webhook", config.webhook.listen).await?;
+        let admin = bind_socket(&config)?;
         let admin_tcp = match &config.admin.listen {
-            Some(listen) => Some(bind(listen.address).await?),
+            Some(listen) => Some(bind(&config, "admin", listen.address).await?),
             None => None,
         };
 
@@ -293,9 +299,13 @@ fn outcome(ended: Ended) -> Part {
     }
 }
 
-/// Reads and compiles everything that the configuration names.
-pub fn check(config: &Config) -> Result<(), ConfigErrors> {
-    Parts::read(config).map(drop)
+/// Reads and compiles everything that the configuration names. Returns what is allowed but hardly meant,
+/// or not there yet.
+pub fn check(config: &Config) -> Result<Vec<ConfigError>, ConfigErrors> {
+    Parts::read(config)?;
+    let mut warnings = config.warnings();
+    warnings.extend(missing_directories(config));
+    Ok(warnings)
 }
 
 /// The key that a sender signs with; none if there is no such sender.
@@ -313,8 +323,9 @@ pub fn outgoing(config: &Config) -> Result<(Transport, Brand), ConfigErrors> {
 }
 
 /// Starts logging as configured.
-pub fn start_logging(config: &Config) -> Result<(), TelemetryError> {
+pub fn start_logging(config: &Config) -> Result<(), ConfigErrors> {
     telemetry::init(parts::format(config), &config.log.level)
+        .map_err(|error| parts::logging_error(config, &error).into())
 }
 
 fn context(
@@ -362,38 +373,20 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let rules = parts::rules(config);
     let opened = tokio::task::spawn_blocking(move || store::open(&settings, rules)).await;
     match opened {
-        Ok(store) => Ok(store?),
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(OpenError::Io {
+            operation,
+            path,
+            source,
+        })) if path.starts_with(&config.state.directory) => {
+            let key = KeyPath::new(&["state", "directory"]);
+            let what = format!("{} ({operation} failed)", path.display());
+            Err(unusable(config, key, what, source))
+        }
+        Ok(Err(error)) => Err(error.into()),
         Err(panicked) => Err(StartError::Prepare(StoreError::Failed {
             operation: "opening the store",
             cause: panicked.to_string(),
         })),
     }
-}
-
-async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen {
-            address: address.to_string(),
-            source,
-        })
-}
-
-/// Binds the admin socket. One that was left behind is removed: the store's lock says that nobody
-/// else serves this state, and a socket on which somebody answers is left alone.
-fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
-    let failed = |source| StartError::Listen {
-        address: path.display().to_string(),
-        source,
-    };
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(failed(io::ErrorKind::AddrInUse.into()));
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        Ok(()) | Err(_) => {}
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
-    Ok(listener)
 }

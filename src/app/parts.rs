@@ -18,7 +18,7 @@ use crate::mail::transport::{
     Credentials, Security, SmtpSettings, SmtpTransport, TimeOuts, Transport,
 };
 use crate::store;
-use crate::telemetry;
+use crate::telemetry::{self, TelemetryError};
 
 /// The configured schedules, by name.
 pub(super) type Schedules = BTreeMap<ScheduleName, Timetable>;
@@ -37,10 +37,7 @@ impl Parts {
     pub(super) fn read(config: &Config) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
         if let Err(error) = telemetry::check_level(&config.log.level) {
-            errors.push(ConfigError::Elsewhere(format!(
-                "{}: {error}",
-                config.at(&KeyPath::new(&["log", "level"]))
-            )));
+            errors.push(logging_error(config, &error));
         }
         let schedules = schedules(config, &mut errors);
         let templates = templates(config, &mut errors);
@@ -104,7 +101,28 @@ fn schedules(config: &Config, errors: &mut Vec<ConfigError>) -> Schedules {
     schedules
 }
 
+/// What is wrong with `[log]`.
+pub(super) fn logging_error(config: &Config, error: &TelemetryError) -> ConfigError {
+    let (key, expected) = match error {
+        TelemetryError::Level { .. } => ("level", error.to_string()),
+        TelemetryError::Journal(reason) => (
+            "format",
+            format!("a format that works here ({error}: {reason})"),
+        ),
+        TelemetryError::Twice(_) => ("format", error.to_string()),
+    };
+    config.error_at(&KeyPath::new(&["log", key]), &Invalid::expected(expected))
+}
+
 fn templates(config: &Config, errors: &mut Vec<ConfigError>) -> Option<Templates> {
+    if let Some(directory) = &config.templates.directory
+        && let Err(reason) = std::fs::read_dir(directory)
+    {
+        let key = KeyPath::new(&["templates", "directory"]);
+        let expected = format!("a directory that can be read ({reason})");
+        errors.push(config.error_at(&key, &Invalid::expected(expected)));
+        return None;
+    }
     let templates = match Templates::load(config.templates.directory.as_deref()) {
         Ok(templates) => templates,
         Err(mistakes) => {

@@ -7,8 +7,8 @@ use crate::app;
 
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let config = context.load()?;
-    app::check(&config)?;
-    let warnings: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
+    let warnings = app::check(&config)?;
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     let value = json!({ "result": "ok", "warnings": warnings });
     context.out.show(&value, |_| {
         let mut lines: Vec<String> = warnings

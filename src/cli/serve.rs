@@ -11,19 +11,26 @@ use crate::store::{OpenError, StoreError};
 
 pub(super) fn run(context: &Context, paused: bool) -> Result<(), Failure> {
     let config = context.load()?;
-    app::start_logging(&config).map_err(|error| Failure::Configuration(error.to_string()))?;
+    app::start_logging(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start a runtime")?;
-    let served = runtime.block_on(async {
+    runtime.block_on(async {
         let (stop, shutdown) = watch::channel(false);
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+        let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for signals")?;
         tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    // By default it would end the process amid its mails.
+                    _ = hang_up.recv() => tracing::warn!(
+                        "SIGHUP: a changed configuration takes effect at the next start"
+                    ),
+                }
             }
             stop.send_replace(true);
             // Kept until the end: a receiver takes a sender that is gone for a shutdown, too.
@@ -31,11 +38,7 @@ pub(super) fn run(context: &Context, paused: bool) -> Result<(), Failure> {
         });
         let app = App::build(config, paused).await.map_err(cannot_start)?;
         app.run(shutdown).await.map_err(stopped)
-    });
-    if let Err(failure) = &served {
-        tracing::error!(error = %failure, "the daemon ends");
-    }
-    served
+    })
 }
 
 fn cannot_start(error: StartError) -> Failure {
@@ -46,7 +49,7 @@ fn cannot_start(error: StartError) -> Failure {
         StartError::Store(error) if error.needs_operator() => {
             Failure::Configuration(error.to_string())
         }
-        error @ (StartError::Store(_) | StartError::Prepare(_) | StartError::Listen { .. }) => {
+        error @ (StartError::Store(_) | StartError::Prepare(_) | StartError::Unusable { .. }) => {
             Failure::Failed(anyhow::Error::new(error))
         }
     }

@@ -87,6 +87,12 @@ async fn for_scripts_the_demo_prints_one_value() {
 
 #[tokio::test]
 async fn an_interrupted_demo_leaves_no_daemon_behind() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        no_daemon_is_left_after(signal).await;
+    }
+}
+
+async fn no_daemon_is_left_after(signal: Signal) {
     let home = tempfile::tempdir().unwrap();
     let mut demo = demo(&home, &[]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
@@ -103,7 +109,7 @@ async fn an_interrupted_demo_leaves_no_daemon_behind() {
     };
 
     let id = i32::try_from(demo.id().unwrap()).unwrap();
-    kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
+    kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
 
     timeout(DEADLINE, demo.wait()).await.unwrap().unwrap();
     let gone = async {

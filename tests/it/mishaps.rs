@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use invoice_router::cli::demo::sink::Sink;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -30,16 +31,19 @@ async fn daemon(relay: SocketAddr) -> Daemon {
     text.push_str("[retry]\nfirst_delay_seconds = 1\nmax_delay_seconds = 1\n");
     fs::write(configuration, text).unwrap();
     let mut daemon = Daemon::start_in(home).await;
-    let account = json!({
+    daemon.push(&account()).await.expect(200);
+    daemon
+}
+
+fn account() -> Value {
+    json!({
         "type": "account.updated", "timestamp": "2026-11-23T08:00:00Z", "data": {
             "account": "K-1", "version": 1,
             "main_contact": {"name": "Erika Muster", "addresses": ["erika@muster.example"]},
             "sub_users": [{"id": "u-7", "group": "Rechnungen", "contact": {
                 "name": "Buchhaltung", "addresses": ["rechnung@muster.example"]}}],
             "billing_contact": "u-7"}
-    });
-    daemon.push(&account).await.expect(200);
-    daemon
+    })
 }
 
 fn invoice(number: &str, release: &str) -> Value {
@@ -200,6 +204,40 @@ async fn an_invoice_too_large_for_the_relay_is_held_and_says_so() {
     let held = daemon.settled("K-1", "RE-1", "held").await;
     let reason = held["held_reason"].as_str().unwrap();
     assert!(reason.contains("1000"), "{reason}");
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_terminal_that_hangs_up_does_not_take_the_daemon_with_it() {
+    let sink = Sink::start(None).await.unwrap();
+    let mut daemon = daemon(sink.address()).await;
+    daemon.signal(Signal::HUP);
+    daemon
+        .push(&invoice("RE-1", "immediately"))
+        .await
+        .expect(200);
+    daemon.settled("K-1", "RE-1", "delivered").await;
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test]
+async fn the_directory_for_mails_as_files_is_made_beside_the_store() {
+    let home = home((Ipv4Addr::LOCALHOST, 9).into(), &far_schedule());
+    let configuration = home.path().join("invoice-router.toml");
+    let text = fs::read_to_string(&configuration).unwrap();
+    let file = "[mail]\ntransport = \"file\"\nfile.directory = \"state/mail\"\n";
+    fs::write(&configuration, text.replacen("[mail]\n", file, 1)).unwrap();
+    let mut daemon = Daemon::start_in(home).await;
+    daemon.push(&account()).await.expect(200);
+    daemon
+        .push(&invoice("RE-1", "immediately"))
+        .await
+        .expect(200);
+    daemon.settled("K-1", "RE-1", "delivered").await;
+    assert!(daemon.stop().await.success());
+    let mails = fs::read_dir(daemon.home().join("state/mail")).unwrap();
+    assert_eq!(mails.count(), 1);
+    daemon.start_again().await;
     assert!(daemon.stop().await.success());
 }
 

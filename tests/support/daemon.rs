@@ -154,13 +154,19 @@ impl Daemon {
 
     /// Stops it as a service manager does, and tells how it ended.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
         let mut process = self.process.take().unwrap();
-        let id = i32::try_from(process.id().unwrap()).unwrap();
-        kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
         timeout(DEADLINE, process.wait())
             .await
             .expect("the daemon does not stop")
             .unwrap()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.process.as_ref().unwrap().id().unwrap();
+        let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Pushes an event, as the one who sends events of its kind.

@@ -1,0 +1,124 @@
+//! What the configuration names on this machine: addresses, sockets, directories.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use tokio::net::{TcpListener, UnixListener};
+
+use super::StartError;
+use crate::config::{self, Config, ConfigError, KeyPath};
+use crate::domain::Invalid;
+
+/// What a key names, and the system refused. Where only a person can put that right, it is a mistake of
+/// the configuration.
+pub(super) fn unusable(
+    config: &Config,
+    key: KeyPath,
+    what: String,
+    source: io::Error,
+) -> StartError {
+    let needs_a_person = matches!(
+        source.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::InvalidInput
+    );
+    if needs_a_person {
+        let expected =
+            Invalid::expected(format!("another value: {what} cannot be used ({source})"));
+        return StartError::Configuration(config.error_at(&key, &expected).into());
+    }
+    StartError::Unusable {
+        at: config.at(&key),
+        key,
+        what,
+        source,
+    }
+}
+
+/// Mails as files go where there may be no directory yet: the default lies in the state directory, which
+/// must be empty before the store is created.
+pub(super) fn create_mail_directory(config: &Config) -> Result<(), StartError> {
+    let config::Transport::File { directory } = &config.mail.transport else {
+        return Ok(());
+    };
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if !directory.is_dir() => {
+            let key = KeyPath::new(&["mail", "file", "directory"]);
+            let what = directory.display().to_string();
+            Err(unusable(config, key, what, error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Directories that the service manager or the daemon makes, and that are not there yet. The daemon
+/// cannot start without the first two.
+pub(super) fn missing_directories(config: &Config) -> Vec<ConfigError> {
+    let parent = |path: &'_ Path| path.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut wanted = vec![
+        (
+            ["state", "directory"].as_slice(),
+            config.state.directory.clone(),
+        ),
+        (&["admin", "socket"], parent(&config.admin.socket)),
+    ];
+    if let config::Transport::File { directory } = &config.mail.transport {
+        wanted.push((&["mail", "file", "directory"], parent(directory)));
+    }
+    wanted
+        .into_iter()
+        .filter(|(_, directory)| !directory.as_os_str().is_empty() && !directory.is_dir())
+        .map(|(key, directory)| {
+            let expected = format!(
+                "the directory {}, which is not there yet",
+                directory.display()
+            );
+            config.error_at(&KeyPath::new(key), &Invalid::expected(expected))
+        })
+        .collect()
+}
+
+pub(super) async fn bind(
+    config: &Config,
+    table: &str,
+    address: SocketAddr,
+) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| {
+        let key = KeyPath::new(&[table, "listen"]);
+        unusable(config, key, address.to_string(), source)
+    })
+}
+
+/// Binds the admin socket. A socket that was left behind is removed: the store's lock says that nobody
+/// else serves this state. One on which somebody answers is left alone, and so is what is no socket.
+pub(super) fn bind_socket(config: &Config) -> Result<UnixListener, StartError> {
+    let path = config.admin.socket.as_path();
+    let failed = |source| {
+        let key = KeyPath::new(&["admin", "socket"]);
+        unusable(config, key, path.display().to_string(), source)
+    };
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(failed(io::ErrorKind::AddrInUse.into()));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => {
+            fs::remove_file(path).map_err(failed)?;
+        }
+        Ok(_) => {
+            let cause = "what lies there is no socket";
+            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, cause)));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}
