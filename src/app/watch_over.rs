@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::clock::Clock;
 use crate::dispatch::Progress;
 use crate::domain::account::BillingGroups;
-use crate::store::{Retention, Store};
+use crate::store::{Retention, Store, StoreError};
 
 use super::StopError;
 use crate::systemd::Notifier;
@@ -163,16 +163,17 @@ pub(super) async fn census(
             tokio::task::spawn_blocking(move || store.accounts(from.as_ref(), CENSUS_PAGE)).await
         };
         let page = match page {
-            Ok(Ok(page)) => page,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "counting the selected billing contacts failed");
-                Vec::new()
-            }
-            Err(panicked) => {
-                tracing::error!(error = %panicked, "counting the selected billing contacts panicked");
-                Vec::new()
-            }
+            Ok(page) => page,
+            Err(panicked) => Err(StoreError::Failed {
+                operation: "reading accounts",
+                cause: panicked.to_string(),
+            }),
         };
+        let page = page.unwrap_or_else(|error| {
+            tracing::warn!(%error, "counting the selected billing contacts failed; done again in a day");
+            outside = 0;
+            Vec::new()
+        });
         let selected = page
             .iter()
             .filter_map(|view| view.account.billing_contact());

@@ -332,7 +332,7 @@ pub struct Log {
 pub enum LogFormat {
     /// Standard output, an object a line.
     Json,
-    /// Standard output, for people.
+    /// Standard error, for people.
     Text,
     /// The journal, with its fields.
     Journald,
@@ -383,11 +383,20 @@ impl Config {
         let Some(path) = path else {
             return Self::parse("", SHIPPED_NAME, &environment);
         };
-        let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable {
+        let bytes = std::fs::read(path).map_err(|reason| ConfigError::Unreadable {
             path: path.to_owned(),
             reason,
         })?;
-        Self::parse(&text, &path.display().to_string(), &environment)
+        let origin = path.display().to_string();
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = before.split(|&byte| byte == b'\n').count();
+            ConfigError::Syntax {
+                at: Location::new(&origin, line),
+                what: "expected UTF-8".to_owned(),
+            }
+        })?;
+        Self::parse(&text, &origin, &environment)
     }
 
     /// Reads `text` over the shipped file; `origin` is what errors call it.

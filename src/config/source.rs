@@ -20,6 +20,15 @@ pub struct Location {
     pub line: usize,
 }
 
+impl Location {
+    pub(super) fn new(file: &str, line: usize) -> Self {
+        Self {
+            file: Arc::from(file),
+            line,
+        }
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)

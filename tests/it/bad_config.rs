@@ -231,6 +231,21 @@ fn what_is_no_toml_is_told() {
 }
 
 #[test]
+fn what_is_not_utf_8_is_told_by_its_line() {
+    let directory = home(RELAY, "0 8 * * *");
+    let path = directory.path().join("invoice-router.toml");
+    let mut bytes = fs::read(&path).unwrap();
+    let lines = String::from_utf8(bytes.clone()).unwrap().lines().count();
+    bytes.extend(b"# f\xfcr\n");
+    fs::write(&path, bytes).unwrap();
+    let output = run(&path, &["check-config"]);
+    assert_eq!(output.status.code(), Some(78));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let expected = format!("{}:{}: expected UTF-8", path.display(), lines + 1);
+    assert!(errors.contains(&expected), "{errors}");
+}
+
+#[test]
 fn all_that_is_wrong_is_told_at_once() {
     let directory = altered("\"UTC\"", "\"Europe/Atlantis\"");
     let path = directory.path().join("invoice-router.toml");
