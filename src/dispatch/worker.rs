@@ -245,13 +245,13 @@ impl Round {
         let recipient = resolve(&job.account, &job.suspects, rules.on_rejected);
         let resolved = step(
             &job.delivery,
-            &Event::Resolved(recipient.addresses()),
+            &Event::resolved(&recipient),
             self.began,
             &rules.policy,
             0.0,
         )
         .delivery;
-        if resolved.open_addresses().next().is_none() {
+        if !resolved.may_send() || resolved.open_addresses().next().is_none() {
             return Break(self.withhold(&job, &recipient).await);
         }
         let mut untried = resolved

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{AddressDelivery, AddressState, Delivery, HoldReason, State, Verdict};
 use crate::domain::address::EmailAddress;
 use crate::domain::invoice::Release;
+use crate::domain::recipient::{Recipient, Rule};
 use crate::domain::retry::{AfterUncertain, Policy, UNCERTAIN_MAX};
 
 /// What happens to a delivery.
@@ -14,8 +15,13 @@ pub enum Event<'a> {
     Freed(Release),
     /// Its account changed.
     AccountChanged,
-    /// A round begins: these are the recipient's addresses of now, or none.
-    Resolved(&'a [EmailAddress]),
+    /// A round begins.
+    Resolved {
+        /// The recipient's addresses of now, or none.
+        addresses: &'a [EmailAddress],
+        /// Whether they are the main contact's in place of the billing contact's, which are rejected.
+        fallback: bool,
+    },
     /// An intent for this address is being committed.
     AttemptBegan(&'a EmailAddress),
     /// The attempt at this address came to something.
@@ -47,6 +53,17 @@ pub enum Event<'a> {
         /// The revision that is to be replaced.
         revision: u32,
     },
+}
+
+impl<'a> Event<'a> {
+    /// The beginning of a round for whom the resolver names.
+    #[must_use]
+    pub fn resolved(recipient: &'a Recipient) -> Self {
+        Self::Resolved {
+            addresses: recipient.addresses(),
+            fallback: recipient.reason.rule == Rule::FallbackAfterRejection,
+        }
+    }
 }
 
 /// The delivery afterwards, and what to say about it.
@@ -86,7 +103,10 @@ pub fn step(
     let answer = match event {
         Event::Freed(release) => next.free(*release, now),
         Event::AccountChanged => next.account_changed(now),
-        Event::Resolved(addresses) => next.resolved(addresses, now),
+        Event::Resolved {
+            addresses,
+            fallback,
+        } => next.resolved(addresses, *fallback, now, policy),
         Event::AttemptBegan(address) => next.attempt_began(address),
         Event::AttemptEnded {
             address,
@@ -167,10 +187,20 @@ impl Delivery {
     }
 
     /// Takes the addresses of now, unless one accepted: then none is added, and those that are no
-    /// longer the active contact's stop.
-    fn resolved(&mut self, recipient: &[EmailAddress], now: DateTime<Utc>) -> Answer {
+    /// longer the active contact's stop. Nobody stands in for a contact who may have it.
+    fn resolved(
+        &mut self,
+        recipient: &[EmailAddress],
+        fallback: bool,
+        now: DateTime<Utc>,
+        policy: &Policy,
+    ) -> Answer {
         if !self.may_send() {
             return Answer::WrongState;
+        }
+        if fallback && self.any(AddressState::Unknown) {
+            self.hold = Some(HoldReason::RejectedAfterUncertain);
+            return Answer::Done;
         }
         let accepted = self.any(AddressState::Delivered);
         for address in &mut self.addresses {
@@ -179,7 +209,9 @@ impl Delivery {
                 AddressState::Pending | AddressState::Unknown if !belongs => {
                     AddressState::Superseded
                 }
-                AddressState::Superseded | AddressState::Rejected if belongs && !accepted => {
+                AddressState::Superseded | AddressState::Rejected
+                    if belongs && !accepted && !address.is_given_up(policy) =>
+                {
                     address.reopened()
                 }
                 AddressState::Pending
@@ -205,9 +237,11 @@ impl Delivery {
         }
         if accepted {
             self.finish(State::Delivered);
-        } else {
+        } else if recipient.is_empty() {
             self.state = State::Withheld;
             self.next_at = None;
+        } else {
+            self.finish(State::Undeliverable);
         }
         Answer::Done
     }
@@ -246,7 +280,7 @@ impl Delivery {
             Verdict::Deferred => {
                 let delay = tried.failed(policy, jitter);
                 self.next_at = Some(now + delay);
-                if policy.backoff.gives_up(tried.failures, tried.waited) {
+                if tried.is_given_up(policy) {
                     tried.state = AddressState::Rejected;
                 }
             }
@@ -312,7 +346,16 @@ impl Delivery {
     }
 
     fn release(&mut self, at_once: bool, now: DateTime<Utc>) -> Answer {
-        let held = self.hold.take().is_some();
+        let hold = self.hold.take();
+        if hold == Some(HoldReason::RejectedAfterUncertain) {
+            // Whoever releases it has decided that it did not arrive there.
+            for address in &mut self.addresses {
+                if address.state == AddressState::Unknown {
+                    address.state = AddressState::Rejected;
+                }
+            }
+        }
+        let held = hold.is_some();
         match self.state {
             State::Sending if held => return Answer::Recorded,
             State::Parked if held => {}
@@ -449,6 +492,11 @@ impl AddressDelivery {
         let delay = policy.backoff.delay(self.failures, jitter);
         self.waited += delay;
         delay
+    }
+
+    /// Whether it had all the attempts that it gets.
+    fn is_given_up(&self, policy: &Policy) -> bool {
+        policy.backoff.gives_up(self.failures, self.waited)
     }
 
     /// The state in which it is tried once more; its delays start anew.

@@ -70,6 +70,13 @@ fn delivery(state: State, held: bool, withdraw: bool, addresses: Vec<AddressDeli
     }
 }
 
+fn resolved(addresses: &[EmailAddress]) -> Event<'_> {
+    Event::Resolved {
+        addresses,
+        fallback: false,
+    }
+}
+
 struct Fixture {
     a: EmailAddress,
     both: Vec<EmailAddress>,
@@ -94,10 +101,17 @@ impl Fixture {
             ("freed, scheduled", Event::Freed(Release::Scheduled)),
             ("freed, immediately", Event::Freed(Release::Immediately)),
             ("account changed", Event::AccountChanged),
-            ("resolved to a", Event::Resolved(&self.both[..1])),
-            ("resolved to b", Event::Resolved(&self.both[1..])),
-            ("resolved to both", Event::Resolved(&self.both)),
-            ("resolved to nobody", Event::Resolved(&[])),
+            ("resolved to a", resolved(&self.both[..1])),
+            ("resolved to b", resolved(&self.both[1..])),
+            ("resolved to both", resolved(&self.both)),
+            ("resolved to nobody", resolved(&[])),
+            (
+                "resolved to b, fallback",
+                Event::Resolved {
+                    addresses: &self.both[1..],
+                    fallback: true,
+                },
+            ),
             ("attempt began", Event::AttemptBegan(&self.a)),
             ("accepted", ended(Verdict::Accepted, false)),
             ("deferred", ended(Verdict::Deferred, false)),
@@ -389,12 +403,12 @@ fn three_unknown_outcomes_hold() {
 fn the_repeat_of_an_unknown_outcome_keeps_its_date() {
     let both = [address(A)];
     let fresh = delivery(State::Due, false, false, Vec::new());
-    let first = step(&fresh, &Event::Resolved(&both), at(10), &policy(), 0.0).delivery;
+    let first = step(&fresh, &resolved(&both), at(10), &policy(), 0.0).delivery;
     let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
-    let again = step(&unknown, &Event::Resolved(&both), at(900), &policy(), 0.0).delivery;
+    let again = step(&unknown, &resolved(&both), at(900), &policy(), 0.0).delivery;
     assert_eq!(again.round_at, Some(at(10)));
     let deferred = end(&begin(&first, A), A, Verdict::Deferred, false);
-    let again = step(&deferred, &Event::Resolved(&both), at(900), &policy(), 0.0).delivery;
+    let again = step(&deferred, &resolved(&both), at(900), &policy(), 0.0).delivery;
     assert_eq!(again.round_at, Some(at(900)));
 }
 
@@ -427,6 +441,57 @@ fn an_address_is_given_up_after_five_days_of_delays() {
     }
     assert!(attempts >= 12);
     assert!(delivery.addresses[0].waited >= policy().backoff.give_up_after);
+}
+
+/// Each address with attempts of its own, and a round before each.
+#[test]
+fn an_invoice_for_two_addresses_is_given_up_once_both_are() {
+    let both = [address(A), address(B)];
+    let mut delivery = delivery(State::Due, false, false, Vec::new());
+    let mut rounds = 0;
+    while delivery.state != State::Undeliverable {
+        for one in [A, B] {
+            delivery = step(&delivery, &resolved(&both), at(100), &policy(), 0.0).delivery;
+            if delivery
+                .open_addresses()
+                .any(|open| open.address == address(one))
+            {
+                delivery = end(&begin(&delivery, one), one, Verdict::Deferred, false);
+            }
+        }
+        rounds += 1;
+        assert!(rounds < 2_000);
+    }
+    assert!(rounds >= 12);
+    assert!(
+        delivery
+            .addresses
+            .iter()
+            .all(|address| address.state == AddressState::Rejected)
+    );
+}
+
+#[test]
+fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
+    let billing = [address(A)];
+    let main = [address(B)];
+    let stands_in = Event::Resolved {
+        addresses: &main,
+        fallback: true,
+    };
+    let fresh = delivery(State::Due, false, false, Vec::new());
+    let first = step(&fresh, &resolved(&billing), at(10), &policy(), 0.0).delivery;
+    let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
+
+    let held = step(&unknown, &stands_in, at(900), &policy(), 0.0).delivery;
+    assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
+    assert_eq!(held.addresses, unknown.addresses);
+
+    let released = Event::Release { now: true };
+    let released = step(&held, &released, at(901), &policy(), 0.0).delivery;
+    let sent = step(&released, &stands_in, at(902), &policy(), 0.0).delivery;
+    let open: Vec<_> = sent.open_addresses().map(|open| &open.address).collect();
+    assert_eq!(open, [&main[0]]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(super) fn begin(
         return Ok(Begun::Moved);
     };
     let policy = &rules.policy;
-    let event = Event::Resolved(recipient.addresses());
+    let event = Event::resolved(recipient);
     let resolved = step(&subject.row.delivery, &event, *round_at, policy, 0.0);
     let sending = step(
         &resolved.delivery,
@@ -225,16 +225,18 @@ pub(super) fn withhold(
         return Ok(false);
     };
     let recipient = read::recipient(tx, account, rules)?;
-    let event = Event::Resolved(recipient.addresses());
+    let event = Event::resolved(&recipient);
     let resolved = step(&subject.row.delivery, &event, at, &rules.policy, 0.0);
-    if resolved.answer != Answer::Done || resolved.delivery.open_addresses().next().is_some() {
+    let is_open =
+        resolved.delivery.may_send() && resolved.delivery.open_addresses().next().is_some();
+    if resolved.answer != Answer::Done || is_open {
         return Ok(false);
     }
-    let what = format!(
-        "{} ({})",
-        resolved.delivery.shown(false),
-        recipient.reason.rule.as_str()
-    );
+    let why = match &resolved.delivery.hold {
+        Some(reason) => reason.to_string(),
+        None => recipient.reason.rule.as_str().to_owned(),
+    };
+    let what = format!("{} ({why})", resolved.delivery.shown(false));
     write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
     subject.put(tx, sequence, resolved.delivery, at)?;
     Ok(true)

@@ -368,7 +368,7 @@ fn describe(event: &Event<'_>, answer: Answer, state: Shown) -> String {
         Event::Resend { revision } => format!("sent again, in place of revision {revision}"),
         Event::Freed(_)
         | Event::AccountChanged
-        | Event::Resolved(_)
+        | Event::Resolved { .. }
         | Event::AttemptBegan(_)
         | Event::AttemptEnded { .. }
         | Event::AttemptDropped

@@ -448,7 +448,7 @@ impl Model {
         }
         let policy = self.rules.policy;
         let held = self.invoices.get_mut(&sequence).unwrap();
-        let event = Event::Resolved(begin.recipient.addresses());
+        let event = Event::resolved(&begin.recipient);
         let resolved = step(&held.delivery, &event, begin.round_at, &policy, 0.0);
         let event = Event::AttemptBegan(&begin.intent.address);
         let sending = step(&resolved.delivery, &event, begin.round_at, &policy, 0.0);
@@ -535,7 +535,7 @@ impl Model {
         let recipient = self.recipient(account);
         let policy = self.rules.policy;
         let held = self.invoices.get_mut(&sequence).unwrap();
-        let event = Event::Resolved(recipient.addresses());
+        let event = Event::resolved(&recipient);
         let resolved = step(&held.delivery, &event, at, &policy, 0.0);
         if resolved.answer != Answer::Done || resolved.delivery.open_addresses().next().is_some() {
             return false;
