@@ -183,6 +183,7 @@ impl App {
         };
         let groups = context.groups.clone();
         interfaces.spawn(&mut parts, &context, limits, &stopping);
+        let last = Arc::clone(&store);
         let progress = dispatch.status().progress;
         let seen = stopping.clone();
         parts.spawn(async move {
@@ -229,6 +230,12 @@ impl App {
         let mut result = first.map_or(Ok(()), ended_early);
         while let Some(ended) = parts.join_next().await {
             result = result.and(outcome(ended).1);
+        }
+        // What made the store fail counts more than what followed from it, a closed store say: whether a
+        // restart is safe hangs on it. And the last commits may fail after all who asked have gone.
+        let closed = tokio::task::spawn_blocking(move || last.close()).await;
+        if let Ok(Err(failure)) = closed {
+            result = Err(StopError::Store(failure));
         }
         drop(std::fs::remove_file(&admin_socket));
         result

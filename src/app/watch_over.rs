@@ -96,8 +96,41 @@ impl Beats {
     }
 }
 
-/// Applies retention now and then. If the clock stepped by over a day against the time that really
-/// passed, nothing is removed until the daemon is started again: what looks old may not be.
+/// A clock that stepped further than this is not believed for as long.
+const CLOCK_TRUST: TimeDelta = TimeDelta::days(1);
+
+/// Whether what looks old is old. After a step of over a day, against the time that really passed or
+/// between the last sweep and the start, the clock has to go right for a day first.
+#[derive(Debug)]
+struct ClockWatch {
+    since: (DateTime<Utc>, Instant),
+    is_trusted: bool,
+}
+
+impl ClockWatch {
+    fn new(now: DateTime<Utc>, at: Instant, last_sweep: Option<DateTime<Utc>>) -> Self {
+        Self {
+            since: (now, at),
+            is_trusted: last_sweep.is_none_or(|last| (now - last).abs() <= CLOCK_TRUST),
+        }
+    }
+
+    fn trusts(&mut self, now: DateTime<Utc>, at: Instant) -> bool {
+        let (then, began) = self.since;
+        let passed = TimeDelta::from_std(at - began).unwrap_or(TimeDelta::MAX);
+        if (now - then - passed).abs() > CLOCK_TRUST {
+            *self = Self {
+                since: (now, at),
+                is_trusted: false,
+            };
+        } else if passed >= CLOCK_TRUST {
+            self.is_trusted = true;
+        }
+        self.is_trusted
+    }
+}
+
+/// Applies retention now and then, while the clock can be trusted: what is removed does not come back.
 pub(super) async fn sweep(
     store: Arc<dyn Store>,
     clock: Clock,
@@ -105,23 +138,27 @@ pub(super) async fn sweep(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), StopError> {
     let mut pause = SWEEP_PAUSE;
-    let start: (DateTime<Utc>, Instant) = (clock.now(), Instant::now());
+    let mut clock_watch = ClockWatch::new(clock.now(), Instant::now(), store.last_sweep()?);
+    let mut trusted_before = true;
     loop {
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
             () = tokio::time::sleep(pause) => {}
         }
         let now = clock.now();
-        let passed = TimeDelta::from_std(start.1.elapsed()).unwrap_or(TimeDelta::MAX);
-        let step = (now - start.0 - passed).abs();
-        if step > TimeDelta::days(1) {
-            tracing::error!(
-                step_seconds = step.num_seconds(),
-                "the clock stepped: nothing is removed before the next start"
-            );
+        let is_trusted = clock_watch.trusts(now, Instant::now());
+        if !is_trusted {
+            if trusted_before {
+                tracing::error!(
+                    "the clock stepped by over a day, or the daemon was down for so long: \
+                     nothing is removed before it has gone right for a day"
+                );
+            }
+            trusted_before = false;
             pause = SWEEP;
             continue;
         }
+        trusted_before = true;
         let swept = {
             let store = Arc::clone(&store);
             tokio::task::spawn_blocking(move || store.sweep(&retention, now)).await
@@ -197,6 +234,52 @@ pub(super) async fn census(
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn day(day: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::days(20_000 + day)
+    }
+
+    #[test]
+    fn a_clock_that_goes_right_is_trusted() {
+        let start = Instant::now();
+        let mut watch = ClockWatch::new(day(1), start, Some(day(1) - TimeDelta::hours(20)));
+        assert!(watch.trusts(day(1), start));
+        assert!(watch.trusts(day(3), start + 48 * HOUR));
+        assert!(ClockWatch::new(day(1), start, None).trusts(day(1), start));
+    }
+
+    #[test]
+    fn after_a_step_the_clock_has_to_go_right_for_a_day() {
+        let start = Instant::now();
+        let mut watch = ClockWatch::new(day(1), start, Some(day(1)));
+        assert!(watch.trusts(day(1), start));
+        for (now, hours, expected) in [
+            (day(400), 1, false),
+            (day(400), 2, false),
+            (day(1), 3, false),
+            (day(1) + TimeDelta::hours(23), 26, false),
+            (day(2), 27, true),
+        ] {
+            assert_eq!(watch.trusts(now, start + hours * HOUR), expected, "{hours}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_stepped_while_the_daemon_was_down_has_to_go_right_for_a_day() {
+        let start = Instant::now();
+        for last in [day(-400), day(400)] {
+            let mut watch = ClockWatch::new(day(1), start, Some(last));
+            assert!(!watch.trusts(day(1), start));
+            assert!(watch.trusts(day(2), start + 24 * HOUR));
         }
     }
 }

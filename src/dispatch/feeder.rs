@@ -34,8 +34,6 @@ use crate::store::{PauseScope, RunScope, StoreError};
 const PASS_DISTANCE: Duration = Duration::from_millis(50);
 /// How many invoices are claimed ahead of each connection.
 const AHEAD: usize = 8;
-/// While a commit takes longer than this, no attempt begins.
-const COMMIT_MAX: Duration = Duration::from_secs(2);
 /// A reading of the store that takes longer than this is no progress.
 const SURVEY_MAX: Duration = Duration::from_secs(60);
 
@@ -54,6 +52,8 @@ pub(super) struct Feeder {
     settling: usize,
     reading: Reading,
     tasks: JoinSet<Done>,
+    /// Why the store took no attempts when last asked.
+    refusal: Option<StoreError>,
     draining: bool,
 }
 
@@ -112,6 +112,7 @@ impl Feeder {
                 next_due: None,
             },
             tasks: JoinSet::new(),
+            refusal: None,
             draining: false,
         }
     }
@@ -216,15 +217,23 @@ impl Feeder {
         Ok(())
     }
 
-    /// Whether nothing may begin: all sending is paused, or the disk is so slow that an intent would keep
-    /// the relay waiting.
-    fn must_wait(&self) -> Result<bool, DispatchError> {
+    /// Whether nothing may begin: all sending is paused, or the store would refuse the intent and the relay
+    /// be kept waiting for nothing. The next pass asks again.
+    fn must_wait(&mut self) -> Result<bool, DispatchError> {
         let store = &self.shared.store;
-        let is_slow = store
-            .health()
-            .committing_for
-            .is_some_and(|time| time > COMMIT_MAX);
-        Ok(is_slow || store.paused(&PauseScope::Everything)?.is_some())
+        let refusal = store.health().refuses_intents;
+        if refusal != self.refusal {
+            if let Some(cause) = &refusal {
+                warn!("sending waits for the store: {cause}");
+            } else {
+                info!("the store takes attempts again");
+            }
+            self.refusal.clone_from(&refusal);
+        }
+        if let Some(failure) = refusal.clone().filter(|cause| !can_be_repeated(cause)) {
+            return Err(failure.into());
+        }
+        Ok(refusal.is_some() || store.paused(&PauseScope::Everything)?.is_some())
     }
 
     /// Begins to read the store, if that is of use now.
@@ -277,7 +286,9 @@ impl Feeder {
     /// When to go round at the latest.
     fn wake(&self, next_tick: Instant) -> Instant {
         let now = Instant::now();
-        let due = self.reading.next_due.map(|due| {
+        // While what is due is not read to its end, there is nothing to come back for at its time.
+        let is_read = self.reading.due == ReadDue::Not;
+        let due = self.reading.next_due.filter(|_| is_read).map(|due| {
             let wait = (due - self.shared.clock.now()).to_std().unwrap_or_default();
             now + wait.max(PASS_DISTANCE)
         });

@@ -129,9 +129,19 @@ async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, Unfit> {
     let invoice = job.invoice.clone();
     let made = tokio::task::spawn_blocking(move || {
         let mut documents = Vec::new();
+        let mut total = 0;
         for document in invoice.documents.as_slice() {
             match store.document(&document.digest) {
-                Ok(Some(bytes)) => documents.push(bytes),
+                Ok(Some(bytes)) => {
+                    total += bytes.len();
+                    documents.push(bytes);
+                    // As base64 they only grow. All twenty might not fit into memory.
+                    if total > settings.message_bytes {
+                        let most = settings.message_bytes;
+                        let cause = format!("its documents alone have more than {most} bytes");
+                        return Err(Unfit::Invoice(cause));
+                    }
+                }
                 Ok(None) => {
                     let name = &document.file_name;
                     return Err(Unfit::Invoice(format!("the document {name} is missing")));

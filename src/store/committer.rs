@@ -130,24 +130,7 @@ impl Committer {
     pub(super) fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
         self.shared.check_space(urgency)?;
         let mut state = self.shared.state();
-        if let Some(failure) = &state.failure {
-            return Err(failure.clone());
-        }
-        if state.ended {
-            return Err(StoreError::Closed);
-        }
-        let slow = state
-            .began
-            .is_some_and(|began| began.elapsed() > SLOW_BATCH);
-        let full = state.waiting.len() >= WAITING_UNITS;
-        let busy = match urgency {
-            Urgency::Accept => full,
-            Urgency::Intent => full || slow,
-            Urgency::Settle => false,
-        };
-        if busy {
-            return Err(StoreError::Busy);
-        }
+        state.check(urgency)?;
         state.waiting.push_back(unit);
         drop(state);
         self.shared.came.notify_one();
@@ -156,19 +139,61 @@ impl Committer {
 
     /// How the store fares.
     pub(super) fn health(&self) -> Health {
+        let refused = |urgency| {
+            let space = self.shared.check_space(urgency);
+            space
+                .and_then(|()| self.shared.state().check(urgency))
+                .err()
+        };
+        let (refuses_intents, refuses_new) = (refused(Urgency::Intent), refused(Urgency::Accept));
         let state = self.shared.state();
         Health {
             commits: state.commits,
             committing_for: state.began.map(|began| began.elapsed()),
+            refuses_intents,
+            refuses_new,
             failure: state.failure.clone(),
         }
+    }
+
+    /// Takes no further unit, and waits until those that were taken are answered.
+    pub(super) fn close(&self) {
+        let mut state = self.shared.state();
+        state.closing = true;
+        self.shared.came.notify_one();
+        while !state.ended {
+            state = self
+                .shared
+                .ended
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl State {
+    /// Whether a unit would be taken now, the disk's space apart.
+    fn check(&self, urgency: Urgency) -> Result<(), StoreError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        if self.closing || self.ended {
+            return Err(StoreError::Closed);
+        }
+        let slow = self.began.is_some_and(|began| began.elapsed() > SLOW_BATCH);
+        let full = self.waiting.len() >= WAITING_UNITS;
+        let busy = match urgency {
+            Urgency::Accept => full,
+            Urgency::Intent => full || slow,
+            Urgency::Settle => false,
+        };
+        if busy { Err(StoreError::Busy) } else { Ok(()) }
     }
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        self.shared.state().closing = true;
-        self.shared.came.notify_one();
+        self.close();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");

@@ -124,9 +124,14 @@ impl Backend for MemoryBackend {
         Health {
             commits: self.commits.load(Ordering::Relaxed),
             committing_for: None,
+            refuses_intents: None,
+            refuses_new: None,
             failure: None,
         }
     }
+
+    /// Each unit is answered within its submission.
+    fn close(&self) {}
 
     fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
         let upper = keys::after_prefix(prefix).map_or(Unbounded, Excluded);

@@ -322,9 +322,16 @@ pub trait Store: Send + Sync + 'static {
     /// Blocks on the file system.
     fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
 
+    /// About when [`Store::sweep`] was called last, to the hour: what the clock said then.
+    fn last_sweep(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
+
     /// A random id given when the store was created; Message-IDs are derived from it.
     fn id(&self) -> StoreId;
 
     /// How the store fares.
     fn health(&self) -> Health;
+
+    /// Takes nothing more, and waits for what was taken. Says how it ended: what made the store fail
+    /// stays its answer. Blocks.
+    fn close(&self) -> Result<(), StoreError>;
 }

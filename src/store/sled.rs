@@ -181,6 +181,10 @@ impl Backend for SledBackend {
         }
     }
 
+    fn close(&self) {
+        self.committer.close();
+    }
+
     fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
         self.database.last(prefix)
     }
@@ -213,14 +217,14 @@ struct Current {
 impl Current {
     fn read(directory: &Path, name: &str) -> Result<Option<Self>, OpenError> {
         let path = directory.join(name);
+        let malformed = || OpenError::Mismatch {
+            directory: directory.to_owned(),
+            cause: "CURRENT is not of the form that was written",
+        };
         match fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text)
-                .map(Some)
-                .ok_or_else(|| OpenError::Mismatch {
-                    directory: directory.to_owned(),
-                    cause: "CURRENT is not of the form that was written",
-                }),
+            Ok(text) => Self::parse(&text).map(Some).ok_or_else(malformed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(malformed()),
             Err(error) => Err(at("reading", &path)(error)),
         }
     }
@@ -275,25 +279,25 @@ fn create(directory: &Path, cache_bytes: u64) -> Result<Current, OpenError> {
         id: new_id()?,
     };
     disk::write_new(&creating, current.text().as_bytes()).map_err(at("writing", &creating))?;
-    disk::sync_directory(directory).map_err(at("syncing", directory))?;
+    disk::sync_directory(directory).map_err(unsynced(directory))?;
 
     disk::create_directory(&path).map_err(at("creating", &path))?;
     let database = Database::open(&path, cache_bytes)?;
     database.write(Writes::from([(id_key(), Some(current.id.to_vec()))]))?;
-    Disk::sync(&database).map_err(at("syncing", &path))?;
+    Disk::sync(&database).map_err(unsynced(&path))?;
     drop(database);
     // sled syncs neither its configuration nor any directory.
     let conf = path.join("conf");
     File::open(&conf)
         .and_then(|file| file.sync_all())
-        .map_err(at("syncing", &conf))?;
+        .map_err(unsynced(&conf))?;
     for directory in [&path.join("blobs"), &path, directory] {
-        disk::sync_directory(directory).map_err(at("syncing", directory))?;
+        disk::sync_directory(directory).map_err(unsynced(directory))?;
     }
 
     let named = directory.join(CURRENT);
     fs::rename(&creating, &named).map_err(at("naming", &named))?;
-    disk::sync_directory(directory).map_err(at("syncing", directory))?;
+    disk::sync_directory(directory).map_err(unsynced(directory))?;
     tracing::info!(
         directory = %directory.display(),
         "the state directory was empty: created a new store"
@@ -313,6 +317,11 @@ fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenErr
         path,
         source,
     }
+}
+
+fn unsynced(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.display().to_string();
+    move |error| StoreError::SyncFailed(format!("{path}: {error}")).into()
 }
 
 /// The one tree, and the file under it.

@@ -454,6 +454,10 @@ pub struct Health {
     pub commits: u64,
     /// How long the batch under way has been at it, if there is one.
     pub committing_for: Option<Duration>,
+    /// Why no attempt could begin now; tried again, it may go better.
+    pub refuses_intents: Option<StoreError>,
+    /// Why nothing new would be taken now.
+    pub refuses_new: Option<StoreError>,
     /// What made it stop for good.
     pub failure: Option<StoreError>,
 }

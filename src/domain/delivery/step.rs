@@ -346,8 +346,8 @@ impl Delivery {
     }
 
     fn release(&mut self, at_once: bool, now: DateTime<Utc>) -> Answer {
-        let hold = self.hold.take();
-        if hold == Some(HoldReason::RejectedAfterUncertain) {
+        let reason = self.hold.take();
+        if reason == Some(HoldReason::RejectedAfterUncertain) {
             // Whoever releases it has decided that it did not arrive there.
             for address in &mut self.addresses {
                 if address.state == AddressState::Unknown {
@@ -355,7 +355,7 @@ impl Delivery {
                 }
             }
         }
-        let held = hold.is_some();
+        let held = reason.is_some();
         match self.state {
             State::Sending if held => return Answer::Recorded,
             State::Parked if held => {}

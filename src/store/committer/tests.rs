@@ -277,6 +277,46 @@ fn a_failed_sync_is_told_to_all_and_ends_the_store() {
 }
 
 #[test]
+fn closing_waits_for_what_was_taken_and_takes_nothing_more() {
+    let (disk, warden) = TestDisk::gated();
+    let (disk, committer) = start(disk);
+    let first = submit(&committer, |tx| count(tx, "a"));
+    warden.wait();
+    let second = submit(&committer, |tx| count(tx, "a"));
+    thread::scope(|scope| {
+        let closing = scope.spawn(|| committer.close());
+        while committer.health().refuses_new.is_none() {
+            thread::yield_now();
+        }
+        let (late, _answer) = unit(|_| ());
+        assert_eq!(
+            committer.submit(Urgency::Settle, late),
+            Err(StoreError::Closed)
+        );
+        assert!(!closing.is_finished());
+        drop(warden);
+    });
+    assert_eq!(first.recv().unwrap(), Ok(()));
+    assert_eq!(second.recv().unwrap(), Ok(()));
+    assert_eq!(counted(disk.as_ref(), "a"), 2);
+}
+
+#[test]
+fn a_failure_that_comes_while_the_store_is_closed_is_told() {
+    let (disk, warden) = TestDisk::gated();
+    let (_disk, committer) = start(disk);
+    let _answer = submit(&committer, |tx| count(tx, "a"));
+    warden.wait();
+    thread::scope(|scope| {
+        scope.spawn(|| committer.close());
+        let broken = io::Error::other("broken disk");
+        warden.results.send(Err(broken)).unwrap();
+    });
+    let failure = StoreError::SyncFailed("broken disk".to_owned());
+    assert_eq!(committer.health().failure, Some(failure));
+}
+
+#[test]
 fn one_that_was_evaluated_for_the_next_batch_is_told_of_the_failure_too() {
     let (disk, warden) = TestDisk::gated();
     let (_disk, committer) = start(disk);

@@ -31,6 +31,9 @@ pub(in crate::store) trait Backend: Tree + Send + Sync + 'static {
     /// How the store fares.
     fn health(&self) -> Health;
 
+    /// Takes no further unit, and waits until those that were taken are answered.
+    fn close(&self);
+
     /// The greatest key that begins with `prefix`, and its value.
     fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError>;
 }

@@ -52,8 +52,30 @@ pub(super) struct Engine<B> {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Swept {
-    documents: Option<Digest>,
-    invoices: Option<Sequence>,
+    documents: Reached<Digest>,
+    invoices: Reached<Sequence>,
+}
+
+/// How far one part of a sweep has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Reached<P> {
+    #[default]
+    Nothing,
+    Place(P),
+    TheEnd,
+}
+
+impl<P: Copy> Reached<P> {
+    fn place(self) -> Option<P> {
+        match self {
+            Self::Place(place) => Some(place),
+            Self::Nothing | Self::TheEnd => None,
+        }
+    }
+
+    fn after(next: Option<P>) -> Self {
+        next.map_or(Self::TheEnd, Self::Place)
+    }
 }
 
 impl<B: Backend> Engine<B> {
@@ -165,9 +187,12 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    fn sweep_documents(&self, before: DateTime<Utc>) -> Result<bool, StoreError> {
-        let after = self.swept().documents;
-        let (unused, next) = upkeep::unused_documents(&self.backend, after, before)?;
+    fn sweep_documents(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
+        let reached = self.swept().documents;
+        if reached == Reached::TheEnd {
+            return Ok(());
+        }
+        let (unused, next) = upkeep::unused_documents(&self.backend, reached.place(), before)?;
         for digest in unused {
             // An upload of the same bytes waits until record and file are gone, and keeps both anew.
             let _lock = self.documents.lock(digest);
@@ -177,22 +202,21 @@ impl<B: Backend> Engine<B> {
                 self.documents.remove(&digest, row.day)?;
             }
         }
-        self.swept().documents = next;
-        Ok(next.is_some())
+        self.swept().documents = Reached::after(next);
+        Ok(())
     }
 
-    fn sweep_invoices(
-        &self,
-        before: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let after = self.swept().invoices;
-        let (finished, next) = upkeep::finished(&self.backend, after, before)?;
+    fn sweep_invoices(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let reached = self.swept().invoices;
+        if reached == Reached::TheEnd {
+            return Ok(());
+        }
+        let (finished, next) = upkeep::finished(&self.backend, reached.place(), before)?;
         for sequence in finished {
             while self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now))? {}
         }
-        self.swept().invoices = next;
-        Ok(next.is_some())
+        self.swept().invoices = Reached::after(next);
+        Ok(())
     }
 
     fn swept(&self) -> std::sync::MutexGuard<'_, Swept> {
@@ -516,9 +540,19 @@ impl<B: Backend> Store for Engine<B> {
 
     fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let ids = self.remove_now(move |tx, rules| upkeep::forget(tx, rules, now))?;
-        let documents = self.sweep_documents(upkeep::before(now, retention.unused_documents))?;
-        let invoices = self.sweep_invoices(upkeep::before(now, retention.finished), now)?;
-        Ok(ids || documents || invoices)
+        self.sweep_documents(upkeep::before(now, retention.unused_documents))?;
+        self.sweep_invoices(upkeep::before(now, retention.finished), now)?;
+        let mut swept = self.swept();
+        let is_over =
+            !ids && swept.documents == Reached::TheEnd && swept.invoices == Reached::TheEnd;
+        if is_over {
+            *swept = Swept::default();
+        }
+        Ok(!is_over)
+    }
+
+    fn last_sweep(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        upkeep::last_sweep(&self.backend)
     }
 
     fn id(&self) -> StoreId {
@@ -531,5 +565,10 @@ impl<B: Backend> Store for Engine<B> {
             failure: health.failure.or_else(|| self.failed.get().cloned()),
             ..health
         }
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.backend.close();
+        self.health().failure.map_or(Ok(()), Err)
     }
 }

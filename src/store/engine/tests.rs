@@ -52,6 +52,10 @@ impl Backend for Ending {
         self.0.health()
     }
 
+    fn close(&self) {
+        self.0.close();
+    }
+
     fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
         self.0.last(prefix)
     }
@@ -334,6 +338,10 @@ impl Backend for Full {
 
     fn health(&self) -> Health {
         self.0.health()
+    }
+
+    fn close(&self) {
+        self.0.close();
     }
 
     fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {

@@ -341,6 +341,25 @@ async fn an_invoice_whose_document_is_gone_is_held_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn an_invoice_whose_documents_exceed_a_mail_is_held_before_all_are_read() {
+    let mut house = House::new().await;
+    house.settings.message_bytes = 4;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    let running = house.start();
+    let whole = house.until("K-1", "R-1", Shown::Held).await;
+    running.stop().await;
+    let reason = whole.delivery.hold.unwrap().to_string();
+    assert!(
+        reason.ends_with("its documents alone have more than 4 bytes"),
+        "{reason}"
+    );
+    assert_eq!(house.relay.book().connections, 0);
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_used_again_and_left_politely_when_nobody_needs_it() {
     let mut house = House::new().await;
     house.settings.connection_idle = Duration::from_millis(300);

@@ -26,6 +26,7 @@ pub(super) enum UseCase {
 pub(super) struct FailingStore {
     within: Arc<dyn Store>,
     faults: Mutex<VecDeque<(UseCase, StoreError)>>,
+    refuses_intents: Mutex<Option<StoreError>>,
 }
 
 impl FailingStore {
@@ -37,7 +38,13 @@ impl FailingStore {
         Arc::new(Self {
             within: Arc::clone(within),
             faults: Mutex::new(faults.into_iter().collect()),
+            refuses_intents: Mutex::default(),
         })
+    }
+
+    /// Refuses every attempt from now on, and says so; or no more.
+    pub(super) fn refuse_intents(&self, cause: Option<StoreError>) {
+        *self.refuses_intents.lock().unwrap() = cause;
     }
 
     /// Whether each fault was met.
@@ -78,7 +85,6 @@ impl Store for FailingStore {
     fails! {
         fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>>, UseCase::Recover;
         fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool>, UseCase::OpenRun;
-        fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun>, UseCase::Begin;
         fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled>, UseCase::Settle;
     }
 
@@ -90,6 +96,21 @@ impl Store for FailingStore {
     ) -> Result<Vec<DuePlace>, StoreError> {
         self.fault(UseCase::Due)?;
         self.within.due(now, after, limit)
+    }
+
+    fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun> {
+        let refusal = self.refuses_intents.lock().unwrap().clone();
+        match refusal.map_or_else(|| self.fault(UseCase::Begin), Err) {
+            Ok(()) => self.within.begin(sequence, begin),
+            Err(fault) => Commit::ready(Err(fault)),
+        }
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            refuses_intents: self.refuses_intents.lock().unwrap().clone(),
+            ..self.within.health()
+        }
     }
 
     passes_on! {
@@ -118,7 +139,8 @@ impl Store for FailingStore {
         fn invoice(&self, account: &AccountId, number: &InvoiceNumber) -> Result<Option<InvoiceView>, StoreError>;
         fn invoices(&self, filter: &Filter, after: Option<Sequence>, limit: usize) -> Result<Page, StoreError>;
         fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
+        fn last_sweep(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
         fn id(&self) -> StoreId;
-        fn health(&self) -> Health;
+        fn close(&self) -> Result<(), StoreError>;
     }
 }

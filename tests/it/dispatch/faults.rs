@@ -1,6 +1,7 @@
 //! The relay fails, or the daemon ends, at the worst moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use invoice_router::dispatch::{DispatchError, RelayState};
 use invoice_router::domain::delivery::{Outcome, Shown};
@@ -215,6 +216,32 @@ async fn a_store_that_is_busy_or_full_for_a_while_loses_and_repeats_nothing() {
     assert!(store.has_failed());
     assert_eq!(whole.attempts.len(), 1);
     assert_eq!(house.relay.book().accepted.len(), 1);
+}
+
+#[tokio::test]
+async fn while_the_store_takes_no_attempts_the_relay_is_left_alone() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    for number in ["R-1", "R-2", "R-3"] {
+        house.invoice("K-1", number, Release::Immediately).await;
+    }
+    let store = FailingStore::new(&house.store, []);
+    store.refuse_intents(Some(StoreError::DiskFull));
+    let running = house.start_over(Arc::clone(&store) as Arc<dyn Store>);
+    let mut progress = 0;
+    while progress < 20 {
+        progress = running.status.progress.feeder();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(house.relay.book().connections, 0);
+
+    store.refuse_intents(None);
+    for number in ["R-1", "R-2", "R-3"] {
+        house.until("K-1", number, Shown::Delivered).await;
+    }
+    running.stop().await;
 }
 
 #[tokio::test]

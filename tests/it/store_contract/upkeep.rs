@@ -16,6 +16,7 @@ use super::world::{DAY, Medium, Passage, World};
 
 contract![
     a_document_is_kept_until_nobody_has_referred_to_it_for_days,
+    the_time_of_the_last_sweep_is_remembered_to_the_hour,
     a_document_that_is_put_again_is_kept_anew,
     a_document_stays_while_one_invoice_refers_to_it,
     an_invoice_needs_all_its_documents,
@@ -59,6 +60,18 @@ fn a_document_is_kept_until_nobody_has_referred_to_it_for_days(world: &mut World
     assert!(!is_kept(world, b"one"));
     assert_eq!(world.put(b"one"), DocumentAnswer::Stored);
     assert!(is_kept(world, b"one"));
+}
+
+fn the_time_of_the_last_sweep_is_remembered_to_the_hour(world: &mut World) {
+    assert_eq!(world.last_sweep(), None);
+    world.sweep();
+    let first = world.now;
+    world.pass(Duration::from_secs(3_599));
+    world.sweep();
+    assert_eq!(world.last_sweep(), Some(first));
+    world.pass(Duration::from_secs(1));
+    world.sweep();
+    assert_eq!(world.last_sweep(), Some(world.now));
 }
 
 fn a_document_that_is_put_again_is_kept_anew(world: &mut World) {

@@ -347,6 +347,10 @@ impl World {
         places.into_iter().map(|place| place.sequence).collect()
     }
 
+    pub(super) fn last_sweep(&mut self) -> Option<DateTime<Utc>> {
+        self.step().last_sweep().unwrap()
+    }
+
     /// Sweeps until nothing is left that documents and finished invoices of 7 and 30 days ago leave.
     pub(super) fn sweep(&mut self) {
         let days = |days: u64| Duration::from_secs(days * 86_400);
