@@ -261,7 +261,7 @@ pub(super) fn brand(config: &Config) -> Brand {
     Brand {
         name: config.mail.from.name.clone(),
         from: config.mail.from.address.clone(),
-        reply_to: config.mail.reply_to.address.clone(),
+        reply_to: config.mail.reply_to.clone(),
     }
 }
 

@@ -190,8 +190,13 @@ impl Feeder {
         self.read(now);
         if self.circuit.begin_probe(now) {
             let transport = Arc::clone(&self.shared.transport);
-            self.tasks
-                .spawn(async move { Done::Probed(transport.connect().await) });
+            let stopping = self.shared.stopping.clone();
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    probed = transport.connect() => Done::Probed(probed),
+                    () = stopped(stopping) => Done::SaidGoodbye,
+                }
+            });
         }
         self.hand_over()?;
         self.close_idle(self.shared.settings.connection_idle);

@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use super::line::Line;
 use super::prepare::{Prepared, Unfit};
-use super::{Shared, can_be_repeated};
+use super::{Shared, can_be_repeated, stopped};
 use crate::domain::address::EmailAddress;
 use crate::domain::delivery::{
     Attempt, Event, Intent, Outcome, Reply, Stage, State, Verdict, step,
@@ -182,7 +182,12 @@ impl Round {
             return Break(End::Again);
         }
         let plan = self.plan().await?;
-        if let Err(failure) = self.line.open(&self.shared.transport).await {
+        let stopping = self.shared.stopping.clone();
+        let opened = tokio::select! {
+            opened = self.line.open(&self.shared.transport) => opened,
+            () = stopped(stopping) => return Break(End::Again),
+        };
+        if let Err(failure) = opened {
             self.relay_failure = Some(failure);
             return Break(End::Again);
         }
@@ -367,7 +372,17 @@ impl Round {
     /// Takes the relay up to its 354, looks again, and hands the message over. What came of it is durable
     /// when this returns, or on its way to be if that was the last address and it accepted.
     async fn attempt(&mut self, plan: &Plan) -> ControlFlow<End, (Heard, Option<Pending>)> {
-        let outcome = match self.begin(plan).await? {
+        let stopping = self.shared.stopping.clone();
+        let begun = tokio::select! {
+            begun = self.begin(plan) => begun?,
+            // Not a byte of the message has gone out, and none does.
+            () = stopped(stopping) => {
+                self.line.close();
+                self.drop_intent().await?;
+                return Break(End::Again);
+            }
+        };
+        let outcome = match begun {
             Ok(()) => match self.may_go_out(plan) {
                 Ok(true) => self.line.finish(&plan.message.bytes).await,
                 refused => {
@@ -537,12 +552,13 @@ impl Round {
             .and_then(|reply| reply.enhanced)
             .map(|enhanced| enhanced.to_string());
         let stage = heard.stage().as_str();
+        let cause = heard.cause();
         macro_rules! say {
             ($level:ident, $words:literal) => {
                 $level!(
                     account.id = %job.account.id(), invoice.number = %job.invoice.number,
                     sequence = %self.sequence, revision = intent.revision, attempt = intent.number,
-                    address, stage, code, enhanced, duration_ms, $words
+                    address, stage, code, enhanced, cause, duration_ms, $words
                 )
             };
         }
@@ -582,6 +598,14 @@ impl Heard {
         }
     }
 
+    /// What went wrong without a word of the relay's.
+    fn cause(&self) -> Option<&str> {
+        match &self.outcome {
+            Err(failure) if failure.reply.is_none() => Some(&failure.cause),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
     /// For the record; none if it does not count.
     fn attempt(&self, intent: Intent) -> Option<Attempt> {
         let outcome = match self.verdict {
@@ -591,15 +615,11 @@ impl Heard {
             Verdict::Uncertain => Outcome::Uncertain,
             Verdict::RelayFailed => return None,
         };
-        let cause = match &self.outcome {
-            Err(failure) if failure.reply.is_none() => Some(failure.cause.clone()),
-            Ok(_) | Err(_) => None,
-        };
         Some(Attempt {
             intent,
             stage: self.stage(),
             reply: self.reply().cloned(),
-            cause,
+            cause: self.cause().map(str::to_owned),
             outcome,
         })
     }

@@ -26,7 +26,7 @@ use mail_builder::mime::{BodyPart, MimePart};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::Invalid;
-use crate::domain::address::{EmailAddress, FileName, HeaderText, MailDomain, MessageId};
+use crate::domain::address::{EmailAddress, FileName, HeaderText, MailDomain, Mailbox, MessageId};
 use crate::domain::contact::Language;
 use crate::domain::id::{Digest, Sequence};
 use crate::domain::invoice::{Document, Invoice};
@@ -52,7 +52,7 @@ pub struct Brand {
     /// The address in `From`.
     pub from: EmailAddress,
     /// Where answers go. Required: machine inboxes refuse senders that cannot be answered.
-    pub reply_to: EmailAddress,
+    pub reply_to: Mailbox,
 }
 
 /// All that a mail is made of.
@@ -211,11 +211,19 @@ pub fn compose(composition: &Composition<'_>) -> Result<Message, ComposeError> {
         },
     )?;
 
+    let Brand {
+        name,
+        from,
+        reply_to,
+    } = brand;
     let message = MessageBuilder::new()
         .message_id(message_id.as_str())
         .date(Date::new(date.timestamp()))
-        .header("From", mailbox(brand.name.as_ref(), &brand.from))
-        .header("Reply-To", mailbox(None, &brand.reply_to))
+        .header("From", mailbox(name.as_ref(), from))
+        .header(
+            "Reply-To",
+            mailbox(reply_to.name.as_ref(), &reply_to.address),
+        )
         .header("To", recipients(&addressee.contact.name, to))
         .header("Subject", text_header(rendered.subject()))
         .header("Auto-Submitted", Raw::new("auto-generated"))
@@ -244,11 +252,19 @@ pub fn test_message(
     date: DateTime<Utc>,
 ) -> Message {
     let text = "This is a test mail of invoice-router.\r\n\r\nIf you can read it, the way to the relay works.\r\n";
+    let Brand {
+        name,
+        from,
+        reply_to,
+    } = brand;
     let message = MessageBuilder::new()
         .message_id(message_id.as_str())
         .date(Date::new(date.timestamp()))
-        .header("From", mailbox(brand.name.as_ref(), &brand.from))
-        .header("Reply-To", mailbox(None, &brand.reply_to))
+        .header("From", mailbox(name.as_ref(), from))
+        .header(
+            "Reply-To",
+            mailbox(reply_to.name.as_ref(), &reply_to.address),
+        )
         .header("To", mailbox(None, to))
         .header("Subject", text_header("Test mail of invoice-router"))
         .header("Auto-Submitted", Raw::new("auto-generated"))

@@ -313,6 +313,8 @@ impl Live {
         }
         let rcpt = self.hear(Stage::Rcpt).await;
         let data = match &rcpt {
+            // It hangs up after that, or at least says nothing more.
+            Ok(rcpt) if rcpt.code == 421 => Err(Failure::spoken(Stage::Rcpt, rcpt)),
             Ok(_) => self.hear(Stage::Data).await,
             Err(failure) => Err(failure.clone()),
         };
@@ -327,12 +329,11 @@ impl Live {
             .and_then(|()| expect(Stage::Data, data.as_ref().map_err(Clone::clone)?, &[354]));
         self.position = match (&begun, &rcpt, &data) {
             (Ok(()), _, _) => Position::Message,
-            (Err(failure), Ok(rcpt), Ok(data))
+            (Err(failure), Ok(_), Ok(data))
                 if failure
                     .reply
                     .as_ref()
                     .is_some_and(|reply| is_refusal(reply.code))
-                    && rcpt.code != 421
                     && is_refusal(data.code) =>
             {
                 Position::Begun

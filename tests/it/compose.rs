@@ -40,7 +40,10 @@ fn the_headers_are_these_and_no_others() {
         ]
     );
     assert_eq!(header(&bytes, "Date"), "Mon, 23 Nov 2026 08:00:05 +0000");
-    assert_eq!(header(&bytes, "Reply-To"), "<buchhaltung@hosting.example>");
+    assert_eq!(
+        header(&bytes, "Reply-To"),
+        "\"Buchhaltung\" <buchhaltung@hosting.example>"
+    );
     assert_eq!(header(&bytes, "Auto-Submitted"), "auto-generated");
     assert_eq!(header(&bytes, "X-Invoice-Number"), "RE-2026/0042");
     let id = header(&bytes, "Message-ID");

@@ -30,12 +30,14 @@ pub enum Verdict {
 
 /// Judges what was heard at `stage`, in place of what the stage needed to go on.
 ///
-/// Up to MAIL everything is the relay's, and so is a 421 before the message. After that a lost
-/// connection is a failed attempt, and from the final dot on only exact replies are certain: 250 is
-/// acceptance, 4xx and 5xx are refusals, anything else is unknown.
+/// Up to MAIL everything is the relay's, but for the refusal of a message as too large (RFC 1870, section 6.1).
+/// After that a lost connection or a 421 is a failed attempt: whether the relay or this message is the
+/// cause cannot be told, and what did not count would be tried first again, for ever. From the final dot
+/// on only exact replies are certain: 250 is acceptance, 4xx and 5xx are refusals, anything else is unknown.
 #[must_use]
 pub fn classify(stage: Stage, heard: Heard<'_>) -> Verdict {
     let before_the_end = match stage {
+        Stage::Mail if is_too_large(heard) => return Verdict::MessageRefused,
         Stage::Connect | Stage::Tls | Stage::Greeting | Stage::Ehlo | Stage::Auth | Stage::Mail => {
             return Verdict::RelayFailed;
         }
@@ -49,12 +51,22 @@ pub fn classify(stage: Stage, heard: Heard<'_>) -> Verdict {
     };
     match reply.code {
         250 if !before_the_end => Verdict::Accepted,
-        421 if before_the_end => Verdict::RelayFailed,
         400..=499 => Verdict::Deferred,
         500..=599 if blames_the_address(stage, reply) => Verdict::AddressRejected,
         500..=599 => Verdict::MessageRefused,
         _ if before_the_end => Verdict::Deferred,
         _ => Verdict::Uncertain,
+    }
+}
+
+/// 552 or the code of RFC 3463, section 3.4, to a MAIL that announced the size.
+fn is_too_large(heard: Heard<'_>) -> bool {
+    match heard {
+        Heard::Reply(reply) => match reply.enhanced {
+            Some(EnhancedCode(class, subject, detail)) => (class, subject, detail) == (5, 3, 4),
+            None => reply.code == 552,
+        },
+        Heard::Nothing => false,
     }
 }
 
@@ -130,11 +142,18 @@ mod tests {
     #[test]
     fn what_fails_before_the_recipient_is_named_is_the_relays() {
         assert_eq!(judge(Stage::Mail, 550, None), Verdict::RelayFailed);
-        assert_eq!(judge(Stage::Rcpt, 421, None), Verdict::RelayFailed);
-        assert_eq!(
-            judge(Stage::FinalDot, 421, None),
-            Verdict::Deferred,
-            "the message was tried"
-        );
+        assert_eq!(judge(Stage::Mail, 421, None), Verdict::RelayFailed);
+        for stage in [Stage::Rcpt, Stage::Data, Stage::Body, Stage::FinalDot] {
+            assert_eq!(judge(stage, 421, None), Verdict::Deferred);
+        }
+    }
+
+    #[test]
+    fn a_message_too_large_for_the_relay_is_no_fault_of_the_relay() {
+        let too_large = Some(EnhancedCode(5, 3, 4));
+        assert_eq!(judge(Stage::Mail, 552, None), Verdict::MessageRefused);
+        assert_eq!(judge(Stage::Mail, 552, too_large), Verdict::MessageRefused);
+        let quota = Some(EnhancedCode(5, 2, 2));
+        assert_eq!(judge(Stage::Mail, 552, quota), Verdict::RelayFailed);
     }
 }

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDate, Utc};
-use invoice_router::domain::address::{EmailAddress, FileName, HeaderText, MailDomain, MessageId};
+use invoice_router::domain::address::{
+    EmailAddress, FileName, HeaderText, MailDomain, Mailbox, MessageId,
+};
 use invoice_router::domain::contact::{Addresses, Contact, Language};
 use invoice_router::domain::id::{AccountId, Digest, InvoiceNumber, Sequence};
 use invoice_router::domain::invoice::{
@@ -73,7 +75,7 @@ impl Mail {
             brand: Brand {
                 name: Some(HeaderText::parse("Beispiel-Hosting Köln").unwrap()),
                 from: email("rechnung@hosting.example"),
-                reply_to: email("buchhaltung@hosting.example"),
+                reply_to: Mailbox::parse("Buchhaltung <buchhaltung@hosting.example>").unwrap(),
             },
             message_bytes: 20 << 20,
         };

@@ -69,22 +69,65 @@ async fn while_the_relay_is_down_no_attempt_counts_and_all_is_delivered_once_it_
     running.stop().await;
 }
 
+/// Whether the relay or the recipient is the cause, nobody can tell.
 #[tokio::test]
-async fn a_421_at_any_stage_before_the_message_is_the_relays() {
+async fn a_421_to_the_envelope_counts_as_an_attempt_and_others_are_sent() {
     for at_data in [false, true] {
         let house = House::new().await;
+        house.account("K-2", 1, &["otto@muster.example"], &[]).await;
+        house.invoice("K-2", "R-0", Release::Immediately).await;
         five_invoices(&house).await;
+        let mut named_otto = false;
         house.relay.behave(move |moment| match moment {
-            Moment::Rcpt(_) if !at_data => Reaction::Say("421 4.3.2 closing"),
-            Moment::Data if at_data => Reaction::Say("421 4.3.2 closing"),
+            Moment::Rcpt(to) => {
+                named_otto = to.contains("otto@");
+                if named_otto && !at_data {
+                    Reaction::Say("421 4.3.2 closing")
+                } else {
+                    Reaction::Yes
+                }
+            }
+            Moment::Data if named_otto => Reaction::Say("421 4.3.2 closing"),
             _ => Reaction::Yes,
         });
-        let mut running = house.start();
-        until_down(&mut running).await;
-        house.relay.behave_well();
+        let running = house.start();
         all_are_delivered_at_the_first_attempt(&house).await;
         running.stop().await;
+        let whole = house.whole("K-2", "R-0");
+        assert_eq!(whole.state, Shown::Due);
+        assert_eq!(whole.attempts.len(), 1);
+        let reply = whole.attempts[0].reply.as_ref().unwrap();
+        assert_eq!(
+            (reply.code, whole.attempts[0].outcome),
+            (421, Outcome::Deferred)
+        );
     }
+}
+
+#[tokio::test]
+async fn an_invoice_that_is_too_large_for_the_relay_is_held_and_others_are_sent() {
+    let house = House::new().await;
+    house.account("K-2", 1, &["otto@muster.example"], &[]).await;
+    house.invoice("K-2", "R-0", Release::Immediately).await;
+    let mut mails = 0;
+    house.relay.behave(move |moment| match moment {
+        Moment::Mail => {
+            mails += 1;
+            if mails == 1 {
+                Reaction::Say("552 5.3.4 too large")
+            } else {
+                Reaction::Yes
+            }
+        }
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    let whole = house.until("K-2", "R-0", Shown::Held).await;
+    let reason = whole.delivery.hold.unwrap().to_string();
+    assert!(reason.contains("552 5.3.4 too large"), "{reason}");
+    five_invoices(&house).await;
+    all_are_delivered_at_the_first_attempt(&house).await;
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -151,6 +194,38 @@ async fn a_shutdown_during_an_attempt_waits_for_its_outcome_and_begins_no_other(
         house.relay.accepted(2).await,
         ["a@muster.example", "b@muster.example"]
     );
+}
+
+#[tokio::test]
+async fn a_shutdown_before_the_message_waits_for_nobody_and_leaves_nothing_uncertain() {
+    for at_data in [false, true] {
+        let house = House::new().await;
+        house
+            .account("K-1", 1, &["erika@muster.example"], &[])
+            .await;
+        let gate = Arc::new(Gate::default());
+        let waits = Arc::clone(&gate);
+        house.relay.behave(move |moment| match moment {
+            Moment::Rcpt(_) if !at_data => Reaction::Wait(Arc::clone(&waits)),
+            Moment::Data if at_data => Reaction::Wait(Arc::clone(&waits)),
+            _ => Reaction::Yes,
+        });
+        let running = house.start();
+        house.invoice("K-1", "R-1", Release::Immediately).await;
+        gate.reached().await;
+        // The gate stays shut: nothing waits for what the relay would say.
+        running.stop().await;
+        let whole = house.whole("K-1", "R-1");
+        assert_eq!((whole.state, whole.intent), (Shown::Due, None));
+        assert!(whole.attempts.is_empty());
+        gate.open();
+
+        house.relay.behave_well();
+        let running = house.start();
+        house.until("K-1", "R-1", Shown::Delivered).await;
+        running.stop().await;
+        assert_eq!(house.relay.book().accepted.len(), 1);
+    }
 }
 
 #[tokio::test]

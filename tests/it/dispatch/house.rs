@@ -10,7 +10,7 @@ use invoice_router::clock::Clock;
 use invoice_router::dispatch::schedule::Schedule;
 use invoice_router::dispatch::{Dispatch, DispatchError, Parts, Settings, Status, Timetable};
 use invoice_router::domain::account::{BillingGroups, Profile, SubUser};
-use invoice_router::domain::address::{EmailAddress, FileName, HeaderText, MailDomain};
+use invoice_router::domain::address::{EmailAddress, FileName, HeaderText, MailDomain, Mailbox};
 use invoice_router::domain::change::{AccountChange, ChangeKind};
 use invoice_router::domain::contact::{Addresses, Contact, Language};
 use invoice_router::domain::delivery::Shown;
@@ -148,7 +148,7 @@ impl House {
                 brand: Brand {
                     name: None,
                     from: address("rechnung@haus.example"),
-                    reply_to: address("buchhaltung@haus.example"),
+                    reply_to: Mailbox::parse("buchhaltung@haus.example").unwrap(),
                 },
                 envelope_from: address("bounce@haus.example"),
                 message_id_domain: MailDomain::parse("mail.haus.example").unwrap(),

@@ -128,7 +128,7 @@ async fn after_421_the_connection_is_not_used_again() {
         let (failure, usable) = fail(script, MESSAGE, |_| {}).await;
         assert_eq!(failure.stage, stage);
         assert_eq!(failure.reply.as_ref().unwrap().code, 421);
-        let verdict = if stage == Stage::FinalDot {
+        let verdict = if matches!(stage, Stage::Rcpt | Stage::Data | Stage::FinalDot) {
             Verdict::Deferred
         } else {
             Verdict::RelayFailed
@@ -228,7 +228,7 @@ async fn an_answer_that_comes_before_the_final_dot_is_not_the_answer_to_it() {
         ("250 2.0.0 queued", Verdict::Deferred),
         ("452 4.3.1 full", Verdict::Deferred),
         ("552 5.3.4 too large", Verdict::MessageRefused),
-        ("421 4.3.2 closing", Verdict::RelayFailed),
+        ("421 4.3.2 closing", Verdict::Deferred),
         ("what?", Verdict::Deferred),
     ] {
         let script = up_to(Stage::Data).say(&format!("354 go\r\n{early}"));
@@ -279,9 +279,9 @@ async fn with_pipelining_each_answer_is_judged_at_its_own_stage() {
             false,
         ),
         (
-            "250 ok\r\n421 4.3.2 closing\r\n421 4.3.2 closing",
+            "250 ok\r\n421 4.3.2 closing",
             Stage::Rcpt,
-            Verdict::RelayFailed,
+            Verdict::Deferred,
             false,
         ),
         (
