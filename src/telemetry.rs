@@ -5,7 +5,6 @@
 //! at all. Whatever subscribes, no event carries personal data; that is the duty of whoever logs.
 
 use std::io;
-use std::str::FromStr;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -28,30 +27,9 @@ pub enum Format {
     Journald,
 }
 
-impl FromStr for Format {
-    type Err = TelemetryError;
-
-    fn from_str(raw: &str) -> Result<Self, Self::Err> {
-        match raw {
-            "json" => Ok(Self::Json),
-            "text" => Ok(Self::Text),
-            "journald" => Ok(Self::Journald),
-            _ => Err(TelemetryError::Format {
-                found: raw.to_owned(),
-            }),
-        }
-    }
-}
-
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// Not one of the formats.
-    #[error("log format {found:?}: expected json, text or journald")]
-    Format {
-        /// What stood there.
-        found: String,
-    },
     /// Not a list of directives.
     #[error(
         "log level {found:?}: expected off, error, warn, info, debug or trace, or a list such as \
@@ -286,12 +264,5 @@ mod tests {
     #[test]
     fn a_list_may_have_blanks_after_its_commas() {
         check_level("info, invoice_router::mail=debug, hyper=off").unwrap();
-    }
-
-    #[test]
-    fn an_unknown_format_is_refused_with_the_ones_there_are() {
-        let error = "xml".parse::<Format>().unwrap_err().to_string();
-        assert_eq!(error, "log format \"xml\": expected json, text or journald");
-        assert_eq!("journald".parse::<Format>().unwrap(), Format::Journald);
     }
 }

@@ -262,9 +262,6 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<DuePlace>, StoreError>;
 
-    /// When something is due next.
-    fn next_due(&self) -> Result<Option<DuePlace>, StoreError>;
-
     /// All that an attempt at an invoice needs to know; `None` if there is nothing to send.
     fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError>;
 

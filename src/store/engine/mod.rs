@@ -445,10 +445,6 @@ impl<B: Backend> Store for Engine<B> {
         views::due(&self.backend, now, after, limit)
     }
 
-    fn next_due(&self) -> Result<Option<DuePlace>, StoreError> {
-        views::next_due(&self.backend)
-    }
-
     fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError> {
         views::job(&self.backend, sequence)
     }

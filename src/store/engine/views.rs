@@ -47,15 +47,6 @@ pub(super) fn due<T: Records + ?Sized>(
     Ok(places)
 }
 
-pub(super) fn next_due<T: Records + ?Sized>(tree: &T) -> Result<Option<DuePlace>, StoreError> {
-    let mut next = None;
-    tree.prefix(&keys::kind_prefix(keys::kind::DUE), None, &mut |key, _| {
-        next = keys::parse_due(key).map(|(at, sequence)| DuePlace { at, sequence });
-        ControlFlow::Break(())
-    })?;
-    Ok(next)
-}
-
 pub(super) fn job<T: Records + ?Sized>(
     tree: &T,
     sequence: Sequence,

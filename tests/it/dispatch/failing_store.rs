@@ -109,7 +109,6 @@ impl Store for FailingStore {
         fn runs(&self) -> Result<Vec<Run>, StoreError>;
         fn schedules_in_use(&self) -> Result<Vec<ScheduleName>, StoreError>;
         fn run_page(&self, run: &Run, after: Option<&AccountId>, limit: usize) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError>;
-        fn next_due(&self) -> Result<Option<DuePlace>, StoreError>;
         fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError>;
         fn account_version(&self, account: &AccountId) -> Result<Version, StoreError>;
         fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
