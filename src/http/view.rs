@@ -20,17 +20,16 @@ pub(super) fn instant(at: DateTime<Utc>) -> String {
 /// A recipient, everywhere the same.
 pub(super) fn recipient(recipient: &Recipient) -> Value {
     let Recipient { target, reason } = recipient;
-    let (kind, sub_user) = match target {
-        Target::SubUser(id, _) => ("sub_user", Some(id)),
-        Target::MainContact(_) => ("main_contact", None),
-        Target::None => ("none", None),
+    let sub_user = match target {
+        Target::SubUser(id, _) => Some(id),
+        Target::MainContact(_) | Target::None => None,
     };
     let contact = recipient.addressee().map(|addressee| {
         let Addressee { contact, .. } = addressee;
         contact
     });
     json!({
-        "kind": kind,
+        "kind": target.kind().as_str(),
         "sub_user": sub_user.map(SubUserId::as_str),
         "name": contact.map(|contact| contact.name.as_str()),
         "company": contact.and_then(|contact| contact.company.as_ref()).map(HeaderText::as_str),
