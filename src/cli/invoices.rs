@@ -1,10 +1,10 @@
 //! `invoices`, `invoice`, and what an operator may do to one.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::admin::segment;
 use super::out::{list, table, text};
-use super::words::{outcome_in_words, state_in_words, who, why};
+use super::words::{outcome_in_words, pause_in_words, state_in_words, who, why};
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments};
 
 pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
@@ -31,8 +31,8 @@ pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
 }
 
 pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Result<(), Failure> {
-    let items = context.admin()?.all(&list_path(arguments))?;
-    context.out.show(&json!({ "items": items }), |value| {
+    let invoices = context.admin()?.all(&list_path(arguments))?;
+    context.out.show(&invoices, |value| {
         let mut rows = vec![
             ["account", "number", "kind", "issued on", "total", "state"]
                 .map(str::to_owned)
@@ -54,7 +54,10 @@ pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Resu
             ];
             rows.push(cells.map(str::to_owned).to_vec());
         }
-        table(&rows)
+        match pause_in_words(&value["paused"]) {
+            Some(paused) => format!("{}\n{paused}", table(&rows)),
+            None => table(&rows),
+        }
     })?;
     Ok(())
 }
@@ -117,6 +120,7 @@ fn describe(invoice: &Value) -> String {
             lines.push(format!("{name}: {}", text(invoice, pointer)));
         }
     }
+    lines.extend(pause_in_words(&invoice["paused"]));
     let mut story = vec![["at", "who", "what"].map(str::to_owned).to_vec()];
     story.extend(list(invoice, "/story").iter().map(|entry| {
         [

@@ -97,3 +97,18 @@ pub(super) fn rule_in_words(raw: &str) -> &str {
         None => raw,
     }
 }
+
+/// What stops mail, if anything does.
+pub(super) fn pause_in_words(paused: &Value) -> Option<String> {
+    let what = match text(paused, "/scope") {
+        "" => return None,
+        "account" => "sending for this account is paused",
+        _ => "all sending is paused",
+    };
+    let reason = match text(paused, "/reason") {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    };
+    let (since, by) = (text(paused, "/since"), text(paused, "/by"));
+    Some(format!("{what} since {since} by {by}{reason}"))
+}

@@ -453,11 +453,7 @@ impl Round {
     fn may_go_out(&self, plan: &Plan) -> Result<bool, StoreError> {
         let store = &self.shared.store;
         let account = plan.job.account.id();
-        if store.paused(&PauseScope::Everything)?.is_some()
-            || store
-                .paused(&PauseScope::Account(account.clone()))?
-                .is_some()
-        {
+        if store.pause_in_force(Some(account))?.is_some() {
             return Ok(false);
         }
         if store.account_version(account)? == plan.job.seen.account_version {

@@ -221,6 +221,12 @@ pub trait Store: Send + Sync + 'static {
     /// The pause of everything, or of one account.
     fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
 
+    /// The pause that stops an account's mail; without an account, that of everything.
+    fn pause_in_force(
+        &self,
+        account: Option<&AccountId>,
+    ) -> Result<Option<PauseInForce>, StoreError>;
+
     // Schedule.
 
     /// Opens a run unless one of the same or a later instant was opened before; includes what is

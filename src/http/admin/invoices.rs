@@ -67,10 +67,18 @@ pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Prob
         raw.parse().ok().map(Sequence)
     })?;
     let store = Arc::clone(&exchange.context().store);
-    let page = blocking(move || store.invoices(&filter, after, limit)).await?;
+    let (page, paused) = blocking(move || {
+        let page = store.invoices(&filter, after, limit)?;
+        Ok((page, store.pause_in_force(None)?))
+    })
+    .await?;
     let items: Vec<_> = page.items.iter().map(view::listed).collect();
     let next = page.next.map(|sequence| sequence.to_string());
-    Ok(Reply::ok(json!({"items": items, "next_cursor": next})))
+    Ok(Reply::ok(json!({
+        "items": items,
+        "next_cursor": next,
+        "paused": view::paused(paused.as_ref()),
+    })))
 }
 
 fn filter(query: &Query) -> Result<Filter, Problem> {

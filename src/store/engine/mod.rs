@@ -27,9 +27,9 @@ use super::documents::Documents;
 use super::record::DocumentRow;
 use super::{
     AccountView, Actor, Begin, Begun, ChangeAnswer, Command, Commit, DocumentAnswer, DuePlace,
-    Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Page, Pause, PauseScope,
-    Received, Retention, Rules, Run, RunScope, Seen, Settle, Settled, Store, StoreError, StoreId,
-    WithdrawAnswer,
+    Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Page, Pause,
+    PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle, Settled,
+    Store, StoreError, StoreId, WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
 use crate::domain::delivery::Intent;
@@ -395,6 +395,13 @@ impl<B: Backend> Store for Engine<B> {
 
     fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError> {
         read::pause(&self.backend, scope)
+    }
+
+    fn pause_in_force(
+        &self,
+        account: Option<&AccountId>,
+    ) -> Result<Option<PauseInForce>, StoreError> {
+        read::pause_in_force(&self.backend, account)
     }
 
     fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool> {

@@ -12,7 +12,9 @@ use crate::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookI
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{Recipient, Suspect, Suspects, resolve};
 use crate::store::record::{DeliveryRow, EntryRow, IdentityRow, InvoiceRow};
-use crate::store::{Entry, Pause, PauseScope, Rules, Run, RunScope, Standing, StoreError};
+use crate::store::{
+    Entry, Pause, PauseInForce, PauseScope, Rules, Run, RunScope, Standing, StoreError,
+};
 
 /// What the key and the value of an entry have in common: they came from the same place.
 pub(super) fn damaged(key: &str, cause: impl Into<String>) -> StoreError {
@@ -115,6 +117,20 @@ pub(super) fn pause<T: Records + ?Sized>(
     scope: &PauseScope,
 ) -> Result<Option<Pause>, StoreError> {
     tree.read(&keys::pause(scope))
+}
+
+/// The pause that stops an account's mail: that of everything comes before its own.
+pub(super) fn pause_in_force<T: Records + ?Sized>(
+    tree: &T,
+    account: Option<&AccountId>,
+) -> Result<Option<PauseInForce>, StoreError> {
+    let own = account.map(|id| PauseScope::Account(id.clone()));
+    for scope in std::iter::once(PauseScope::Everything).chain(own) {
+        if let Some(pause) = pause(tree, &scope)? {
+            return Ok(Some(PauseInForce { scope, pause }));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether an open run includes an invoice that waits.

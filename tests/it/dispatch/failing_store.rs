@@ -103,6 +103,7 @@ impl Store for FailingStore {
         fn pause(&self, scope: PauseScope, reason: String, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
         fn resume(&self, scope: PauseScope, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
         fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
+        fn pause_in_force(&self, account: Option<&AccountId>) -> Result<Option<PauseInForce>, StoreError>;
         fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()>;
         fn close_run(&self, run: &Run) -> Commit<bool>;
         fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()>;
