@@ -107,3 +107,33 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_invoice_that_was_sent_again_shows_every_revisions_attempts() {
+    let (daemon, sink) = world().await;
+    daemon.ask(&["dispatch"]).await;
+    let invoice = ["K-1001", "RE-2026/0042"];
+    daemon.settled(invoice[0], invoice[1], "delivered").await;
+    let resend = [&["resend"], &invoice[..]].concat();
+    daemon.ask(&resend).await;
+    daemon.settled(invoice[0], invoice[1], "delivered").await;
+
+    let output = daemon.command(&resend).await;
+    assert_eq!(output.status.code(), Some(65));
+    let told = errors(&output);
+    assert!(
+        told.contains("revision 1 is not the current one, which is 2"),
+        "{told}"
+    );
+
+    let told = daemon.ask(&[&["invoice"], &invoice[..]].concat()).await;
+    assert!(told.contains("· revision 2 · accepted by relay"), "{told}");
+    let attempts: Vec<&str> = told
+        .lines()
+        .skip_while(|line| !line.starts_with("revision "))
+        .skip(1)
+        .map(|line| &line[..1])
+        .collect();
+    assert_eq!(attempts, ["1", "1", "2", "2"], "{told}");
+    assert_eq!(sink.count(), 4);
+}

@@ -195,10 +195,10 @@ async fn operate(
         Answer::Recorded => (StatusCode::ACCEPTED, "applied"),
         Answer::Already => (StatusCode::OK, "duplicate"),
         Answer::AlreadySent => return Err(already_sent(state)),
-        Answer::WrongState => {
-            let mut problem = Problem::new(Code::WrongState, format!("the invoice is {state}"));
-            problem.details.state = Some(state);
-            return Err(problem);
+        Answer::WrongState => return Err(wrong_state(format!("the invoice is {state}"), state)),
+        Answer::OtherRevision { named, current } => {
+            let sentence = format!("revision {named} is not the current one, which is {current}");
+            return Err(wrong_state(sentence, state));
         }
     };
     exchange.about.result = Some(result);
@@ -211,4 +211,10 @@ async fn operate(
             "state": state.as_str(),
         }),
     ))
+}
+
+fn wrong_state(sentence: String, state: Shown) -> Problem {
+    let mut problem = Problem::new(Code::WrongState, sentence);
+    problem.details.state = Some(state);
+    problem
 }

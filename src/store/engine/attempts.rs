@@ -300,7 +300,9 @@ fn step_or_drop(
     let ended = step(delivery, event, at, policy, jitter);
     match ended.answer {
         Answer::Done | Answer::Recorded | Answer::Already | Answer::AlreadySent => ended.delivery,
-        Answer::WrongState => step(delivery, &Event::AttemptDropped, at, policy, jitter).delivery,
+        Answer::WrongState | Answer::OtherRevision { .. } => {
+            step(delivery, &Event::AttemptDropped, at, policy, jitter).delivery
+        }
     }
 }
 
