@@ -219,7 +219,7 @@ pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
         Endpoint::Release => admin::invoices::release(exchange, &params, actor).await,
         Endpoint::Resend => admin::invoices::resend(exchange, &params, actor).await,
         Endpoint::Withdraw => admin::invoices::withdraw(exchange, &params, actor).await,
-        Endpoint::Dispatch => admin::dispatch::run(exchange).await,
+        Endpoint::Dispatch => admin::dispatch::run(exchange, actor).await,
         Endpoint::Pause => admin::pause(exchange, actor).await,
         Endpoint::Resume => admin::resume(exchange, actor).await,
         Endpoint::Live => Ok(admin::live()),

@@ -137,3 +137,18 @@ async fn an_invoice_that_was_sent_again_shows_every_revisions_attempts() {
     assert_eq!(attempts, ["1", "1", "2", "2"], "{told}");
     assert_eq!(sink.count(), 4);
 }
+
+#[tokio::test]
+async fn the_story_of_an_invoice_names_the_run_that_released_it_and_who_opened_that() {
+    let (daemon, _sink) = world().await;
+    daemon.ask(&["dispatch", "--account", "K-1001"]).await;
+    let invoice = daemon.settled("K-1001", "RE-2026/0042", "delivered").await;
+    let story: Vec<&str> = invoice["story"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| entry["what"].as_str())
+        .collect();
+    let words = "released by the run of account K-1001, which operator uid:";
+    assert!(story.iter().any(|what| what.contains(words)), "{story:?}");
+}

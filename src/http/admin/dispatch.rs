@@ -13,7 +13,7 @@ use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::fields::Item;
 use crate::http::problem::{Fault, Problem};
 use crate::http::{Context, view};
-use crate::store::{Run, RunScope, Store, StoreError};
+use crate::store::{Actor, Run, RunScope, Store, StoreError};
 
 /// Most accounts that a dry run shows.
 const DRY_RUN_ACCOUNTS: usize = 1000;
@@ -27,7 +27,7 @@ enum Asked {
 }
 
 /// Opens the runs, or shows what they would release.
-pub(in crate::http) async fn run(exchange: &mut Exchange) -> Result<Reply, Problem> {
+pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
     let (asked, dry_run) = read_body(exchange, |fields| {
         let schedule = fields.optionally("schedule", |item| {
             item.parse(|raw| ScheduleName::parse(raw))
@@ -68,7 +68,7 @@ pub(in crate::http) async fn run(exchange: &mut Exchange) -> Result<Reply, Probl
             "paused": view::paused(paused.as_ref()),
         })));
     }
-    let runs = release(&context, scopes, now).await?;
+    let runs = release(&context, scopes, &Actor::Operator(actor), now).await?;
     context.nudge.notify_one();
     let paused = context.store.pause_in_force(account.as_ref())?;
     Ok(Reply::ok(json!({
@@ -83,6 +83,7 @@ pub(in crate::http) async fn run(exchange: &mut Exchange) -> Result<Reply, Probl
 async fn release(
     context: &Context,
     scopes: Vec<RunScope>,
+    actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<Vec<Value>, Problem> {
     let mut runs = Vec::with_capacity(scopes.len());
@@ -98,7 +99,7 @@ async fn release(
             RunScope::Schedule(name) => (Some(name.to_string()), None),
             RunScope::Account(id) => (None, Some(id.to_string())),
         };
-        let opened = context.store.open_run(scope, now).await?;
+        let opened = context.store.open_run(scope, now, actor.clone()).await?;
         runs.push(json!({
             "schedule": schedule,
             "account": account,

@@ -404,8 +404,10 @@ impl<B: Backend> Store for Engine<B> {
         read::pause_in_force(&self.backend, account)
     }
 
-    fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool> {
-        self.commit(Urgency::Intent, move |tx, _| runs::open(tx, scope, instant))
+    fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor) -> Commit<bool> {
+        self.commit(Urgency::Intent, move |tx, _| {
+            runs::open(tx, scope, instant, &actor)
+        })
     }
 
     fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()> {

@@ -133,29 +133,29 @@ pub(super) fn pause_in_force<T: Records + ?Sized>(
     Ok(None)
 }
 
-/// Whether an open run includes an invoice that waits.
-pub(super) fn released<T: Records + ?Sized>(
+/// The open run that includes an invoice that waits.
+pub(super) fn releasing_run<T: Records + ?Sized>(
     tree: &T,
     account: &Account,
     sequence: Sequence,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Run>, StoreError> {
     for scope in [
         RunScope::Schedule(account.schedule()),
         RunScope::Account(account.id().clone()),
     ] {
         let run: Option<Run> = tree.read(&keys::run(&scope))?;
-        let includes = run.is_some_and(|run| {
+        let including = run.filter(|run| {
             let ahead = run
                 .cursor
                 .as_ref()
                 .is_none_or(|cursor| account.id() > cursor);
             run.open && sequence <= run.high_water && ahead
         });
-        if includes {
-            return Ok(true);
+        if including.is_some() {
+            return Ok(including);
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// A delivery's state as others see it.
@@ -166,7 +166,7 @@ pub(super) fn shown<T: Records + ?Sized>(
     delivery: &Delivery,
 ) -> Result<Shown, StoreError> {
     let released = match (delivery.state, account) {
-        (State::Waiting, Some(account)) => released(tree, account, sequence)?,
+        (State::Waiting, Some(account)) => releasing_run(tree, account, sequence)?.is_some(),
         (
             State::Waiting
             | State::Parked

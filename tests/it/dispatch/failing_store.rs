@@ -77,7 +77,7 @@ macro_rules! fails {
 impl Store for FailingStore {
     fails! {
         fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>>, UseCase::Recover;
-        fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool>, UseCase::OpenRun;
+        fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor) -> Commit<bool>, UseCase::OpenRun;
         fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun>, UseCase::Begin;
         fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled>, UseCase::Settle;
     }

@@ -301,7 +301,10 @@ impl Play {
     fn open_run(&mut self, scope: &RunScope) {
         let now = self.world.now;
         let expected = self.model.open_run(scope, now);
-        let opened = self.world.store().open_run(scope.clone(), now);
+        let opened = self
+            .world
+            .store()
+            .open_run(scope.clone(), now, Actor::Daemon);
         assert_eq!(opened.wait().unwrap(), expected);
     }
 
