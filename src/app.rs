@@ -25,7 +25,7 @@ use crate::config::{Config, ConfigError, ConfigErrors, KeyPath, Location};
 use crate::dispatch::{self, Dispatch, DispatchError};
 use crate::domain::id::{ScheduleName, SenderName};
 use crate::http::signature::Secret;
-use crate::http::{self, Limits, Readiness};
+use crate::http::{self, Limits, Listener, Readiness};
 use crate::mail::compose::Brand;
 use crate::mail::transport::Transport;
 use crate::store::{self, Actor, OpenError, PauseScope, Retention, Store, StoreError};
@@ -264,18 +264,18 @@ impl Interfaces {
         } = self;
         let (seen, ends) = (stopping.clone(), Arc::clone(context));
         parts.spawn(async move {
-            http::serve_webhook(webhook, ends, limits, seen, GRACE).await;
+            http::serve(Listener::Webhook(webhook), ends, limits, seen, GRACE).await;
             ("the webhook interface", Ok(()))
         });
         let (seen, ends) = (stopping.clone(), Arc::clone(context));
         parts.spawn(async move {
-            http::serve_admin(admin, ends, limits, seen, GRACE).await;
+            http::serve(Listener::AdminSocket(admin), ends, limits, seen, GRACE).await;
             ("the admin interface", Ok(()))
         });
         if let Some(listener) = admin_tcp {
             let (seen, ends) = (stopping.clone(), Arc::clone(context));
             parts.spawn(async move {
-                http::serve_admin_tcp(listener, ends, limits, seen, GRACE).await;
+                http::serve(Listener::AdminTcp(listener), ends, limits, seen, GRACE).await;
                 ("the admin interface on TCP", Ok(()))
             });
         }

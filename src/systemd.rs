@@ -1,4 +1,4 @@
-//! What the daemon tells the service manager: ready, stopping, what it is doing, still alive.
+//! What the daemon tells the service manager: ready, stopping, still alive.
 //!
 //! systemd hands over a socket in `NOTIFY_SOCKET` and, with `WatchdogSec=`, an interval in
 //! `WATCHDOG_USEC` (`sd_notify(3)`, `sd_watchdog_enabled(3)`). Without them, in a terminal or in a
@@ -8,9 +8,6 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-
-/// Longest status in characters; `systemctl status` shows it on one line.
-const STATUS_CHARACTERS: usize = 200;
 
 /// Sends notices to the service manager, if there is one.
 #[derive(Debug)]
@@ -39,11 +36,6 @@ impl Notifier {
         send(&[NotifyState::Stopping]);
     }
 
-    /// What `systemctl status` shows: one line, cut after 200 characters.
-    pub fn status(&self, text: &str) {
-        send(&[NotifyState::Status(&one_line(text))]);
-    }
-
     /// How often to call [`Notifier::feed`]: half of what systemd waits before it kills the daemon,
     /// as `sd_watchdog_enabled(3)` recommends. `None` without a watchdog.
     #[must_use]
@@ -61,14 +53,6 @@ fn send(notices: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(notices) {
         tracing::warn!(%error, "could not notify the service manager");
     }
-}
-
-/// A line break in a status would begin a notice of its own.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .take(STATUS_CHARACTERS)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 #[cfg(test)]
@@ -96,10 +80,9 @@ mod tests {
     #[test]
     fn speaks_all_notices() {
         let notifier = Notifier::from_environment();
-        notifier.status("opening the store\nREADY=1");
         notifier.ready();
         if let Some(interval) = notifier.watchdog_interval() {
-            notifier.status(&format!("feeding every {} ms", interval.as_millis()));
+            assert_eq!(interval, Duration::from_secs(15));
             notifier.feed();
         }
         notifier.stopping();
@@ -123,16 +106,7 @@ mod tests {
         while let Ok(length) = manager.recv(&mut buffer) {
             heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
-        assert_eq!(
-            heard,
-            [
-                "STATUS=opening the store READY=1\n",
-                "READY=1\n",
-                "STATUS=feeding every 15000 ms\n",
-                "WATCHDOG=1\n",
-                "STOPPING=1\n"
-            ]
-        );
+        assert_eq!(heard, ["READY=1\n", "WATCHDOG=1\n", "STOPPING=1\n"]);
     }
 
     #[test]
@@ -163,13 +137,5 @@ mod tests {
         while let Ok(length) = manager.recv(&mut buffer) {
             assert_ne!(&buffer[..length], b"WATCHDOG=1\n");
         }
-    }
-
-    #[test]
-    fn a_status_is_cut_to_one_line_of_200_characters() {
-        assert_eq!(
-            one_line(&"ä\r\n".repeat(100)),
-            "ä  ".repeat(100)[..].chars().take(200).collect::<String>()
-        );
     }
 }

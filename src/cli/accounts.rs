@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::admin::segment;
 use super::out::{list, table, text};
+use super::words::pause_in_words;
 use super::{Context, Failure};
 use crate::domain::id::AccountId;
 
@@ -50,10 +51,9 @@ fn describe(account: &Value) -> String {
     } else {
         ""
     };
-    let paused = match text(account, "/paused/reason") {
-        "" => String::new(),
-        reason => format!("\nsending is paused: {reason}"),
-    };
+    let paused = pause_in_words(&account["paused"])
+        .map(|paused| format!("\n{paused}"))
+        .unwrap_or_default();
     format!(
         "{}{} · version {}{closed}{paused}\n\n{}\n{}",
         text(account, "/account"),

@@ -31,22 +31,23 @@ impl Admin {
         self.ask(Method::POST, path, Some(body))
     }
 
-    /// Every item of a list, page by page.
-    pub(super) fn all(&self, path: &str) -> Result<Vec<Value>, Failure> {
+    /// A list with every item, read page by page; its other members are those of the last page.
+    pub(super) fn all(&self, path: &str) -> Result<Value, Failure> {
         let mut items = Vec::new();
         let mut cursor = String::new();
         loop {
             let joint = if path.contains('?') { '&' } else { '?' };
-            let page = if cursor.is_empty() {
+            let mut page = if cursor.is_empty() {
                 self.get(path)?
             } else {
                 self.get(&format!("{path}{joint}cursor={}", segment(&cursor)))?
             };
             items.extend(super::out::list(&page, "/items").iter().cloned());
-            match page.get("next_cursor").and_then(Value::as_str) {
-                Some(next) => next.clone_into(&mut cursor),
-                None => return Ok(items),
-            }
+            let Some(next) = page.get("next_cursor").and_then(Value::as_str) else {
+                page["items"] = items.into();
+                return Ok(page);
+            };
+            next.clone_into(&mut cursor);
         }
     }
 

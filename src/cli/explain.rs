@@ -1,11 +1,13 @@
 //! `explain`: who gets it, and why, in a sentence.
 
+use chrono::DateTime;
 use serde_json::Value;
 
 use super::admin::segment;
 use super::out::text;
-use super::words::{state_in_words, who, why};
+use super::words::{pause_in_words, state_in_words, who, why};
 use super::{Context, Failure};
+use crate::clock::Clock;
 use crate::domain::id::{AccountId, InvoiceNumber};
 
 pub(super) fn run(
@@ -18,9 +20,11 @@ pub(super) fn run(
     match number {
         None => {
             let answer = admin.get(&format!("/v1/accounts/{account}/recipient"))?;
-            context
-                .out
-                .show(&answer, |answer| recipient(&answer["recipient"]))?;
+            context.out.show(&answer, |answer| {
+                let mut lines = vec![recipient(&answer["recipient"])];
+                lines.extend(not_now(answer));
+                lines.join("\n")
+            })?;
         }
         Some(number) => {
             let path = format!(
@@ -65,8 +69,21 @@ fn invoice(invoice: &Value) -> String {
     if let Some(reason) = invoice["held_reason"].as_str() {
         lines.push(format!("It is held: {reason}."));
     }
-    if let Some(at) = invoice["next_attempt_at"].as_str() {
-        lines.push(format!("It is tried next at {at}."));
+    match (not_now(invoice), invoice["next_attempt_at"].as_str()) {
+        // Until that ends, no time means anything.
+        (Some(paused), _) => lines.push(paused),
+        (None, Some(at)) if is_past(at) => lines.push(format!("It has been due since {at}.")),
+        (None, Some(at)) => lines.push(format!("It is tried next at {at}.")),
+        (None, None) => {}
     }
     lines.join("\n")
+}
+
+/// That nothing goes out now, and why.
+fn not_now(answer: &Value) -> Option<String> {
+    pause_in_words(&answer["paused"]).map(|paused| format!("Nothing is sent now: {paused}."))
+}
+
+fn is_past(at: &str) -> bool {
+    DateTime::parse_from_rfc3339(at).is_ok_and(|at| at <= Clock::system().now())
 }

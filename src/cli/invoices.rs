@@ -1,10 +1,10 @@
 //! `invoices`, `invoice`, and what an operator may do to one.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::admin::segment;
 use super::out::{list, table, text};
-use super::words::{state_in_words, who, why};
+use super::words::{outcome_in_words, pause_in_words, state_in_words, who, why};
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments};
 
 pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
@@ -31,8 +31,8 @@ pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
 }
 
 pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Result<(), Failure> {
-    let items = context.admin()?.all(&list_path(arguments))?;
-    context.out.show(&json!({ "items": items }), |value| {
+    let invoices = context.admin()?.all(&list_path(arguments))?;
+    context.out.show(&invoices, |value| {
         let mut rows = vec![
             ["account", "number", "kind", "issued on", "total", "state"]
                 .map(str::to_owned)
@@ -54,7 +54,10 @@ pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Resu
             ];
             rows.push(cells.map(str::to_owned).to_vec());
         }
-        table(&rows)
+        match pause_in_words(&value["paused"]) {
+            Some(paused) => format!("{}\n{paused}", table(&rows)),
+            None => table(&rows),
+        }
     })?;
     Ok(())
 }
@@ -96,8 +99,12 @@ fn path(invoice: &InvoiceArguments) -> String {
 fn describe(invoice: &Value) -> String {
     let state = state_in_words(text(invoice, "/state"));
     let number = text(invoice, "/number");
+    let revision = match invoice["revision"].as_u64() {
+        Some(revision) => format!(" · revision {revision}"),
+        None => String::new(),
+    };
     let mut lines = vec![format!(
-        "{number} of account {} · {state}",
+        "{number} of account {}{revision} · {state}",
         text(invoice, "/account")
     )];
     let recipient = &invoice["recipient"];
@@ -113,6 +120,7 @@ fn describe(invoice: &Value) -> String {
             lines.push(format!("{name}: {}", text(invoice, pointer)));
         }
     }
+    lines.extend(pause_in_words(&invoice["paused"]));
     let mut story = vec![["at", "who", "what"].map(str::to_owned).to_vec()];
     story.extend(list(invoice, "/story").iter().map(|entry| {
         [
@@ -131,34 +139,50 @@ fn describe(invoice: &Value) -> String {
     lines.join("\n")
 }
 
+/// Every attempt with its revision, the earlier revisions' first.
 fn attempts(invoice: &Value) -> Vec<Vec<String>> {
-    let heading = ["address", "attempt", "started", "outcome", "stage", "reply"];
+    let heading = [
+        "revision", "address", "attempt", "started", "outcome", "stage", "reply",
+    ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows.extend(
+        list(invoice, "/earlier_attempts")
+            .iter()
+            .map(|earlier| attempt(&earlier["revision"], text(earlier, "/address"), earlier)),
+    );
     for address in list(invoice, "/addresses") {
-        for attempt in list(address, "/attempts") {
-            let reply = &attempt["reply"];
-            let reply = match reply["code"].as_u64() {
-                Some(code) => format!(
-                    "{code} {} {}",
-                    text(reply, "/enhanced"),
-                    text(reply, "/text")
-                ),
-                None => text(attempt, "/cause").to_owned(),
-            };
-            let outcome = match text(attempt, "/outcome") {
-                "accepted" => "accepted by relay",
-                other => other,
-            };
-            let cells = [
-                text(address, "/address"),
-                &attempt["number"].to_string(),
-                text(attempt, "/started_at"),
-                outcome,
-                text(attempt, "/stage"),
-                &reply,
-            ];
-            rows.push(cells.map(str::to_owned).to_vec());
-        }
+        rows.extend(
+            list(address, "/attempts")
+                .iter()
+                .map(|now| attempt(&invoice["revision"], text(address, "/address"), now)),
+        );
     }
     rows
+}
+
+fn attempt(revision: &Value, address: &str, attempt: &Value) -> Vec<String> {
+    let reply = &attempt["reply"];
+    let reply = match reply["code"].as_u64() {
+        Some(code) => [
+            &code.to_string(),
+            text(reply, "/enhanced"),
+            text(reply, "/text"),
+        ]
+        .into_iter()
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" "),
+        None => text(attempt, "/cause").to_owned(),
+    };
+    [
+        &revision.to_string(),
+        address,
+        &attempt["number"].to_string(),
+        text(attempt, "/started_at"),
+        outcome_in_words(text(attempt, "/outcome")),
+        text(attempt, "/stage"),
+        &reply,
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::out::{list, table, text};
-use super::words::{who, why};
+use super::words::{pause_in_words, who, why};
 use super::{Context, DispatchArguments, Failure};
 use crate::domain::id::AccountId;
 
@@ -25,16 +25,31 @@ pub(super) fn dispatch(context: &Context, arguments: &DispatchArguments) -> Resu
         if *dry_run {
             plan(answer)
         } else {
-            "released: what was waiting is being sent".to_owned()
+            released(answer)
         }
     })?;
     Ok(())
 }
 
+fn released(answer: &Value) -> String {
+    let is_waiting = |run: &Value| run["waiting"] == Value::Bool(true);
+    let waiting = list(answer, "/runs").iter().any(is_waiting);
+    match (waiting, pause_in_words(&answer["paused"])) {
+        (true, None) => "released: what was waiting is being sent".to_owned(),
+        (true, Some(paused)) => format!("released, but {paused}"),
+        (false, None) => "nothing was waiting".to_owned(),
+        (false, Some(paused)) => format!("nothing was waiting; {paused}"),
+    }
+}
+
 fn plan(answer: &Value) -> String {
+    let paused = pause_in_words(&answer["paused"]);
     let items = list(answer, "/items");
     if items.is_empty() {
-        return "nothing is waiting".to_owned();
+        return match paused {
+            None => "nothing is waiting".to_owned(),
+            Some(paused) => format!("nothing is waiting; {paused}"),
+        };
     }
     let mut rows = vec![
         ["account", "number", "would go to", "why"]
@@ -44,8 +59,9 @@ fn plan(answer: &Value) -> String {
     for item in items {
         let recipient = &item["recipient"];
         let mut why = why(recipient);
-        if let Some(reason) = item["paused"]["reason"].as_str() {
-            why = format!("{why}; but its account is paused: {reason}");
+        // What is said of all need not be said of each.
+        if let (None, Some(paused)) = (&paused, pause_in_words(&item["paused"])) {
+            why = format!("{why}; but {paused}");
         }
         for invoice in list(item, "/invoices") {
             let (account, number) = (text(item, "/account"), text(invoice, "/number"));
@@ -60,7 +76,10 @@ fn plan(answer: &Value) -> String {
     if answer["complete"] == Value::Bool(false) {
         rows.push(vec!["…".to_owned()]);
     }
-    table(&rows)
+    match paused {
+        None => table(&rows),
+        Some(paused) => format!("{}\nnothing of it is sent now: {paused}", table(&rows)),
+    }
 }
 
 pub(super) fn pause(
@@ -71,18 +90,42 @@ pub(super) fn pause(
     let mut body = scope(account);
     body["reason"] = json!(reason);
     let answer = context.admin()?.post("/v1/pause", &body)?;
-    context.out.show(&answer, |_| {
-        "sending is paused; accepting goes on".to_owned()
+    context.out.show(&answer, |answer| {
+        let (sending, scope) = named(account);
+        let in_force = pause_in_words(&answer["in_force"]).unwrap_or_default();
+        if text(answer, "/result") == "duplicate" {
+            format!("{scope} was paused before, and stays so: {in_force}")
+        } else {
+            format!("{sending} is paused; accepting goes on")
+        }
     })?;
     Ok(())
 }
 
 pub(super) fn resume(context: &Context, account: Option<&AccountId>) -> Result<(), Failure> {
     let answer = context.admin()?.post("/v1/resume", &scope(account))?;
-    context
-        .out
-        .show(&answer, |_| "sending goes on".to_owned())?;
+    context.out.show(&answer, |answer| {
+        let (sending, scope) = named(account);
+        let was_paused = text(answer, "/result") != "duplicate";
+        match (was_paused, pause_in_words(&answer["in_force"])) {
+            (true, None) => format!("{sending} goes on"),
+            (true, Some(paused)) => format!("the pause of {scope} has ended, but {paused}"),
+            (false, None) => format!("there was no pause of {scope}"),
+            (false, Some(paused)) => format!("there was no pause of {scope}, but {paused}"),
+        }
+    })?;
     Ok(())
+}
+
+/// What a pause stops, and what it is of.
+fn named(account: Option<&AccountId>) -> (String, String) {
+    match account {
+        None => ("all sending".to_owned(), "everything".to_owned()),
+        Some(account) => (
+            format!("sending for account {account}"),
+            format!("account {account}"),
+        ),
+    }
 }
 
 fn scope(account: Option<&AccountId>) -> Value {

@@ -1,57 +1,114 @@
 //! How people read what the daemon answers in JSON.
+//!
+//! What has a name on the wire is read as the domain's type, so that each has its words. A name that
+//! this program does not know, from a newer daemon, is shown as it is.
 
 use serde_json::Value;
 
 use super::out::{list, text};
+use crate::domain::delivery::{Outcome, Shown};
+use crate::domain::recipient::{Rule, TargetKind};
 
 /// A state as people read it: nobody but the recipient knows that a mail arrived.
-pub(super) fn state_in_words(state: &str) -> &str {
-    match state {
-        "delivered" => "accepted by relay",
-        other => other,
+pub(super) fn state_in_words(raw: &str) -> &str {
+    match Shown::parse(raw) {
+        Some(Shown::Delivered) => "accepted by relay",
+        Some(
+            Shown::Parked
+            | Shown::Waiting
+            | Shown::Due
+            | Shown::Sending
+            | Shown::Withheld
+            | Shown::Held
+            | Shown::Withdrawn
+            | Shown::Undeliverable,
+        )
+        | None => raw,
+    }
+}
+
+/// An attempt's outcome as people read it.
+pub(super) fn outcome_in_words(raw: &str) -> &str {
+    match Outcome::parse(raw) {
+        Some(Outcome::Accepted) => "accepted by relay",
+        Some(Outcome::Deferred | Outcome::Rejected | Outcome::Uncertain) | None => raw,
+    }
+}
+
+/// Who a recipient is, with the addresses.
+pub(super) fn who(recipient: &Value) -> String {
+    let addresses = addresses(recipient);
+    if addresses.is_empty() {
+        whom(recipient)
+    } else {
+        format!("{}: {addresses}", whom(recipient))
     }
 }
 
 /// Who a recipient is.
-pub(super) fn who(recipient: &Value) -> String {
-    let addresses: Vec<&str> = list(recipient, "/addresses")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+pub(super) fn whom(recipient: &Value) -> String {
     let name = match (text(recipient, "/name"), text(recipient, "/company")) {
         (name, "") => name.to_owned(),
         (name, company) => format!("{name}, {company}"),
     };
-    match text(recipient, "/kind") {
-        "sub_user" => {
-            format!(
-                "the billing contact, sub-user {} ({name}): {}",
-                text(recipient, "/sub_user"),
-                addresses.join(", ")
-            )
+    match TargetKind::parse(text(recipient, "/kind")) {
+        Some(TargetKind::SubUser) => {
+            let id = text(recipient, "/sub_user");
+            format!("the billing contact, sub-user {id} ({name})")
         }
-        "main_contact" => format!("the main contact ({name}): {}", addresses.join(", ")),
-        _ => "nobody".to_owned(),
+        Some(TargetKind::MainContact) => format!("the main contact ({name})"),
+        Some(TargetKind::None) | None => "nobody".to_owned(),
     }
+}
+
+/// A recipient's addresses.
+pub(super) fn addresses(recipient: &Value) -> String {
+    let addresses: Vec<&str> = list(recipient, "/addresses")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    addresses.join(", ")
 }
 
 /// Why it is the recipient.
 pub(super) fn why(recipient: &Value) -> String {
     let reason = &recipient["reason"];
-    let rule = match text(reason, "/rule") {
-        "billing_contact_selected" => "it is selected as billing contact",
-        "no_billing_contact" => "no billing contact is selected",
-        "billing_contact_removed" => "the selected billing contact was removed",
-        "billing_contact_left_group" => "the selected billing contact left the billing group",
-        "fallback_after_rejection" => {
-            "the relay rejected every address of the selected billing contact"
-        }
-        "no_deliverable_address" => "there is no address that mail could be delivered to",
-        other => other,
-    };
     format!(
-        "{rule}, since version {} of the account ({})",
+        "{}, since version {} of the account ({})",
+        rule_in_words(text(reason, "/rule")),
         reason["account_version"],
         text(reason, "/since")
     )
+}
+
+/// A rule as people read it.
+pub(super) fn rule_in_words(raw: &str) -> &str {
+    match Rule::parse(raw) {
+        Some(Rule::BillingContactSelected) => "it is selected as billing contact",
+        Some(Rule::NoBillingContact) => "no billing contact is selected",
+        Some(Rule::BillingContactRemoved) => "the selected billing contact was removed",
+        Some(Rule::BillingContactLeftGroup) => {
+            "the selected billing contact left the billing group"
+        }
+        Some(Rule::FallbackAfterRejection) => {
+            "the relay rejected every address of the selected billing contact"
+        }
+        Some(Rule::NoDeliverableAddress) => "there is no address that mail could be delivered to",
+        None => raw,
+    }
+}
+
+/// What stops mail, if anything does.
+pub(super) fn pause_in_words(paused: &Value) -> Option<String> {
+    let what = match text(paused, "/scope") {
+        "" => return None,
+        "account" => "sending for this account is paused",
+        _ => "all sending is paused",
+    };
+    let reason = match text(paused, "/reason") {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    };
+    let (since, by) = (text(paused, "/since"), text(paused, "/by"));
+    Some(format!("{what} since {since} by {by}{reason}"))
 }

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use super::schedule::Schedule;
 use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
 use crate::domain::id::ScheduleName;
-use crate::store::{Run, RunScope, Store, StoreError};
+use crate::store::{Actor, Run, RunScope, Store, StoreError};
 
 /// A configured schedule.
 #[derive(Debug, Clone)]
@@ -142,7 +142,12 @@ impl Release {
 
     async fn open(&self, name: &ScheduleName, instant: DateTime<Utc>) -> Result<(), StoreError> {
         let scope = RunScope::Schedule(name.clone());
-        if self.shared.store.open_run(scope, instant).await? {
+        if self
+            .shared
+            .store
+            .open_run(scope, instant, Actor::Daemon)
+            .await?
+        {
             info!(schedule = %name, %instant, "released what is waiting");
             self.nudge.notify_one();
         }

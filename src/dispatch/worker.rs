@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 use super::line::Line;
 use super::prepare::{Prepared, Unfit};
 use super::{Shared, can_be_repeated, stopped};
-use crate::domain::address::EmailAddress;
+use crate::domain::address::{EmailAddress, masked};
 use crate::domain::delivery::{
     Attempt, Event, Intent, Outcome, Reply, Stage, State, Verdict, step,
 };
@@ -339,7 +339,8 @@ impl Round {
         {
             Ok(true) if recipient.addresses().is_empty() => {
                 warn!(
-                    account.id = %job.account.id(), invoice.number = %job.invoice.number,
+                    account.id = %masked(job.account.id().as_str()),
+                    invoice.number = %masked(job.invoice.number.as_str()),
                     sequence = %self.sequence, rule = recipient.reason.rule.as_str(),
                     "withheld: nobody can be reached"
                 );
@@ -353,7 +354,8 @@ impl Round {
 
     async fn hold(&self, job: &Job, cause: String) -> End {
         error!(
-            account.id = %job.account.id(), invoice.number = %job.invoice.number,
+            account.id = %masked(job.account.id().as_str()),
+            invoice.number = %masked(job.invoice.number.as_str()),
             sequence = %self.sequence, "held: no message could be made: {cause}"
         );
         let held = self.shared.store.operate(
@@ -468,11 +470,7 @@ impl Round {
     fn may_go_out(&self, plan: &Plan) -> Result<bool, StoreError> {
         let store = &self.shared.store;
         let account = plan.job.account.id();
-        if store.paused(&PauseScope::Everything)?.is_some()
-            || store
-                .paused(&PauseScope::Account(account.clone()))?
-                .is_some()
-        {
+        if store.pause_in_force(Some(account))?.is_some() {
             return Ok(false);
         }
         if store.account_version(account)? == plan.job.seen.account_version {
@@ -556,7 +554,8 @@ impl Round {
         macro_rules! say {
             ($level:ident, $words:literal) => {
                 $level!(
-                    account.id = %job.account.id(), invoice.number = %job.invoice.number,
+                    account.id = %masked(job.account.id().as_str()),
+                    invoice.number = %masked(job.invoice.number.as_str()),
                     sequence = %self.sequence, revision = intent.revision, attempt = intent.number,
                     address, stage, code, enhanced, cause, duration_ms, $words
                 )

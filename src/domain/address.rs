@@ -4,6 +4,7 @@
 //! `RCPT TO:<…>` or of a header (measured: `a@[x>y]` passes both address crates), so only these
 //! types reach them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::{Invalid, is_unprintable};
@@ -67,8 +68,7 @@ impl EmailAddress {
     /// The address with all but the first character of its local part hidden, for logs.
     #[must_use]
     pub fn masked(&self) -> String {
-        let first = self.0.chars().next().unwrap_or('*');
-        format!("{first}***@{}", self.domain())
+        masked(&self.0).into_owned()
     }
 }
 
@@ -76,6 +76,28 @@ impl fmt::Display for EmailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// What others wrote, such as an id that the portal chose, with each address in it masked, for logs.
+#[must_use]
+pub fn masked(words: &str) -> Cow<'_, str> {
+    let Some((domains_and_locals, last_domain)) = words.rsplit_once('@') else {
+        return Cow::Borrowed(words);
+    };
+    let ends_before_local =
+        |c: char| c.is_whitespace() || c.is_control() || "<>()[]:;,\"".contains(c);
+    let mut hidden = String::with_capacity(words.len());
+    for piece in domains_and_locals.split('@') {
+        let begin = piece.rfind(ends_before_local).map_or(0, |at| {
+            at + piece[at..].chars().next().map_or(0, char::len_utf8)
+        });
+        let (before, local) = piece.split_at(begin);
+        hidden.push_str(before);
+        hidden.extend(local.chars().next());
+        hidden.push_str("***@");
+    }
+    hidden.push_str(last_domain);
+    Cow::Owned(hidden)
 }
 
 fn is_dot_atom(local: &str) -> bool {
@@ -319,6 +341,23 @@ mod tests {
             &long_local,
         ] {
             assert!(EmailAddress::parse(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_masked_wherever_they_stand() {
+        for (words, hidden) in [
+            ("K-1001", "K-1001"),
+            ("erika@muster.example", "e***@muster.example"),
+            ("K-7:erika@muster.example", "K-7:e***@muster.example"),
+            (
+                "<a.b@c.example>, äö@d.example",
+                "<a***@c.example>, ä***@d.example",
+            ),
+            ("@", "***@"),
+            ("a@b@c", "a***@b***@c"),
+        ] {
+            assert_eq!(masked(words), hidden);
         }
     }
 

@@ -27,6 +27,22 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 6] = [
+        Self::BillingContactSelected,
+        Self::NoBillingContact,
+        Self::BillingContactRemoved,
+        Self::BillingContactLeftGroup,
+        Self::FallbackAfterRejection,
+        Self::NoDeliverableAddress,
+    ];
+
+    /// The rule of that name.
+    #[must_use]
+    pub fn parse(raw: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.as_str() == raw)
+    }
+
     /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -93,6 +109,50 @@ pub enum Target {
     MainContact(Addressee),
     /// Nobody can be reached: the invoice is withheld.
     None,
+}
+
+/// What a [`Target`] is, without the contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetKind {
+    /// See [`Target::SubUser`].
+    SubUser,
+    /// See [`Target::MainContact`].
+    MainContact,
+    /// See [`Target::None`].
+    None,
+}
+
+impl TargetKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::SubUser, Self::MainContact, Self::None];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SubUser => "sub_user",
+            Self::MainContact => "main_contact",
+            Self::None => "none",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn parse(raw: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == raw)
+    }
+}
+
+impl Target {
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            Self::SubUser(..) => TargetKind::SubUser,
+            Self::MainContact(_) => TargetKind::MainContact,
+            Self::None => TargetKind::None,
+        }
+    }
 }
 
 /// A contact with those of its addresses that mail may go to; at least one.

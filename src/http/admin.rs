@@ -21,7 +21,7 @@ use super::json::{self, Node};
 use super::problem::{Code, Fault, Problem};
 use super::routes::{Params, Query};
 use super::server::Peer;
-use super::{Readiness, documents};
+use super::{Readiness, documents, view};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
 use crate::store::{Actor, PauseScope};
 
@@ -108,18 +108,28 @@ pub(super) fn live() -> Reply {
     Reply::ok(json!({"status": "live"}))
 }
 
-/// Whether the daemon can do its work.
+/// Whether the daemon can do its work. A pause is shown, but is no failure: somebody wants it.
 pub(super) fn ready(exchange: &Exchange) -> Reply {
-    let Readiness { failing } = (exchange.context().readiness)();
-    if failing.is_empty() {
-        return Reply::ok(json!({"status": "ready", "failing": []}));
-    }
+    let context = exchange.context();
+    let Readiness { mut failing } = (context.readiness)();
+    let paused = context.store.pause_in_force(None).unwrap_or_else(|error| {
+        failing.push(("store", error.to_string()));
+        None
+    });
+    let (status, word) = if failing.is_empty() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+    };
     let failing: Vec<_> = failing
         .iter()
         .map(|(check, detail)| json!({"check": check, "detail": detail}))
         .collect();
-    let body = json!({"status": "not_ready", "failing": failing});
-    Reply::new(StatusCode::SERVICE_UNAVAILABLE, body)
+    let paused = view::paused(paused.as_ref());
+    Reply::new(
+        status,
+        json!({"status": word, "failing": failing, "paused": paused}),
+    )
 }
 
 /// `POST /v1/pause`: accepts, but does not send.
@@ -131,23 +141,13 @@ pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Repl
     })
     .await?;
     let context = Arc::clone(&exchange.service.context);
-    let shown = account_of(&scope);
-    exchange.about.account.clone_from(&shown);
-    // A mistyped account must not leave an operator believing that its mail has been stopped.
-    if let PauseScope::Account(account) = &scope
-        && context.store.account_version(account)? == Version::UNKNOWN
-    {
-        return Err(unknown_account());
-    }
+    check_known(exchange, &scope)?;
+    let now = context.clock.now();
     let changed = context
         .store
-        .pause(scope, reason, Actor::Operator(actor), context.clock.now())
+        .pause(scope.clone(), reason, Actor::Operator(actor), now)
         .await?;
-    let result = if changed { "applied" } else { "duplicate" };
-    exchange.about.result = Some(result);
-    Ok(Reply::ok(
-        json!({"result": result, "account": shown, "paused": true}),
-    ))
+    switched(exchange, &scope, true, changed)
 }
 
 /// `POST /v1/resume`.
@@ -160,18 +160,45 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
     })
     .await?;
     let context = Arc::clone(&exchange.service.context);
-    let shown = account_of(&scope);
-    exchange.about.account.clone_from(&shown);
+    check_known(exchange, &scope)?;
+    let now = context.clock.now();
     let changed = context
         .store
-        .resume(scope, Actor::Operator(actor), context.clock.now())
+        .resume(scope.clone(), Actor::Operator(actor), now)
         .await?;
     context.nudge.notify_one();
+    switched(exchange, &scope, false, changed)
+}
+
+/// What became of a pause or its end, and what stops mail of that scope now.
+fn switched(
+    exchange: &mut Exchange,
+    scope: &PauseScope,
+    paused: bool,
+    changed: bool,
+) -> Result<Reply, Problem> {
+    let account = account_of(scope);
+    let in_force = exchange.context().store.pause_in_force(account)?;
     let result = if changed { "applied" } else { "duplicate" };
     exchange.about.result = Some(result);
-    Ok(Reply::ok(
-        json!({"result": result, "account": shown, "paused": false}),
-    ))
+    Ok(Reply::ok(json!({
+        "result": result,
+        "account": account.map(AccountId::as_str),
+        "paused": paused,
+        "in_force": view::paused(in_force.as_ref()),
+    })))
+}
+
+/// A mistyped account must not leave an operator believing that its mail has been stopped, or goes on.
+fn check_known(exchange: &mut Exchange, scope: &PauseScope) -> Result<(), Problem> {
+    let Some(account) = account_of(scope) else {
+        return Ok(());
+    };
+    exchange.about.account = Some(account.to_string());
+    if exchange.context().store.account_version(account)? == Version::UNKNOWN {
+        return Err(unknown_account());
+    }
+    Ok(())
 }
 
 fn scope(fields: &Fields<'_>) -> Result<PauseScope, Noted> {
@@ -179,10 +206,10 @@ fn scope(fields: &Fields<'_>) -> Result<PauseScope, Noted> {
     Ok(account.map_or(PauseScope::Everything, PauseScope::Account))
 }
 
-fn account_of(scope: &PauseScope) -> Option<String> {
+fn account_of(scope: &PauseScope) -> Option<&AccountId> {
     match scope {
         PauseScope::Everything => None,
-        PauseScope::Account(account) => Some(account.to_string()),
+        PauseScope::Account(account) => Some(account),
     }
 }
 

@@ -54,6 +54,7 @@ pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<
             format!("the path ends in {}", invalid.expectation()),
         )
     })?;
+    exchange.about.document = Some(digest);
 
     let bytes = exchange.read_body(most).await?;
     if bytes.is_empty() {

@@ -4,6 +4,7 @@
 //! The work is a task of its own, so that a client that hangs up cannot cancel a commit half-way
 //! through its request.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +29,8 @@ use super::problem::{Code, Problem};
 use super::routes;
 use super::server::{Peer, Service, Working};
 use super::{Context, Limits};
-use crate::domain::id::SenderName;
+use crate::domain::address::masked;
+use crate::domain::id::{Digest, SenderName};
 use crate::store::StoreError;
 
 /// How long to take in a body that nobody wants, so that a client that only sends gets to read why.
@@ -55,6 +57,10 @@ impl Reply {
 /// What the log says of a request, apart from its answer.
 #[derive(Debug, Default)]
 pub(super) struct About {
+    /// The route's pattern. What stands in the path itself may be an address.
+    pub(super) path: Option<Cow<'static, str>>,
+    /// Who asked at the admin interface.
+    pub(super) actor: Option<String>,
     /// Whose secret signed it.
     pub(super) sender: Option<SenderName>,
     /// An event's type.
@@ -63,6 +69,8 @@ pub(super) struct About {
     pub(super) account: Option<String>,
     /// The invoice that it is about.
     pub(super) number: Option<String>,
+    /// The document that it brings.
+    pub(super) document: Option<Digest>,
     /// How it was accepted.
     pub(super) result: Option<&'static str>,
 }
@@ -217,14 +225,13 @@ pub(super) fn answer(
     working: Working,
 ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
     let request_id = format!("{:016x}", fastrand::u64(..));
-    let span = tracing::info_span!("request", request_id);
     let id = request_id.clone();
     let work = async move {
         let response = work(service, peer, request, &id).await;
         drop(working);
         response
     };
-    let task = tokio::spawn(work.instrument(span));
+    let task = tokio::spawn(work);
     async move {
         Ok(task.await.unwrap_or_else(|ended| {
             tracing::error!(request_id, cause = %ended, "a request's task did not end");
@@ -251,7 +258,9 @@ async fn work(
         body,
         memory: None,
     };
-    let handled = caught(routes::handle(&mut exchange))
+    // Its own line names the id itself, and comes outside of the span, which would say it again.
+    let span = tracing::info_span!("request", request_id);
+    let handled = caught(routes::handle(&mut exchange).instrument(span))
         .await
         .unwrap_or_else(|Panicked| Err(Problem::internal("a handler panicked")));
     let response = match &handled {
@@ -326,7 +335,7 @@ fn response(
     response
 }
 
-/// The one line that a request leaves in the log. Its path may hold ids, never addresses.
+/// The one line that a request leaves in the log. An id is masked where it is or holds an address.
 fn log(
     exchange: &Exchange,
     handled: &Result<Reply, Problem>,
@@ -335,12 +344,18 @@ fn log(
     started: Instant,
 ) {
     let About {
+        path,
+        actor,
         sender,
         event_type,
         account,
         number,
+        document,
         result,
     } = &exchange.about;
+    let hidden = |id: &Option<String>| id.as_deref().map(masked).map(Cow::into_owned);
+    let (actor, account, number) = (hidden(actor), hidden(account), hidden(number));
+    let document = document.as_ref().map(Digest::to_string);
     let problem = handled.as_ref().err();
     macro_rules! line {
         ($level:ident) => {
@@ -348,11 +363,13 @@ fn log(
                 request_id,
                 interface = exchange.service.interface.as_str(),
                 method = exchange.method.as_str(),
-                path = exchange.uri.path(),
+                path = path.as_deref(),
+                actor,
                 sender = sender.as_ref().map(SenderName::as_str),
                 "event.type" = event_type,
                 account.id = account,
                 invoice.number = number,
+                document.sha256 = document,
                 result,
                 status = status.as_u16(),
                 code = problem.map(|problem| problem.code.as_str()),

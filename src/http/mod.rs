@@ -94,39 +94,35 @@ pub struct Limits {
     pub body: Duration,
 }
 
-/// Serves the webhook until `shutdown` is true, then lets requests under way end for at most `grace`.
-pub async fn serve_webhook(
-    listener: TcpListener,
-    context: Arc<Context>,
-    limits: Limits,
-    shutdown: watch::Receiver<bool>,
-    grace: Duration,
-) {
-    let service = Service::new(Interface::Webhook, context, limits);
-    server::serve(listener, service, shutdown, grace).await;
+/// An interface's listener.
+#[derive(Debug)]
+pub enum Listener {
+    /// The webhook's.
+    Webhook(TcpListener),
+    /// The admin interface's socket, whose file permissions say who may.
+    AdminSocket(UnixListener),
+    /// The admin interface's for holders of a token.
+    AdminTcp(TcpListener),
 }
 
-/// Serves the admin interface on a Unix socket, whose file permissions say who may; see
-/// [`serve_webhook`].
-pub async fn serve_admin(
-    listener: UnixListener,
+/// Serves an interface until `shutdown` is true, then lets requests under way end for at most `grace`.
+pub async fn serve(
+    listener: Listener,
     context: Arc<Context>,
     limits: Limits,
     shutdown: watch::Receiver<bool>,
     grace: Duration,
 ) {
-    let service = Service::new(Interface::Admin, context, limits);
-    server::serve(listener, service, shutdown, grace).await;
-}
-
-/// Serves the admin interface on TCP, to holders of a token; see [`serve_webhook`].
-pub async fn serve_admin_tcp(
-    listener: TcpListener,
-    context: Arc<Context>,
-    limits: Limits,
-    shutdown: watch::Receiver<bool>,
-    grace: Duration,
-) {
-    let service = Service::new(Interface::Admin, context, limits);
-    server::serve(listener, service, shutdown, grace).await;
+    let service = |interface| Service::new(interface, context, limits);
+    match listener {
+        Listener::Webhook(listener) => {
+            server::serve(listener, service(Interface::Webhook), shutdown, grace).await;
+        }
+        Listener::AdminSocket(listener) => {
+            server::serve(listener, service(Interface::Admin), shutdown, grace).await;
+        }
+        Listener::AdminTcp(listener) => {
+            server::serve(listener, service(Interface::Admin), shutdown, grace).await;
+        }
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! A path is split before it is percent-decoded: an invoice's number may hold a slash.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hyper::Method;
 
@@ -10,6 +12,7 @@ use super::admin::{self, Right};
 use super::exchange::{Exchange, Reply};
 use super::problem::{Code, Fault, Problem};
 use super::{documents, events};
+use crate::domain::address::masked;
 
 /// Longest path with its query, in bytes.
 const TARGET_BYTES: usize = 4096;
@@ -104,7 +107,14 @@ const TABLE: &[(Interface, Method, &str, Endpoint)] = {
 };
 
 /// The resources of one interface, by path.
-pub(super) struct Routes(matchit::Router<Vec<(Method, Endpoint)>>);
+pub(super) struct Routes(matchit::Router<Resource>);
+
+/// What a path of the table stands for.
+struct Resource {
+    /// The path with its `{…}`.
+    pattern: &'static str,
+    methods: Vec<(Method, Endpoint)>,
+}
 
 /// What stood in a path in place of its `{…}`, not decoded yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -117,7 +127,7 @@ impl Routes {
         reason = "the table is constant, and a test builds it"
     )]
     pub(super) fn of(interface: Interface) -> Self {
-        let mut paths: BTreeMap<&str, Vec<(Method, Endpoint)>> = BTreeMap::new();
+        let mut paths: BTreeMap<&'static str, Vec<(Method, Endpoint)>> = BTreeMap::new();
         for (of, method, path, endpoint) in TABLE {
             if *of == interface {
                 let methods = paths.entry(path).or_default();
@@ -125,17 +135,28 @@ impl Routes {
             }
         }
         let mut router = matchit::Router::new();
-        for (path, methods) in paths {
+        for (pattern, methods) in paths {
             router
-                .insert(path, methods)
+                .insert(pattern, Resource { pattern, methods })
                 .expect("the paths of the table do not clash");
         }
         Self(router)
     }
 
-    fn find(&self, method: &Method, path: &str) -> Result<(Endpoint, Params), Problem> {
+    fn find(&self, path: &str) -> Result<(&Resource, Params), Problem> {
         let matched = self.0.at(path).map_err(|_| Problem::not_found())?;
-        let methods = matched.value;
+        let params = matched
+            .params
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Ok((matched.value, Params(params)))
+    }
+}
+
+impl Resource {
+    fn endpoint(&self, method: &Method) -> Result<Endpoint, Problem> {
+        let Self { methods, .. } = self;
         let wanted = if *method == Method::HEAD {
             &Method::GET
         } else {
@@ -153,12 +174,7 @@ impl Routes {
             problem.details.allow = Some(names.join(", "));
             return Err(problem);
         };
-        let params = matched
-            .params
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        Ok((*endpoint, Params(params)))
+        Ok(*endpoint)
     }
 }
 
@@ -180,6 +196,20 @@ pub(super) fn is_probe(path: &str) -> bool {
     path == "/livez" || path == "/readyz"
 }
 
+/// A path that is none of the table's, for the log: whoever misspelt it may have put an address in it.
+fn stray(path: &str) -> Option<String> {
+    let segments = path.split('/').map(|segment| {
+        // What was encoded twice may hide an address still.
+        decode(segment, false).filter(|segment| !segment.contains('%'))
+    });
+    let segments: Option<Vec<String>> = segments.collect();
+    let hidden: Vec<_> = segments?
+        .iter()
+        .map(|segment| masked(segment).into_owned())
+        .collect();
+    Some(hidden.join("/"))
+}
+
 /// Answers a request.
 pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
     let target = exchange
@@ -192,10 +222,12 @@ pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
             format!("the path and its query may have at most {TARGET_BYTES} bytes"),
         ));
     }
-    let found = exchange
-        .service
-        .routes
-        .find(&exchange.method, exchange.uri.path());
+    let service = Arc::clone(&exchange.service);
+    let found = service.routes.find(exchange.uri.path());
+    exchange.about.path = match &found {
+        Ok((resource, _)) => Some(Cow::Borrowed(resource.pattern)),
+        Err(_) => stray(exchange.uri.path()).map(Cow::Owned),
+    };
     let actor = match exchange.service.interface {
         Interface::Webhook => String::new(),
         Interface::Admin => {
@@ -203,11 +235,13 @@ pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
                 &Method::GET | &Method::HEAD => Right::Read,
                 _ => Right::Operate,
             };
-            admin::authorize(exchange, needed)?
+            let actor = admin::authorize(exchange, needed)?;
+            exchange.about.actor = Some(actor.clone());
+            actor
         }
     };
-    let (endpoint, params) = found?;
-    match endpoint {
+    let (resource, params) = found?;
+    match resource.endpoint(&exchange.method)? {
         Endpoint::Events => events::receive(exchange).await,
         Endpoint::Document => documents::receive(exchange, &params).await,
         Endpoint::Accounts => admin::accounts::list(exchange).await,
@@ -219,7 +253,7 @@ pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
         Endpoint::Release => admin::invoices::release(exchange, &params, actor).await,
         Endpoint::Resend => admin::invoices::resend(exchange, &params, actor).await,
         Endpoint::Withdraw => admin::invoices::withdraw(exchange, &params, actor).await,
-        Endpoint::Dispatch => admin::dispatch::run(exchange).await,
+        Endpoint::Dispatch => admin::dispatch::run(exchange, actor).await,
         Endpoint::Pause => admin::pause(exchange, actor).await,
         Endpoint::Resume => admin::resume(exchange, actor).await,
         Endpoint::Live => Ok(admin::live()),
@@ -314,8 +348,8 @@ mod tests {
     fn a_path_is_split_before_it_is_decoded() {
         let routes = Routes::of(Interface::Admin);
         let path = "/v1/accounts/K%201/invoices/RE-2026%2F0042/hold";
-        let (endpoint, params) = routes.find(&Method::POST, path).unwrap();
-        assert_eq!(endpoint, Endpoint::Hold);
+        let (resource, params) = routes.find(path).unwrap();
+        assert_eq!(resource.endpoint(&Method::POST).unwrap(), Endpoint::Hold);
         assert_eq!(params.decoded("account").unwrap(), "K 1");
         assert_eq!(params.decoded("number").unwrap(), "RE-2026/0042");
     }
@@ -323,19 +357,30 @@ mod tests {
     #[test]
     fn the_interfaces_share_no_resource() {
         let webhook = Routes::of(Interface::Webhook);
-        let problem = webhook.find(&Method::GET, "/v1/accounts").unwrap_err();
+        let problem = webhook.find("/v1/accounts").err().unwrap();
         assert_eq!(problem.code, Code::NotFound);
     }
 
     #[test]
     fn another_method_is_told_which_there_are() {
-        let problem = Routes::of(Interface::Admin)
-            .find(&Method::DELETE, "/v1/accounts/a")
-            .unwrap_err();
+        let routes = Routes::of(Interface::Admin);
+        let (resource, _) = routes.find("/v1/accounts/a").unwrap();
+        let problem = resource.endpoint(&Method::DELETE).unwrap_err();
         assert_eq!(problem.code, Code::MethodNotAllowed);
         assert_eq!(problem.details.allow.as_deref(), Some("GET, HEAD"));
-        let routes = Routes::of(Interface::Admin);
-        assert!(routes.find(&Method::HEAD, "/v1/accounts/a").is_ok());
+        assert!(resource.endpoint(&Method::HEAD).is_ok());
+    }
+
+    #[test]
+    fn a_path_that_is_not_known_is_shown_without_an_address_or_not_at_all() {
+        let shown = |path: &str| stray(path);
+        assert_eq!(shown("/v1/event").as_deref(), Some("/v1/event"));
+        assert_eq!(
+            shown("/v1/account/erika%40muster.example").as_deref(),
+            Some("/v1/account/e***@muster.example")
+        );
+        assert_eq!(shown("/v1/account/erika%2540muster.example"), None);
+        assert_eq!(shown("/%FF"), None);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use crate::domain::delivery::Attempt;
 use crate::domain::id::SubUserId;
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{Addressee, Recipient, Target};
-use crate::store::{AccountView, InvoiceView, Listed, Pause, WholeInvoice};
+use crate::store::{
+    AccountView, InvoiceView, Listed, Pause, PauseInForce, PauseScope, WholeInvoice,
+};
 
 /// An instant in UTC (RFC 3339).
 pub(super) fn instant(at: DateTime<Utc>) -> String {
@@ -20,17 +22,16 @@ pub(super) fn instant(at: DateTime<Utc>) -> String {
 /// A recipient, everywhere the same.
 pub(super) fn recipient(recipient: &Recipient) -> Value {
     let Recipient { target, reason } = recipient;
-    let (kind, sub_user) = match target {
-        Target::SubUser(id, _) => ("sub_user", Some(id)),
-        Target::MainContact(_) => ("main_contact", None),
-        Target::None => ("none", None),
+    let sub_user = match target {
+        Target::SubUser(id, _) => Some(id),
+        Target::MainContact(_) | Target::None => None,
     };
     let contact = recipient.addressee().map(|addressee| {
         let Addressee { contact, .. } = addressee;
         contact
     });
     json!({
-        "kind": kind,
+        "kind": target.kind().as_str(),
         "sub_user": sub_user.map(SubUserId::as_str),
         "name": contact.map(|contact| contact.name.as_str()),
         "company": contact.and_then(|contact| contact.company.as_ref()).map(HeaderText::as_str),
@@ -82,7 +83,7 @@ pub(super) fn account(view: &AccountView, groups: &BillingGroups) -> Value {
         "billing_contact": profile.billing_contact.as_ref().map(SubUserId::as_str),
         "recipient": recipient(active),
         "suspects": suspects,
-        "paused": paused.as_ref().map(pause),
+        "paused": self::paused(paused.as_ref()),
     })
 }
 
@@ -144,10 +145,17 @@ fn addresses(list: &[EmailAddress]) -> Vec<&str> {
     list.iter().map(EmailAddress::as_str).collect()
 }
 
-/// That sending is paused.
-pub(super) fn pause(pause: &Pause) -> Value {
+/// What stops mail, or `null`.
+pub(super) fn paused(paused: Option<&PauseInForce>) -> Value {
+    let Some(PauseInForce { scope, pause }) = paused else {
+        return Value::Null;
+    };
+    let scope = match scope {
+        PauseScope::Everything => "everything",
+        PauseScope::Account(_) => "account",
+    };
     let Pause { reason, by, since } = pause;
-    json!({"reason": reason, "by": by, "since": instant(*since)})
+    json!({"scope": scope, "reason": reason, "by": by, "since": instant(*since)})
 }
 
 /// The members that every answer about an invoice shows of it.
@@ -218,6 +226,7 @@ pub(super) fn whole(view: &WholeInvoice, release_at: Option<DateTime<Utc>>) -> V
         state,
         schedule,
         recipient: who,
+        paused,
         intent,
         attempts,
         story,
@@ -277,6 +286,7 @@ pub(super) fn whole(view: &WholeInvoice, release_at: Option<DateTime<Utc>>) -> V
         "recipient": who.as_ref().map(recipient),
         "next_attempt_at": delivery.next_at.map(instant),
         "held_reason": delivery.hold.as_ref().map(ToString::to_string),
+        "paused": self::paused(paused.as_ref()),
         "addresses": now,
         "earlier_attempts": earlier,
         "story": story,
@@ -303,6 +313,7 @@ pub(super) fn invoice_view(
             "recipient": null,
             "next_attempt_at": null,
             "held_reason": null,
+            "paused": null,
             "addresses": [],
             "story": [],
             "tombstone_since": instant(*at),

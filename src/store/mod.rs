@@ -221,11 +221,18 @@ pub trait Store: Send + Sync + 'static {
     /// The pause of everything, or of one account.
     fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
 
+    /// The pause that stops an account's mail; without an account, that of everything.
+    fn pause_in_force(
+        &self,
+        account: Option<&AccountId>,
+    ) -> Result<Option<PauseInForce>, StoreError>;
+
     // Schedule.
 
     /// Opens a run unless one of the same or a later instant was opened before; includes what is
-    /// waiting now. An open run of the scope is widened. Says whether it was opened.
-    fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool>;
+    /// waiting now. An open run of the scope is widened. Says whether it was opened. The stories of the
+    /// invoices that it releases say who did.
+    fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor) -> Commit<bool>;
 
     /// Remembers that every account of an open run up to `cursor` has been gone through.
     fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()>;
@@ -261,9 +268,6 @@ pub trait Store: Send + Sync + 'static {
         after: Option<DuePlace>,
         limit: usize,
     ) -> Result<Vec<DuePlace>, StoreError>;
-
-    /// When something is due next.
-    fn next_due(&self) -> Result<Option<DuePlace>, StoreError>;
 
     /// All that an attempt at an invoice needs to know; `None` if there is nothing to send.
     fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError>;

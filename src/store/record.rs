@@ -163,6 +163,10 @@ pub(super) struct TrailRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CursorRow(pub(super) Vec<u8>);
 
+/// Who opened a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OpenerRow(pub(super) String);
+
 /// A number that only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CounterRow(pub(super) u64);

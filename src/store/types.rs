@@ -219,6 +219,15 @@ pub struct Pause {
     pub since: DateTime<Utc>,
 }
 
+/// The pause that stops mail: that of everything or, if there is none, that of the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseInForce {
+    /// What it stops.
+    pub scope: PauseScope,
+    /// Who paused it, when and why.
+    pub pause: Pause,
+}
+
 /// What a run releases.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RunScope {
@@ -265,7 +274,7 @@ pub struct Job {
     pub account: Account,
     /// Addresses of the account that the relay rejected.
     pub suspects: Suspects,
-    /// The account's pause.
+    /// The account's own pause, whether everything is paused or not.
     pub paused: Option<Pause>,
     /// What was seen of it, to be handed back.
     pub seen: Seen,
@@ -341,8 +350,8 @@ pub struct AccountView {
     pub recipient: Recipient,
     /// Addresses that the relay rejected.
     pub suspects: Suspects,
-    /// Its pause.
-    pub paused: Option<Pause>,
+    /// What stops its mail.
+    pub paused: Option<PauseInForce>,
 }
 
 /// An invoice with its story.
@@ -376,6 +385,8 @@ pub struct WholeInvoice {
     pub schedule: Option<ScheduleName>,
     /// Who got it or, before the first attempt, would get it now.
     pub recipient: Option<Recipient>,
+    /// What stops its mail, unless nothing is left to be sent.
+    pub paused: Option<PauseInForce>,
     /// The attempt under way.
     pub intent: Option<Intent>,
     /// Attempts that counted, of every revision, in order.

@@ -274,7 +274,7 @@ async fn a_dispatch_releases_what_waits() {
         .await;
     assert_eq!(
         answer.body["runs"],
-        json!([{"schedule": null, "account": "K-1001", "opened": true}])
+        json!([{"schedule": null, "account": "K-1001", "opened": true, "waiting": true}])
     );
     let shown = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
     assert_eq!(shown.body["state"], "due");
@@ -323,13 +323,104 @@ async fn a_pause_is_kept_and_shown_until_it_is_resumed() {
     assert!(pause.is_some());
 }
 
+/// What each answer that speaks of sending shows as `paused`.
+async fn pauses_shown(interfaces: &Interfaces) -> Vec<(&'static str, Value)> {
+    let dry_run = json!({"account": "K-1001", "dry_run": true});
+    let plan = interfaces.act("/v1/dispatch", dry_run).await.body;
+    let mut shown = vec![
+        ("item of a dry run", plan["items"][0]["paused"].clone()),
+        ("dry run", plan["paused"].clone()),
+    ];
+    for (what, path) in [
+        ("account", "/v1/accounts/K-1001"),
+        ("recipient", "/v1/accounts/K-1001/recipient"),
+        ("invoice", "/v1/accounts/K-1001/invoices/RE-1"),
+    ] {
+        shown.push((what, interfaces.get(path).await.body["paused"].clone()));
+    }
+    let account = json!({"account": "K-1001"});
+    let dispatched = interfaces.act("/v1/dispatch", account).await.body;
+    shown.push(("dispatch", dispatched["paused"].clone()));
+    shown
+}
+
 #[tokio::test]
-async fn an_account_that_is_not_known_cannot_be_paused() {
+async fn whatever_stops_sending_is_shown_wherever_sending_is_spoken_of() {
     let interfaces = with_invoices(&["RE-1"]).await;
-    let answer = interfaces
-        .act("/v1/pause", json!({"account": "K-1O01"}))
+    let everything =
+        json!({"scope": "everything", "reason": "moving", "since": "2026-11-23T08:00:00Z"});
+    let account =
+        json!({"scope": "account", "reason": "wrong logo", "since": "2026-11-23T08:00:00Z"});
+    let without_name = |mut paused: Value| {
+        let name = paused
+            .as_object_mut()
+            .and_then(|paused| paused.remove("by"));
+        assert!(name.is_some_and(|name| name.as_str().unwrap().starts_with("operator uid:")));
+        paused
+    };
+    for (what, paused) in pauses_shown(&interfaces).await {
+        assert_eq!(paused, Value::Null, "{what}");
+    }
+
+    let body = json!({"account": "K-1001", "reason": "wrong logo"});
+    interfaces.act("/v1/pause", body).await;
+    for (what, paused) in pauses_shown(&interfaces).await {
+        assert_eq!(without_name(paused), account, "{what}");
+    }
+    for path in ["/v1/invoices", "/readyz"] {
+        let answer = interfaces.get(path).await;
+        assert_eq!(answer.body["paused"], Value::Null, "{path}");
+    }
+
+    interfaces
+        .act("/v1/pause", json!({"reason": "moving"}))
         .await;
-    assert_eq!(answer.status, 404, "{answer:?}");
+    for (what, paused) in pauses_shown(&interfaces).await {
+        assert_eq!(without_name(paused), everything, "{what}");
+    }
+    for path in ["/v1/invoices", "/readyz"] {
+        let answer = interfaces.get(path).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(
+            without_name(answer.body["paused"].clone()),
+            everything,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_sent_any_more_is_not_shown_as_paused() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    interfaces.act("/v1/pause", json!({})).await;
+    let path = "/v1/accounts/K-1001/invoices/RE-1";
+    interfaces.act(&format!("{path}/withdraw"), json!({})).await;
+    assert_eq!(interfaces.get(path).await.body["paused"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_dispatch_says_of_each_run_whether_anything_was_waiting() {
+    let interfaces = with_invoices(&[]).await;
+    let waiting = async |body: Value| {
+        let answer = interfaces.act("/v1/dispatch", body).await;
+        answer.body["runs"][0]["waiting"].clone()
+    };
+    for body in [json!({}), json!({"account": "K-1001"})] {
+        assert_eq!(waiting(body).await, false);
+    }
+    interfaces.billing(&invoice("RE-1")).await;
+    for body in [json!({}), json!({"account": "K-1001"})] {
+        assert_eq!(waiting(body).await, true);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_not_known_cannot_be_paused_or_resumed() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    for path in ["/v1/pause", "/v1/resume"] {
+        let answer = interfaces.act(path, json!({"account": "K-1O01"})).await;
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -23,9 +23,7 @@ use invoice_router::http::client::{self, Method, Target};
 use invoice_router::http::signature::{
     ID_HEADER, SIGNATURE_HEADER, Secret, Sender, Senders, TIMESTAMP_HEADER, sign,
 };
-use invoice_router::http::{
-    Context, Limits, Readiness, Right, Token, serve_admin, serve_admin_tcp, serve_webhook,
-};
+use invoice_router::http::{Context, Limits, Listener, Readiness, Right, Token, serve};
 use invoice_router::store::{Filter, Memory, Rules, Store};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -182,21 +180,13 @@ impl Interfaces {
         let webhook = listener.local_addr().unwrap();
         let admin_tcp = admin_listener.local_addr().unwrap();
         let unix = UnixListener::bind(&socket).unwrap();
-        tokio::spawn(serve_admin(
-            unix,
-            Arc::clone(&context),
-            limits,
-            stopped.clone(),
-            grace,
-        ));
-        tokio::spawn(serve_admin_tcp(
-            admin_listener,
-            Arc::clone(&context),
-            limits,
-            stopped.clone(),
-            grace,
-        ));
-        let served = tokio::spawn(serve_webhook(listener, context, limits, stopped, grace));
+        let serve = |listener| {
+            let context = Arc::clone(&context);
+            tokio::spawn(serve(listener, context, limits, stopped.clone(), grace))
+        };
+        serve(Listener::AdminSocket(unix));
+        serve(Listener::AdminTcp(admin_listener));
+        let served = serve(Listener::Webhook(listener));
         Self {
             webhook,
             admin_tcp,

@@ -12,6 +12,7 @@ mod dispatch;
 mod examples;
 mod interface;
 mod mishaps;
+mod operator;
 mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;

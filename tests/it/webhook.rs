@@ -483,14 +483,47 @@ async fn a_request_leaves_one_line_in_the_log_without_an_address() {
     interfaces.portal(&wrong).await;
     interfaces.portal(&account(1)).await;
     let stranger = interfaces.post(STRANGER, "evt_s", b"{}").await;
+    // A portal may take an address for its account's id, and an operator may mistype a path.
+    let mut by_address = account(1);
+    by_address["data"]["account"] = json!("erika@muster.example");
+    interfaces.portal(&by_address).await;
+    for path in [
+        "/v1/accounts/erika%40muster.example/recipient",
+        "/v1/accounts/erika@muster.example/invoices/RE-erika%40muster.example",
+        "/v1/acount/erika%40muster.example",
+    ] {
+        interfaces.get(path).await;
+    }
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 3, "{text}");
-    assert!(!text.contains('@') && !text.contains("muster"), "{text}");
+    assert_eq!(lines.len(), 7, "{text}");
+    assert!(!text.contains("erika"), "{text}");
+    assert!(!lines[..3].concat().contains('@'), "{text}");
     assert!(lines[0].contains("status=422"), "{text}");
     assert!(lines[1].contains("sender=\"portal\"") && lines[1].contains("account.id=\"K-1001\""));
     let id = stranger.body["request_id"].as_str().unwrap();
-    assert!(lines[2].contains(id) && lines[2].contains("no secret of any sender verifies"));
+    assert!(lines[2].contains("no secret of any sender verifies"));
+    assert_eq!(lines[2].matches(id).count(), 1, "{text}");
+    let masked = "account.id=\"e***@muster.example\"";
+    for (line, path) in [
+        (lines[3], "/v1/events"),
+        (lines[4], "/v1/accounts/{account}/recipient"),
+        (lines[5], "/v1/accounts/{account}/invoices/{number}"),
+    ] {
+        assert!(line.contains(masked), "{text}");
+        assert!(line.contains(&format!("path=\"{path}\"")), "{text}");
+    }
+    assert!(
+        lines[5].contains("invoice.number=\"R***@muster.example\""),
+        "{text}"
+    );
+    assert!(
+        lines[6].contains("path=\"/v1/acount/e***@muster.example\""),
+        "{text}"
+    );
+    for line in &lines[4..] {
+        assert!(line.contains("actor=\"uid:"), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use super::mails::Expected;
 use super::sink::Sink;
 use crate::cli::admin::segment;
 use crate::cli::out::{Out, list, text};
+pub(super) use crate::cli::words::rule_in_words as in_words;
+use crate::cli::words::{addresses, whom};
 
 /// How long mails may take to arrive, and deliveries to be settled.
 const TIME_OUT: Duration = Duration::from_secs(20);
@@ -334,24 +336,7 @@ impl Story<'_> {
 
 /// A recipient, its addresses on a line of their own.
 fn who(recipient: &Value) -> String {
-    let what = match text(recipient, "/kind") {
-        "sub_user" => "the billing contact",
-        "main_contact" => "the main contact",
-        _ => return "nobody".to_owned(),
-    };
-    let addresses = list(recipient, "/addresses");
-    let addresses: Vec<&str> = addresses.iter().filter_map(Value::as_str).collect();
-    let (name, addresses) = (text(recipient, "/name"), addresses.join(", "));
-    format!("{what}, {name}\n         {addresses}")
-}
-
-/// A rule in the words of the last table.
-pub(super) fn in_words(rule: &str) -> &str {
-    match rule {
-        "billing_contact_selected" => "selected as billing contact",
-        "billing_contact_removed" => "main contact: the billing contact was removed",
-        other => other,
-    }
+    format!("{}\n         {}", whom(recipient), addresses(recipient))
 }
 
 /// The mails of the story, for scripts.

@@ -88,6 +88,13 @@ pub enum Answer {
     AlreadySent,
     /// It does not fit the state; nothing changed.
     WrongState,
+    /// It names a revision that is not the one of now; nothing changed.
+    OtherRevision {
+        /// The one that it names.
+        named: u32,
+        /// The one of now.
+        current: u32,
+    },
 }
 
 /// Moves `delivery` by `event`. `jitter` is uniform in 0..1.
@@ -136,7 +143,7 @@ pub fn step(
         Event::Resend { revision } => next.resend(*revision, now),
     };
     match answer {
-        Answer::WrongState | Answer::Already => Step {
+        Answer::WrongState | Answer::OtherRevision { .. } | Answer::Already => Step {
             delivery: delivery.clone(),
             answer,
         },
@@ -407,7 +414,14 @@ impl Delivery {
     }
 
     fn resend(&mut self, revision: u32, now: DateTime<Utc>) -> Answer {
-        if self.state != State::Delivered || self.revision != revision {
+        // A request that comes twice is told that the first one did it, wherever the new one stands.
+        if self.revision != revision {
+            return Answer::OtherRevision {
+                named: revision,
+                current: self.revision,
+            };
+        }
+        if self.state != State::Delivered {
             return Answer::WrongState;
         }
         self.revision += 1;

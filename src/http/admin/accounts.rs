@@ -52,12 +52,16 @@ pub(in crate::http) async fn recipient(
     params: &Params,
 ) -> Result<Reply, Problem> {
     let AccountView {
-        account, recipient, ..
+        account,
+        recipient,
+        suspects: _,
+        paused,
     } = read(exchange, params).await?;
     Ok(Reply::ok(json!({
         "account": account.id().as_str(),
         "version": account.version().get(),
         "recipient": view::recipient(&recipient),
+        "paused": view::paused(paused.as_ref()),
     })))
 }
 

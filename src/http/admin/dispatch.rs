@@ -13,7 +13,7 @@ use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::fields::Item;
 use crate::http::problem::{Fault, Problem};
 use crate::http::{Context, view};
-use crate::store::{Run, RunScope, Store, StoreError};
+use crate::store::{Actor, Run, RunScope, Store, StoreError};
 
 /// Most accounts that a dry run shows.
 const DRY_RUN_ACCOUNTS: usize = 1000;
@@ -27,7 +27,7 @@ enum Asked {
 }
 
 /// Opens the runs, or shows what they would release.
-pub(in crate::http) async fn run(exchange: &mut Exchange) -> Result<Reply, Problem> {
+pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
     let (asked, dry_run) = read_body(exchange, |fields| {
         let schedule = fields.optionally("schedule", |item| {
             item.parse(|raw| ScheduleName::parse(raw))
@@ -46,32 +46,79 @@ pub(in crate::http) async fn run(exchange: &mut Exchange) -> Result<Reply, Probl
     })
     .await?;
     let context = Arc::clone(&exchange.service.context);
+    let account = match &asked {
+        Asked::Account(id) => Some(id.clone()),
+        Asked::Everything | Asked::Schedule(_) => None,
+    };
+    exchange.about.account = account.as_ref().map(ToString::to_string);
     let scopes = scopes(&context, asked).await?;
     let now = context.clock.now();
     if dry_run {
         let store = Arc::clone(&context.store);
         let on_rejected = context.on_rejected;
-        let (items, complete) =
-            blocking(move || preview(store.as_ref(), scopes, on_rejected, now)).await?;
-        return Ok(Reply::ok(
-            json!({"dry_run": true, "items": items, "complete": complete}),
-        ));
+        let (items, complete, paused) = blocking(move || {
+            let (items, complete) = preview(store.as_ref(), scopes, on_rejected, now)?;
+            Ok((items, complete, store.pause_in_force(account.as_ref())?))
+        })
+        .await?;
+        return Ok(Reply::ok(json!({
+            "dry_run": true,
+            "items": items,
+            "complete": complete,
+            "paused": view::paused(paused.as_ref()),
+        })));
     }
-    let mut runs = Vec::with_capacity(scopes.len());
-    for scope in scopes {
-        let (schedule, account) = match &scope {
-            RunScope::Schedule(name) => (Some(name.to_string()), None),
-            RunScope::Account(id) => (None, Some(id.to_string())),
-        };
-        let opened = context.store.open_run(scope, now).await?;
-        runs.push(json!({"schedule": schedule, "account": account, "opened": opened}));
-    }
+    let runs = release(&context, scopes, &Actor::Operator(actor), now).await?;
     context.nudge.notify_one();
+    let paused = context.store.pause_in_force(account.as_ref())?;
     Ok(Reply::ok(json!({
         "dry_run": false,
         "instant": view::instant(now),
         "runs": runs,
+        "paused": view::paused(paused.as_ref()),
     })))
+}
+
+/// Opens the runs, and says of each whether it has anything to release.
+async fn release(
+    context: &Context,
+    scopes: Vec<RunScope>,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<Vec<Value>, Problem> {
+    let mut runs = Vec::with_capacity(scopes.len());
+    for scope in scopes {
+        // Looked at before, for the dispatcher takes away what it sends.
+        let (store, run) = (
+            Arc::clone(&context.store),
+            everything_of(scope.clone(), now),
+        );
+        let page = blocking(move || store.run_page(&run, None, 1)).await?;
+        let waiting = page.iter().any(|(_, sequences)| !sequences.is_empty());
+        let (schedule, account) = match &scope {
+            RunScope::Schedule(name) => (Some(name.to_string()), None),
+            RunScope::Account(id) => (None, Some(id.to_string())),
+        };
+        let opened = context.store.open_run(scope, now, actor.clone()).await?;
+        runs.push(json!({
+            "schedule": schedule,
+            "account": account,
+            "opened": opened,
+            "waiting": waiting,
+        }));
+    }
+    Ok(runs)
+}
+
+/// A run that would release all that waits now.
+fn everything_of(scope: RunScope, now: DateTime<Utc>) -> Run {
+    Run {
+        scope,
+        instant: now,
+        high_water: Sequence(u64::MAX),
+        cursor: None,
+        open: true,
+    }
 }
 
 /// What is to be run. A schedule that accounts name but that is not configured acts as `default`.
@@ -117,13 +164,7 @@ fn preview(
 ) -> Result<(Vec<Value>, bool), StoreError> {
     let mut items = Vec::new();
     for scope in scopes {
-        let run = Run {
-            scope,
-            instant: now,
-            high_water: Sequence(u64::MAX),
-            cursor: None,
-            open: true,
-        };
+        let run = everything_of(scope, now);
         let mut after = None;
         loop {
             let page = store.run_page(&run, after.as_ref(), PAGE)?;
@@ -157,19 +198,17 @@ fn preview_account(
         }
         invoices.push(view::invoice(&job.invoice));
         shown.get_or_insert_with(|| {
-            let recipient = resolve(&job.account, &job.suspects, on_rejected);
-            (
-                view::recipient(&recipient),
-                job.paused.as_ref().map(view::pause),
-            )
+            view::recipient(&resolve(&job.account, &job.suspects, on_rejected))
         });
     }
-    Ok(shown.map(|(recipient, paused)| {
-        json!({
-            "account": account.as_str(),
-            "recipient": recipient,
-            "paused": paused,
-            "invoices": invoices,
-        })
-    }))
+    let Some(recipient) = shown else {
+        return Ok(None);
+    };
+    let paused = store.pause_in_force(Some(account))?;
+    Ok(Some(json!({
+        "account": account.as_str(),
+        "recipient": recipient,
+        "paused": view::paused(paused.as_ref()),
+        "invoices": invoices,
+    })))
 }

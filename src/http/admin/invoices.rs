@@ -67,10 +67,18 @@ pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Prob
         raw.parse().ok().map(Sequence)
     })?;
     let store = Arc::clone(&exchange.context().store);
-    let page = blocking(move || store.invoices(&filter, after, limit)).await?;
+    let (page, paused) = blocking(move || {
+        let page = store.invoices(&filter, after, limit)?;
+        Ok((page, store.pause_in_force(None)?))
+    })
+    .await?;
     let items: Vec<_> = page.items.iter().map(view::listed).collect();
     let next = page.next.map(|sequence| sequence.to_string());
-    Ok(Reply::ok(json!({"items": items, "next_cursor": next})))
+    Ok(Reply::ok(json!({
+        "items": items,
+        "next_cursor": next,
+        "paused": view::paused(paused.as_ref()),
+    })))
 }
 
 fn filter(query: &Query) -> Result<Filter, Problem> {
@@ -187,10 +195,10 @@ async fn operate(
         Answer::Recorded => (StatusCode::ACCEPTED, "applied"),
         Answer::Already => (StatusCode::OK, "duplicate"),
         Answer::AlreadySent => return Err(already_sent(state)),
-        Answer::WrongState => {
-            let mut problem = Problem::new(Code::WrongState, format!("the invoice is {state}"));
-            problem.details.state = Some(state);
-            return Err(problem);
+        Answer::WrongState => return Err(wrong_state(format!("the invoice is {state}"), state)),
+        Answer::OtherRevision { named, current } => {
+            let sentence = format!("revision {named} is not the current one, which is {current}");
+            return Err(wrong_state(sentence, state));
         }
     };
     exchange.about.result = Some(result);
@@ -203,4 +211,10 @@ async fn operate(
             "state": state.as_str(),
         }),
     ))
+}
+
+fn wrong_state(sentence: String, state: Shown) -> Problem {
+    let mut problem = Problem::new(Code::WrongState, sentence);
+    problem.details.state = Some(state);
+    problem
 }

@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 
 use super::accounts::describe_target;
 use super::keys::{self, Object};
-use super::read;
 use super::tx::{Records, Tx};
 use super::write::{self, Placed};
+use super::{read, runs};
 use crate::domain::account::Account;
 use crate::domain::delivery::{
-    AddressState, Answer, Attempt, Delivery, Event, Intent, Outcome, Shown, Stage, Verdict, step,
+    AddressState, Answer, Attempt, Delivery, Event, Intent, Outcome, Shown, Stage, State, Verdict,
+    step,
 };
 use crate::domain::id::{Sequence, Version};
 use crate::domain::invoice::Invoice;
@@ -52,11 +53,17 @@ pub(super) fn begin(
     let sent_to: Option<Recipient> = tx.read(&keys::recipient(sequence))?;
     if sent_to.as_ref() != Some(recipient) {
         tx.put(&keys::recipient(sequence), recipient)?;
-        let what = format!(
+        let mut what = format!(
             "goes to {} ({})",
             describe_target(recipient),
             recipient.reason.rule.as_str()
         );
+        if subject.row.delivery.state == State::Waiting
+            && let Some(account) = &subject.account
+            && let Some(release) = runs::release_in_words(tx, account, sequence)?
+        {
+            what = format!("{what}, {release}");
+        }
         write::tell(
             tx,
             Object::Invoice(sequence),
@@ -302,7 +309,9 @@ fn step_or_drop(
     let ended = step(delivery, event, at, policy, jitter);
     match ended.answer {
         Answer::Done | Answer::Recorded | Answer::Already | Answer::AlreadySent => ended.delivery,
-        Answer::WrongState => step(delivery, &Event::AttemptDropped, at, policy, jitter).delivery,
+        Answer::WrongState | Answer::OtherRevision { .. } => {
+            step(delivery, &Event::AttemptDropped, at, policy, jitter).delivery
+        }
     }
 }
 

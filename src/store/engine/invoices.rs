@@ -236,7 +236,7 @@ pub(super) fn withdraw(
                 Answer::Done => WithdrawAnswer::Withdrawn,
                 Answer::Recorded => WithdrawAnswer::Recorded,
                 Answer::Already => WithdrawAnswer::Duplicate,
-                Answer::AlreadySent | Answer::WrongState => {
+                Answer::AlreadySent | Answer::WrongState | Answer::OtherRevision { .. } => {
                     WithdrawAnswer::AlreadySent { state: moved.state }
                 }
             }
@@ -379,7 +379,9 @@ fn describe(event: &Event<'_>, answer: Answer, state: Shown) -> String {
         Answer::AlreadySent => {
             format!("{what}, but it was or may have been sent: what was open stops; {state}")
         }
-        Answer::Done | Answer::Already | Answer::WrongState => format!("{what}; {state}"),
+        Answer::Done | Answer::Already | Answer::WrongState | Answer::OtherRevision { .. } => {
+            format!("{what}; {state}")
+        }
     }
 }
 

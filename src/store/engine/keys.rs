@@ -37,6 +37,8 @@ pub(in crate::store) mod kind {
     pub(in crate::store) const INTENT: u8 = b'S';
     /// scope → run.
     pub(in crate::store) const RUN: u8 = b'r';
+    /// scope → who opened its last run.
+    pub(in crate::store) const OPENER: u8 = b'o';
     /// day, sender, webhook-id → 16 bytes of the body's digest.
     pub(in crate::store) const REMEMBERED: u8 = b'w';
     /// account, address → suspect.
@@ -203,9 +205,17 @@ pub(in crate::store) fn intent(sequence: Sequence) -> Key {
 }
 
 pub(in crate::store) fn run(scope: &RunScope) -> Key {
+    of_scope(kind::RUN, scope)
+}
+
+pub(in crate::store) fn opener(scope: &RunScope) -> Key {
+    of_scope(kind::OPENER, scope)
+}
+
+fn of_scope(kind: u8, scope: &RunScope) -> Key {
     match scope {
-        RunScope::Schedule(name) => Builder::new(kind::RUN).byte(b's').text(name.as_str()).0,
-        RunScope::Account(id) => Builder::new(kind::RUN).byte(b'a').text(id.as_str()).0,
+        RunScope::Schedule(name) => Builder::new(kind).byte(b's').text(name.as_str()).0,
+        RunScope::Account(id) => Builder::new(kind).byte(b'a').text(id.as_str()).0,
     }
 }
 

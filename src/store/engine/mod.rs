@@ -27,9 +27,9 @@ use super::documents::Documents;
 use super::record::DocumentRow;
 use super::{
     AccountView, Actor, Begin, Begun, ChangeAnswer, Command, Commit, DocumentAnswer, DuePlace,
-    Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Page, Pause, PauseScope,
-    Received, Retention, Rules, Run, RunScope, Seen, Settle, Settled, Store, StoreError, StoreId,
-    WithdrawAnswer,
+    Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Page, Pause,
+    PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle, Settled,
+    Store, StoreError, StoreId, WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
 use crate::domain::delivery::Intent;
@@ -421,8 +421,17 @@ impl<B: Backend> Store for Engine<B> {
         read::pause(&self.backend, scope)
     }
 
-    fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool> {
-        self.commit(Urgency::Intent, move |tx, _| runs::open(tx, scope, instant))
+    fn pause_in_force(
+        &self,
+        account: Option<&AccountId>,
+    ) -> Result<Option<PauseInForce>, StoreError> {
+        read::pause_in_force(&self.backend, account)
+    }
+
+    fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor) -> Commit<bool> {
+        self.commit(Urgency::Intent, move |tx, _| {
+            runs::open(tx, scope, instant, &actor)
+        })
     }
 
     fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()> {
@@ -467,10 +476,6 @@ impl<B: Backend> Store for Engine<B> {
         limit: usize,
     ) -> Result<Vec<DuePlace>, StoreError> {
         views::due(&self.backend, now, after, limit)
-    }
-
-    fn next_due(&self) -> Result<Option<DuePlace>, StoreError> {
-        views::next_due(&self.backend)
     }
 
     fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError> {

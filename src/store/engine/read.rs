@@ -12,7 +12,9 @@ use crate::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookI
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{Recipient, Suspect, Suspects, resolve};
 use crate::store::record::{DeliveryRow, EntryRow, IdentityRow, InvoiceRow};
-use crate::store::{Entry, Pause, PauseScope, Rules, Run, RunScope, Standing, StoreError};
+use crate::store::{
+    Entry, Pause, PauseInForce, PauseScope, Rules, Run, RunScope, Standing, StoreError,
+};
 
 /// What the key and the value of an entry have in common: they came from the same place.
 pub(super) fn damaged(key: &str, cause: impl Into<String>) -> StoreError {
@@ -117,29 +119,43 @@ pub(super) fn pause<T: Records + ?Sized>(
     tree.read(&keys::pause(scope))
 }
 
-/// Whether an open run includes an invoice that waits.
-pub(super) fn released<T: Records + ?Sized>(
+/// The pause that stops an account's mail: that of everything comes before its own.
+pub(super) fn pause_in_force<T: Records + ?Sized>(
+    tree: &T,
+    account: Option<&AccountId>,
+) -> Result<Option<PauseInForce>, StoreError> {
+    let own = account.map(|id| PauseScope::Account(id.clone()));
+    for scope in std::iter::once(PauseScope::Everything).chain(own) {
+        if let Some(pause) = pause(tree, &scope)? {
+            return Ok(Some(PauseInForce { scope, pause }));
+        }
+    }
+    Ok(None)
+}
+
+/// The open run that includes an invoice that waits.
+pub(super) fn releasing_run<T: Records + ?Sized>(
     tree: &T,
     account: &Account,
     sequence: Sequence,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Run>, StoreError> {
     for scope in [
         RunScope::Schedule(account.schedule()),
         RunScope::Account(account.id().clone()),
     ] {
         let run: Option<Run> = tree.read(&keys::run(&scope))?;
-        let includes = run.is_some_and(|run| {
+        let including = run.filter(|run| {
             let ahead = run
                 .cursor
                 .as_ref()
                 .is_none_or(|cursor| account.id() > cursor);
             run.open && sequence <= run.high_water && ahead
         });
-        if includes {
-            return Ok(true);
+        if including.is_some() {
+            return Ok(including);
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// A delivery's state as others see it.
@@ -150,7 +166,7 @@ pub(super) fn shown<T: Records + ?Sized>(
     delivery: &Delivery,
 ) -> Result<Shown, StoreError> {
     let released = match (delivery.state, account) {
-        (State::Waiting, Some(account)) => released(tree, account, sequence)?,
+        (State::Waiting, Some(account)) => releasing_run(tree, account, sequence)?.is_some(),
         (
             State::Waiting
             | State::Parked

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use super::keys::{self, Class, Object};
 use super::tx::{Records, Tx};
 use super::{invoices, read, write};
+use crate::domain::account::Account;
 use crate::domain::id::{AccountId, ScheduleName, Sequence};
+use crate::store::record::OpenerRow;
 use crate::store::{Actor, Pause, PauseScope, Run, RunScope, StoreError};
 
 /// Opens or widens a run, unless one of the same or a later instant was opened before.
@@ -15,6 +17,7 @@ pub(super) fn open(
     tx: &mut Tx<'_>,
     scope: RunScope,
     instant: DateTime<Utc>,
+    actor: &Actor,
 ) -> Result<bool, StoreError> {
     let key = keys::run(&scope);
     let last: Option<Run> = tx.read(&key)?;
@@ -22,11 +25,9 @@ pub(super) fn open(
         return Ok(false);
     }
     let high_water = invoices::last_sequence(tx)?;
-    let what = match &scope {
-        RunScope::Schedule(name) => format!("run of schedule {name} opened"),
-        RunScope::Account(id) => format!("run of account {id} opened"),
-    };
-    write::tell(tx, Object::Daemon, instant, &Actor::Daemon, what);
+    let what = format!("run of {} opened", describe(&scope));
+    write::tell(tx, Object::Daemon, instant, actor, what);
+    tx.put(&keys::opener(&scope), &OpenerRow(actor.to_string()))?;
     tx.put(
         &key,
         &Run {
@@ -78,9 +79,36 @@ pub(super) fn close(
         }
         (Some(run), RunScope::Account(_)) if run.open && run.instant == instant => {
             tx.remove(&key)?;
+            tx.remove(&keys::opener(scope))?;
             Ok(true)
         }
         (Some(_) | None, _) => Ok(false),
+    }
+}
+
+/// Which run releases an invoice that waits, and who opened that; for the invoice's story, which needs
+/// no commit of its own for it.
+pub(super) fn release_in_words(
+    tx: &Tx<'_>,
+    account: &Account,
+    sequence: Sequence,
+) -> Result<Option<String>, StoreError> {
+    let Some(run) = read::releasing_run(tx, account, sequence)? else {
+        return Ok(None);
+    };
+    let opener: Option<OpenerRow> = tx.read(&keys::opener(&run.scope))?;
+    let by = match opener {
+        Some(OpenerRow(by)) if by != Actor::Daemon.to_string() => format!(", which {by} opened"),
+        Some(OpenerRow(_)) | None => String::new(),
+    };
+    let run = describe(&run.scope);
+    Ok(Some(format!("released by the run of {run}{by}")))
+}
+
+fn describe(scope: &RunScope) -> String {
+    match scope {
+        RunScope::Schedule(name) => format!("schedule {name}"),
+        RunScope::Account(id) => format!("account {id}"),
     }
 }
 

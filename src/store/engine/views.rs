@@ -47,15 +47,6 @@ pub(super) fn due<T: Records + ?Sized>(
     Ok(places)
 }
 
-pub(super) fn next_due<T: Records + ?Sized>(tree: &T) -> Result<Option<DuePlace>, StoreError> {
-    let mut next = None;
-    tree.prefix(&keys::kind_prefix(keys::kind::DUE), None, &mut |key, _| {
-        next = keys::parse_due(key).map(|(at, sequence)| DuePlace { at, sequence });
-        ControlFlow::Break(())
-    })?;
-    Ok(next)
-}
-
 pub(super) fn job<T: Records + ?Sized>(
     tree: &T,
     sequence: Sequence,
@@ -103,7 +94,7 @@ pub(super) fn account<T: Records + ?Sized>(
     };
     let recipient = read::recipient(tree, &account, rules)?;
     let suspects = read::suspects(tree, id)?;
-    let paused = read::pause(tree, &PauseScope::Account(id.clone()))?;
+    let paused = read::pause_in_force(tree, Some(id))?;
     Ok(Some(AccountView {
         account,
         recipient,
@@ -180,12 +171,18 @@ fn whole<T: Records + ?Sized>(
     let stored = read::invoice(tree, sequence)?;
     let row = read::delivery(tree, sequence)?;
     let standing = read::standing(tree, &stored.invoice, sequence, &row, rules)?;
+    let paused = if row.delivery.is_finished() {
+        None
+    } else {
+        read::pause_in_force(tree, Some(&stored.invoice.account))?
+    };
     Ok(WholeInvoice {
         sequence,
         received_at: stored.received_at,
         state: standing.state,
         schedule: standing.schedule,
         recipient: standing.recipient,
+        paused,
         intent: read::intent(tree, sequence)?,
         attempts: read::attempts(tree, sequence)?,
         story: read::story(tree, &Object::Invoice(sequence))?,

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{
-    CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdentityRow, InvoiceRow, TrailRow,
+    CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdentityRow, InvoiceRow, OpenerRow,
+    TrailRow,
 };
 use crate::domain::account::{Account, AccountParts, Login, Profile, SubUser};
 use crate::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
@@ -429,6 +430,10 @@ pub(in crate::store) fn run() -> impl Strategy<Value = Run> {
             open,
         },
     )
+}
+
+pub(super) fn opener_row() -> impl Strategy<Value = OpenerRow> {
+    "\\PC{0,20}".prop_map(OpenerRow)
 }
 
 pub(in crate::store) fn pause() -> impl Strategy<Value = Pause> {

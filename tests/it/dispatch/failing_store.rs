@@ -84,7 +84,7 @@ macro_rules! fails {
 impl Store for FailingStore {
     fails! {
         fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>>, UseCase::Recover;
-        fn open_run(&self, scope: RunScope, instant: DateTime<Utc>) -> Commit<bool>, UseCase::OpenRun;
+        fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor) -> Commit<bool>, UseCase::OpenRun;
         fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled>, UseCase::Settle;
     }
 
@@ -124,13 +124,13 @@ impl Store for FailingStore {
         fn pause(&self, scope: PauseScope, reason: String, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
         fn resume(&self, scope: PauseScope, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
         fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
+        fn pause_in_force(&self, account: Option<&AccountId>) -> Result<Option<PauseInForce>, StoreError>;
         fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()>;
         fn close_run(&self, run: &Run) -> Commit<bool>;
         fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()>;
         fn runs(&self) -> Result<Vec<Run>, StoreError>;
         fn schedules_in_use(&self) -> Result<Vec<ScheduleName>, StoreError>;
         fn run_page(&self, run: &Run, after: Option<&AccountId>, limit: usize) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError>;
-        fn next_due(&self) -> Result<Option<DuePlace>, StoreError>;
         fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError>;
         fn account_version(&self, account: &AccountId) -> Result<Version, StoreError>;
         fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;

@@ -61,6 +61,16 @@ async fn each_attempt_leaves_a_line_by_which_it_is_found_and_no_address() {
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     house.until("K-1", "R-1", Shown::Delivered).await;
+    // A portal may take an address for its account's id.
+    house
+        .account("max@muster.example", 1, &["max@muster.example"], &[])
+        .await;
+    house
+        .invoice("max@muster.example", "R-2", Release::Immediately)
+        .await;
+    house
+        .until("max@muster.example", "R-2", Shown::Delivered)
+        .await;
     running.stop().await;
     drop(guard);
 
@@ -80,7 +90,11 @@ async fn each_attempt_leaves_a_line_by_which_it_is_found_and_no_address() {
     assert_eq!(found[1]["stage"], "final_dot");
     assert_eq!(found[1]["attempt"], 1);
     assert!(found[1]["duration_ms"].is_u64());
-    for address in ["weg@", "erika@"] {
+    assert!(
+        text.contains("\"account.id\":\"m***@muster.example\""),
+        "{text}"
+    );
+    for address in ["weg@", "erika@", "max@"] {
         assert!(!text.contains(address), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 use invoice_router::domain::delivery::Shown;
 use invoice_router::domain::id::ScheduleName;
 use invoice_router::domain::invoice::Release;
-use invoice_router::store::RunScope;
+use invoice_router::store::{Actor, RunScope};
 
 use super::house::{House, account, at};
 
@@ -177,7 +177,11 @@ async fn an_operators_run_of_one_account_releases_that_account_alone() {
     let running = house.start();
     house
         .store
-        .open_run(RunScope::Account(account("K-2")), house.clock.now())
+        .open_run(
+            RunScope::Account(account("K-2")),
+            house.clock.now(),
+            Actor::Operator("erika".to_owned()),
+        )
         .await
         .unwrap();
     house.nudge.notify_one();
@@ -187,4 +191,10 @@ async fn an_operators_run_of_one_account_releases_that_account_alone() {
         .await;
     running.stop().await;
     assert_eq!(house.whole("K-1", "R-K-1").state, Shown::Waiting);
+    let story = house.whole("K-2", "R-K-2").story;
+    assert_eq!(
+        story[1].what,
+        "goes to the main contact (no_billing_contact), released by the run of account K-2, which \
+         operator erika opened"
+    );
 }

@@ -349,7 +349,23 @@ fn pausing_one_account_leaves_others_alone(world: &mut World) {
             .unwrap()
             .is_none()
     );
+    let in_force = |world: &mut World, account: Option<&str>| {
+        let account = account.map(id);
+        let paused = world.step().pause_in_force(account.as_ref()).unwrap();
+        paused.map(|paused| paused.scope)
+    };
+    assert_eq!(in_force(world, Some("K-1")), Some(scope.clone()));
+    assert_eq!(in_force(world, Some("K-2")), None);
+    assert_eq!(in_force(world, None), None);
+
     assert!(pause(world, &PauseScope::Everything));
+    for account in [Some("K-1"), Some("K-2"), None] {
+        assert_eq!(in_force(world, account), Some(PauseScope::Everything));
+    }
+    assert!(
+        world.step().job(second).unwrap().unwrap().paused.is_none(),
+        "sending asks for the account's own"
+    );
     let resume = |world: &mut World| {
         let resumed = world.step().resume(scope.clone(), anna(), now);
         resumed.wait().unwrap()

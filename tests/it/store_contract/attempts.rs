@@ -367,8 +367,12 @@ fn a_resend_is_a_new_revision(world: &mut World) {
     world.account("K-1", 2, selecting(&["a@muster.example"]));
     assert_eq!(world.obey("K-1", "R-1", resend(1)), Shown::Due);
     assert_eq!(world.due(), [sequence]);
+    let replaced = Answer::OtherRevision {
+        named: 1,
+        current: 2,
+    };
     let refused = world.operate("K-1", "R-1", resend(1)).unwrap();
-    assert_eq!(refused.answer, Answer::WrongState);
+    assert_eq!(refused.answer, replaced);
     world.attempt(sequence, Verdict::Accepted);
     let view = world.view("K-1", "R-1");
     assert_eq!((view.state, view.delivery.revision), (Shown::Delivered, 2));

@@ -313,7 +313,7 @@ impl Model {
                     Answer::Done => WithdrawAnswer::Withdrawn,
                     Answer::Recorded => WithdrawAnswer::Recorded,
                     Answer::Already => WithdrawAnswer::Duplicate,
-                    Answer::AlreadySent | Answer::WrongState => {
+                    Answer::AlreadySent | Answer::WrongState | Answer::OtherRevision { .. } => {
                         WithdrawAnswer::AlreadySent { state: moved.state }
                     }
                 }

@@ -242,7 +242,10 @@ impl World {
 
     pub(super) fn open_run(&mut self, scope: RunScope) -> bool {
         let now = self.now;
-        self.step().open_run(scope, now).wait().unwrap()
+        self.step()
+            .open_run(scope, now, Actor::Daemon)
+            .wait()
+            .unwrap()
     }
 
     /// The run of a scope, which is there.

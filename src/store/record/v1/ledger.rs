@@ -1,8 +1,8 @@
-//! Runs, pauses, stories, the trail, cursors and counters.
+//! Runs, who opened them, pauses, stories, the trail, cursors and counters.
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{CounterRow, CursorRow, EntryRow, Malformed, Stored, TrailRow};
+use super::super::{CounterRow, CursorRow, EntryRow, Malformed, OpenerRow, Stored, TrailRow};
 use super::{field, read_time, time};
 use crate::domain::id::{AccountId, ScheduleName, Sequence};
 use crate::store::types::{Entry, Pause, Run, RunScope};
@@ -69,6 +69,24 @@ impl Stored for Run {
             cursor: field("cursor", cursor.map(AccountId::parse).transpose())?,
             open,
         })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::store::record) struct OpenerForm<'a>(&'a str);
+
+impl Stored for OpenerRow {
+    const KIND: &'static str = "opener";
+    type Form<'a> = OpenerForm<'a>;
+
+    fn form(&self) -> OpenerForm<'_> {
+        let Self(by) = self;
+        OpenerForm(by)
+    }
+
+    fn restore(form: OpenerForm<'_>) -> Result<Self, Malformed> {
+        let OpenerForm(by) = form;
+        Ok(Self(by.to_owned()))
     }
 }
 

@@ -1,0 +1,154 @@
+//! What the command line tells an operator, and how.
+
+// Tells clippy that helpers belong to tests as well.
+#![cfg(test)]
+
+use std::process::Output;
+
+use invoice_router::cli::demo::sink::Sink;
+
+use crate::daemon::Daemon;
+use crate::examples::{event, push, push_all};
+
+/// A daemon with an account whose invoice RE-2026/0042 waits, and the server that its mails go to.
+async fn world() -> (Daemon, Sink) {
+    let sink = Sink::start(None).await.unwrap();
+    let mut daemon = Daemon::start(sink.address()).await;
+    push_all(&mut daemon, 1..=5).await;
+    (daemon, sink)
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn while_everything_is_paused_no_command_speaks_as_if_mail_went_out() {
+    let (mut daemon, sink) = world().await;
+    push_all(&mut daemon, [6]).await;
+    daemon.settled("K-1001", "RE-2026/0043", "delivered").await;
+    daemon.ask(&["pause", "--reason", "a wrong batch"]).await;
+    let mut urgent = event(5);
+    urgent["data"]["number"] = "RE-9".into();
+    urgent["data"]["release"] = "immediately".into();
+    push(&mut daemon, &urgent).await;
+
+    let commands: [&[&str]; 8] = [
+        &["dispatch", "--dry-run"],
+        &["dispatch"],
+        &["dispatch", "--account", "K-1001"],
+        &["account", "K-1001"],
+        &["explain", "K-1001"],
+        &["explain", "K-1001", "RE-9"],
+        &["invoice", "K-1001", "RE-9"],
+        &["invoices"],
+    ];
+    for arguments in commands {
+        let told = daemon.ask(arguments).await;
+        assert!(
+            told.contains("all sending is paused since 20") && told.contains(": a wrong batch"),
+            "{arguments:?}: {told}"
+        );
+        assert!(!told.contains("is being sent"), "{arguments:?}: {told}");
+        assert!(!told.contains("tried next"), "{arguments:?}: {told}");
+    }
+    let delivered = daemon.ask(&["invoice", "K-1001", "RE-2026/0043"]).await;
+    assert!(!delivered.contains("paused"), "{delivered}");
+    assert_eq!(sink.count(), 2);
+}
+
+#[tokio::test]
+async fn a_dispatch_says_whether_anything_was_waiting() {
+    let (daemon, _sink) = world().await;
+    let first = daemon.ask(&["dispatch"]).await;
+    assert_eq!(first, "released: what was waiting is being sent\n");
+    daemon.settled("K-1001", "RE-2026/0042", "delivered").await;
+    let second = daemon.ask(&["dispatch"]).await;
+    assert_eq!(second, "nothing was waiting\n");
+}
+
+#[tokio::test]
+async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
+    let (daemon, _sink) = world().await;
+    let ask = async |arguments: &[&str]| daemon.ask(arguments).await;
+
+    let told = ask(&["pause", "--account", "K-1001", "--reason", "wrong logo"]).await;
+    assert_eq!(
+        told,
+        "sending for account K-1001 is paused; accepting goes on\n"
+    );
+    let told = ask(&["pause", "--account", "K-1001", "--reason", "other"]).await;
+    assert!(
+        told.contains("was paused before") && told.contains(": wrong logo"),
+        "{told}"
+    );
+    let told = ask(&["dispatch", "--dry-run"]).await;
+    assert!(
+        told.contains("sending for this account is paused"),
+        "{told}"
+    );
+    let told = ask(&["resume"]).await;
+    assert_eq!(told, "there was no pause of everything\n");
+    ask(&["pause", "--reason", "a wrong batch"]).await;
+    let told = ask(&["resume", "--account", "K-1001"]).await;
+    assert!(
+        told.contains("has ended, but all sending is paused since"),
+        "{told}"
+    );
+    let told = ask(&["resume"]).await;
+    assert_eq!(told, "all sending goes on\n");
+
+    for command in ["pause", "resume"] {
+        let output = daemon.command(&[command, "--account", "NOPE"]).await;
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        assert!(
+            errors(&output).contains("this account is not known"),
+            "{command}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_invoice_that_was_sent_again_shows_every_revisions_attempts() {
+    let (daemon, sink) = world().await;
+    daemon.ask(&["dispatch"]).await;
+    let invoice = ["K-1001", "RE-2026/0042"];
+    daemon.settled(invoice[0], invoice[1], "delivered").await;
+    let resend = [&["resend"], &invoice[..]].concat();
+    daemon.ask(&resend).await;
+    daemon.settled(invoice[0], invoice[1], "delivered").await;
+
+    let output = daemon.command(&resend).await;
+    assert_eq!(output.status.code(), Some(65));
+    let told = errors(&output);
+    assert!(
+        told.contains("revision 1 is not the current one, which is 2"),
+        "{told}"
+    );
+
+    let told = daemon.ask(&[&["invoice"], &invoice[..]].concat()).await;
+    assert!(told.contains("· revision 2 · accepted by relay"), "{told}");
+    let attempts: Vec<&str> = told
+        .lines()
+        .skip_while(|line| !line.starts_with("revision "))
+        .skip(1)
+        .map(|line| &line[..1])
+        .collect();
+    assert_eq!(attempts, ["1", "1", "2", "2"], "{told}");
+    assert_eq!(sink.count(), 4);
+}
+
+#[tokio::test]
+async fn the_story_of_an_invoice_names_the_run_that_released_it_and_who_opened_that() {
+    let (daemon, _sink) = world().await;
+    daemon.ask(&["dispatch", "--account", "K-1001"]).await;
+    let invoice = daemon.settled("K-1001", "RE-2026/0042", "delivered").await;
+    let story: Vec<&str> = invoice["story"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| entry["what"].as_str())
+        .collect();
+    let words = "released by the run of account K-1001, which operator uid:";
+    assert!(story.iter().any(|what| what.contains(words)), "{story:?}");
+}
