@@ -92,17 +92,26 @@ impl Release {
     async fn look(&mut self) -> Result<(), DispatchError> {
         self.learn().await?;
         let now = self.shared.clock.now();
-        for name in self.plan.far_ahead(now) {
-            warn!(schedule = %name, "its last run is more than a day ahead of the clock: it counts as now");
-            self.note(name, now).await?;
+        if self.plan.is_far_ahead(now) {
+            // Those that nobody configured, too: they have no time of their own in the plan.
+            for run in self.blocking(Store::runs).await? {
+                if let RunScope::Schedule(name) = run.scope
+                    && run.instant > now + STEP_BACK
+                {
+                    warn!(schedule = %name, "its last run is more than a day ahead of the clock: it counts as now");
+                    self.shared.store.note_schedule(name, now).await?;
+                }
+            }
+            self.plan.counts_as(now);
         }
         for (name, instant) in self.plan.fired(now) {
-            self.open(&name, instant).await?;
             if name == ScheduleName::default() {
+                // Before that of "default", by which the next start knows that this instant is done with.
                 for unknown in self.unknown().await? {
                     self.open(&unknown, instant).await?;
                 }
             }
+            self.open(&name, instant).await?;
             // Only now, so that what was refused for the moment is asked for again.
             self.plan.since.insert(name, instant);
         }
@@ -204,13 +213,18 @@ impl Plan {
         first_seen
     }
 
-    /// Schedules whose last run was made under a wrong clock.
-    fn far_ahead(&self, now: DateTime<Utc>) -> Vec<ScheduleName> {
-        self.since
-            .iter()
-            .filter(|(_, since)| **since > now + STEP_BACK)
-            .map(|(name, _)| name.clone())
-            .collect()
+    /// Whether a schedule's last run was made under a wrong clock.
+    fn is_far_ahead(&self, now: DateTime<Utc>) -> bool {
+        self.since.values().any(|since| *since > now + STEP_BACK)
+    }
+
+    /// A last run under a wrong clock counts as one at `now`.
+    fn counts_as(&mut self, now: DateTime<Utc>) {
+        for since in self.since.values_mut() {
+            if *since > now + STEP_BACK {
+                *since = now;
+            }
+        }
     }
 
     /// The last instant of each schedule that has passed and was not dealt with.
@@ -306,9 +320,11 @@ mod tests {
         let mut plan = plan(true);
         let now = at("23T07:00");
         plan.learn(&last_run(at("30T08:00")), now);
-        assert_eq!(plan.far_ahead(now), [name()]);
+        assert!(plan.is_far_ahead(now));
+        plan.counts_as(now);
+        assert_eq!(plan.since[&name()], now);
         assert_eq!(plan.fired(now), []);
-        assert_eq!(plan.far_ahead(now), []);
+        assert!(!plan.is_far_ahead(now));
         assert_eq!(plan.fired(at("23T08:00")), [(name(), at("23T08:00"))]);
     }
 
@@ -316,7 +332,7 @@ mod tests {
     fn a_small_step_back_is_no_reason_to_forget_a_run() {
         let mut plan = plan(true);
         plan.learn(&last_run(at("23T08:00")), at("23T07:30"));
-        assert_eq!(plan.far_ahead(at("23T07:30")), []);
+        assert!(!plan.is_far_ahead(at("23T07:30")));
     }
 
     #[test]

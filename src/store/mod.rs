@@ -230,8 +230,9 @@ pub trait Store: Send + Sync + 'static {
     // Schedule.
 
     /// Opens a run unless one of the same or a later instant was opened before; includes what is
-    /// waiting now. An open run of the scope is widened. Says whether it was opened. The stories of the
-    /// invoices that it releases say who did.
+    /// waiting now. An open run of the scope is widened. An operator's is never too late. Where nothing
+    /// waits nothing is opened, and only the instant is kept. Says whether it was opened. The stories of
+    /// the invoices that it releases say who did.
     fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor) -> Commit<bool>;
 
     /// Remembers that every account of an open run up to `cursor` has been gone through.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::keys::{self, Class, Object};
 use super::tx::{Records, Tx};
@@ -12,7 +12,8 @@ use crate::domain::id::{AccountId, ScheduleName, Sequence};
 use crate::store::record::OpenerRow;
 use crate::store::{Actor, Pause, PauseScope, Run, RunScope, StoreError};
 
-/// Opens or widens a run, unless one of the same or a later instant was opened before.
+/// Opens or widens a run, unless one of the same or a later instant was opened before. Where nothing
+/// waits only the instant is kept: a schedule that fires each second must not fill the trail.
 pub(super) fn open(
     tx: &mut Tx<'_>,
     scope: RunScope,
@@ -21,7 +22,24 @@ pub(super) fn open(
 ) -> Result<bool, StoreError> {
     let key = keys::run(&scope);
     let last: Option<Run> = tx.read(&key)?;
-    if last.is_some_and(|last| last.instant >= instant) {
+    let last = last.map(|last| last.instant);
+    let instant = match (actor, last) {
+        // An operator means now, whatever a clock that was ahead has left behind.
+        (Actor::Operator(_), Some(last)) => instant.max(last + TimeDelta::milliseconds(1)),
+        (Actor::Operator(_) | Actor::Sender(_) | Actor::Daemon, _) => instant,
+    };
+    if last.is_some_and(|last| last >= instant) {
+        return Ok(false);
+    }
+    let waiting = match &scope {
+        RunScope::Schedule(name) => keys::scheduled_accounts(name),
+        RunScope::Account(id) => keys::standing_by_class(id, Class::Waiting),
+    };
+    if !tx.any(&waiting)? {
+        if let RunScope::Schedule(_) = scope {
+            let nothing = closed(scope, instant);
+            tx.put(&key, &nothing)?;
+        }
         return Ok(false);
     }
     let high_water = invoices::last_sequence(tx)?;
@@ -122,19 +140,7 @@ pub(super) fn note(
     let key = keys::run(&scope);
     let last: Option<Run> = tx.read(&key)?;
     match last {
-        None => {
-            let high_water = Sequence(0);
-            tx.put(
-                &key,
-                &Run {
-                    scope,
-                    instant: at,
-                    high_water,
-                    cursor: None,
-                    open: false,
-                },
-            )
-        }
+        None => tx.put(&key, &closed(scope, at)),
         Some(last) if last.instant > at => tx.put(
             &key,
             &Run {
@@ -143,6 +149,17 @@ pub(super) fn note(
             },
         ),
         Some(_) => Ok(()),
+    }
+}
+
+/// A run of which nothing but its instant is to be known.
+fn closed(scope: RunScope, instant: DateTime<Utc>) -> Run {
+    Run {
+        scope,
+        instant,
+        high_water: Sequence(0),
+        cursor: None,
+        open: false,
     }
 }
 

@@ -383,15 +383,25 @@ impl Model {
         {
             return false;
         }
+        let something_waits = match scope {
+            RunScope::Schedule(name) => self.schedules_in_use().contains(name),
+            RunScope::Account(id) => self.waiting().contains_key(id),
+        };
         let run = Run {
             scope: scope.clone(),
             instant,
-            high_water: self.last,
+            high_water: if something_waits {
+                self.last
+            } else {
+                Sequence(0)
+            },
             cursor: None,
-            open: true,
+            open: something_waits,
         };
-        self.runs.insert(scope.clone(), run);
-        true
+        if something_waits || matches!(scope, RunScope::Schedule(_)) {
+            self.runs.insert(scope.clone(), run);
+        }
+        something_waits
     }
 
     pub(super) fn advance_run(&mut self, run: &Run, cursor: &AccountId) {

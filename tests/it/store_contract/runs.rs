@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use invoice_router::domain::delivery::{Shown, Verdict};
 use invoice_router::domain::id::Sequence;
-use invoice_router::store::{Command, DuePlace, Run};
+use invoice_router::store::{Actor, Command, DuePlace, Run};
 
 use super::sample::{
     id, instant, invoice, of_account, of_schedule, on_schedule, profile, schedule, urgent,
@@ -16,6 +16,8 @@ contract![
     a_run_is_gone_through_page_by_page,
     an_open_run_is_widened_by_the_next,
     a_run_of_one_account_is_forgotten_once_it_is_closed,
+    where_nothing_waits_no_run_is_opened_and_its_instant_is_known,
+    a_run_of_an_operators_is_never_too_late,
     the_last_instant_of_a_schedule_stays_known,
     schedules_in_use_are_told_once_each,
     due_is_told_in_order_and_from_a_place_on,
@@ -128,6 +130,40 @@ fn a_run_of_one_account_is_forgotten_once_it_is_closed(world: &mut World) {
     assert!(world.open_run(of_account("K-1")));
 }
 
+fn where_nothing_waits_no_run_is_opened_and_its_instant_is_known(world: &mut World) {
+    world.account("K-1", 1, profile());
+    assert!(!world.open_run(of_schedule("default")));
+    let run = world.run(&of_schedule("default"));
+    assert_eq!((run.open, run.instant), (false, world.now));
+    world.take(invoice("K-1", "R-1"));
+    assert!(
+        !world.open_run(of_schedule("default")),
+        "that instant is over"
+    );
+    world.pass(Duration::from_secs(60));
+    assert!(world.open_run(of_schedule("default")));
+
+    assert!(!world.open_run(of_account("K-2")));
+    let runs = world.step().runs().unwrap();
+    assert!(runs.iter().all(|run| run.scope != of_account("K-2")));
+}
+
+fn a_run_of_an_operators_is_never_too_late(world: &mut World) {
+    world.account("K-1", 1, profile());
+    world.take(invoice("K-1", "R-1"));
+    assert!(world.open_run(of_schedule("default")));
+    let ahead = world.run(&of_schedule("default")).instant;
+    // The clock was set back by an hour.
+    let before = ahead - chrono::TimeDelta::hours(1);
+    for actor in [Actor::Daemon, Actor::Operator("uid:0".to_owned())] {
+        let is_operators = actor != Actor::Daemon;
+        let scope = of_schedule("default");
+        let opened = world.step().open_run(scope, before, actor).wait().unwrap();
+        assert_eq!(opened, is_operators);
+    }
+    assert!(world.run(&of_schedule("default")).instant > ahead);
+}
+
 fn the_last_instant_of_a_schedule_stays_known(world: &mut World) {
     let note = |world: &mut World, at: &str| -> Run {
         let at = instant(at);
@@ -149,6 +185,8 @@ fn the_last_instant_of_a_schedule_stays_known(world: &mut World) {
         "only the first sight counts"
     );
     world.pass(Duration::from_secs(60));
+    world.account("K-1", 1, profile());
+    world.take(invoice("K-1", "R-1"));
     assert!(world.open_run(of_schedule("default")));
 
     // The clock was set back by a month, and the next run must not wait for one.
