@@ -1,14 +1,15 @@
 //! Asking the running daemon, by its admin socket.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
 use serde_json::Value;
 
 use super::{Failure, block_on};
-use crate::http::client::{self, Method, Target};
+use crate::http::client::{self, ClientError, Method, Target};
 
 /// How long the daemon has for an answer.
 const TIME_OUT: Duration = Duration::from_secs(60);
@@ -60,12 +61,7 @@ impl Admin {
         };
         let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
         let exchange = client::request(&target, method, path, headers, body, TIME_OUT);
-        let response = block_on(exchange)?.map_err(|error| {
-            let socket = self.socket.display();
-            Failure::Unreachable(
-                anyhow::Error::new(error).context(format!("no daemon answers at {socket}")),
-            )
-        })?;
+        let response = block_on(exchange)?.map_err(|error| unreachable(&self.socket, error))?;
         let value: Value = serde_json::from_slice(&response.body).map_err(|error| {
             anyhow::Error::new(error).context("the daemon's answer is not JSON")
         })?;
@@ -74,6 +70,23 @@ impl Admin {
             status => Err(failure(status, &value)),
         }
     }
+}
+
+/// The socket's file permissions say who may: then the daemon may well be there.
+fn unreachable(socket: &Path, error: ClientError) -> Failure {
+    let socket = socket.display();
+    let is_denied = match &error {
+        ClientError::Connect { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+        ClientError::Request(_) | ClientError::Exchange(_) | ClientError::TimedOut(_) => false,
+    };
+    Failure::Unreachable(if is_denied {
+        anyhow!(
+            "this user may not use the daemon's admin socket at {socket}: permission denied; \
+             members of the group that it belongs to may"
+        )
+    } else {
+        anyhow::Error::new(error).context(format!("no daemon answers at {socket}"))
+    })
 }
 
 fn failure(status: u16, problem: &Value) -> Failure {
@@ -111,6 +124,24 @@ pub(super) fn segment(raw: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_that_this_user_may_not_use_is_not_taken_for_a_daemon_that_is_not_there() {
+        let words = |kind: io::ErrorKind| {
+            let error = ClientError::Connect {
+                target: "/run/admin.sock".to_owned(),
+                source: kind.into(),
+            };
+            let failure = unreachable(Path::new("/run/admin.sock"), error);
+            assert_eq!(failure.exit_code(), 69);
+            failure.to_string()
+        };
+        assert!(
+            words(io::ErrorKind::PermissionDenied)
+                .starts_with("this user may not use the daemon's admin socket at /run/admin.sock")
+        );
+        assert!(words(io::ErrorKind::NotFound).starts_with("no daemon answers at /run/admin.sock"));
+    }
 
     #[test]
     fn a_number_with_a_slash_is_one_segment() {

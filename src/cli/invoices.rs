@@ -15,7 +15,7 @@ pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
     } = arguments;
     let mut query = Vec::new();
     if let Some(state) = state {
-        query.push(format!("state={}", segment(state)));
+        query.push(format!("state={state}"));
     }
     if let Some(account) = account {
         query.push(format!("account={}", segment(account.as_str())));

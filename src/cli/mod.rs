@@ -1,4 +1,4 @@
-//! The commands: one file each, and what they share.
+//! The commands, and what they share; those that belong together share a file.
 //!
 //! A command is `fn(&Context, arguments) -> Result<(), Failure>`; a failure carries the exit code that
 //! scripts rely on. Live state is asked of the running daemon through its admin socket, never read from
@@ -20,9 +20,11 @@ mod words;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigErrors};
+use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, InvoiceNumber, ScheduleName, SenderName, WebhookId};
 
 use self::out::Out;
@@ -57,13 +59,16 @@ enum Command {
     Sign(SignArguments),
     /// Show an account: contacts, who is selectable, who is active.
     Account {
+        /// Its id, as the portal names it.
         #[arg(value_parser = account_id)]
         id: AccountId,
     },
     /// Say who gets an account's invoices, or got this one, and why.
     Explain {
+        /// The account's id, as the portal names it.
         #[arg(value_parser = account_id)]
         account: AccountId,
+        /// The invoice's number; without it, what holds for the account's next one.
         #[arg(value_parser = invoice_number)]
         number: Option<InvoiceNumber>,
     },
@@ -115,7 +120,10 @@ enum Command {
         account: Option<AccountId>,
     },
     /// Send a test mail through the configured transport.
-    TestMail { address: String },
+    TestMail {
+        /// Who gets it.
+        address: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -136,8 +144,8 @@ struct SignArguments {
 #[derive(Debug, Args)]
 struct InvoicesArguments {
     /// Only in this state.
-    #[arg(long)]
-    state: Option<String>,
+    #[arg(long, value_parser = state())]
+    state: Option<Shown>,
     /// Only of this account.
     #[arg(long, value_parser = account_id)]
     account: Option<AccountId>,
@@ -148,8 +156,10 @@ struct InvoicesArguments {
 
 #[derive(Debug, Args)]
 struct InvoiceArguments {
+    /// The account's id, as the portal names it.
     #[arg(value_parser = account_id)]
     account: AccountId,
+    /// The invoice's number.
     #[arg(value_parser = invoice_number)]
     number: InvoiceNumber,
 }
@@ -311,3 +321,9 @@ value_parser!(invoice_number, InvoiceNumber);
 value_parser!(schedule_name, ScheduleName);
 value_parser!(sender_name, SenderName);
 value_parser!(webhook_id, WebhookId);
+
+/// One of the states that an invoice can be in.
+fn state() -> impl TypedValueParser<Value = Shown> {
+    PossibleValuesParser::new(Shown::ALL.map(Shown::as_str))
+        .try_map(|name| Shown::parse(&name).ok_or("not a state"))
+}

@@ -1,9 +1,10 @@
 //! `sign`: the headers of a signed webhook, for curl.
 
 use anyhow::Context as _;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Context, Failure, SignArguments, out};
+use super::{Context, Failure, SignArguments};
 use crate::app;
 use crate::clock::Clock;
 use crate::domain::Invalid;
@@ -35,12 +36,19 @@ pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Fai
     };
     let id = id.map_or_else(random_id, Ok).map_err(anyhow::Error::new)?;
     let timestamp = Clock::system().now().timestamp();
-    out::line(&format!("{ID_HEADER}: {id}"))?;
-    out::line(&format!("{TIMESTAMP_HEADER}: {timestamp}"))?;
-    out::line(&format!(
-        "{SIGNATURE_HEADER}: {}",
-        sign(&secret, &id, timestamp, &payload)
-    ))?;
+    let headers = [
+        (ID_HEADER, id.to_string()),
+        (TIMESTAMP_HEADER, timestamp.to_string()),
+        (SIGNATURE_HEADER, sign(&secret, &id, timestamp, &payload)),
+    ];
+    let value = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .collect();
+    context.out.show(&Value::Object(value), |_| {
+        let lines = headers.map(|(name, value)| format!("{name}: {value}"));
+        lines.join("\n")
+    })?;
     Ok(())
 }
 

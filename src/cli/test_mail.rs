@@ -34,17 +34,30 @@ pub(super) fn run(context: &Context, address: &str) -> Result<(), Failure> {
         reply
     };
     let sent = block_on(async { tokio::time::timeout(TIME_OUT, exchange).await })?
-        .map_err(|_| anyhow!("no answer within {} s", TIME_OUT.as_secs()))?;
-    let reply = sent.map_err(|failure| Failure::Failed(anyhow!(failure)))?;
+        .map_err(|_| anyhow!("{transport}: no answer within {} s", TIME_OUT.as_secs()))?;
+    let relay = transport.to_string();
+    let reply = sent.map_err(|failure| Failure::Failed(anyhow!(explain(&relay, &failure))))?;
     let value = json!({
         "result": "accepted",
+        "relay": relay,
         "message_id": message_id.as_str(),
         "reply": reply.to_string(),
     });
     context.out.show(&value, |_| {
-        format!("accepted by relay: {reply}\nMessage-ID: <{message_id}>")
+        format!("accepted by relay {relay}: {reply}\nMessage-ID: <{message_id}>")
     })?;
     Ok(())
+}
+
+/// Unlike the log, which must not repeat a relay's words, this is for whoever typed the address.
+fn explain(relay: &str, failure: &Relay) -> String {
+    match &failure.reply {
+        Some(reply) => {
+            let stage = failure.stage.as_str();
+            format!("{relay}: {stage}: the relay answered {reply}")
+        }
+        None => format!("{relay}: {failure}"),
+    }
 }
 
 async fn hand_over(

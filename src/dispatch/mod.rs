@@ -10,6 +10,7 @@
 
 mod claims;
 mod feeder;
+mod heard;
 mod line;
 mod prepare;
 mod relay;

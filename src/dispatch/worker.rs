@@ -19,13 +19,12 @@ use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
+use super::heard::Heard;
 use super::line::Line;
 use super::prepare::{Prepared, Unfit};
 use super::{Shared, can_be_repeated, stopped};
 use crate::domain::address::{EmailAddress, masked};
-use crate::domain::delivery::{
-    Attempt, Event, Intent, Outcome, Reply, Stage, State, Verdict, step,
-};
+use crate::domain::delivery::{Event, Intent, State, Verdict, step};
 use crate::domain::id::{AccountId, Sequence};
 use crate::domain::recipient::{Recipient, resolve};
 use crate::mail::compose::Message;
@@ -167,12 +166,6 @@ struct Plan {
     intent: Intent,
     /// Whether no other address is left to be tried in this round.
     is_last: bool,
-}
-
-/// What came of an attempt.
-struct Heard {
-    outcome: Result<Reply, Failure>,
-    verdict: Verdict,
 }
 
 impl Round {
@@ -569,58 +562,6 @@ impl Round {
             Verdict::Uncertain => say!(warn, "uncertain: the relay may have it"),
             Verdict::RelayFailed => say!(warn, "the relay failed"),
         }
-    }
-}
-
-impl From<Result<Reply, Failure>> for Heard {
-    fn from(outcome: Result<Reply, Failure>) -> Self {
-        let verdict = match &outcome {
-            Ok(_) => Verdict::Accepted,
-            Err(failure) => failure.verdict(),
-        };
-        Self { outcome, verdict }
-    }
-}
-
-impl Heard {
-    fn stage(&self) -> Stage {
-        match &self.outcome {
-            Ok(_) => Stage::FinalDot,
-            Err(failure) => failure.stage,
-        }
-    }
-
-    fn reply(&self) -> Option<&Reply> {
-        match &self.outcome {
-            Ok(reply) => Some(reply),
-            Err(failure) => failure.reply.as_ref(),
-        }
-    }
-
-    /// What went wrong without a word of the relay's.
-    fn cause(&self) -> Option<&str> {
-        match &self.outcome {
-            Err(failure) if failure.reply.is_none() => Some(&failure.cause),
-            Ok(_) | Err(_) => None,
-        }
-    }
-
-    /// For the record; none if it does not count.
-    fn attempt(&self, intent: Intent) -> Option<Attempt> {
-        let outcome = match self.verdict {
-            Verdict::Accepted => Outcome::Accepted,
-            Verdict::Deferred => Outcome::Deferred,
-            Verdict::AddressRejected | Verdict::MessageRefused => Outcome::Rejected,
-            Verdict::Uncertain => Outcome::Uncertain,
-            Verdict::RelayFailed => return None,
-        };
-        Some(Attempt {
-            intent,
-            stage: self.stage(),
-            reply: self.reply().cloned(),
-            cause: self.cause().map(str::to_owned),
-            outcome,
-        })
     }
 }
 

@@ -264,13 +264,7 @@ pub(super) fn whole(view: &WholeInvoice, release_at: Option<DateTime<Utc>>) -> V
     let earlier: Vec<Value> = attempts
         .iter()
         .filter(|attempt| attempt.intent.revision != delivery.revision)
-        .map(|earlier| {
-            let mut line = attempt(earlier);
-            line["revision"] = earlier.intent.revision.into();
-            line["address"] = earlier.intent.address.as_str().into();
-            line["message_id"] = earlier.intent.message_id.as_str().into();
-            line
-        })
+        .map(earlier_attempt)
         .collect();
     let story: Vec<Value> = story
         .iter()
@@ -319,6 +313,15 @@ pub(super) fn invoice_view(
             "tombstone_since": instant(*at),
         }),
     }
+}
+
+/// An attempt of a revision that was replaced.
+fn earlier_attempt(earlier: &Attempt) -> Value {
+    let mut line = attempt(earlier);
+    line["revision"] = earlier.intent.revision.into();
+    line["address"] = earlier.intent.address.as_str().into();
+    line["message_id"] = earlier.intent.message_id.as_str().into();
+    line
 }
 
 fn attempt(attempt: &Attempt) -> Value {

@@ -35,6 +35,10 @@ impl FileTransport {
         Self { directory }
     }
 
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     pub(super) async fn connect(&self) -> Result<FileConnection, Failure> {
         let metadata = tokio::fs::metadata(&self.directory)
             .await

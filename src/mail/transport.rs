@@ -41,6 +41,19 @@ impl Transport {
     }
 }
 
+/// Where to: host and port, or the directory.
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Smtp(SmtpTransport { relay, .. }) if relay.host.contains(':') => {
+                write!(f, "[{}]:{}", relay.host, relay.port)
+            }
+            Self::Smtp(SmtpTransport { relay, .. }) => write!(f, "{}:{}", relay.host, relay.port),
+            Self::File(transport) => transport.directory().display().fmt(f),
+        }
+    }
+}
+
 /// One open way to hand over messages, one after the other.
 #[derive(Debug)]
 pub enum Connection {

@@ -3,12 +3,14 @@
 // Tells clippy that helpers belong to tests as well.
 #![cfg(test)]
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Output;
 
 use invoice_router::cli::demo::sink::Sink;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, far_schedule, home, run};
 use crate::examples::{event, push, push_all};
+use crate::scripted_smtp::{Script, ScriptedRelay};
 
 /// A daemon with an account whose invoice RE-2026/0042 waits, and the server that its mails go to.
 async fn world() -> (Daemon, Sink) {
@@ -136,6 +138,81 @@ async fn an_invoice_that_was_sent_again_shows_every_revisions_attempts() {
         .collect();
     assert_eq!(attempts, ["1", "1", "2", "2"], "{told}");
     assert_eq!(sink.count(), 4);
+}
+
+#[tokio::test]
+async fn a_signature_for_scripts_is_one_object() {
+    let (daemon, _sink) = world().await;
+    let file = daemon.configuration();
+    let file = file.to_str().unwrap();
+    let arguments = ["sign", "--sender", "portal", "--id", "msg_1", file];
+    let signed = daemon.json(&arguments).await;
+    let names: Vec<&String> = signed.as_object().unwrap().keys().collect();
+    assert_eq!(
+        names,
+        ["webhook-id", "webhook-signature", "webhook-timestamp"]
+    );
+    assert_eq!(signed["webhook-id"], "msg_1");
+    assert!(
+        signed["webhook-signature"]
+            .as_str()
+            .unwrap()
+            .starts_with("v1,")
+    );
+    let read = daemon.ask(&arguments).await;
+    assert!(
+        read.starts_with("webhook-id: msg_1\nwebhook-timestamp: "),
+        "{read}"
+    );
+}
+
+#[tokio::test]
+async fn a_test_mail_tells_what_the_relay_answered_and_which_relay_that_is() {
+    let refusing = Script::new()
+        .say("220 relay.example")
+        .hear("EHLO ")
+        .say("250 relay.example")
+        .hear("MAIL FROM:")
+        .say("250 2.1.0 ok")
+        .hear("RCPT TO:<nobody@muster.example>")
+        .say("550 5.1.1 no such user here");
+    let relay = ScriptedRelay::start([refusing]).await;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port()));
+    let home = home(address, &far_schedule());
+
+    let output = run(home.path(), &["test-mail", "nobody@muster.example"]).await;
+
+    assert_eq!(output.status.code(), Some(1));
+    let told = errors(&output);
+    let expected = format!("{address}: rcpt: the relay answered 550 5.1.1 no such user here");
+    assert!(told.contains(&expected), "{told}");
+}
+
+#[tokio::test]
+async fn a_test_mail_that_reaches_nobody_names_whom_it_tried() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let home = home(address, &far_schedule());
+
+    let output = run(home.path(), &["test-mail", "erika@muster.example"]).await;
+
+    assert_eq!(output.status.code(), Some(1));
+    let told = errors(&output);
+    let expected = format!("{address}: connect: connection refused");
+    assert!(told.contains(&expected), "{told}");
+}
+
+#[tokio::test]
+async fn a_state_that_there_is_not_is_refused_without_a_daemon() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(home.path(), &["invoices", "--state", "bogus"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let told = errors(&output);
+    assert!(
+        told.contains("undeliverable") && told.contains("withheld"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

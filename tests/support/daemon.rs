@@ -230,16 +230,7 @@ impl Daemon {
 
     /// Runs a command beside the daemon, and waits for its end.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
-        let command = self
-            .program()
-            .args(arguments)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        timeout(DEADLINE, command)
-            .await
-            .expect("the command does not end")
-            .unwrap()
+        run(self.home(), arguments).await
     }
 
     /// What a command prints for people; it must succeed.
@@ -283,15 +274,32 @@ impl Daemon {
     }
 
     fn program(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command
-            .arg("--config")
-            .arg(self.configuration())
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("WATCHDOG_USEC")
-            .env_remove("CREDENTIALS_DIRECTORY");
-        command
+        program(self.home())
     }
+}
+
+/// Runs a command with the configuration in `home`, where no daemon need be, and waits for its end.
+pub(crate) async fn run(home: &Path, arguments: &[&str]) -> Output {
+    let command = program(home)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    timeout(DEADLINE, command)
+        .await
+        .expect("the command does not end")
+        .unwrap()
+}
+
+fn program(home: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg("--config")
+        .arg(home.join("invoice-router.toml"))
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
+        .env_remove("CREDENTIALS_DIRECTORY");
+    command
 }
 
 impl Drop for Daemon {

@@ -1,0 +1,62 @@
+//! What the relay said to an attempt, and what it means for the record.
+
+use crate::domain::delivery::{Attempt, Intent, Outcome, Reply, Stage, Verdict};
+use crate::mail::outcome::Failure;
+
+/// What came of an attempt.
+pub(super) struct Heard {
+    pub(super) outcome: Result<Reply, Failure>,
+    pub(super) verdict: Verdict,
+}
+
+impl From<Result<Reply, Failure>> for Heard {
+    fn from(outcome: Result<Reply, Failure>) -> Self {
+        let verdict = match &outcome {
+            Ok(_) => Verdict::Accepted,
+            Err(failure) => failure.verdict(),
+        };
+        Self { outcome, verdict }
+    }
+}
+
+impl Heard {
+    pub(super) fn stage(&self) -> Stage {
+        match &self.outcome {
+            Ok(_) => Stage::FinalDot,
+            Err(failure) => failure.stage,
+        }
+    }
+
+    pub(super) fn reply(&self) -> Option<&Reply> {
+        match &self.outcome {
+            Ok(reply) => Some(reply),
+            Err(failure) => failure.reply.as_ref(),
+        }
+    }
+
+    /// What went wrong without a word of the relay's.
+    pub(super) fn cause(&self) -> Option<&str> {
+        match &self.outcome {
+            Err(failure) if failure.reply.is_none() => Some(&failure.cause),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// For the record; none if it does not count.
+    pub(super) fn attempt(&self, intent: Intent) -> Option<Attempt> {
+        let outcome = match self.verdict {
+            Verdict::Accepted => Outcome::Accepted,
+            Verdict::Deferred => Outcome::Deferred,
+            Verdict::AddressRejected | Verdict::MessageRefused => Outcome::Rejected,
+            Verdict::Uncertain => Outcome::Uncertain,
+            Verdict::RelayFailed => return None,
+        };
+        Some(Attempt {
+            intent,
+            stage: self.stage(),
+            reply: self.reply().cloned(),
+            cause: self.cause().map(str::to_owned),
+            outcome,
+        })
+    }
+}
