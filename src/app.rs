@@ -22,13 +22,13 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, ConfigErrors, KeyPath, Location};
-use crate::dispatch::{self, Dispatch, DispatchError};
+use crate::dispatch::{self, Dispatch, DispatchError, RelayState};
 use crate::domain::id::{ScheduleName, SenderName};
 use crate::http::signature::Secret;
 use crate::http::{self, Limits, Listener, Readiness};
 use crate::mail::compose::Brand;
 use crate::mail::transport::Transport;
-use crate::store::{self, Actor, OpenError, PauseScope, Retention, Store, StoreError};
+use crate::store::{self, Actor, Health, OpenError, PauseScope, Retention, Store, StoreError};
 use crate::systemd::Notifier;
 use crate::telemetry;
 
@@ -119,28 +119,20 @@ impl App {
         };
 
         let nudge = Arc::new(Notify::new());
-        let context = context(&config, &parts, &store, &clock, &nudge);
-        let settings = parts::dispatch_settings(&config);
-        let Parts {
-            secrets: _,
-            senders: _,
-            schedules,
-            templates,
-            transport,
-        } = parts;
         let dispatch = Dispatch::new(dispatch::Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
-            nudge,
-            transport: Arc::new(transport),
-            templates: Arc::new(templates),
-            settings,
-            schedules,
+            nudge: Arc::clone(&nudge),
+            transport: Arc::clone(&parts.transport),
+            templates: Arc::clone(&parts.templates),
+            settings: parts::dispatch_settings(&config),
+            schedules: parts.schedules.clone(),
         });
+        let readiness = readiness(&store, dispatch.status().relay);
         Ok(Self {
+            context: Arc::new(context(&config, &parts, &store, &clock, nudge, readiness)),
             store,
             clock,
-            context: Arc::new(context),
             limits: parts::limits(&config),
             dispatch,
             retention: parts::retention(&config),
@@ -324,7 +316,7 @@ pub fn signing_secret(
 }
 
 /// How mails of this configuration leave, and in whose name.
-pub fn outgoing(config: &Config) -> Result<(Transport, Brand), ConfigErrors> {
+pub fn outgoing(config: &Config) -> Result<(Arc<Transport>, Brand), ConfigErrors> {
     let parts = Parts::read(config)?;
     Ok((parts.transport, parts::brand(config)))
 }
@@ -340,26 +332,18 @@ fn context(
     parts: &Parts,
     store: &Arc<dyn Store>,
     clock: &Clock,
-    nudge: &Arc<Notify>,
+    nudge: Arc<Notify>,
+    readiness: impl Fn() -> Readiness + Send + Sync + 'static,
 ) -> http::Context {
     let schedules: BTreeSet<ScheduleName> = parts.schedules.keys().cloned().collect();
     let compiled = parts.schedules.clone();
     let next_release = move |name: &ScheduleName, after: DateTime<Utc>| {
         compiled.get(name)?.schedule.next_after(after)
     };
-    let watched = Arc::clone(store);
-    let readiness = move || Readiness {
-        failing: watched
-            .health()
-            .failure
-            .map(|failure| ("store", failure.to_string()))
-            .into_iter()
-            .collect(),
-    };
     http::Context {
         store: Arc::clone(store),
         clock: clock.clone(),
-        nudge: Arc::clone(nudge),
+        nudge,
         senders: parts.senders.clone(),
         tokens: parts::tokens(&parts.secrets),
         groups: config.billing.groups.clone(),
@@ -368,6 +352,37 @@ fn context(
         next_release: Arc::new(next_release),
         on_rejected: config.retry.on_rejected,
         readiness: Arc::new(readiness),
+    }
+}
+
+/// Whether the daemon can do its work: whether it takes events. A relay that is down is shown, but is no
+/// reason to send the portal away.
+fn readiness(
+    store: &Arc<dyn Store>,
+    relay: watch::Receiver<RelayState>,
+) -> impl Fn() -> Readiness + Send + Sync + 'static {
+    let store = Arc::clone(store);
+    move || {
+        let Health {
+            failure,
+            refuses_new,
+            ..
+        } = store.health();
+        let full = refuses_new.filter(|cause| *cause == StoreError::DiskFull);
+        let failing = failure.map(|failure| ("store", failure.to_string()));
+        let full = full.map(|full| ("disk", full.to_string()));
+        let relay = match &*relay.borrow() {
+            RelayState::Untried => http::Relay::Untried,
+            RelayState::Up => http::Relay::Up,
+            RelayState::Down { since, cause } => http::Relay::Down {
+                since: *since,
+                cause: cause.clone(),
+            },
+        };
+        Readiness {
+            failing: failing.into_iter().chain(full).collect(),
+            relay,
+        }
     }
 }
 

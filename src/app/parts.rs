@@ -1,6 +1,7 @@
 //! From the configuration to what the parts of the daemon are built of.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{self, Config, ConfigError, ConfigErrors, KeyPath, Secrets};
@@ -28,8 +29,8 @@ pub(super) struct Parts {
     pub(super) secrets: Secrets,
     pub(super) senders: Senders,
     pub(super) schedules: Schedules,
-    pub(super) templates: Templates,
-    pub(super) transport: Transport,
+    pub(super) templates: Arc<Templates>,
+    pub(super) transport: Arc<Transport>,
 }
 
 impl Parts {
@@ -62,8 +63,8 @@ impl Parts {
                     secrets,
                     senders,
                     schedules,
-                    templates,
-                    transport,
+                    templates: Arc::new(templates),
+                    transport: Arc::new(transport),
                 })
             }
             _ => Err(ConfigErrors::all(errors)),

@@ -5,9 +5,10 @@ use serde_json::Value;
 
 use super::admin::segment;
 use super::out::text;
-use super::words::{pause_in_words, state_in_words, who, why};
+use super::words::{pause_in_words, relay_in_words, state_in_words, who, why};
 use super::{Context, Failure};
 use crate::clock::Clock;
+use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, InvoiceNumber};
 
 pub(super) fn run(
@@ -32,7 +33,13 @@ pub(super) fn run(
                 segment(number.as_str())
             );
             let answer = admin.get(&path)?;
-            context.out.show(&answer, invoice)?;
+            let relay = relay_in_words(&admin);
+            context.out.show(&answer, |answer| {
+                let mut lines = vec![invoice(answer)];
+                let is_due = text(answer, "/state") == Shown::Due.as_str();
+                lines.extend(relay.filter(|_| is_due));
+                lines.join("\n")
+            })?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::out::{list, table, text};
-use super::words::{pause_in_words, who, why};
+use super::words::{pause_in_words, relay_in_words, who, why};
 use super::{Context, DispatchArguments, Failure};
 use crate::domain::id::AccountId;
 
@@ -20,13 +20,19 @@ pub(super) fn dispatch(context: &Context, arguments: &DispatchArguments) -> Resu
     if let Some(account) = account {
         body["account"] = json!(account.as_str());
     }
-    let answer = context.admin()?.post("/v1/dispatch", &body)?;
+    let admin = context.admin()?;
+    let answer = admin.post("/v1/dispatch", &body)?;
+    let relay = relay_in_words(&admin);
     context.out.show(&answer, |answer| {
-        if *dry_run {
+        let mut words = if *dry_run {
             plan(answer)
         } else {
             released(answer)
+        };
+        if let Some(relay) = relay {
+            words = format!("{}\n{relay}", words.trim_end());
         }
+        words
     })?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::admin::Admin;
 use super::out::{list, text};
 use crate::domain::delivery::{Outcome, Shown};
 use crate::domain::recipient::{Rule, TargetKind};
@@ -43,6 +44,20 @@ pub(super) fn who(recipient: &Value) -> String {
     } else {
         format!("{}: {addresses}", whom(recipient))
     }
+}
+
+/// That the relay is down, if it is: the daemon takes what comes, but nothing goes out.
+pub(super) fn relay_in_words(admin: &Admin) -> Option<String> {
+    // A daemon that is not ready says so where that matters.
+    let ready = admin.get("/readyz").ok()?;
+    let relay = &ready["relay"];
+    (text(relay, "/state") == "down").then(|| {
+        format!(
+            "The relay has been down since {}: {}.",
+            text(relay, "/since"),
+            text(relay, "/cause")
+        )
+    })
 }
 
 /// Who a recipient is.

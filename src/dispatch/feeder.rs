@@ -347,7 +347,7 @@ impl Feeder {
                 self.keep(connection);
             }
             Done::Probed(Err(failure)) => {
-                debug!("the relay is still down: {failure}");
+                debug!("the relay is still down: {}", failure.in_words());
                 self.circuit.probe_failed(Instant::now(), fastrand::f64());
                 self.relay_failed(&failure);
             }
@@ -385,7 +385,8 @@ impl Feeder {
                 if opens {
                     warn!(
                         stage = failure.stage.as_str(),
-                        "the relay is down, nothing is sent until it answers: {failure}"
+                        "the relay is down, nothing is sent until it answers: {}",
+                        failure.in_words()
                     );
                     self.relay_failed(&failure);
                     self.close_idle(Duration::ZERO);
@@ -514,7 +515,7 @@ impl Feeder {
             };
             *state = RelayState::Down {
                 since,
-                cause: failure.to_string(),
+                cause: failure.in_words(),
             };
         });
     }

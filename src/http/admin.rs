@@ -111,7 +111,7 @@ pub(super) fn live() -> Reply {
 /// Whether the daemon can do its work. A pause is shown, but is no failure: somebody wants it.
 pub(super) fn ready(exchange: &Exchange) -> Reply {
     let context = exchange.context();
-    let Readiness { mut failing } = (context.readiness)();
+    let Readiness { mut failing, relay } = (context.readiness)();
     let paused = context.store.pause_in_force(None).unwrap_or_else(|error| {
         failing.push(("store", error.to_string()));
         None
@@ -128,7 +128,7 @@ pub(super) fn ready(exchange: &Exchange) -> Reply {
     let paused = view::paused(paused.as_ref());
     Reply::new(
         status,
-        json!({"status": word, "failing": failing, "paused": paused}),
+        json!({"status": word, "failing": failing, "paused": paused, "relay": view::relay(&relay)}),
     )
 }
 

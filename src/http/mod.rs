@@ -74,6 +74,25 @@ pub struct Context {
 pub struct Readiness {
     /// The checks that fail, with what is wrong; ready if there is none.
     pub failing: Vec<(&'static str, String)>,
+    /// How the relay fares, which does not make it ready or not.
+    pub relay: Relay,
+}
+
+/// How the relay fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Relay {
+    /// Nothing was sent since the start.
+    #[default]
+    Untried,
+    /// It answered last time.
+    Up,
+    /// It failed, and nothing is sent until it answers.
+    Down {
+        /// Since when.
+        since: DateTime<Utc>,
+        /// What it said last, without addresses.
+        cause: String,
+    },
 }
 
 /// What an interface grants a client.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
+use super::Relay;
 use crate::domain::account::{BillingGroups, Login, SubUser};
 use crate::domain::address::{EmailAddress, HeaderText};
 use crate::domain::contact::{Contact, Language};
@@ -156,6 +157,17 @@ pub(super) fn paused(paused: Option<&PauseInForce>) -> Value {
     };
     let Pause { reason, by, since } = pause;
     json!({"scope": scope, "reason": reason, "by": by, "since": instant(*since)})
+}
+
+/// How the relay fares.
+pub(super) fn relay(relay: &Relay) -> Value {
+    match relay {
+        Relay::Untried => json!({"state": "untried"}),
+        Relay::Up => json!({"state": "up"}),
+        Relay::Down { since, cause } => {
+            json!({"state": "down", "since": instant(*since), "cause": cause})
+        }
+    }
 }
 
 /// The members that every answer about an invoice shows of it.

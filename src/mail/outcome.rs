@@ -11,6 +11,7 @@ use std::time::Duration;
 use lettre::transport::smtp;
 use tokio_rustls::rustls;
 
+use crate::domain::address::masked;
 use crate::domain::delivery::{Heard, Reply, Stage, Verdict, classify};
 
 use super::connection::replies::{BadReply, Spoken};
@@ -83,6 +84,22 @@ impl Failure {
                 let heard = self.reply.as_ref().map_or(Heard::Nothing, Heard::Reply);
                 classify(self.stage, heard)
             }
+        }
+    }
+
+    /// What went wrong and what the relay said to it, without addresses, for logs and operators.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match &self.reply {
+            Some(reply) => {
+                let said = reply.to_string();
+                format!(
+                    "{}: the relay answered {}",
+                    self.stage.as_str(),
+                    masked(&said)
+                )
+            }
+            None => self.to_string(),
         }
     }
 

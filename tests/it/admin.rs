@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use invoice_router::http::Readiness;
 use invoice_router::http::client::{Method, Target};
+use invoice_router::http::{Readiness, Relay};
 use invoice_router::store::PauseScope;
 use serde_json::{Value, json};
 
@@ -426,6 +426,7 @@ async fn an_account_that_is_not_known_cannot_be_paused_or_resumed() {
 #[tokio::test]
 async fn probes_tell_whether_the_daemon_lives_and_works() {
     let interfaces = Interfaces::start_with(limits(), Duration::from_secs(20), || Readiness {
+        relay: Relay::Untried,
         failing: vec![("relay", "the circuit is open".to_owned())],
     })
     .await;
