@@ -52,13 +52,14 @@ pub enum State {
     Due,
     /// An intent is committed and its outcome is not.
     Sending,
-    /// Every address that was not superseded is final, and one accepted it.
+    /// Every address that was not superseded is final, and one accepted it; or a resend was withdrawn, and
+    /// an earlier revision was accepted.
     Delivered,
     /// Nobody can be reached; due again with the next change of its account.
     Withheld,
     /// Taken back before it was sent.
     Withdrawn,
-    /// Nobody accepted it.
+    /// Nobody accepted this revision.
     Undeliverable,
 }
 
@@ -443,12 +444,21 @@ impl Delivery {
         }
     }
 
+    /// Whether the relay accepted it for somebody. An earlier revision was, for nothing else
+    /// is sent again.
+    #[must_use]
+    pub fn was_accepted(&self) -> bool {
+        self.revision > 1
+            || self
+                .addresses
+                .iter()
+                .any(|address| address.state == AddressState::Delivered)
+    }
+
     /// Whether somebody has it, or may have it.
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
-        self.addresses
-            .iter()
-            .any(|address| address.state == AddressState::Delivered || address.uncertain > 0)
+        self.was_accepted() || self.addresses.iter().any(|address| address.uncertain > 0)
     }
 
     /// The addresses that are still to be tried, in order.

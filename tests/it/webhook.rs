@@ -20,6 +20,7 @@ use crate::interface::{
 
 mod connections;
 mod documents;
+mod withdrawals;
 
 fn version(interfaces: &Interfaces) -> u64 {
     let id = AccountId::parse("K-1001").unwrap();
@@ -394,28 +395,6 @@ async fn a_known_number_with_other_content_is_a_conflict_that_says_what_differs(
     assert_refused(&answer, 409, "invoice_conflict");
     assert_eq!(answer.body["state"], "waiting");
     assert_eq!(answer.body["differs"], json!(["total"]));
-}
-
-#[tokio::test]
-async fn a_withdrawal_counts_before_and_after_its_invoice() {
-    let interfaces = Interfaces::start().await;
-    interfaces.portal(&account(1)).await;
-    interfaces.put_pdf().await;
-    let withdrawn = |number: &str| {
-        json!({"type": "invoice.withdrawn", "timestamp": "2026-11-23T09:00:00Z",
-            "data": {"account": "K-1001", "number": number}})
-    };
-    interfaces.billing(&invoice("RE-1")).await;
-    let answer = interfaces.billing(&withdrawn("RE-1")).await;
-    assert_eq!(
-        (answer.status, &answer.body["state"]),
-        (200, &json!("withdrawn"))
-    );
-    let answer = interfaces.billing(&withdrawn("RE-1")).await;
-    assert_eq!(answer.body["result"], "duplicate");
-    interfaces.billing(&withdrawn("RE-2")).await;
-    let late = interfaces.billing(&invoice("RE-2")).await;
-    assert_eq!((late.status, &late.body["result"]), (200, &json!("stale")));
 }
 
 #[tokio::test]

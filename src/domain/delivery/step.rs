@@ -342,6 +342,11 @@ impl Delivery {
 
     fn withdraw(&mut self) -> Answer {
         match self.state {
+            // Whatever the attempt under way comes to, it cannot be taken back any more.
+            State::Sending if self.may_have_arrived() => {
+                self.withdraw = true;
+                Answer::AlreadySent
+            }
             State::Sending if self.withdraw => Answer::Already,
             State::Sending => {
                 self.withdraw = true;
@@ -404,7 +409,7 @@ impl Delivery {
                 address.state = AddressState::Superseded;
             }
         }
-        if self.any(AddressState::Delivered) {
+        if self.was_accepted() {
             self.finish(State::Delivered);
         } else if !may_have_arrived {
             self.finish(State::Withdrawn);
