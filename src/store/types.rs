@@ -150,8 +150,12 @@ pub enum WithdrawAnswer {
     Withdrawn,
     /// It is obeyed once the attempt under way has ended.
     Recorded,
-    /// It was withdrawn before.
-    Duplicate,
+    /// It was withdrawn before, or is to be once the attempt under way has ended; or this very event
+    /// was obeyed when it came first, whatever has become of the invoice since.
+    Duplicate {
+        /// Its state now.
+        state: Shown,
+    },
     /// It was, or may have been, sent.
     AlreadySent {
         /// Its state.

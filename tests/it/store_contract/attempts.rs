@@ -294,13 +294,15 @@ fn an_invoice_is_withdrawn_in_each_state(world: &mut World) {
     world.attempt(sequences[5], Verdict::Uncertain);
 
     assert_eq!(world.withdraw("K-9", "parked"), Withdrawn);
+    let state = Shown::Withdrawn;
     for raw in ["waiting", "due", "held"] {
         assert_eq!(world.withdraw("K-1", raw), Withdrawn, "{raw}");
-        assert_eq!(world.withdraw("K-1", raw), Duplicate, "{raw}");
+        assert_eq!(world.withdraw("K-1", raw), Duplicate { state }, "{raw}");
         assert_eq!(world.state("K-1", raw), Shown::Withdrawn, "{raw}");
     }
     assert_eq!(world.withdraw("K-1", "sending"), Recorded);
-    assert_eq!(world.withdraw("K-1", "sending"), Duplicate);
+    let state = Shown::Sending;
+    assert_eq!(world.withdraw("K-1", "sending"), Duplicate { state });
     world.settle(sequences[3], &sending, Verdict::Deferred);
     assert_eq!(world.state("K-1", "sending"), Shown::Withdrawn);
     let state = Shown::Delivered;
@@ -327,7 +329,9 @@ fn a_withdrawal_that_comes_first_is_remembered(world: &mut World) {
     world.account("K-1", 1, profile());
     world.put(sample::PDF);
     assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::Withdrawn);
-    assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::Duplicate);
+    let state = Shown::Withdrawn;
+    let again = world.withdraw("K-1", "R-1");
+    assert_eq!(again, WithdrawAnswer::Duplicate { state });
     let answer = world.issue(urgent("K-1", "R-1"));
     let IssueAnswer::Stale(standing) = answer else {
         panic!("{answer:?}");
@@ -343,6 +347,8 @@ fn a_withdrawal_that_comes_first_is_remembered(world: &mut World) {
     );
     let answer = world.operate("K-1", "R-1", Command::Release { now: true });
     assert_eq!(answer.unwrap().answer, Answer::WrongState);
+    let answer = world.operate("K-1", "R-1", Command::Withdraw);
+    assert_eq!(answer.unwrap().answer, Answer::Already);
 }
 
 fn what_is_asked_for_while_sending_is_obeyed_afterwards(world: &mut World) {

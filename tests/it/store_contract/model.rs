@@ -283,7 +283,7 @@ impl Model {
         }
         let done = |state| {
             if state == Shown::Withdrawn {
-                WithdrawAnswer::Duplicate
+                WithdrawAnswer::Duplicate { state }
             } else {
                 WithdrawAnswer::AlreadySent { state }
             }
@@ -291,28 +291,26 @@ impl Model {
         let key = (account.clone(), number.clone());
         let known = self.known.get(&key).cloned();
         if memory == Some(true) {
-            return Judged::Repeated(match known.unwrap() {
-                Known::Here(sequence) if self.invoices[&sequence].delivery.withdraw => {
-                    WithdrawAnswer::Duplicate
-                }
-                Known::Here(sequence) => done(self.shown(sequence)),
-                Known::Withdrawn => WithdrawAnswer::Duplicate,
-                Known::Buried(_, state) => done(state),
-            });
+            let state = match known.unwrap() {
+                Known::Here(sequence) => self.shown(sequence),
+                Known::Withdrawn => Shown::Withdrawn,
+                Known::Buried(_, state) => state,
+            };
+            return Judged::Repeated(WithdrawAnswer::Duplicate { state });
         }
         let answer = match known {
             None => {
                 self.known.insert(key, Known::Withdrawn);
                 WithdrawAnswer::Withdrawn
             }
-            Some(Known::Withdrawn) => WithdrawAnswer::Duplicate,
+            Some(Known::Withdrawn) => done(Shown::Withdrawn),
             Some(Known::Buried(_, state)) => done(state),
             Some(Known::Here(sequence)) => {
                 let moved = self.move_by(sequence, &Event::Withdraw, received.at);
                 match moved.answer {
                     Answer::Done => WithdrawAnswer::Withdrawn,
                     Answer::Recorded => WithdrawAnswer::Recorded,
-                    Answer::Already => WithdrawAnswer::Duplicate,
+                    Answer::Already => WithdrawAnswer::Duplicate { state: moved.state },
                     Answer::AlreadySent | Answer::WrongState => {
                         WithdrawAnswer::AlreadySent { state: moved.state }
                     }
@@ -332,17 +330,18 @@ impl Model {
         command: &Command,
         at: DateTime<Utc>,
     ) -> Option<OperateAnswer> {
-        let answer = Answer::WrongState;
+        let gone = |state| {
+            let answer = match (command, state) {
+                (Command::Withdraw, Shown::Withdrawn) => Answer::Already,
+                (Command::Withdraw, _) => Answer::AlreadySent,
+                _ => Answer::WrongState,
+            };
+            Some(OperateAnswer { answer, state })
+        };
         let sequence = match self.known.get(&(account.clone(), number.clone()))? {
             Known::Here(sequence) => *sequence,
-            Known::Withdrawn => {
-                let state = Shown::Withdrawn;
-                return Some(OperateAnswer { answer, state });
-            }
-            Known::Buried(_, state) => {
-                let state = *state;
-                return Some(OperateAnswer { answer, state });
-            }
+            Known::Withdrawn => return gone(Shown::Withdrawn),
+            Known::Buried(_, state) => return gone(*state),
         };
         let event = match command {
             Command::Hold { reason } => Event::Hold(HoldReason::Operator(reason.clone())),
