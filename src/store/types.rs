@@ -89,7 +89,9 @@ pub enum ChangeAnswer {
         recipient: Box<Recipient>,
         /// What the portal should know.
         warnings: Vec<Warning>,
-        /// Invoices that were past the last look at the account when it changed.
+        /// Invoices whose message is on its way to another recipient than the one of now: they were past
+        /// the last look at the account when it changed. After a restart also what the last process left
+        /// and may have sent.
         in_flight: Vec<InvoiceNumber>,
     },
     /// Nothing changed.

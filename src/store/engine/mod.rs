@@ -8,6 +8,7 @@ mod attempts;
 pub(in crate::store) mod backend;
 mod invoices;
 pub(in crate::store) mod keys;
+mod last_looks;
 mod read;
 mod runs;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use self::backend::{Backend, Urgency};
+use self::last_looks::LastLooks;
 use self::tx::{Evaluated, Records, Tx, Unit};
 use super::documents::Documents;
 use super::record::DocumentRow;
@@ -37,6 +39,7 @@ use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
 use crate::domain::invoice::Invoice;
+use crate::domain::recipient::Recipient;
 
 /// A store over a backend.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ pub(super) struct Engine<B> {
     backend: B,
     documents: Documents,
     rules: Arc<Rules>,
+    looks: Arc<LastLooks>,
     /// Where the sweep goes on; it starts over with the process.
     swept: Mutex<Swept>,
     /// A sync of a document that failed: nobody may trust this state any more.
@@ -67,6 +71,7 @@ impl<B: Backend> Engine<B> {
             backend,
             documents,
             rules: Arc::new(rules),
+            looks: Arc::default(),
             swept: Mutex::default(),
             failed: OnceLock::new(),
         };
@@ -92,33 +97,24 @@ impl<B: Backend> Engine<B> {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>, &Rules) -> Result<T, StoreError> + Send + 'static,
     {
-        self.commit_then(urgency, |tx, rules| {
-            evaluate(tx, rules).map(|answer| (answer, None))
-        })
-    }
-
-    /// Like [`Self::commit`], with a unit that is to follow.
-    fn commit_then<T, F>(&self, urgency: Urgency, evaluate: F) -> Commit<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>, &Rules) -> Result<(T, Option<Unit>), StoreError> + Send + 'static,
-    {
-        self.submit(urgency, (), evaluate)
+        let evaluate = |tx: &mut Tx<'_>, rules: &Rules| Ok((evaluate(tx, rules)?, None));
+        self.submit(urgency, evaluate, |answer| answer)
             .unwrap_or_else(|error| Commit::ready(Err(error)))
     }
 
-    /// Like [`Self::commit_then`], for those who have to know that a unit was not taken. `guard` is
-    /// held until the commit is answered.
-    fn submit<T, G, F>(
+    /// Submits a unit that may have one to follow, or says that it was not taken. Once it is durable,
+    /// `finish` makes the answer of what `evaluate` returned; what it holds is held until then.
+    fn submit<T, U, F, E>(
         &self,
         urgency: Urgency,
-        guard: G,
         evaluate: F,
-    ) -> Result<Commit<T>, StoreError>
+        finish: E,
+    ) -> Result<Commit<U>, StoreError>
     where
         T: Send + 'static,
-        G: Send + 'static,
+        U: Send + 'static,
         F: FnOnce(&mut Tx<'_>, &Rules) -> Result<(T, Option<Unit>), StoreError> + Send + 'static,
+        E: FnOnce(T) -> U + Send + 'static,
     {
         let (answer, commit) = Commit::channel();
         let rules = Arc::clone(&self.rules);
@@ -133,8 +129,7 @@ impl<B: Backend> Engine<B> {
             };
             let answer = Box::new(move |durable: Result<(), StoreError>| {
                 // Whoever asked may have left; the commit stands.
-                drop(answer.send(durable.and(result)));
-                drop(guard);
+                drop(answer.send(durable.and(result).map(finish)));
             });
             Evaluated { answer, next }
         });
@@ -272,11 +267,18 @@ impl<B: Backend> Store for Engine<B> {
         // It is compared with one that was stored, which is kept in milliseconds.
         change.timestamp = DateTime::from_timestamp_millis(change.timestamp.timestamp_millis())
             .unwrap_or(change.timestamp);
-        self.commit_then(Urgency::Accept, move |tx, _| {
+        let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
             let (answer, more) = accounts::change(tx, &rules, &received, &change)?;
+            let under_way = accounts::under_way(tx, &answer)?;
             let next = more.then(|| free(rules, change.account));
-            Ok((answer, next))
+            Ok(((answer, under_way), next))
+        };
+        let looks = Arc::clone(&self.looks);
+        self.submit(Urgency::Accept, evaluate, move |(mut answer, under_way)| {
+            accounts::name_in_flight(&mut answer, under_way, &looks);
+            answer
         })
+        .unwrap_or_else(|error| Commit::ready(Err(error)))
     }
 
     fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>> {
@@ -325,7 +327,7 @@ impl<B: Backend> Store for Engine<B> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         // The lock is held until the record is durable, so that neither a sweep nor a second upload of
         // the same bytes that is refused comes between file and record.
-        let submitted = self.submit(Urgency::Accept, lock, move |tx, _| {
+        let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
             let key = keys::document(&digest);
             if let Some(row) = tx.read::<DocumentRow>(&key)? {
                 // Seen anew: its time without a reference begins again.
@@ -348,6 +350,10 @@ impl<B: Backend> Store for Engine<B> {
                 },
             )?;
             Ok((DocumentAnswer::Stored, None))
+        };
+        let submitted = self.submit(Urgency::Accept, evaluate, move |answer| {
+            drop(lock);
+            answer
         });
         submitted.unwrap_or_else(|error| {
             self.remove_orphan(&digest, day);
@@ -459,14 +465,42 @@ impl<B: Backend> Store for Engine<B> {
     }
 
     fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun> {
+        let looks = Arc::clone(&self.looks);
         self.commit(Urgency::Intent, move |tx, rules| {
-            attempts::begin(tx, rules, sequence, &begin)
+            let answer = attempts::begin(tx, rules, sequence, &begin)?;
+            if answer == Begun::Durable {
+                looks.expect(sequence);
+            }
+            Ok(answer)
+        })
+    }
+
+    fn may_go_out(
+        &self,
+        sequence: Sequence,
+        account: &AccountId,
+        version: Version,
+        recipient: &Recipient,
+    ) -> Result<bool, StoreError> {
+        self.looks.take(sequence, || {
+            let account = read::account(&self.backend, account)?;
+            match account {
+                Some(account) if account.version() == version => Ok(true),
+                Some(account) => {
+                    Ok(read::recipient(&self.backend, &account, &self.rules)?
+                        .same_target(recipient))
+                }
+                None => Ok(false),
+            }
         })
     }
 
     fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled> {
+        let looks = Arc::clone(&self.looks);
         self.commit(Urgency::Settle, move |tx, rules| {
-            attempts::settle(tx, rules, sequence, &settle)
+            let settled = attempts::settle(tx, rules, sequence, &settle)?;
+            looks.forget(sequence);
+            Ok(settled)
         })
     }
 

@@ -9,7 +9,7 @@ use invoice_router::domain::delivery::{Shown, Verdict};
 use invoice_router::domain::id::{InvoiceNumber, Sequence};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{Recipient, Rule};
-use invoice_router::store::{ChangeAnswer, Command, IssueAnswer, PauseScope};
+use invoice_router::store::{ChangeAnswer, Command, IssueAnswer, Judged, PauseScope, Settle};
 
 use super::sample::{
     self, address, contact, id, invoice, number, of_schedule, on_schedule, profile, schedule,
@@ -28,6 +28,8 @@ contract![
     a_mark_is_cleared_with_the_addresses_of_its_own_contact_only,
     a_selected_sub_user_that_goes_is_deselected,
     an_answer_names_what_was_past_the_last_look,
+    an_answer_does_not_name_what_has_its_last_look_ahead,
+    an_answer_names_a_message_exactly_if_a_look_at_the_same_time_let_it_go,
     the_largest_account_is_kept_whole,
     accounts_are_listed_by_id,
     pausing_one_account_leaves_others_alone,
@@ -245,19 +247,86 @@ fn an_answer_names_what_was_past_the_last_look(world: &mut World) {
     let other = world.take(urgent("K-2", "R-2"));
     world.take(urgent("K-1", "R-3"));
     let begin = world.begin(sequence);
-    world.begin(other);
+    assert!(world.may_go_out(sequence, &begin));
+    let begin_other = world.begin(other);
+    assert!(world.may_go_out(other, &begin_other));
     let closed = ChangeKind::Closed;
     let (_, _, in_flight) = recipient(world.change("K-1", 2, closed));
     assert!(
         in_flight.is_empty(),
         "the recipient is the same: {in_flight:?}"
     );
-    let selected = selecting(&["rechnung@muster.example"]);
-    let (_, _, in_flight) = recipient(world.account("K-1", 3, selected));
-    assert_eq!(in_flight, [number("R-1")]);
+    let select = ChangeKind::Updated(selecting(&["rechnung@muster.example"]));
+    let event = world.event();
+    let first = world.change_as(event.clone(), "K-1", 3, select.clone());
+    let repeated = world.change_as(event, "K-1", 3, select.clone());
+    let (Judged::New(first), Judged::Repeated(repeated)) = (first, repeated) else {
+        panic!("it comes twice");
+    };
+    let same_version = world.change("K-1", 3, select);
+    for answer in [first, repeated, same_version] {
+        let (_, _, in_flight) = recipient(answer);
+        assert_eq!(in_flight, [number("R-1")]);
+    }
+    let (_, _, in_flight) = recipient(world.change("K-1", 4, ChangeKind::Closed));
+    assert_eq!(
+        in_flight,
+        [number("R-1")],
+        "it still goes to who was the recipient"
+    );
     world.settle(sequence, &begin, Verdict::Accepted);
-    let (_, _, in_flight) = recipient(world.account("K-1", 4, profile()));
+    let other = selecting(&["neu@muster.example"]);
+    let (_, _, in_flight) = recipient(world.account("K-1", 5, other));
     assert!(in_flight.is_empty());
+}
+
+fn an_answer_does_not_name_what_has_its_last_look_ahead(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.at_a_stretch(|world| {
+        let begin = world.begin(sequence);
+        let selected = selecting(&["rechnung@muster.example"]);
+        let (_, _, in_flight) = recipient(world.account("K-1", 2, selected));
+        assert!(in_flight.is_empty(), "{in_flight:?}");
+        assert!(!world.may_go_out(sequence, &begin));
+        let (_, _, in_flight) = recipient(world.account("K-1", 3, profile()));
+        assert!(in_flight.is_empty());
+        assert!(
+            world.may_go_out(sequence, &begin),
+            "it is the recipient again"
+        );
+        let selected = selecting(&["neu@muster.example"]);
+        let (_, _, in_flight) = recipient(world.account("K-1", 4, selected));
+        assert_eq!(in_flight, [number("R-1")]);
+    });
+    world.reopen();
+    let selected = selecting(&["noch@muster.example"]);
+    let (_, _, in_flight) = recipient(world.account("K-1", 5, selected));
+    assert_eq!(
+        in_flight,
+        [number("R-1")],
+        "what the last process left may be out"
+    );
+}
+
+fn an_answer_names_a_message_exactly_if_a_look_at_the_same_time_let_it_go(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.at_a_stretch(|world| {
+        for raw in 2..32 {
+            let begin = world.begin(sequence);
+            let store = world.store();
+            let (version, to) = (begin.intent.account_version, begin.recipient.clone());
+            let look =
+                std::thread::spawn(move || store.may_go_out(sequence, &id("K-1"), version, &to));
+            let selected = selecting(&[&format!("neu-{raw}@muster.example")]);
+            let (_, _, in_flight) = recipient(world.account("K-1", raw, selected));
+            let went_out = look.join().unwrap().unwrap();
+            assert_eq!(went_out, in_flight == [number("R-1")]);
+            let dropped = Settle::Dropped { at: world.now };
+            world.store().settle(sequence, dropped).wait().unwrap();
+        }
+    });
 }
 
 fn the_largest_account_is_kept_whole(world: &mut World) {
