@@ -56,7 +56,7 @@ pub(super) struct Fault {
 pub(super) enum Place {
     /// In the body, as a JSON pointer (RFC 6901).
     Body(String),
-    /// In the query.
+    /// A parameter of the path or of the query, by its name.
     Parameter(String),
 }
 
@@ -180,7 +180,7 @@ impl Fault {
         }
     }
 
-    /// Something wrong in the query.
+    /// Something wrong in the path or the query.
     pub(super) fn parameter(name: impl Into<String>, expected: impl Into<String>) -> Self {
         Self {
             place: Place::Parameter(name.into()),
@@ -292,6 +292,7 @@ impl Problem {
 impl Place {
     fn as_str(&self) -> &str {
         match self {
+            Self::Body(pointer) if pointer.is_empty() => "the body",
             Self::Body(text) | Self::Parameter(text) => text,
         }
     }

@@ -277,6 +277,10 @@ async fn a_body_that_is_not_strict_json_is_refused() {
         let id = interfaces.new_id();
         let answer = interfaces.post(PORTAL, &id, body.as_bytes()).await;
         assert_refused(&answer, 422, "invalid");
+        if body != "{}" {
+            assert_eq!(answer.body["detail"], "the body: expected an object");
+            assert_eq!(answer.pointers(), [""]);
+        }
     }
 }
 

@@ -31,8 +31,18 @@ async fn a_document_that_is_not_what_its_path_says_is_not_kept() {
     assert_refused(&answer, 422, "digest_differs");
     let answer = interfaces.put(BILLING, &digest(b"").to_string(), b"").await;
     assert_refused(&answer, 422, "empty_document");
+    assert_eq!(
+        answer.body["errors"],
+        json!([{"pointer": "", "expected": "at least one byte"}])
+    );
     let answer = interfaces.put(BILLING, &"9F".repeat(32), PDF).await;
     assert_refused(&answer, 422, "invalid");
+    let wrong = &answer.body["errors"][0];
+    assert_eq!(wrong["parameter"], "sha256");
+    assert!(
+        wrong["expected"].as_str().unwrap().contains("64"),
+        "{wrong}"
+    );
     let large = vec![0; limits().document_bytes + 1];
     let digits = digest(&large).to_string();
     let answer = interfaces.put(BILLING, &digits, &large).await;
