@@ -26,8 +26,9 @@ use super::problem::{Code, Problem};
 use super::signature::{Rejected, Sender, Signed};
 use super::{Context, documents};
 use crate::domain::Invalid;
-use crate::domain::id::{AccountId, Digest, InvoiceNumber};
-use crate::store::{Judged, Received};
+use crate::domain::change::Refused;
+use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
+use crate::store::{ChangeAnswer, Judged, Received};
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,9 +253,13 @@ async fn commit(
             let ParsedChange { change, places } = *parsed;
             about.account = Some(change.account.to_string());
             let warnings = answer::settings_warnings(&change, &places, context);
+            let (account, version) = (change.account.clone(), change.version);
             let judged = context.store.change_account(received, change).await?;
             context.nudge.notify_one();
             let (change_answer, repeated) = unless_reused(judged)?;
+            if let ChangeAnswer::Refused(Refused::VersionRegressed { current }) = change_answer {
+                alarm_of_regression(&account, version, current);
+            }
             answer::changed(change_answer, repeated, &places, warnings, about)
         }
         Event::Issued(parsed) => {
@@ -285,6 +290,19 @@ async fn commit(
             answer::withdrawn(&account, &number, &withdrawn, repeated, about)
         }
     }
+}
+
+/// Until somebody acts, every change of such a portal is refused, and mail goes to contacts of yesterday.
+fn alarm_of_regression(account: &AccountId, version: Version, current: Version) {
+    let id = account.as_str();
+    let id = if id.contains('@') { "<address>" } else { id };
+    tracing::error!(
+        account.id = id,
+        version = version.get(),
+        current_version = current.get(),
+        "the versions of the portal went back: was it restored from a backup? \
+         It is not heard until they are above the one in force"
+    );
 }
 
 /// The answer, and whether it was given before.

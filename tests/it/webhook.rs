@@ -450,23 +450,34 @@ impl io::Write for Lines {
     }
 }
 
+impl Lines {
+    /// What this thread logs from now on. The runtime of a test has one thread, so all of the interfaces
+    /// log here.
+    fn collect() -> (Self, tracing::subscriber::DefaultGuard) {
+        let lines = Self::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (lines, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
 #[tokio::test]
 async fn a_request_leaves_one_line_in_the_log_without_an_address() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // The runtime of this test has one thread, so all of the interfaces log here.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (lines, _guard) = Lines::collect();
     let interfaces = Interfaces::start().await;
     let mut wrong = account(1);
     wrong["data"]["main_contact"]["addresses"] = json!(["erika@muster"]);
     interfaces.portal(&wrong).await;
     interfaces.portal(&account(1)).await;
     let stranger = interfaces.post(STRANGER, "evt_s", b"{}").await;
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
     assert!(!text.contains('@') && !text.contains("muster"), "{text}");
@@ -474,6 +485,30 @@ async fn a_request_leaves_one_line_in_the_log_without_an_address() {
     assert!(lines[1].contains("sender=\"portal\"") && lines[1].contains("account.id=\"K-1001\""));
     let id = stranger.body["request_id"].as_str().unwrap();
     assert!(lines[2].contains(id) && lines[2].contains("no secret of any sender verifies"));
+}
+
+#[tokio::test]
+async fn versions_that_went_back_raise_one_alarm() {
+    let (lines, _guard) = Lines::collect();
+    let interfaces = Interfaces::start().await;
+    for id in ["K-1001", "erika@muster.example"] {
+        let of = |version: u64, timestamp: &str| {
+            let mut body = account(version);
+            body["data"]["account"] = json!(id);
+            body["timestamp"] = json!(timestamp);
+            body
+        };
+        interfaces.portal(&of(5, "2026-11-23T08:00:00Z")).await;
+        let outdated = interfaces.portal(&of(4, "2026-11-23T07:00:00Z")).await;
+        assert_eq!(outdated.body["result"], "stale");
+        let answer = interfaces.portal(&of(3, "2026-11-23T09:00:00Z")).await;
+        assert_refused(&answer, 409, "version_regressed");
+    }
+    let text = lines.text();
+    let alarms: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(alarms.len(), 2, "{text}");
+    assert!(alarms[0].contains("account.id=\"K-1001\" version=3 current_version=5"));
+    assert!(!alarms[1].contains("muster"), "{}", alarms[1]);
 }
 
 #[tokio::test]
