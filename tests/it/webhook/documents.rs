@@ -90,6 +90,24 @@ async fn an_embedded_document_is_kept_with_its_invoice() {
 }
 
 #[tokio::test]
+async fn an_invoice_refused_for_its_number_leaves_no_document_behind() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    interfaces.put_pdf().await;
+    interfaces.billing(&invoice("RE-1")).await;
+    let mut other = invoice("RE-1");
+    other["data"]["documents"] = json!([
+        {"content_base64": "JVBERi0xLjcgb3RoZXI=", "file_name": "a.pdf", "media_type": "application/pdf"}]);
+    let answer = interfaces.billing(&other).await;
+    assert_refused(&answer, 409, "invoice_conflict");
+    let bytes = b"%PDF-1.7 other";
+    let uploaded = interfaces
+        .put(BILLING, &digest(bytes).to_string(), bytes)
+        .await;
+    assert_eq!(uploaded.body["result"], "stored", "{uploaded:?}");
+}
+
+#[tokio::test]
 async fn the_signature_of_a_document_is_judged_before_its_body_is_asked_for() {
     let interfaces = Interfaces::start().await;
     let digits = digest(PDF).to_string();
