@@ -33,7 +33,8 @@ pub struct Delivery {
     pub hold: Option<HoldReason>,
     /// Set while sending, if it is to be withdrawn once the attempt has ended.
     pub withdraw: bool,
-    /// When it is tried next; set while due.
+    /// When it is tried next; set while due. While parked, when an operator released it at once: it does
+    /// not wait for its schedule once its account is there.
     pub next_at: Option<DateTime<Utc>>,
     /// Start of the present round of attempts, which is the `Date` of its messages.
     pub round_at: Option<DateTime<Utc>>,
@@ -461,6 +462,12 @@ impl Delivery {
         self.was_accepted() || self.addresses.iter().any(|address| address.uncertain > 0)
     }
 
+    /// When it is tried next, as far as that is known.
+    #[must_use]
+    pub fn next_attempt_at(&self) -> Option<DateTime<Utc>> {
+        self.next_at.filter(|_| self.state != State::Parked)
+    }
+
     /// The addresses that are still to be tried, in order.
     pub fn open_addresses(&self) -> impl Iterator<Item = &AddressDelivery> {
         self.addresses
@@ -470,8 +477,8 @@ impl Delivery {
 
     fn freed(mut self, release: Release, now: DateTime<Utc>) -> Self {
         match release {
-            Release::Scheduled => self.state = State::Waiting,
-            Release::Immediately => {
+            Release::Scheduled if self.next_at.is_none() => self.state = State::Waiting,
+            Release::Scheduled | Release::Immediately => {
                 self.state = State::Due;
                 self.next_at = Some(now);
             }

@@ -315,7 +315,7 @@ impl Delivery {
         let held = self.hold.take().is_some();
         match self.state {
             State::Sending if held => return Answer::Recorded,
-            State::Parked if held => {}
+            State::Parked if held => self.next_at = at_once.then_some(now),
             State::Waiting | State::Due if held => {
                 if at_once {
                     self.become_due(now);

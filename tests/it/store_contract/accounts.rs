@@ -9,7 +9,9 @@ use invoice_router::domain::delivery::{Shown, Verdict};
 use invoice_router::domain::id::{InvoiceNumber, Sequence};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{Recipient, Rule};
-use invoice_router::store::{ChangeAnswer, Command, IssueAnswer, Judged, PauseScope, Settle};
+use invoice_router::store::{
+    ChangeAnswer, Command, Filter, IssueAnswer, Judged, PauseScope, Settle,
+};
 
 use super::sample::{
     self, address, contact, id, invoice, number, of_schedule, on_schedule, profile, schedule,
@@ -22,6 +24,7 @@ contract![
     an_invoice_waits_for_the_version_that_it_asks_for,
     one_change_frees_hundreds_of_invoices,
     an_invoice_held_while_parked_is_freed_and_goes_on_when_released,
+    an_invoice_released_at_once_while_parked_does_not_wait_for_its_schedule,
     what_is_withheld_becomes_due_with_the_next_change,
     what_is_withheld_and_held_becomes_due_when_released,
     a_change_of_schedule_takes_along_what_waits,
@@ -138,6 +141,34 @@ fn an_invoice_held_while_parked_is_freed_and_goes_on_when_released(world: &mut W
         world.step().schedules_in_use().unwrap(),
         [schedule("default")]
     );
+}
+
+fn an_invoice_released_at_once_while_parked_does_not_wait_for_its_schedule(world: &mut World) {
+    let first = world.take(invoice("K-1", "R-1"));
+    world.take(invoice("K-1", "R-2"));
+    let held_again = world.take(invoice("K-1", "R-3"));
+    for raw in ["R-1", "R-2", "R-3"] {
+        world.hold("K-1", raw);
+        let released = world.obey("K-1", raw, Command::Release { now: true });
+        assert_eq!(released, Shown::Parked, "never before its account is known");
+    }
+    world.hold("K-1", "R-2");
+    world.obey("K-1", "R-2", Command::Release { now: false });
+    world.hold("K-1", "R-3");
+    let listed = world.step().invoices(&Filter::default(), None, 1).unwrap();
+    assert_eq!(listed.items[0].next_at, None);
+
+    world.pass(Duration::from_secs(60));
+    world.account("K-1", 1, profile());
+    assert_eq!(world.due(), [first]);
+    assert_eq!(
+        world.state("K-1", "R-2"),
+        Shown::Waiting,
+        "the last word counts"
+    );
+    assert_eq!(world.state("K-1", "R-3"), Shown::Held);
+    world.obey("K-1", "R-3", Command::Release { now: false });
+    assert_eq!(world.due(), [first, held_again]);
 }
 
 /// Brings an invoice that nobody can be reached for.
