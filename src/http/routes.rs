@@ -9,7 +9,7 @@ use hyper::Method;
 use super::admin::{self, Right};
 use super::exchange::{Exchange, Reply};
 use super::problem::{Code, Fault, Problem};
-use super::{documents, events};
+use super::{documents, events, head};
 
 /// Longest path with its query, in bytes.
 const TARGET_BYTES: usize = 4096;
@@ -182,6 +182,7 @@ pub(super) fn is_probe(path: &str) -> bool {
 
 /// Answers a request.
 pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
+    head::check(exchange.version, &exchange.headers)?;
     let target = exchange
         .uri
         .path_and_query()

@@ -325,6 +325,7 @@ async fn whatever_is_wrong_about_a_signature_the_answer_is_the_same() {
         )
         .await;
         assert_refused(&answer, 401, "signature_invalid");
+        assert_eq!(answer.headers["www-authenticate"], "Standard-Webhooks");
         assert_eq!(bland(&answer), bland(&stranger));
     }
     assert!(interfaces.is_untouched());
