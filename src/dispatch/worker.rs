@@ -466,11 +466,8 @@ impl Round {
         if store.pause_in_force(Some(account))?.is_some() {
             return Ok(false);
         }
-        if store.account_version(account)? == plan.job.seen.account_version {
-            return Ok(true);
-        }
-        let view = store.account(account)?;
-        Ok(view.is_some_and(|view| view.recipient.same_target(&plan.recipient)))
+        let version = plan.job.seen.account_version;
+        store.may_go_out(self.sequence, account, version, &plan.recipient)
     }
 
     async fn drop_intent(&self) -> ControlFlow<End> {

@@ -33,10 +33,15 @@ impl EmailAddress {
                 "an e-mail address of the form name@domain",
             ));
         };
-        if raw.len() > 4 * ADDRESS_OCTETS {
-            return Err(Invalid::expected(
-                "an e-mail address of at most 254 characters",
-            ));
+        let too_long = || Invalid::expected("an e-mail address of at most 254 characters");
+        // A domain in other letters has another length in A-labels, so its own says little.
+        let most = if raw.is_ascii() {
+            ADDRESS_OCTETS
+        } else {
+            4 * ADDRESS_OCTETS
+        };
+        if raw.len() > most {
+            return Err(too_long());
         }
         if !is_dot_atom(local) {
             return Err(Invalid::expected(
@@ -46,9 +51,7 @@ impl EmailAddress {
         }
         let domain = mail_domain(domain)?;
         if local.len() + 1 + domain.len() > ADDRESS_OCTETS {
-            return Err(Invalid::expected(
-                "an e-mail address of at most 254 characters",
-            ));
+            return Err(too_long());
         }
         Ok(Self(format!("{local}@{domain}")))
     }
@@ -303,6 +306,19 @@ mod tests {
                 .as_str(),
             "Erika@xn--mller-kva.example"
         );
+    }
+
+    #[test]
+    fn an_address_that_is_too_long_is_told_so() {
+        let long_labels = vec!["b".repeat(60); 5].join(".");
+        for raw in [
+            format!("a@{long_labels}.example"),
+            format!("a@{}.example", "b".repeat(352)),
+            format!("{}@b.example", "a".repeat(300)),
+        ] {
+            let invalid = EmailAddress::parse(&raw).unwrap_err();
+            assert!(invalid.expectation().contains("254"), "{invalid}");
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub struct Delivery {
     pub hold: Option<HoldReason>,
     /// Set while sending, if it is to be withdrawn once the attempt has ended.
     pub withdraw: bool,
-    /// When it is tried next; set while due.
+    /// When it is tried next; set while due. While parked, when an operator released it at once: it does
+    /// not wait for its schedule once its account is there.
     pub next_at: Option<DateTime<Utc>>,
     /// Start of the present round of attempts, which is the `Date` of its messages.
     pub round_at: Option<DateTime<Utc>>,
@@ -52,13 +53,14 @@ pub enum State {
     Due,
     /// An intent is committed and its outcome is not.
     Sending,
-    /// Every address that was not superseded is final, and one accepted it.
+    /// Every address that was not superseded is final, and one accepted it; or a resend was withdrawn, and
+    /// an earlier revision was accepted.
     Delivered,
     /// Nobody can be reached; due again with the next change of its account.
     Withheld,
     /// Taken back before it was sent.
     Withdrawn,
-    /// Nobody accepted it.
+    /// Nobody accepted this revision.
     Undeliverable,
 }
 
@@ -459,12 +461,27 @@ impl Delivery {
         }
     }
 
+    /// Whether the relay accepted it for somebody. An earlier revision was, for nothing else
+    /// is sent again.
+    #[must_use]
+    pub fn was_accepted(&self) -> bool {
+        self.revision > 1
+            || self
+                .addresses
+                .iter()
+                .any(|address| address.state == AddressState::Delivered)
+    }
+
     /// Whether somebody has it, or may have it.
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
-        self.addresses
-            .iter()
-            .any(|address| address.state == AddressState::Delivered || address.uncertain > 0)
+        self.was_accepted() || self.addresses.iter().any(|address| address.uncertain > 0)
+    }
+
+    /// When it is tried next, as far as that is known.
+    #[must_use]
+    pub fn next_attempt_at(&self) -> Option<DateTime<Utc>> {
+        self.next_at.filter(|_| self.state != State::Parked)
     }
 
     /// The addresses that are still to be tried, in order.
@@ -476,8 +493,8 @@ impl Delivery {
 
     fn freed(mut self, release: Release, now: DateTime<Utc>) -> Self {
         match release {
-            Release::Scheduled => self.state = State::Waiting,
-            Release::Immediately => {
+            Release::Scheduled if self.next_at.is_none() => self.state = State::Waiting,
+            Release::Scheduled | Release::Immediately => {
                 self.state = State::Due;
                 self.next_at = Some(now);
             }

@@ -231,6 +231,7 @@ async fn read_body<T>(
     read: impl FnOnce(&Fields<'_>) -> Result<T, Noted>,
 ) -> Result<T, Problem> {
     let most = exchange.limits().event_body_bytes.min(BODY_BYTES);
+    exchange.check_encoding()?;
     let body = exchange.read_body(most).await?;
     let node = if body.is_empty() {
         Node::Object(Vec::new())

@@ -49,19 +49,16 @@ pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<
         return Err(forbidden("hand over documents"));
     }
     let digest = Digest::parse(digits).map_err(|invalid| {
-        Problem::new(
-            Code::Invalid,
-            format!("the path ends in {}", invalid.expectation()),
-        )
+        Problem::invalid(vec![Fault::parameter("sha256", invalid.expectation())])
     })?;
     exchange.about.document = Some(digest);
 
     let bytes = exchange.read_body(most).await?;
     if bytes.is_empty() {
-        return Err(Problem::new(
-            Code::EmptyDocument,
-            "expected at least one byte",
-        ));
+        let expected = "at least one byte";
+        let mut problem = Problem::new(Code::EmptyDocument, format!("expected {expected}"));
+        problem.details.errors.push(Fault::at("", expected));
+        return Err(problem);
     }
     let length = bytes.len();
     let (bytes, found) = blocking(move || {

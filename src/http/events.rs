@@ -19,15 +19,17 @@ use hyper::header::CONTENT_TYPE;
 
 use self::account::ParsedChange;
 use self::invoice::ParsedInvoice;
-use super::exchange::{Exchange, Reply};
+use super::exchange::{Exchange, Reply, blocking};
 use super::fields::{Fields, Item, Noted, Report};
 use super::json::{self, Node};
 use super::problem::{Code, Problem};
 use super::signature::{Rejected, Sender, Signed};
 use super::{Context, documents};
 use crate::domain::Invalid;
-use crate::domain::id::{AccountId, Digest, InvoiceNumber};
-use crate::store::{Judged, Received};
+use crate::domain::change::Refused;
+use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
+use crate::domain::invoice::Invoice;
+use crate::store::{ChangeAnswer, InvoiceView, Judged, Received};
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,9 +254,13 @@ async fn commit(
             let ParsedChange { change, places } = *parsed;
             about.account = Some(change.account.to_string());
             let warnings = answer::settings_warnings(&change, &places, context);
+            let (account, version) = (change.account.clone(), change.version);
             let judged = context.store.change_account(received, change).await?;
             context.nudge.notify_one();
             let (change_answer, repeated) = unless_reused(judged)?;
+            if let ChangeAnswer::Refused(Refused::VersionRegressed { current }) = change_answer {
+                alarm_of_regression(&account, version, current);
+            }
             answer::changed(change_answer, repeated, &places, warnings, about)
         }
         Event::Issued(parsed) => {
@@ -265,9 +271,7 @@ async fn commit(
             } = *parsed;
             about.account = Some(invoice.account.to_string());
             about.number = Some(invoice.number.to_string());
-            for (digest, bytes) in embedded {
-                documents::keep(&context.store, &context.clock, digest, bytes).await?;
-            }
+            keep_embedded(context, &invoice, embedded).await?;
             let (account, number) = (invoice.account.clone(), invoice.number.clone());
             let judged = context.store.issue(received, invoice).await?;
             context.nudge.notify_one();
@@ -285,6 +289,47 @@ async fn commit(
             answer::withdrawn(&account, &number, &withdrawn, repeated, about)
         }
     }
+}
+
+/// Keeps the documents that came inside an event, unless nothing can refer to them: the number is known
+/// with other content. Those of an invoice that is refused for another document's sake are there when it
+/// comes again, and else collected as unused.
+async fn keep_embedded(
+    context: &Context,
+    invoice: &Invoice,
+    embedded: Vec<(Digest, Vec<u8>)>,
+) -> Result<(), Problem> {
+    if embedded.is_empty() {
+        return Ok(());
+    }
+    let store = Arc::clone(&context.store);
+    let (account, number) = (invoice.account.clone(), invoice.number.clone());
+    let known = blocking(move || store.invoice(&account, &number)).await?;
+    let wanted = match known {
+        None => true,
+        // What the disk lost or spoilt is put right.
+        Some(InvoiceView::Whole(known)) => known.invoice.differs(invoice).is_empty(),
+        Some(InvoiceView::Tombstone { .. }) => false,
+    };
+    if wanted {
+        for (digest, bytes) in embedded {
+            documents::keep(&context.store, &context.clock, digest, bytes).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Until somebody acts, every change of such a portal is refused, and mail goes to contacts of yesterday.
+fn alarm_of_regression(account: &AccountId, version: Version, current: Version) {
+    let id = account.as_str();
+    let id = if id.contains('@') { "<address>" } else { id };
+    tracing::error!(
+        account.id = id,
+        version = version.get(),
+        current_version = current.get(),
+        "the versions of the portal went back: was it restored from a backup? \
+         It is not heard until they are above the one in force"
+    );
 }
 
 /// The answer, and whether it was given before.

@@ -79,6 +79,7 @@ pub(super) struct About {
 pub(super) struct Exchange {
     pub(super) service: Arc<Service>,
     pub(super) peer: Peer,
+    pub(super) version: hyper::Version,
     pub(super) method: hyper::Method,
     pub(super) uri: hyper::Uri,
     pub(super) headers: HeaderMap,
@@ -111,15 +112,18 @@ impl Exchange {
         if self.body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
             return Err(too_large(most));
         }
-        if let Some(encoding) = self.headers.get(CONTENT_ENCODING)
-            && encoding != "identity"
-        {
-            return Err(Problem::new(
+        self.check_encoding()
+    }
+
+    /// Nothing here takes a coding off a body.
+    pub(super) fn check_encoding(&self) -> Result<(), Problem> {
+        match self.headers.get(CONTENT_ENCODING) {
+            Some(encoding) if encoding != "identity" => Err(Problem::new(
                 Code::UnsupportedMediaType,
                 "send the body without Content-Encoding",
-            ));
+            )),
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     /// Reads the whole body, within its limit and in time.
@@ -214,6 +218,11 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
+/// An id that an answer and its line in the log share.
+pub(super) fn new_request_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}
+
 /// Answers one request, in a task that outlives its connection.
 ///
 /// The task begins with the call, not with the first poll of what is returned: hyper drops a future
@@ -224,7 +233,7 @@ pub(super) fn answer(
     request: Request<Incoming>,
     working: Working,
 ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
-    let request_id = format!("{:016x}", fastrand::u64(..));
+    let request_id = new_request_id();
     let id = request_id.clone();
     let work = async move {
         let response = work(service, peer, request, &id).await;
@@ -251,6 +260,7 @@ async fn work(
     let mut exchange = Exchange {
         service,
         peer,
+        version: head.version,
         method: head.method,
         uri: head.uri,
         headers: head.headers,
@@ -291,7 +301,15 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
 }
 
 fn success(reply: &Reply, request_id: &str) -> Response<Full<Bytes>> {
-    response(reply.status, "application/json", &reply.body, request_id)
+    let mut response = response(reply.status, "application/json", &reply.body, request_id);
+    // A probe's answer is no problem document, but those who probe are to come again as others are.
+    if reply.status == Code::Busy.status()
+        && let Some(seconds) = Code::Busy.retry_after_seconds()
+    {
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 fn refusal(problem: &Problem, request_id: &str) -> Response<Full<Bytes>> {
@@ -310,8 +328,8 @@ fn refusal(problem: &Problem, request_id: &str) -> Response<Full<Bytes>> {
     if let Some(allow) = &problem.details.allow {
         put(ALLOW, allow);
     }
-    if code == Code::TokenInvalid {
-        put(WWW_AUTHENTICATE, "Bearer");
+    if let Some(challenge) = code.challenge() {
+        put(WWW_AUTHENTICATE, challenge);
     }
     if code.closes() {
         put(CONNECTION, "close");

@@ -32,6 +32,8 @@ pub(super) struct Noted;
 #[derive(Debug, Default)]
 pub(super) struct Report {
     faults: RefCell<Vec<Fault>>,
+    /// Whether there are more of them.
+    more: Cell<bool>,
 }
 
 impl Report {
@@ -40,6 +42,8 @@ impl Report {
         let mut faults = self.faults.borrow_mut();
         if faults.len() < FAULTS {
             faults.push(Fault::at(pointer, expected));
+        } else {
+            self.more.set(true);
         }
     }
 
@@ -48,7 +52,13 @@ impl Report {
         let faults = self.faults.into_inner();
         match value {
             Ok(value) if faults.is_empty() => Ok(value),
-            Ok(_) | Err(Noted) => Err(Problem::invalid(faults)),
+            Ok(_) | Err(Noted) => {
+                let mut problem = Problem::invalid(faults);
+                if self.more.get() {
+                    problem.details.sentence = format!("at least {FAULTS} places are wrong");
+                }
+                Err(problem)
+            }
         }
     }
 }
@@ -375,7 +385,15 @@ mod tests {
     #[test]
     fn an_answer_lists_a_bounded_number_of_mistakes() {
         let members: Vec<String> = (0..500).map(|n| format!("\"m{n}\": 1")).collect();
-        let faults = read(&format!("{{{}}}", members.join(",")), |_| Ok(()));
-        assert_eq!(faults.unwrap_err().len(), FAULTS);
+        for (found, told) in [(50, "50 places"), (51, "at least 50 places")] {
+            let body = format!("{{{}}}", members[..found].join(","));
+            let node = json::parse(body.as_bytes()).unwrap();
+            let report = Report::default();
+            let read = Item::root(&node, &report).fields().map(Fields::finish);
+            let problem = report.finish(read).unwrap_err();
+            assert_eq!(problem.details.errors.len(), FAULTS);
+            let told = format!("{told} are wrong");
+            assert_eq!(problem.details.sentence, told);
+        }
     }
 }

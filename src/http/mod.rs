@@ -12,6 +12,7 @@ mod documents;
 mod events;
 mod exchange;
 mod fields;
+mod head;
 mod json;
 mod problem;
 mod routes;

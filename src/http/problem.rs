@@ -56,7 +56,7 @@ pub(super) struct Fault {
 pub(super) enum Place {
     /// In the body, as a JSON pointer (RFC 6901).
     Body(String),
-    /// In the query.
+    /// A parameter of the path or of the query, by its name.
     Parameter(String),
 }
 
@@ -99,6 +99,8 @@ codes! {
     DuplicateKey = "duplicate_key", BAD_REQUEST, false, "A key stands twice";
     /// The body ended early.
     IncompleteBody = "incomplete_body", BAD_REQUEST, true, "The body is not complete";
+    /// The head breaks a rule of HTTP/1.1, or can be read in two ways.
+    BadHead = "bad_head", BAD_REQUEST, false, "The head of the request is wrong";
     /// The path is not percent-encoded UTF-8.
     BadPath = "bad_path", BAD_REQUEST, false, "The path cannot be read";
     /// Anything about the signature.
@@ -165,9 +167,23 @@ impl Code {
         }
     }
 
+    /// What a 401 asks for (RFC 9110, section 15.5.2). Standard Webhooks have no registered scheme.
+    pub(super) fn challenge(self) -> Option<&'static str> {
+        if self == Self::TokenInvalid {
+            Some("Bearer")
+        } else if self == Self::SignatureInvalid {
+            Some("Standard-Webhooks")
+        } else {
+            None
+        }
+    }
+
     /// Whether the rest of the request is not worth reading.
     pub(super) fn closes(self) -> bool {
-        matches!(self, Self::TimeOut | Self::TooLarge | Self::IncompleteBody)
+        matches!(
+            self,
+            Self::TimeOut | Self::TooLarge | Self::IncompleteBody | Self::BadHead
+        )
     }
 }
 
@@ -180,7 +196,7 @@ impl Fault {
         }
     }
 
-    /// Something wrong in the query.
+    /// Something wrong in the path or the query.
     pub(super) fn parameter(name: impl Into<String>, expected: impl Into<String>) -> Self {
         Self {
             place: Place::Parameter(name.into()),
@@ -292,6 +308,7 @@ impl Problem {
 impl Place {
     fn as_str(&self) -> &str {
         match self {
+            Self::Body(pointer) if pointer.is_empty() => "the body",
             Self::Body(text) | Self::Parameter(text) => text,
         }
     }

@@ -11,7 +11,7 @@ use hyper::Method;
 use super::admin::{self, Right};
 use super::exchange::{Exchange, Reply};
 use super::problem::{Code, Fault, Problem};
-use super::{documents, events};
+use super::{documents, events, head};
 use crate::domain::address::masked;
 
 /// Longest path with its query, in bytes.
@@ -212,6 +212,7 @@ fn stray(path: &str) -> Option<String> {
 
 /// Answers a request.
 pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
+    head::check(exchange.version, &exchange.headers)?;
     let target = exchange
         .uri
         .path_and_query()

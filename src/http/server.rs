@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::stalling::Stalling;
+use super::problem::{Code, Problem};
 use super::routes::{Interface, Routes};
 use super::{Context, Limits, exchange};
 
@@ -31,9 +33,6 @@ use super::{Context, Limits, exchange};
 const HEAD_BYTES: usize = 16 * 1024;
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// hyper only closes the connection when a head comes too slowly.
-const HEAD_TIME_OUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// One interface, as all of its connections share it.
 pub(super) struct Service {
@@ -188,6 +187,7 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let limits = service.limits;
+    let clock = service.context.clock.clone();
     let answer = service_fn(move |request| {
         exchange::answer(Arc::clone(&service), peer.clone(), request, working.clone())
     });
@@ -211,10 +211,33 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let parts = connection.into_parts();
     if error.is_timeout() && !parts.read_buf.is_empty() {
         let mut io = parts.io.into_inner();
+        let answer = head_time_out(limits.header, clock.now());
         // The client may be gone; there is nobody else to tell.
-        drop(timeout(limits.header, io.write_all(HEAD_TIME_OUT)).await);
+        drop(timeout(limits.header, io.write_all(&answer)).await);
         drop(timeout(limits.header, io.shutdown()).await);
     }
+}
+
+/// The answer to a head that comes too slowly: hyper only closes the connection.
+fn head_time_out(limit: Duration, now: DateTime<Utc>) -> Vec<u8> {
+    let request_id = exchange::new_request_id();
+    let within = format!("the head must be complete within {} s", limit.as_secs());
+    let problem = Problem::new(Code::TimeOut, within);
+    tracing::warn!(
+        request_id,
+        status = problem.code.status().as_u16(),
+        code = problem.code.as_str(),
+        "the head of a request came too slowly"
+    );
+    let body = problem.to_json(&request_id).to_string();
+    format!(
+        "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\nx-request-id: {request_id}\r\n\
+         connection: close\r\ncontent-length: {}\r\ndate: {}\r\n\r\n{body}",
+        problem.code.status(),
+        body.len(),
+        now.format("%a, %d %b %Y %H:%M:%S GMT")
+    )
+    .into_bytes()
 }
 
 #[cfg(test)]

@@ -290,7 +290,7 @@ pub(super) fn whole(view: &WholeInvoice, release_at: Option<DateTime<Utc>>) -> V
         "schedule": schedule.as_ref().map(|schedule| schedule.as_str().to_owned()),
         "release_at": release_at.map(instant),
         "recipient": who.as_ref().map(recipient),
-        "next_attempt_at": delivery.next_at.map(instant),
+        "next_attempt_at": delivery.next_attempt_at().map(instant),
         "held_reason": delivery.hold.as_ref().map(ToString::to_string),
         "paused": self::paused(paused.as_ref()),
         "addresses": now,

@@ -25,7 +25,7 @@ pub(super) struct MemoryBackend {
 struct Disk {
     id: StoreId,
     map: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
-    /// Held while a unit is evaluated and written, so that units come one after the other.
+    /// Held while a unit is evaluated, written and answered, so that units come one after the other.
     committing: Mutex<Salts>,
 }
 
@@ -66,11 +66,11 @@ impl MemoryBackend {
             };
         }
         drop(map);
-        drop(salts);
         for answer in sealed.answers {
             self.commits.fetch_add(1, Ordering::Relaxed);
             answer(Ok(()));
         }
+        drop(salts);
         Ok(next)
     }
 }

@@ -34,6 +34,7 @@ use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, WebhookId,
 };
 use crate::domain::invoice::Invoice;
+use crate::domain::recipient::Recipient;
 
 pub use self::sled::{OpenError, Settings};
 pub use self::types::*;
@@ -282,6 +283,17 @@ pub trait Store: Send + Sync + 'static {
     /// Commits the intent of an attempt. Refused if the account or the delivery moved since the job
     /// was read.
     fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun>;
+
+    /// The last look, directly before the first byte of a message whose intent is durable: whether
+    /// `recipient`, as of the account's `version`, is still the one of now. Once it was, the answer to a
+    /// change that makes it another names the invoice, until the attempt is settled.
+    fn may_go_out(
+        &self,
+        sequence: Sequence,
+        account: &AccountId,
+        version: crate::domain::id::Version,
+        recipient: &Recipient,
+    ) -> Result<bool, StoreError>;
 
     /// Commits what came of the attempt whose intent stands.
     fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled>;

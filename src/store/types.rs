@@ -89,7 +89,9 @@ pub enum ChangeAnswer {
         recipient: Box<Recipient>,
         /// What the portal should know.
         warnings: Vec<Warning>,
-        /// Invoices that were past the last look at the account when it changed.
+        /// Invoices whose message is on its way to another recipient than the one of now: they were past
+        /// the last look at the account when it changed. After a restart also what the last process left
+        /// and may have sent.
         in_flight: Vec<InvoiceNumber>,
     },
     /// Nothing changed.
@@ -150,8 +152,12 @@ pub enum WithdrawAnswer {
     Withdrawn,
     /// It is obeyed once the attempt under way has ended.
     Recorded,
-    /// It was withdrawn before.
-    Duplicate,
+    /// It was withdrawn before, or is to be once the attempt under way has ended; or this very event
+    /// was obeyed when it came first, whatever has become of the invoice since.
+    Duplicate {
+        /// Its state now.
+        state: Shown,
+    },
     /// It was, or may have been, sent.
     AlreadySent {
         /// Its state.

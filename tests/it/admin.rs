@@ -433,12 +433,31 @@ async fn probes_tell_whether_the_daemon_lives_and_works() {
     assert_eq!(interfaces.get("/livez").await.status, 200);
     let answer = interfaces.get("/readyz").await;
     assert_eq!(answer.status, 503);
+    assert_eq!(answer.headers["retry-after"], "2");
     assert_eq!(
         answer.body["failing"],
         json!([{"check": "relay", "detail": "the circuit is open"}])
     );
     let ready = Interfaces::start().await;
-    assert_eq!(ready.get("/readyz").await.status, 200);
+    let answer = ready.get("/readyz").await;
+    assert_eq!(answer.status, 200);
+    assert!(!answer.headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn a_packed_body_is_not_taken() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    let target = Target::Unix(interfaces.socket.clone());
+    let packed = [("content-encoding", "gzip")];
+    for path in ["/v1/pause", "/v1/accounts/K-1001/invoices/RE-1/hold"] {
+        let answer = ask(&target, Method::POST, path, &packed, b"{}".to_vec()).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (415, "unsupported_media_type")
+        );
+    }
+    let pause = interfaces.store.paused(&PauseScope::Everything).unwrap();
+    assert!(pause.is_none());
 }
 
 #[tokio::test]

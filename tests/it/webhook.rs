@@ -20,6 +20,7 @@ use crate::interface::{
 
 mod connections;
 mod documents;
+mod withdrawals;
 
 fn version(interfaces: &Interfaces) -> u64 {
     let id = AccountId::parse("K-1001").unwrap();
@@ -276,6 +277,10 @@ async fn a_body_that_is_not_strict_json_is_refused() {
         let id = interfaces.new_id();
         let answer = interfaces.post(PORTAL, &id, body.as_bytes()).await;
         assert_refused(&answer, 422, "invalid");
+        if body != "{}" {
+            assert_eq!(answer.body["detail"], "the body: expected an object");
+            assert_eq!(answer.pointers(), [""]);
+        }
     }
 }
 
@@ -320,6 +325,7 @@ async fn whatever_is_wrong_about_a_signature_the_answer_is_the_same() {
         )
         .await;
         assert_refused(&answer, 401, "signature_invalid");
+        assert_eq!(answer.headers["www-authenticate"], "Standard-Webhooks");
         assert_eq!(bland(&answer), bland(&stranger));
     }
     assert!(interfaces.is_untouched());
@@ -397,28 +403,6 @@ async fn a_known_number_with_other_content_is_a_conflict_that_says_what_differs(
 }
 
 #[tokio::test]
-async fn a_withdrawal_counts_before_and_after_its_invoice() {
-    let interfaces = Interfaces::start().await;
-    interfaces.portal(&account(1)).await;
-    interfaces.put_pdf().await;
-    let withdrawn = |number: &str| {
-        json!({"type": "invoice.withdrawn", "timestamp": "2026-11-23T09:00:00Z",
-            "data": {"account": "K-1001", "number": number}})
-    };
-    interfaces.billing(&invoice("RE-1")).await;
-    let answer = interfaces.billing(&withdrawn("RE-1")).await;
-    assert_eq!(
-        (answer.status, &answer.body["state"]),
-        (200, &json!("withdrawn"))
-    );
-    let answer = interfaces.billing(&withdrawn("RE-1")).await;
-    assert_eq!(answer.body["result"], "duplicate");
-    interfaces.billing(&withdrawn("RE-2")).await;
-    let late = interfaces.billing(&invoice("RE-2")).await;
-    assert_eq!((late.status, &late.body["result"]), (200, &json!("stale")));
-}
-
-#[tokio::test]
 async fn a_path_a_method_or_a_format_that_is_not_there_is_told() {
     let interfaces = Interfaces::start().await;
     let target = invoice_router::http::client::Target::Tcp(interfaces.webhook);
@@ -467,16 +451,27 @@ impl io::Write for Lines {
     }
 }
 
+impl Lines {
+    /// What this thread logs from now on. The runtime of a test has one thread, so all of the interfaces
+    /// log here.
+    fn collect() -> (Self, tracing::subscriber::DefaultGuard) {
+        let lines = Self::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (lines, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
 #[tokio::test]
 async fn a_request_leaves_one_line_in_the_log_without_an_address() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // The runtime of this test has one thread, so all of the interfaces log here.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (lines, _guard) = Lines::collect();
     let interfaces = Interfaces::start().await;
     let mut wrong = account(1);
     wrong["data"]["main_contact"]["addresses"] = json!(["erika@muster"]);
@@ -494,7 +489,7 @@ async fn a_request_leaves_one_line_in_the_log_without_an_address() {
     ] {
         interfaces.get(path).await;
     }
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 7, "{text}");
     assert!(!text.contains("erika"), "{text}");
@@ -524,6 +519,30 @@ async fn a_request_leaves_one_line_in_the_log_without_an_address() {
     for line in &lines[4..] {
         assert!(line.contains("actor=\"uid:"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn versions_that_went_back_raise_one_alarm() {
+    let (lines, _guard) = Lines::collect();
+    let interfaces = Interfaces::start().await;
+    for id in ["K-1001", "erika@muster.example"] {
+        let of = |version: u64, timestamp: &str| {
+            let mut body = account(version);
+            body["data"]["account"] = json!(id);
+            body["timestamp"] = json!(timestamp);
+            body
+        };
+        interfaces.portal(&of(5, "2026-11-23T08:00:00Z")).await;
+        let outdated = interfaces.portal(&of(4, "2026-11-23T07:00:00Z")).await;
+        assert_eq!(outdated.body["result"], "stale");
+        let answer = interfaces.portal(&of(3, "2026-11-23T09:00:00Z")).await;
+        assert_refused(&answer, 409, "version_regressed");
+    }
+    let text = lines.text();
+    let alarms: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(alarms.len(), 2, "{text}");
+    assert!(alarms[0].contains("account.id=\"K-1001\" version=3 current_version=5"));
+    assert!(!alarms[1].contains("muster"), "{}", alarms[1]);
 }
 
 #[tokio::test]

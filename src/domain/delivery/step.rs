@@ -365,7 +365,7 @@ impl Delivery {
         let held = reason.is_some();
         match self.state {
             State::Sending if held => return Answer::Recorded,
-            State::Parked if held => {}
+            State::Parked if held => self.next_at = at_once.then_some(now),
             State::Waiting | State::Due if held => {
                 if at_once {
                     self.become_due(now);
@@ -392,6 +392,11 @@ impl Delivery {
 
     fn withdraw(&mut self) -> Answer {
         match self.state {
+            // Whatever the attempt under way comes to, it cannot be taken back any more.
+            State::Sending if self.may_have_arrived() => {
+                self.withdraw = true;
+                Answer::AlreadySent
+            }
             State::Sending if self.withdraw => Answer::Already,
             State::Sending => {
                 self.withdraw = true;
@@ -461,7 +466,7 @@ impl Delivery {
                 address.state = AddressState::Superseded;
             }
         }
-        if self.any(AddressState::Delivered) {
+        if self.was_accepted() {
             self.finish(State::Delivered);
         } else if !may_have_arrived {
             self.finish(State::Withdrawn);

@@ -193,6 +193,7 @@ async fn operate(
     let (status, result) = match answer {
         Answer::Done => (StatusCode::OK, "applied"),
         Answer::Recorded => (StatusCode::ACCEPTED, "applied"),
+        Answer::Already if state == Shown::Sending => (StatusCode::ACCEPTED, "duplicate"),
         Answer::Already => (StatusCode::OK, "duplicate"),
         Answer::AlreadySent => return Err(already_sent(state)),
         Answer::WrongState => return Err(wrong_state(format!("the invoice is {state}"), state)),

@@ -169,11 +169,13 @@ pub(super) fn withdrawn(
     about: &mut About,
 ) -> Result<Reply, Problem> {
     let (status, result, state) = match answer {
-        WithdrawAnswer::Withdrawn if repeated => (StatusCode::OK, "duplicate", Shown::Withdrawn),
-        WithdrawAnswer::Recorded if repeated => (StatusCode::OK, "duplicate", Shown::Sending),
         WithdrawAnswer::Withdrawn => (StatusCode::OK, "applied", Shown::Withdrawn),
         WithdrawAnswer::Recorded => (StatusCode::ACCEPTED, "applied", Shown::Sending),
-        WithdrawAnswer::Duplicate => (StatusCode::OK, "duplicate", Shown::Withdrawn),
+        // Recorded before, by another event: this one is no more certain to be obeyed.
+        WithdrawAnswer::Duplicate {
+            state: Shown::Sending,
+        } if !repeated => (StatusCode::ACCEPTED, "duplicate", Shown::Sending),
+        WithdrawAnswer::Duplicate { state } => (StatusCode::OK, "duplicate", *state),
         WithdrawAnswer::AlreadySent { state } => return Err(already_sent(*state)),
     };
     about.result = Some(result);

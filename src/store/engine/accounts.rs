@@ -6,14 +6,15 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Utc};
 
 use super::keys::{self, Object};
+use super::last_looks::LastLooks;
 use super::read;
 use super::tx::{Records, Tx};
 use super::write::{self, Memory, Placed};
 use crate::domain::account::Account;
 use crate::domain::change::{AccountChange, Applied, ChangeKind, Refused, Warning, apply};
 use crate::domain::contact::Contact;
-use crate::domain::delivery::{Answer, Event, step};
-use crate::domain::id::{AccountId, InvoiceNumber, Version};
+use crate::domain::delivery::{Answer, Event, Intent, step};
+use crate::domain::id::{AccountId, InvoiceNumber, Sequence, Version};
 use crate::domain::recipient::{Recipient, Target};
 use crate::store::record::{CursorRow, Record as _};
 use crate::store::{Actor, ChangeAnswer, ChangeResult, Judged, Received, Rules, StoreError};
@@ -28,7 +29,8 @@ const ACCOUNT_BYTES: usize = 300 * 1024;
 /// Marks that one change clears at most: those of two contacts.
 const MARKS_AT_ONCE: usize = 20;
 
-/// Applies a change. The second value says whether more is left to be freed.
+/// Applies a change. The second value says whether more is left to be freed. What is in flight is named
+/// once the change is durable, see [`name_in_flight`].
 pub(super) fn change(
     tx: &mut Tx<'_>,
     rules: &Rules,
@@ -82,9 +84,6 @@ fn judge(
         return Ok((accepted(tx, rules, result, account)?, false));
     }
 
-    let before = current
-        .map(|account| read::recipient(tx, account, rules))
-        .transpose()?;
     if let Some(current) = current {
         clear_marks(tx, current, &account)?;
         if current.schedule() != account.schedule() {
@@ -94,12 +93,6 @@ fn judge(
     tx.put(&keys::account(account.id()), &account)?;
     write::mark_schedule(tx, &account)?;
     let recipient = read::recipient(tx, &account, rules)?;
-    let moved = before.is_some_and(|before| !before.same_target(&recipient));
-    let in_flight = if moved {
-        in_flight(tx, account.id())?
-    } else {
-        Vec::new()
-    };
     let what = describe(change, &account, &recipient, &warnings);
     write::tell(
         tx,
@@ -115,7 +108,7 @@ fn judge(
         account: Box::new(account),
         recipient: Box::new(recipient),
         warnings,
-        in_flight,
+        in_flight: Vec::new(),
     };
     Ok((answer, more))
 }
@@ -270,25 +263,63 @@ fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(),
     Ok(())
 }
 
-/// The invoices of an account whose message may be going out.
-fn in_flight(tx: &Tx<'_>, account: &AccountId) -> Result<Vec<InvoiceNumber>, StoreError> {
-    let mut sequences = Vec::new();
+/// The account's invoices that have an intent for another recipient than the one of now.
+pub(super) fn under_way(
+    tx: &Tx<'_>,
+    answer: &Judged<ChangeAnswer>,
+) -> Result<Vec<(Sequence, InvoiceNumber)>, StoreError> {
+    let (Judged::New(answer) | Judged::Repeated(answer)) = answer else {
+        return Ok(Vec::new());
+    };
+    let ChangeAnswer::Accepted {
+        account, recipient, ..
+    } = answer
+    else {
+        return Ok(Vec::new());
+    };
+    let mut intents = Vec::new();
     tx.prefix(
         &keys::kind_prefix(keys::kind::INTENT),
         None,
-        &mut |key, _| {
-            sequences.extend(keys::sequence_at_the_end(key));
+        &mut |key, value| {
+            intents.push((key.to_vec(), value.to_vec()));
             ControlFlow::Continue(())
         },
     )?;
-    let mut numbers = Vec::new();
-    for sequence in sequences {
+    let mut under_way = Vec::new();
+    for (key, value) in intents {
+        let intent: Intent = tx.decode(&key, &value)?;
+        let sequence = keys::sequence_at_the_end(&key)
+            .ok_or_else(|| read::damaged("of kind intent", "its key holds no sequence"))?;
         let invoice = read::invoice(tx, sequence)?.invoice;
-        if invoice.account == *account {
-            numbers.push(invoice.number);
+        if invoice.account != *account.id() || intent.account_version == account.version() {
+            continue;
+        }
+        let sent_to: Option<Recipient> = tx.read(&keys::recipient(sequence))?;
+        if !sent_to.is_some_and(|sent_to| sent_to.same_target(recipient)) {
+            under_way.push((sequence, invoice.number));
         }
     }
-    Ok(numbers)
+    Ok(under_way)
+}
+
+/// Names those of `under_way` whose last look is not certain to come after the change. To be called once
+/// the change can be read.
+pub(super) fn name_in_flight(
+    answer: &mut Judged<ChangeAnswer>,
+    under_way: Vec<(Sequence, InvoiceNumber)>,
+    looks: &LastLooks,
+) {
+    if let Judged::New(ChangeAnswer::Accepted { in_flight, .. })
+    | Judged::Repeated(ChangeAnswer::Accepted { in_flight, .. }) = answer
+    {
+        in_flight.extend(
+            under_way
+                .into_iter()
+                .filter(|(sequence, _)| !looks.is_ahead(*sequence))
+                .map(|(_, number)| number),
+        );
+    }
 }
 
 fn describe(

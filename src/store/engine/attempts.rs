@@ -194,6 +194,10 @@ fn describe_end(
                 .iter()
                 .filter(|address| address.state == AddressState::Delivered)
                 .count();
+            if count == 0 {
+                let what = "withdrawn, but an earlier revision was accepted: delivered";
+                return Some(what.to_owned());
+            }
             let total = after
                 .addresses
                 .iter()

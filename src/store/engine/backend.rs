@@ -21,8 +21,9 @@ pub(in crate::store) enum Urgency {
 
 /// A tree that commits units, each whole or not at all.
 pub(in crate::store) trait Backend: Tree + Send + Sync + 'static {
-    /// Takes a unit, to be evaluated in order of arrival and answered once it is durable. An error
-    /// means that it was not taken and will not be evaluated.
+    /// Takes a unit, to be evaluated in order of arrival and answered once it is durable, before anything
+    /// is evaluated that could have read it. An error means that it was not taken and will not be
+    /// evaluated.
     fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError>;
 
     /// The store's random id.

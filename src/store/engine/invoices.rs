@@ -198,7 +198,8 @@ pub(super) fn withdraw(
     }
     let known = read::identity(tx, account, number)?;
     if memory == Memory::Repeated {
-        return Ok(Judged::Repeated(withdrawn_before(tx, known.as_ref())?));
+        let state = state_now(tx, known.as_ref())?;
+        return Ok(Judged::Repeated(WithdrawAnswer::Duplicate { state }));
     }
     let answer = match known {
         None => {
@@ -235,7 +236,7 @@ pub(super) fn withdraw(
             match moved.answer {
                 Answer::Done => WithdrawAnswer::Withdrawn,
                 Answer::Recorded => WithdrawAnswer::Recorded,
-                Answer::Already => WithdrawAnswer::Duplicate,
+                Answer::Already => WithdrawAnswer::Duplicate { state: moved.state },
                 Answer::AlreadySent | Answer::WrongState | Answer::OtherRevision { .. } => {
                     WithdrawAnswer::AlreadySent { state: moved.state }
                 }
@@ -244,35 +245,28 @@ pub(super) fn withdraw(
     };
     match answer {
         WithdrawAnswer::AlreadySent { .. } => {}
-        WithdrawAnswer::Withdrawn | WithdrawAnswer::Recorded | WithdrawAnswer::Duplicate => {
+        WithdrawAnswer::Withdrawn | WithdrawAnswer::Recorded | WithdrawAnswer::Duplicate { .. } => {
             write::remember(tx, received);
         }
     }
     Ok(Judged::New(answer))
 }
 
-/// What has become of a withdrawal that was obeyed when it came first. It must not act again: an
-/// operator may have decided otherwise meanwhile.
-fn withdrawn_before(
-    tx: &Tx<'_>,
-    known: Option<&IdentityRow>,
-) -> Result<WithdrawAnswer, StoreError> {
+/// What has become of an invoice whose withdrawal was obeyed when it came first. It must not act again:
+/// an operator may have decided otherwise meanwhile.
+fn state_now(tx: &Tx<'_>, known: Option<&IdentityRow>) -> Result<Shown, StoreError> {
     match known {
         Some(IdentityRow::Sequence(sequence)) => {
             let row = read::delivery(tx, *sequence)?;
-            if row.delivery.withdraw {
-                return Ok(WithdrawAnswer::Duplicate);
-            }
             let account = read::invoice(tx, *sequence)?.invoice.account;
             let account = read::account(tx, &account)?;
-            let state = read::shown(tx, account.as_ref(), *sequence, &row.delivery)?;
-            Ok(withdrawn_in(state))
+            read::shown(tx, account.as_ref(), *sequence, &row.delivery)
         }
         Some(IdentityRow::Tombstone {
             content: _,
             state,
             at: _,
-        }) => Ok(withdrawn_in(*state)),
+        }) => Ok(*state),
         None => Err(read::damaged(
             "of kind identity",
             "a withdrawal that was obeyed left nothing behind",
@@ -283,7 +277,7 @@ fn withdrawn_before(
 /// The answer to one more withdrawal of an invoice that nothing moves any more.
 fn withdrawn_in(state: Shown) -> WithdrawAnswer {
     if state == Shown::Withdrawn {
-        WithdrawAnswer::Duplicate
+        WithdrawAnswer::Duplicate { state }
     } else {
         WithdrawAnswer::AlreadySent { state }
     }
@@ -306,10 +300,14 @@ pub(super) fn operate(
             state,
             at: _,
         }) => {
-            return Ok(Some(OperateAnswer {
-                answer: Answer::WrongState,
-                state,
-            }));
+            let answer = match command {
+                Command::Withdraw if state == Shown::Withdrawn => Answer::Already,
+                Command::Withdraw => Answer::AlreadySent,
+                Command::Hold { .. } | Command::Release { .. } | Command::Resend { .. } => {
+                    Answer::WrongState
+                }
+            };
+            return Ok(Some(OperateAnswer { answer, state }));
         }
         None => return Ok(None),
     };

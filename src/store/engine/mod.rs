@@ -8,8 +8,10 @@ mod attempts;
 pub(in crate::store) mod backend;
 mod invoices;
 pub(in crate::store) mod keys;
+mod last_looks;
 mod read;
 mod runs;
+mod sweep;
 #[cfg(test)]
 mod tests;
 pub(in crate::store) mod tx;
@@ -17,11 +19,13 @@ mod upkeep;
 mod views;
 mod write;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 use self::backend::{Backend, Urgency};
+use self::last_looks::LastLooks;
+use self::sweep::Swept;
 use self::tx::{Evaluated, Records, Tx, Unit};
 use super::documents::Documents;
 use super::record::DocumentRow;
@@ -37,6 +41,7 @@ use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
 use crate::domain::invoice::Invoice;
+use crate::domain::recipient::Recipient;
 
 /// A store over a backend.
 #[derive(Debug)]
@@ -44,38 +49,11 @@ pub(super) struct Engine<B> {
     backend: B,
     documents: Documents,
     rules: Arc<Rules>,
+    looks: Arc<LastLooks>,
     /// Where the sweep goes on; it starts over with the process.
     swept: Mutex<Swept>,
     /// A sync of a document that failed: nobody may trust this state any more.
     failed: OnceLock<StoreError>,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Swept {
-    documents: Reached<Digest>,
-    invoices: Reached<Sequence>,
-}
-
-/// How far one part of a sweep has come.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Reached<P> {
-    #[default]
-    Nothing,
-    Place(P),
-    TheEnd,
-}
-
-impl<P: Copy> Reached<P> {
-    fn place(self) -> Option<P> {
-        match self {
-            Self::Place(place) => Some(place),
-            Self::Nothing | Self::TheEnd => None,
-        }
-    }
-
-    fn after(next: Option<P>) -> Self {
-        next.map_or(Self::TheEnd, Self::Place)
-    }
 }
 
 impl<B: Backend> Engine<B> {
@@ -89,6 +67,7 @@ impl<B: Backend> Engine<B> {
             backend,
             documents,
             rules: Arc::new(rules),
+            looks: Arc::default(),
             swept: Mutex::default(),
             failed: OnceLock::new(),
         };
@@ -114,33 +93,24 @@ impl<B: Backend> Engine<B> {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>, &Rules) -> Result<T, StoreError> + Send + 'static,
     {
-        self.commit_then(urgency, |tx, rules| {
-            evaluate(tx, rules).map(|answer| (answer, None))
-        })
-    }
-
-    /// Like [`Self::commit`], with a unit that is to follow.
-    fn commit_then<T, F>(&self, urgency: Urgency, evaluate: F) -> Commit<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>, &Rules) -> Result<(T, Option<Unit>), StoreError> + Send + 'static,
-    {
-        self.submit(urgency, (), evaluate)
+        let evaluate = |tx: &mut Tx<'_>, rules: &Rules| Ok((evaluate(tx, rules)?, None));
+        self.submit(urgency, evaluate, |answer| answer)
             .unwrap_or_else(|error| Commit::ready(Err(error)))
     }
 
-    /// Like [`Self::commit_then`], for those who have to know that a unit was not taken. `guard` is
-    /// held until the commit is answered.
-    fn submit<T, G, F>(
+    /// Submits a unit that may have one to follow, or says that it was not taken. Once it is durable,
+    /// `finish` makes the answer of what `evaluate` returned; what it holds is held until then.
+    fn submit<T, U, F, E>(
         &self,
         urgency: Urgency,
-        guard: G,
         evaluate: F,
-    ) -> Result<Commit<T>, StoreError>
+        finish: E,
+    ) -> Result<Commit<U>, StoreError>
     where
         T: Send + 'static,
-        G: Send + 'static,
+        U: Send + 'static,
         F: FnOnce(&mut Tx<'_>, &Rules) -> Result<(T, Option<Unit>), StoreError> + Send + 'static,
+        E: FnOnce(T) -> U + Send + 'static,
     {
         let (answer, commit) = Commit::channel();
         let rules = Arc::clone(&self.rules);
@@ -155,8 +125,7 @@ impl<B: Backend> Engine<B> {
             };
             let answer = Box::new(move |durable: Result<(), StoreError>| {
                 // Whoever asked may have left; the commit stands.
-                drop(answer.send(durable.and(result)));
-                drop(guard);
+                drop(answer.send(durable.and(result).map(finish)));
             });
             Evaluated { answer, next }
         });
@@ -185,42 +154,6 @@ impl<B: Backend> Engine<B> {
         if let Err(error) = removed {
             tracing::warn!(%error, "the file of a refused document could not be removed");
         }
-    }
-
-    fn sweep_documents(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
-        let reached = self.swept().documents;
-        if reached == Reached::TheEnd {
-            return Ok(());
-        }
-        let (unused, next) = upkeep::unused_documents(&self.backend, reached.place(), before)?;
-        for digest in unused {
-            // An upload of the same bytes waits until record and file are gone, and keeps both anew.
-            let _lock = self.documents.lock(digest);
-            if let Some(row) =
-                self.remove_now(move |tx, _| upkeep::remove_document(tx, &digest, before))?
-            {
-                self.documents.remove(&digest, row.day)?;
-            }
-        }
-        self.swept().documents = Reached::after(next);
-        Ok(())
-    }
-
-    fn sweep_invoices(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let reached = self.swept().invoices;
-        if reached == Reached::TheEnd {
-            return Ok(());
-        }
-        let (finished, next) = upkeep::finished(&self.backend, reached.place(), before)?;
-        for sequence in finished {
-            while self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now))? {}
-        }
-        self.swept().invoices = Reached::after(next);
-        Ok(())
-    }
-
-    fn swept(&self) -> std::sync::MutexGuard<'_, Swept> {
-        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -296,11 +229,18 @@ impl<B: Backend> Store for Engine<B> {
         // It is compared with one that was stored, which is kept in milliseconds.
         change.timestamp = DateTime::from_timestamp_millis(change.timestamp.timestamp_millis())
             .unwrap_or(change.timestamp);
-        self.commit_then(Urgency::Accept, move |tx, _| {
+        let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
             let (answer, more) = accounts::change(tx, &rules, &received, &change)?;
+            let under_way = accounts::under_way(tx, &answer)?;
             let next = more.then(|| free(rules, change.account));
-            Ok((answer, next))
+            Ok(((answer, under_way), next))
+        };
+        let looks = Arc::clone(&self.looks);
+        self.submit(Urgency::Accept, evaluate, move |(mut answer, under_way)| {
+            accounts::name_in_flight(&mut answer, under_way, &looks);
+            answer
         })
+        .unwrap_or_else(|error| Commit::ready(Err(error)))
     }
 
     fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>> {
@@ -349,7 +289,7 @@ impl<B: Backend> Store for Engine<B> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         // The lock is held until the record is durable, so that neither a sweep nor a second upload of
         // the same bytes that is refused comes between file and record.
-        let submitted = self.submit(Urgency::Accept, lock, move |tx, _| {
+        let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
             let key = keys::document(&digest);
             if let Some(row) = tx.read::<DocumentRow>(&key)? {
                 // Seen anew: its time without a reference begins again.
@@ -372,6 +312,10 @@ impl<B: Backend> Store for Engine<B> {
                 },
             )?;
             Ok((DocumentAnswer::Stored, None))
+        };
+        let submitted = self.submit(Urgency::Accept, evaluate, move |answer| {
+            drop(lock);
+            answer
         });
         submitted.unwrap_or_else(|error| {
             self.remove_orphan(&digest, day);
@@ -488,14 +432,42 @@ impl<B: Backend> Store for Engine<B> {
     }
 
     fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun> {
+        let looks = Arc::clone(&self.looks);
         self.commit(Urgency::Intent, move |tx, rules| {
-            attempts::begin(tx, rules, sequence, &begin)
+            let answer = attempts::begin(tx, rules, sequence, &begin)?;
+            if answer == Begun::Durable {
+                looks.expect(sequence);
+            }
+            Ok(answer)
+        })
+    }
+
+    fn may_go_out(
+        &self,
+        sequence: Sequence,
+        account: &AccountId,
+        version: Version,
+        recipient: &Recipient,
+    ) -> Result<bool, StoreError> {
+        self.looks.take(sequence, || {
+            let account = read::account(&self.backend, account)?;
+            match account {
+                Some(account) if account.version() == version => Ok(true),
+                Some(account) => {
+                    Ok(read::recipient(&self.backend, &account, &self.rules)?
+                        .same_target(recipient))
+                }
+                None => Ok(false),
+            }
         })
     }
 
     fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled> {
+        let looks = Arc::clone(&self.looks);
         self.commit(Urgency::Settle, move |tx, rules| {
-            attempts::settle(tx, rules, sequence, &settle)
+            let settled = attempts::settle(tx, rules, sequence, &settle)?;
+            looks.forget(sequence);
+            Ok(settled)
         })
     }
 
@@ -544,16 +516,7 @@ impl<B: Backend> Store for Engine<B> {
     }
 
     fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let ids = self.remove_now(move |tx, rules| upkeep::forget(tx, rules, now))?;
-        self.sweep_documents(upkeep::before(now, retention.unused_documents))?;
-        self.sweep_invoices(upkeep::before(now, retention.finished), now)?;
-        let mut swept = self.swept();
-        let is_over =
-            !ids && swept.documents == Reached::TheEnd && swept.invoices == Reached::TheEnd;
-        if is_over {
-            *swept = Swept::default();
-        }
-        Ok(!is_over)
+        self.sweep_on(retention, now)
     }
 
     fn last_sweep(&self) -> Result<Option<DateTime<Utc>>, StoreError> {

@@ -211,7 +211,7 @@ pub(super) fn standing<T: Records + ?Sized>(
     Ok(Standing {
         state,
         schedule,
-        next_at: row.delivery.next_at,
+        next_at: row.delivery.next_attempt_at(),
         recipient,
     })
 }

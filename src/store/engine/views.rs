@@ -292,7 +292,7 @@ fn listed<T: Records + ?Sized>(
     Ok(Some(Listed {
         sequence,
         state: shown,
-        next_at: row.delivery.next_at,
+        next_at: row.delivery.next_attempt_at(),
         held_reason: row.delivery.hold.as_ref().map(ToString::to_string),
         changed_at: row.changed_at,
         invoice,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use invoice_router::dispatch::RelayState;
 use invoice_router::domain::delivery::{AddressState, Outcome, Shown};
+use invoice_router::domain::id::InvoiceNumber;
 use invoice_router::domain::invoice::Release;
 use invoice_router::store::WholeInvoice;
 
@@ -176,7 +177,8 @@ async fn a_change_of_the_recipient_before_the_first_byte_sends_the_old_one_nothi
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     gate.reached().await;
-    house.account("K-1", 2, &["neu@muster.example"], &[]).await;
+    let in_flight = house.account("K-1", 2, &["neu@muster.example"], &[]).await;
+    assert!(in_flight.is_empty(), "it does not go out: {in_flight:?}");
     gate.open();
     let whole = house.until("K-1", "R-1", Shown::Delivered).await;
     running.stop().await;
@@ -193,6 +195,28 @@ async fn a_change_of_the_recipient_before_the_first_byte_sends_the_old_one_nothi
         [Outcome::Accepted],
         "the other counts not"
     );
+}
+
+#[tokio::test]
+async fn a_change_that_comes_after_the_first_byte_is_told_which_message_it_missed() {
+    let house = House::new().await;
+    house.account("K-1", 1, &["alt@muster.example"], &[]).await;
+    let gate = Arc::new(Gate::default());
+    let waits = Arc::clone(&gate);
+    house.relay.behave(move |moment| match moment {
+        Moment::FinalDot(_) => Reaction::Wait(Arc::clone(&waits)),
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    gate.reached().await;
+    let in_flight = house.account("K-1", 2, &["neu@muster.example"], &[]).await;
+    let numbers: Vec<&str> = in_flight.iter().map(InvoiceNumber::as_str).collect();
+    assert_eq!(numbers, ["R-1"]);
+    gate.open();
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    assert_eq!(house.relay.accepted(1).await, ["alt@muster.example"]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use invoice_router::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
 use invoice_router::domain::invoice::Invoice;
+use invoice_router::domain::recipient::Recipient;
 use invoice_router::store::*;
 
 /// Use cases that can fail.
@@ -133,6 +134,7 @@ impl Store for FailingStore {
         fn run_page(&self, run: &Run, after: Option<&AccountId>, limit: usize) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError>;
         fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError>;
         fn account_version(&self, account: &AccountId) -> Result<Version, StoreError>;
+        fn may_go_out(&self, sequence: Sequence, account: &AccountId, version: Version, recipient: &Recipient) -> Result<bool, StoreError>;
         fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
         fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError>;
         fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<AccountView>, StoreError>;

@@ -227,9 +227,16 @@ impl House {
     }
 
     /// Saves a whole account: the main contact's addresses, and the selected billing contact's if any.
-    pub(super) async fn account(&self, id: &str, version: u64, main: &[&str], billing: &[&str]) {
+    /// Returns what is in flight to another recipient.
+    pub(super) async fn account(
+        &self,
+        id: &str,
+        version: u64,
+        main: &[&str],
+        billing: &[&str],
+    ) -> Vec<InvoiceNumber> {
         self.account_of_schedule(id, version, main, billing, None)
-            .await;
+            .await
     }
 
     pub(super) async fn account_of_schedule(
@@ -239,7 +246,7 @@ impl House {
         main: &[&str],
         billing: &[&str],
         schedule: Option<&str>,
-    ) {
+    ) -> Vec<InvoiceNumber> {
         let sub_user = SubUserId::parse("u-7").unwrap();
         let sub_users = (!billing.is_empty()).then(|| {
             let member = SubUser {
@@ -264,11 +271,11 @@ impl House {
         };
         let received = self.received(&format!("{id}-{version}"));
         let answer = self.store.change_account(received, change).await.unwrap();
-        assert!(
-            matches!(answer, Judged::New(ChangeAnswer::Accepted { .. })),
-            "{answer:?}"
-        );
         self.nudge.notify_one();
+        match answer {
+            Judged::New(ChangeAnswer::Accepted { in_flight, .. }) => in_flight,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Hands over an invoice with one document.

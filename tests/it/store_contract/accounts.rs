@@ -9,7 +9,9 @@ use invoice_router::domain::delivery::{Shown, Verdict};
 use invoice_router::domain::id::{InvoiceNumber, Sequence};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{Recipient, Rule};
-use invoice_router::store::{ChangeAnswer, Command, IssueAnswer, PauseScope};
+use invoice_router::store::{
+    ChangeAnswer, Command, Filter, IssueAnswer, Judged, PauseScope, Settle,
+};
 
 use super::sample::{
     self, address, contact, id, invoice, number, of_schedule, on_schedule, profile, schedule,
@@ -22,12 +24,15 @@ contract![
     an_invoice_waits_for_the_version_that_it_asks_for,
     one_change_frees_hundreds_of_invoices,
     an_invoice_held_while_parked_is_freed_and_goes_on_when_released,
+    an_invoice_released_at_once_while_parked_does_not_wait_for_its_schedule,
     what_is_withheld_becomes_due_with_the_next_change,
     what_is_withheld_and_held_becomes_due_when_released,
     a_change_of_schedule_takes_along_what_waits,
     a_mark_is_cleared_with_the_addresses_of_its_own_contact_only,
     a_selected_sub_user_that_goes_is_deselected,
     an_answer_names_what_was_past_the_last_look,
+    an_answer_does_not_name_what_has_its_last_look_ahead,
+    an_answer_names_a_message_exactly_if_a_look_at_the_same_time_let_it_go,
     the_largest_account_is_kept_whole,
     accounts_are_listed_by_id,
     pausing_one_account_leaves_others_alone,
@@ -138,6 +143,34 @@ fn an_invoice_held_while_parked_is_freed_and_goes_on_when_released(world: &mut W
     );
 }
 
+fn an_invoice_released_at_once_while_parked_does_not_wait_for_its_schedule(world: &mut World) {
+    let first = world.take(invoice("K-1", "R-1"));
+    world.take(invoice("K-1", "R-2"));
+    let held_again = world.take(invoice("K-1", "R-3"));
+    for raw in ["R-1", "R-2", "R-3"] {
+        world.hold("K-1", raw);
+        let released = world.obey("K-1", raw, Command::Release { now: true });
+        assert_eq!(released, Shown::Parked, "never before its account is known");
+    }
+    world.hold("K-1", "R-2");
+    world.obey("K-1", "R-2", Command::Release { now: false });
+    world.hold("K-1", "R-3");
+    let listed = world.step().invoices(&Filter::default(), None, 1).unwrap();
+    assert_eq!(listed.items[0].next_at, None);
+
+    world.pass(Duration::from_secs(60));
+    world.account("K-1", 1, profile());
+    assert_eq!(world.due(), [first]);
+    assert_eq!(
+        world.state("K-1", "R-2"),
+        Shown::Waiting,
+        "the last word counts"
+    );
+    assert_eq!(world.state("K-1", "R-3"), Shown::Held);
+    world.obey("K-1", "R-3", Command::Release { now: false });
+    assert_eq!(world.due(), [first, held_again]);
+}
+
 /// Brings an invoice that nobody can be reached for.
 fn withhold(world: &mut World) -> Sequence {
     world.account("K-1", 1, without_addresses());
@@ -245,19 +278,86 @@ fn an_answer_names_what_was_past_the_last_look(world: &mut World) {
     let other = world.take(urgent("K-2", "R-2"));
     world.take(urgent("K-1", "R-3"));
     let begin = world.begin(sequence);
-    world.begin(other);
+    assert!(world.may_go_out(sequence, &begin));
+    let begin_other = world.begin(other);
+    assert!(world.may_go_out(other, &begin_other));
     let closed = ChangeKind::Closed;
     let (_, _, in_flight) = recipient(world.change("K-1", 2, closed));
     assert!(
         in_flight.is_empty(),
         "the recipient is the same: {in_flight:?}"
     );
-    let selected = selecting(&["rechnung@muster.example"]);
-    let (_, _, in_flight) = recipient(world.account("K-1", 3, selected));
-    assert_eq!(in_flight, [number("R-1")]);
+    let select = ChangeKind::Updated(selecting(&["rechnung@muster.example"]));
+    let event = world.event();
+    let first = world.change_as(event.clone(), "K-1", 3, select.clone());
+    let repeated = world.change_as(event, "K-1", 3, select.clone());
+    let (Judged::New(first), Judged::Repeated(repeated)) = (first, repeated) else {
+        panic!("it comes twice");
+    };
+    let same_version = world.change("K-1", 3, select);
+    for answer in [first, repeated, same_version] {
+        let (_, _, in_flight) = recipient(answer);
+        assert_eq!(in_flight, [number("R-1")]);
+    }
+    let (_, _, in_flight) = recipient(world.change("K-1", 4, ChangeKind::Closed));
+    assert_eq!(
+        in_flight,
+        [number("R-1")],
+        "it still goes to who was the recipient"
+    );
     world.settle(sequence, &begin, Verdict::Accepted);
-    let (_, _, in_flight) = recipient(world.account("K-1", 4, profile()));
+    let other = selecting(&["neu@muster.example"]);
+    let (_, _, in_flight) = recipient(world.account("K-1", 5, other));
     assert!(in_flight.is_empty());
+}
+
+fn an_answer_does_not_name_what_has_its_last_look_ahead(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.at_a_stretch(|world| {
+        let begin = world.begin(sequence);
+        let selected = selecting(&["rechnung@muster.example"]);
+        let (_, _, in_flight) = recipient(world.account("K-1", 2, selected));
+        assert!(in_flight.is_empty(), "{in_flight:?}");
+        assert!(!world.may_go_out(sequence, &begin));
+        let (_, _, in_flight) = recipient(world.account("K-1", 3, profile()));
+        assert!(in_flight.is_empty());
+        assert!(
+            world.may_go_out(sequence, &begin),
+            "it is the recipient again"
+        );
+        let selected = selecting(&["neu@muster.example"]);
+        let (_, _, in_flight) = recipient(world.account("K-1", 4, selected));
+        assert_eq!(in_flight, [number("R-1")]);
+    });
+    world.reopen();
+    let selected = selecting(&["noch@muster.example"]);
+    let (_, _, in_flight) = recipient(world.account("K-1", 5, selected));
+    assert_eq!(
+        in_flight,
+        [number("R-1")],
+        "what the last process left may be out"
+    );
+}
+
+fn an_answer_names_a_message_exactly_if_a_look_at_the_same_time_let_it_go(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.at_a_stretch(|world| {
+        for raw in 2..32 {
+            let begin = world.begin(sequence);
+            let store = world.store();
+            let (version, to) = (begin.intent.account_version, begin.recipient.clone());
+            let look =
+                std::thread::spawn(move || store.may_go_out(sequence, &id("K-1"), version, &to));
+            let selected = selecting(&[&format!("neu-{raw}@muster.example")]);
+            let (_, _, in_flight) = recipient(world.account("K-1", raw, selected));
+            let went_out = look.join().unwrap().unwrap();
+            assert_eq!(went_out, in_flight == [number("R-1")]);
+            let dropped = Settle::Dropped { at: world.now };
+            world.store().settle(sequence, dropped).wait().unwrap();
+        }
+    });
 }
 
 fn the_largest_account_is_kept_whole(world: &mut World) {

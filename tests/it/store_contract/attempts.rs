@@ -25,6 +25,7 @@ contract![
     a_withdrawal_that_comes_first_is_remembered,
     what_is_asked_for_while_sending_is_obeyed_afterwards,
     a_resend_is_a_new_revision,
+    a_resend_cannot_take_back_what_was_accepted_before,
     a_command_that_does_not_fit_changes_nothing,
     a_story_tells_what_happened_without_an_address,
 ];
@@ -293,13 +294,15 @@ fn an_invoice_is_withdrawn_in_each_state(world: &mut World) {
     world.attempt(sequences[5], Verdict::Uncertain);
 
     assert_eq!(world.withdraw("K-9", "parked"), Withdrawn);
+    let state = Shown::Withdrawn;
     for raw in ["waiting", "due", "held"] {
         assert_eq!(world.withdraw("K-1", raw), Withdrawn, "{raw}");
-        assert_eq!(world.withdraw("K-1", raw), Duplicate, "{raw}");
+        assert_eq!(world.withdraw("K-1", raw), Duplicate { state }, "{raw}");
         assert_eq!(world.state("K-1", raw), Shown::Withdrawn, "{raw}");
     }
     assert_eq!(world.withdraw("K-1", "sending"), Recorded);
-    assert_eq!(world.withdraw("K-1", "sending"), Duplicate);
+    let state = Shown::Sending;
+    assert_eq!(world.withdraw("K-1", "sending"), Duplicate { state });
     world.settle(sequences[3], &sending, Verdict::Deferred);
     assert_eq!(world.state("K-1", "sending"), Shown::Withdrawn);
     let state = Shown::Delivered;
@@ -326,7 +329,9 @@ fn a_withdrawal_that_comes_first_is_remembered(world: &mut World) {
     world.account("K-1", 1, profile());
     world.put(sample::PDF);
     assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::Withdrawn);
-    assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::Duplicate);
+    let state = Shown::Withdrawn;
+    let again = world.withdraw("K-1", "R-1");
+    assert_eq!(again, WithdrawAnswer::Duplicate { state });
     let answer = world.issue(urgent("K-1", "R-1"));
     let IssueAnswer::Stale(standing) = answer else {
         panic!("{answer:?}");
@@ -342,6 +347,8 @@ fn a_withdrawal_that_comes_first_is_remembered(world: &mut World) {
     );
     let answer = world.operate("K-1", "R-1", Command::Release { now: true });
     assert_eq!(answer.unwrap().answer, Answer::WrongState);
+    let answer = world.operate("K-1", "R-1", Command::Withdraw);
+    assert_eq!(answer.unwrap().answer, Answer::Already);
 }
 
 fn what_is_asked_for_while_sending_is_obeyed_afterwards(world: &mut World) {
@@ -385,6 +392,42 @@ fn a_resend_is_a_new_revision(world: &mut World) {
     assert_eq!(
         view.recipient.unwrap().addresses(),
         [address("a@muster.example")]
+    );
+}
+
+fn a_resend_cannot_take_back_what_was_accepted_before(world: &mut World) {
+    let state = Shown::Delivered;
+    let resend = |revision| Command::Resend { revision };
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.attempt(sequence, Verdict::Accepted);
+    world.obey("K-1", "R-1", resend(1));
+    assert_eq!(
+        world.withdraw("K-1", "R-1"),
+        WithdrawAnswer::AlreadySent { state }
+    );
+    assert!(world.due().is_empty(), "what was to be sent again stops");
+
+    world.obey("K-1", "R-1", resend(2));
+    let begin = world.begin(sequence);
+    let sending = Shown::Sending;
+    assert_eq!(
+        world.withdraw("K-1", "R-1"),
+        WithdrawAnswer::AlreadySent { state: sending }
+    );
+    world.settle(sequence, &begin, Verdict::Deferred);
+    assert_eq!(world.state("K-1", "R-1"), state);
+
+    world.obey("K-1", "R-1", resend(3));
+    world.attempt(sequence, Verdict::AddressRejected);
+    assert_eq!(
+        world.state("K-1", "R-1"),
+        Shown::Undeliverable,
+        "as for the new revision"
+    );
+    assert_eq!(
+        world.withdraw("K-1", "R-1"),
+        WithdrawAnswer::AlreadySent { state }
     );
 }
 

@@ -208,16 +208,26 @@ fn a_repeated_withdrawal_does_not_act_again(world: &mut World) {
         answer.wait().unwrap()
     };
     assert_eq!(withdraw(world), Judged::New(WithdrawAnswer::Recorded));
-    assert_eq!(withdraw(world), Judged::Repeated(WithdrawAnswer::Duplicate));
+    let repeated = |state| Judged::Repeated(WithdrawAnswer::Duplicate { state });
+    assert_eq!(withdraw(world), repeated(Shown::Sending));
     world.settle(sequence, &begin, Verdict::Uncertain);
     assert_eq!(world.state("K-1", "R-1"), Shown::Held);
+    assert_eq!(withdraw(world), repeated(Shown::Held));
 
     // An operator knows better and lets it go.
     world.obey("K-1", "R-1", Command::Release { now: true });
-    let state = Shown::Due;
-    assert_eq!(
-        withdraw(world),
-        Judged::Repeated(WithdrawAnswer::AlreadySent { state })
-    );
+    assert_eq!(withdraw(world), repeated(Shown::Due));
     assert_eq!(world.state("K-1", "R-1"), Shown::Due);
+    world.attempt(sequence, Verdict::Accepted);
+    assert_eq!(withdraw(world), repeated(Shown::Delivered));
+    world.pass(31 * DAY);
+    world.sweep();
+    let event = world.event();
+    let answer = world.step().withdraw(event, id("K-1"), number("R-1"));
+    let state = Shown::Delivered;
+    assert_eq!(
+        answer.wait().unwrap(),
+        Judged::New(WithdrawAnswer::AlreadySent { state }),
+        "an event of its own is told"
+    );
 }

@@ -50,10 +50,22 @@ pub(super) struct Held {
     pub(super) changed_at: DateTime<Utc>,
     pub(super) intent: Option<Intent>,
     pub(super) attempts: Vec<Attempt>,
-    sent_to: Option<Recipient>,
+    pub(super) sent_to: Option<Recipient>,
+    /// Whether the last look of its intent is certain to come.
+    look_ahead: bool,
 }
 
 impl Held {
+    /// Whether its message may be on its way to another recipient than the one of now.
+    fn is_astray(&self, account: &Account, recipient: &Recipient) -> bool {
+        let (Some(intent), Some(sent_to)) = (&self.intent, &self.sent_to) else {
+            return false;
+        };
+        !self.look_ahead
+            && intent.account_version != account.version()
+            && !sent_to.same_target(recipient)
+    }
+
     fn put(&mut self, delivery: Delivery, at: DateTime<Utc>) {
         self.delivery = delivery;
         self.stamp += 1;
@@ -102,8 +114,7 @@ impl Model {
         }
         let current = self.accounts.get(&change.account).cloned();
         if let (Some(true), Some(account)) = (memory, &current) {
-            let answer = self.accepted(ChangeResult::Duplicate, account.clone());
-            return Judged::Repeated(answer);
+            return Judged::Repeated(self.accepted(ChangeResult::Duplicate, account.clone()));
         }
         let applied = match apply(current.as_ref(), change, &self.rules.groups, received.at) {
             Ok(applied) => applied,
@@ -119,39 +130,34 @@ impl Model {
                 return Judged::New(self.accepted(ChangeResult::Stale, current.unwrap()));
             }
         };
-        let before = current.as_ref().map(|current| self.recipient(current));
         if let Some(current) = &current {
             self.clear_marks(current, &account);
         }
         self.accounts.insert(account.id().clone(), account.clone());
-        let moved = before.is_some_and(|before| !before.same_target(&self.recipient(&account)));
-        let in_flight: Vec<InvoiceNumber> = self
-            .invoices
-            .values()
-            .filter(|held| moved && held.intent.is_some() && held.invoice.account == *account.id())
-            .map(|held| held.invoice.number.clone())
-            .collect();
         self.free(&account, received.at);
         let mut answer = self.accepted(ChangeResult::Applied, account);
-        if let ChangeAnswer::Accepted {
-            warnings: told,
-            in_flight: named,
-            ..
-        } = &mut answer
-        {
+        if let ChangeAnswer::Accepted { warnings: told, .. } = &mut answer {
             *told = warnings;
-            *named = in_flight;
         }
         Judged::New(answer)
     }
 
     fn accepted(&self, result: ChangeResult, account: Account) -> ChangeAnswer {
+        let recipient = self.recipient(&account);
+        let in_flight = self
+            .invoices
+            .values()
+            .filter(|held| {
+                held.invoice.account == *account.id() && held.is_astray(&account, &recipient)
+            })
+            .map(|held| held.invoice.number.clone())
+            .collect();
         ChangeAnswer::Accepted {
             result,
-            recipient: Box::new(self.recipient(&account)),
+            recipient: Box::new(recipient),
             account: Box::new(account),
             warnings: Vec::new(),
-            in_flight: Vec::new(),
+            in_flight,
         }
     }
 
@@ -260,6 +266,7 @@ impl Model {
             intent: None,
             attempts: Vec::new(),
             sent_to: None,
+            look_ahead: false,
         };
         self.invoices.insert(self.last, held);
         self.known.insert(key, Known::Here(self.last));
@@ -283,7 +290,7 @@ impl Model {
         }
         let done = |state| {
             if state == Shown::Withdrawn {
-                WithdrawAnswer::Duplicate
+                WithdrawAnswer::Duplicate { state }
             } else {
                 WithdrawAnswer::AlreadySent { state }
             }
@@ -291,28 +298,26 @@ impl Model {
         let key = (account.clone(), number.clone());
         let known = self.known.get(&key).cloned();
         if memory == Some(true) {
-            return Judged::Repeated(match known.unwrap() {
-                Known::Here(sequence) if self.invoices[&sequence].delivery.withdraw => {
-                    WithdrawAnswer::Duplicate
-                }
-                Known::Here(sequence) => done(self.shown(sequence)),
-                Known::Withdrawn => WithdrawAnswer::Duplicate,
-                Known::Buried(_, state) => done(state),
-            });
+            let state = match known.unwrap() {
+                Known::Here(sequence) => self.shown(sequence),
+                Known::Withdrawn => Shown::Withdrawn,
+                Known::Buried(_, state) => state,
+            };
+            return Judged::Repeated(WithdrawAnswer::Duplicate { state });
         }
         let answer = match known {
             None => {
                 self.known.insert(key, Known::Withdrawn);
                 WithdrawAnswer::Withdrawn
             }
-            Some(Known::Withdrawn) => WithdrawAnswer::Duplicate,
+            Some(Known::Withdrawn) => done(Shown::Withdrawn),
             Some(Known::Buried(_, state)) => done(state),
             Some(Known::Here(sequence)) => {
                 let moved = self.move_by(sequence, &Event::Withdraw, received.at);
                 match moved.answer {
                     Answer::Done => WithdrawAnswer::Withdrawn,
                     Answer::Recorded => WithdrawAnswer::Recorded,
-                    Answer::Already => WithdrawAnswer::Duplicate,
+                    Answer::Already => WithdrawAnswer::Duplicate { state: moved.state },
                     Answer::AlreadySent | Answer::WrongState | Answer::OtherRevision { .. } => {
                         WithdrawAnswer::AlreadySent { state: moved.state }
                     }
@@ -332,17 +337,18 @@ impl Model {
         command: &Command,
         at: DateTime<Utc>,
     ) -> Option<OperateAnswer> {
-        let answer = Answer::WrongState;
+        let gone = |state| {
+            let answer = match (command, state) {
+                (Command::Withdraw, Shown::Withdrawn) => Answer::Already,
+                (Command::Withdraw, _) => Answer::AlreadySent,
+                _ => Answer::WrongState,
+            };
+            Some(OperateAnswer { answer, state })
+        };
         let sequence = match self.known.get(&(account.clone(), number.clone()))? {
             Known::Here(sequence) => *sequence,
-            Known::Withdrawn => {
-                let state = Shown::Withdrawn;
-                return Some(OperateAnswer { answer, state });
-            }
-            Known::Buried(_, state) => {
-                let state = *state;
-                return Some(OperateAnswer { answer, state });
-            }
+            Known::Withdrawn => return gone(Shown::Withdrawn),
+            Known::Buried(_, state) => return gone(*state),
         };
         let event = match command {
             Command::Hold { reason } => Event::Hold(HoldReason::Operator(reason.clone())),
@@ -467,8 +473,30 @@ impl Model {
         }
         held.sent_to = Some(begin.recipient.clone());
         held.intent = Some(begin.intent.clone());
+        held.look_ahead = true;
         held.put(sending.delivery, begin.intent.started_at);
         true
+    }
+
+    pub(super) fn may_go_out(&mut self, sequence: Sequence) -> bool {
+        let held = &self.invoices[&sequence];
+        let account = &self.accounts[&held.invoice.account];
+        let (intent, sent_to) = (
+            held.intent.as_ref().unwrap(),
+            held.sent_to.as_ref().unwrap(),
+        );
+        let may_go_out = intent.account_version == account.version()
+            || self.recipient(account).same_target(sent_to);
+        let held = self.invoices.get_mut(&sequence).unwrap();
+        held.look_ahead &= !may_go_out;
+        may_go_out
+    }
+
+    /// Another process knows nothing of looks.
+    pub(super) fn reopen(&mut self) {
+        for held in self.invoices.values_mut() {
+            held.look_ahead = false;
+        }
     }
 
     pub(super) fn settle(

@@ -37,6 +37,8 @@ enum Move {
     Attempt(Index, Option<Verdict>),
     /// An intent that was decided on before the account or the delivery moved.
     Late(Index),
+    /// The last look of an intent that stands.
+    Look(Index),
     /// An outcome for an intent that stands.
     Settle(Index, Verdict),
     Withhold(Index),
@@ -48,8 +50,8 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     use Move::{
-        AdvanceRun, Again, Attempt, Change, CloseRun, Issue, Late, OpenRun, Operate, Pass, Recover,
-        Reopen, Settle, Sweep, Withdraw, Withhold,
+        AdvanceRun, Again, Attempt, Change, CloseRun, Issue, Late, Look, OpenRun, Operate, Pass,
+        Recover, Reopen, Settle, Sweep, Withdraw, Withhold,
     };
     let verdict = || {
         prop::sample::select(vec![
@@ -74,6 +76,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => index().prop_map(CloseRun),
         10 => (index(), prop::option::of(verdict())).prop_map(|(at, v)| Attempt(at, v)),
         1 => index().prop_map(Late),
+        3 => index().prop_map(Look),
         4 => (index(), verdict()).prop_map(|(at, v)| Settle(at, v)),
         3 => index().prop_map(Withhold),
         1 => Just(Recover),
@@ -175,6 +178,7 @@ impl Play {
                     self.begin(sequence, 1);
                 }
             }
+            Move::Look(at) => self.last_look(*at),
             Move::Settle(at, verdict) => self.end(*at, *verdict),
             Move::Withhold(at) => self.withhold(*at),
             Move::Recover => {
@@ -193,7 +197,10 @@ impl Play {
                 self.model.sweep(retention.finished, now);
             }
             Move::Pass(seconds) => self.world.pass(std::time::Duration::from_secs(*seconds)),
-            Move::Reopen => self.world.reopen(),
+            Move::Reopen => {
+                self.world.reopen();
+                self.model.reopen();
+            }
         }
     }
 
@@ -343,14 +350,31 @@ impl Play {
         }
     }
 
-    fn end(&mut self, at: Index, verdict: Verdict) {
+    /// One of those that are being sent.
+    fn pick_sending(&self, at: Index) -> Option<Sequence> {
         let invoices = self.model.invoices.iter();
         let sending: Vec<Sequence> = invoices
             .filter(|(_, held)| held.intent.is_some())
             .map(|(sequence, _)| *sequence)
             .collect();
-        if !sending.is_empty() {
-            self.settle(*at.get(&sending), verdict);
+        (!sending.is_empty()).then(|| *at.get(&sending))
+    }
+
+    fn last_look(&mut self, at: Index) {
+        let Some(sequence) = self.pick_sending(at) else {
+            return;
+        };
+        let held = self.model.invoices[&sequence].clone();
+        let (account, recipient) = (held.invoice.account, held.sent_to.unwrap());
+        let version = held.intent.unwrap().account_version;
+        let store = self.world.store();
+        let may_go_out = store.may_go_out(sequence, &account, version, &recipient);
+        assert_eq!(may_go_out.unwrap(), self.model.may_go_out(sequence));
+    }
+
+    fn end(&mut self, at: Index, verdict: Verdict) {
+        if let Some(sequence) = self.pick_sending(at) {
+            self.settle(sequence, verdict);
         }
     }
 

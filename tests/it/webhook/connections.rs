@@ -25,7 +25,24 @@ async fn a_head_that_comes_too_slowly_gets_a_408() {
     let interfaces = start(hasty, SOON).await;
     let mut stream = interfaces.connect().await;
     let answer = exchange(&mut stream, b"POST /v1/ev").await;
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
+        "{answer}"
+    );
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    for header in [
+        "content-type: application/problem+json",
+        "connection: close",
+        "date: Mon, 23 Nov 2026 08:00:00 GMT",
+        &format!("content-length: {}", body.len()),
+    ] {
+        assert!(head.lines().any(|line| line == header), "{head}");
+    }
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(
+        (&body["code"], &body["status"]),
+        (&json!("time_out"), &json!(408))
+    );
     let mut silent = interfaces.connect().await;
     assert_eq!(exchange(&mut silent, b"").await, "", "idle: just closed");
 }
@@ -159,6 +176,47 @@ async fn a_body_without_a_length_is_asked_for_one() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let (head, _) = read_answer(&mut stream).await;
     assert!(head.starts_with("http/1.1 411"), "{head}");
+}
+
+#[tokio::test]
+async fn a_request_names_its_host_once() {
+    let interfaces = Interfaces::start().await;
+    for (version, hosts, status) in [
+        ("1.1", "", "400"),
+        ("1.1", "host: a\r\nhost: a\r\n", "400"),
+        ("1.1", "host: a\r\n", "404"),
+        ("1.0", "", "404"),
+        ("1.0", "host: a\r\nhost: b\r\n", "400"),
+    ] {
+        let mut stream = interfaces.connect().await;
+        let request = format!("GET /v1/nothing HTTP/{version}\r\n{hosts}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let (head, body) = read_answer(&mut stream).await;
+        assert!(head.contains(&format!(" {status} ")), "{request}{head}");
+        let is_about_the_head = body["code"] == "bad_head";
+        assert_eq!(is_about_the_head, status == "400", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_another_transfer_coding_is_not_taken_for_what_it_is_not() {
+    let interfaces = Interfaces::start().await;
+    let body = account(1).to_string();
+    let length = format!("content-length: {}\r\n", body.len());
+    for codings in [
+        "transfer-encoding: gzip, chunked\r\n",
+        "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+    ] {
+        let head = interfaces
+            .event_head(PORTAL, body.as_bytes(), body.len())
+            .replace(&length, codings);
+        let chunked = format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        let mut stream = interfaces.connect().await;
+        let answer = exchange(&mut stream, chunked.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(answer.contains("\"code\":\"bad_head\""), "{answer}");
+    }
+    assert!(interfaces.is_untouched());
 }
 
 #[tokio::test]

@@ -31,8 +31,18 @@ async fn a_document_that_is_not_what_its_path_says_is_not_kept() {
     assert_refused(&answer, 422, "digest_differs");
     let answer = interfaces.put(BILLING, &digest(b"").to_string(), b"").await;
     assert_refused(&answer, 422, "empty_document");
+    assert_eq!(
+        answer.body["errors"],
+        json!([{"pointer": "", "expected": "at least one byte"}])
+    );
     let answer = interfaces.put(BILLING, &"9F".repeat(32), PDF).await;
     assert_refused(&answer, 422, "invalid");
+    let wrong = &answer.body["errors"][0];
+    assert_eq!(wrong["parameter"], "sha256");
+    assert!(
+        wrong["expected"].as_str().unwrap().contains("64"),
+        "{wrong}"
+    );
     let large = vec![0; limits().document_bytes + 1];
     let digits = digest(&large).to_string();
     let answer = interfaces.put(BILLING, &digits, &large).await;
@@ -77,6 +87,24 @@ async fn an_embedded_document_is_kept_with_its_invoice() {
     by_digest["sha256"] = json!(digest(PDF).to_string());
     let answer = interfaces.billing(&body).await;
     assert_eq!(answer.body["result"], "duplicate");
+}
+
+#[tokio::test]
+async fn an_invoice_refused_for_its_number_leaves_no_document_behind() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    interfaces.put_pdf().await;
+    interfaces.billing(&invoice("RE-1")).await;
+    let mut other = invoice("RE-1");
+    other["data"]["documents"] = json!([
+        {"content_base64": "JVBERi0xLjcgb3RoZXI=", "file_name": "a.pdf", "media_type": "application/pdf"}]);
+    let answer = interfaces.billing(&other).await;
+    assert_refused(&answer, 409, "invoice_conflict");
+    let bytes = b"%PDF-1.7 other";
+    let uploaded = interfaces
+        .put(BILLING, &digest(bytes).to_string(), bytes)
+        .await;
+    assert_eq!(uploaded.body["result"], "stored", "{uploaded:?}");
 }
 
 #[tokio::test]

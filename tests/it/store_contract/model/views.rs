@@ -26,7 +26,7 @@ impl Model {
             schedule: account
                 .filter(|_| held.delivery.state == State::Waiting)
                 .map(Account::schedule),
-            next_at: held.delivery.next_at,
+            next_at: held.delivery.next_attempt_at(),
             recipient: sent_to.or_else(|| account.map(|account| self.recipient(account))),
         }
     }

@@ -1,0 +1,56 @@
+//! Which intents certainly have their last look at the account still ahead of them.
+//!
+//! An intent is committed while the relay is taken up to its 354; its message goes out only if a last
+//! look, directly before the first byte, finds the recipient unchanged. The answer to a change names what
+//! was past that look. Kept here is the other side: intents of this process whose look is to come. What is
+//! not known here, such as all that the last process left, counts as past it, so an answer may name too
+//! much and never too little.
+//!
+//! A look reads the account and leaves the set under one lock; the answer to a change asks under that lock
+//! once the change can be read. Whichever comes first: either the look is done, and its intent is gone from
+//! here and named, or it is still to come, and reads the change.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::domain::id::Sequence;
+use crate::store::StoreError;
+
+#[derive(Debug, Default)]
+pub(super) struct LastLooks(Mutex<BTreeSet<Sequence>>);
+
+impl LastLooks {
+    /// An intent is about to be durable, so that its look is to come.
+    pub(super) fn expect(&self, sequence: Sequence) {
+        self.ahead().insert(sequence);
+    }
+
+    /// The look: `unchanged` reads whether the message may go out.
+    pub(super) fn take(
+        &self,
+        sequence: Sequence,
+        unchanged: impl FnOnce() -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let mut ahead = self.ahead();
+        let may_go_out = unchanged()?;
+        if may_go_out {
+            ahead.remove(&sequence);
+        }
+        Ok(may_go_out)
+    }
+
+    /// The attempt is settled.
+    pub(super) fn forget(&self, sequence: Sequence) {
+        self.ahead().remove(&sequence);
+    }
+
+    /// Whether the look is still to come.
+    pub(super) fn is_ahead(&self, sequence: Sequence) -> bool {
+        self.ahead().contains(&sequence)
+    }
+
+    /// No change of the set can be left half done by a panic.
+    fn ahead(&self) -> MutexGuard<'_, BTreeSet<Sequence>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,96 @@
+//! The sweep: goes through documents and finished invoices, a page at each call, and removes what
+//! retention no longer covers.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::backend::Backend;
+use super::{Engine, upkeep};
+use crate::domain::id::{Digest, Sequence};
+use crate::store::{Retention, StoreError};
+
+/// How far a sweep has come; in memory only.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Swept {
+    documents: Reached<Digest>,
+    invoices: Reached<Sequence>,
+}
+
+/// How far one part of a sweep has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Reached<P> {
+    #[default]
+    Nothing,
+    Place(P),
+    TheEnd,
+}
+
+impl<P: Copy> Reached<P> {
+    fn place(self) -> Option<P> {
+        match self {
+            Self::Place(place) => Some(place),
+            Self::Nothing | Self::TheEnd => None,
+        }
+    }
+
+    fn after(next: Option<P>) -> Self {
+        next.map_or(Self::TheEnd, Self::Place)
+    }
+}
+
+impl<B: Backend> Engine<B> {
+    /// Goes on with the sweep; says whether more is left of it.
+    pub(super) fn sweep_on(
+        &self,
+        retention: &Retention,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let ids = self.remove_now(move |tx, rules| upkeep::forget(tx, rules, now))?;
+        self.sweep_documents(upkeep::before(now, retention.unused_documents))?;
+        self.sweep_invoices(upkeep::before(now, retention.finished), now)?;
+        let mut swept = self.swept();
+        let is_over =
+            !ids && swept.documents == Reached::TheEnd && swept.invoices == Reached::TheEnd;
+        if is_over {
+            *swept = Swept::default();
+        }
+        Ok(!is_over)
+    }
+
+    fn sweep_documents(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
+        let reached = self.swept().documents;
+        if reached == Reached::TheEnd {
+            return Ok(());
+        }
+        let (unused, next) = upkeep::unused_documents(&self.backend, reached.place(), before)?;
+        for digest in unused {
+            // An upload of the same bytes waits until record and file are gone, and keeps both anew.
+            let _lock = self.documents.lock(digest);
+            if let Some(row) =
+                self.remove_now(move |tx, _| upkeep::remove_document(tx, &digest, before))?
+            {
+                self.documents.remove(&digest, row.day)?;
+            }
+        }
+        self.swept().documents = Reached::after(next);
+        Ok(())
+    }
+
+    fn sweep_invoices(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let reached = self.swept().invoices;
+        if reached == Reached::TheEnd {
+            return Ok(());
+        }
+        let (finished, next) = upkeep::finished(&self.backend, reached.place(), before)?;
+        for sequence in finished {
+            while self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now))? {}
+        }
+        self.swept().invoices = Reached::after(next);
+        Ok(())
+    }
+
+    fn swept(&self) -> MutexGuard<'_, Swept> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
