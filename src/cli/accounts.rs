@@ -61,7 +61,20 @@ fn describe(account: &Value) -> String {
         account["version"],
         table(&rows),
         super::explain::recipient(&account["recipient"]),
-    )
+    ) + &rejected(account)
+}
+
+/// The addresses that get nothing, since the relay said that they do not exist.
+fn rejected(account: &Value) -> String {
+    let rejected = list(account, "/suspects").iter().map(|suspect| {
+        format!(
+            "\nThe relay rejected {} at {}: {}.",
+            text(suspect, "/address"),
+            text(suspect, "/since"),
+            text(suspect, "/reply")
+        )
+    });
+    rejected.collect()
 }
 
 fn row(who: &str, contact: &Value, group: &str, selectable: &str, active: bool) -> Vec<String> {

@@ -481,7 +481,8 @@ impl Delivery {
     /// When it is tried next, as far as that is known.
     #[must_use]
     pub fn next_attempt_at(&self) -> Option<DateTime<Utc>> {
-        self.next_at.filter(|_| self.state != State::Parked)
+        self.next_at
+            .filter(|_| self.state != State::Parked && self.hold.is_none())
     }
 
     /// The addresses that are still to be tried, in order.

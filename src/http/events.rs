@@ -26,6 +26,7 @@ use super::problem::{Code, Problem};
 use super::signature::{Rejected, Sender, Signed};
 use super::{Context, documents};
 use crate::domain::Invalid;
+use crate::domain::address::masked;
 use crate::domain::change::Refused;
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
 use crate::domain::invoice::Invoice;
@@ -321,10 +322,8 @@ async fn keep_embedded(
 
 /// Until somebody acts, every change of such a portal is refused, and mail goes to contacts of yesterday.
 fn alarm_of_regression(account: &AccountId, version: Version, current: Version) {
-    let id = account.as_str();
-    let id = if id.contains('@') { "<address>" } else { id };
     tracing::error!(
-        account.id = id,
+        account.id = masked(account.as_str()).as_ref(),
         version = version.get(),
         current_version = current.get(),
         "the versions of the portal went back: was it restored from a backup? \

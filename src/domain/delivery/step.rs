@@ -32,7 +32,7 @@ pub enum Event<'a> {
         verdict: Verdict,
         /// The relay's words, for the reason of a hold.
         reply: &'a str,
-        /// Whether the resolver names somebody else once this address is marked.
+        /// Whether the resolver is asked who is left, once no address is open.
         fallback: bool,
     },
     /// The attempt was broken off before the message, through no fault of the invoice.
@@ -316,7 +316,8 @@ impl Delivery {
         }
         let fallback = end.fallback
             && end.verdict == Verdict::AddressRejected
-            && !self.any(AddressState::Delivered);
+            && !self.any(AddressState::Delivered)
+            && self.open_addresses().next().is_none();
         self.settle(now, fallback);
         Answer::Done
     }

@@ -10,11 +10,12 @@ use super::last_looks::LastLooks;
 use super::read;
 use super::tx::{Records, Tx};
 use super::write::{self, Memory, Placed};
-use crate::domain::account::Account;
+use crate::domain::account::{Account, Profile};
+use crate::domain::address::EmailAddress;
 use crate::domain::change::{AccountChange, Applied, ChangeKind, Refused, Warning, apply};
 use crate::domain::contact::Contact;
 use crate::domain::delivery::{Answer, Event, Intent, step};
-use crate::domain::id::{AccountId, InvoiceNumber, Sequence, Version};
+use crate::domain::id::{AccountId, InvoiceNumber, Sequence, SubUserId, Version};
 use crate::domain::recipient::{Recipient, Target};
 use crate::store::record::{CursorRow, Record as _};
 use crate::store::{Actor, ChangeAnswer, ChangeResult, Judged, Received, Rules, StoreError};
@@ -224,8 +225,9 @@ fn free(
     Ok(false)
 }
 
-/// Clears the marks of addresses of contacts whose addresses changed. A snapshot that changes many
-/// contacts with many marks leaves some, for the next change: the batch has a limit.
+/// Clears the marks of addresses of contacts whose addresses changed: those of the contacts that invoices
+/// go to before all others. A snapshot that changes many contacts with many marks leaves some, since the
+/// batch has a limit; those are cleared when their contact changes again, or by an operator.
 fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(), StoreError> {
     let suspects = read::suspects(tx, before.id())?;
     if suspects.is_empty() {
@@ -234,26 +236,22 @@ fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(),
     let (old, new) = (before.profile(), after.profile());
     let mut pairs: Vec<(Option<&Contact>, Option<&Contact>)> =
         vec![(Some(&old.main_contact), Some(&new.main_contact))];
-    for (id, sub_user) in &old.sub_users {
-        let now = new.sub_users.get(id).map(|sub_user| &sub_user.contact);
-        pairs.push((Some(&sub_user.contact), now));
+    let selected = new.billing_contact.iter();
+    for id in selected
+        .chain(old.sub_users.keys())
+        .chain(new.sub_users.keys())
+    {
+        pairs.push((contact_of(old, id), contact_of(new, id)));
     }
-    for (id, sub_user) in &new.sub_users {
-        if !old.sub_users.contains_key(id) {
-            pairs.push((None, Some(&sub_user.contact)));
-        }
-    }
-    let mut cleared = BTreeSet::new();
+    let mut cleared: Vec<&EmailAddress> = Vec::new();
     for (old, new) in pairs {
         let old = old.map_or(&[][..], |contact| contact.addresses.as_slice());
         let new = new.map_or(&[][..], |contact| contact.addresses.as_slice());
         if old != new {
-            for address in old
-                .iter()
-                .chain(new)
-                .filter(|address| suspects.contains_key(address))
-            {
-                cleared.insert(address);
+            for address in old.iter().chain(new) {
+                if suspects.contains_key(address) && !cleared.contains(&address) {
+                    cleared.push(address);
+                }
             }
         }
     }
@@ -261,6 +259,33 @@ fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(),
         tx.remove(&keys::suspect(before.id(), address))?;
     }
     Ok(())
+}
+
+fn contact_of<'p>(profile: &'p Profile, id: &SubUserId) -> Option<&'p Contact> {
+    profile.sub_users.get(id).map(|sub_user| &sub_user.contact)
+}
+
+/// Clears the marks of whom the account's invoices go to: an operator knows that the relay was wrong, or
+/// that it is right by now. Says how many there were.
+pub(super) fn clear_marks_of_recipients(
+    tx: &mut Tx<'_>,
+    account: &Account,
+) -> Result<usize, StoreError> {
+    let suspects = read::suspects(tx, account.id())?;
+    let selected = account
+        .billing_contact()
+        .map(|(_, sub_user)| &sub_user.contact);
+    let contacts = selected
+        .into_iter()
+        .chain([&account.profile().main_contact]);
+    let marked: BTreeSet<&EmailAddress> = contacts
+        .flat_map(|contact| contact.addresses.as_slice())
+        .filter(|address| suspects.contains_key(address))
+        .collect();
+    for address in &marked {
+        tx.remove(&keys::suspect(account.id(), address))?;
+    }
+    Ok(marked.len())
 }
 
 /// The account's invoices that have an intent for another recipient than the one of now.

@@ -16,7 +16,7 @@ use crate::domain::delivery::{
 };
 use crate::domain::id::{Sequence, Version};
 use crate::domain::invoice::Invoice;
-use crate::domain::recipient::{Recipient, Suspect, resolve};
+use crate::domain::recipient::{OnRejected, Recipient, Suspect, resolve};
 use crate::domain::retry::Policy;
 use crate::store::record::DeliveryRow;
 use crate::store::{Actor, Begin, Begun, Rules, Seen, Settle, Settled, StoreError};
@@ -152,10 +152,16 @@ fn end(
             reply: write::without_addresses(&reply),
         };
         tx.put(&keys::suspect(account.id(), address), &mark)?;
-        let suspects = read::suspects(tx, account.id())?;
-        fallback = !resolve(account, &suspects, rules.on_rejected)
-            .addresses()
-            .is_empty();
+        // Whoever is left is asked for in the next round. If that is nobody, the invoice is withheld then,
+        // and comes back with the next change of its account.
+        fallback = match rules.on_rejected {
+            OnRejected::MainContact => true,
+            OnRejected::Undeliverable => {
+                let suspects = read::suspects(tx, account.id())?;
+                let left = resolve(account, &suspects, rules.on_rejected);
+                !left.addresses().is_empty()
+            }
+        };
     }
     let reply = write::without_addresses(&reply);
     let event = Event::AttemptEnded {

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::keys::{self, Object};
-use super::read;
 use super::tx::{Records, Tx};
 use super::write::{self, Memory, Placed};
+use super::{accounts, read};
 use crate::domain::account::Account;
-use crate::domain::delivery::{Answer, Delivery, Event, HoldReason, Shown, step};
+use crate::domain::delivery::{Answer, Delivery, Event, HoldReason, Shown, State, step};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Sequence, Version};
 use crate::domain::invoice::{Document, Invoice, Release};
 use crate::store::record::{CounterRow, DocumentRow, IdentityRow, InvoiceRow};
@@ -347,14 +347,40 @@ fn move_invoice(
             account_id: &invoice.account,
             account: account.as_ref(),
         };
-        let what = describe(event, moved.answer, state);
+        let mut what = describe(event, moved.answer, state);
         write::put_delivery(tx, &placed, Some(&row), moved.delivery, at)?;
+        if is_to_be_tried_anew(event, row.delivery.state)
+            && let Some(account) = &account
+        {
+            let marks = accounts::clear_marks_of_recipients(tx, account)?;
+            if marks > 0 {
+                what = format!("{what}; {marks} rejected addresses count as good again");
+            }
+        }
         write::tell(tx, Object::Invoice(sequence), at, actor, what);
     }
     Ok(OperateAnswer {
         answer: moved.answer,
         state,
     })
+}
+
+/// Whether an operator lets go on what stopped since nobody could be reached, or has it sent again: then
+/// what the relay said of addresses counts no more.
+fn is_to_be_tried_anew(event: &Event<'_>, before: State) -> bool {
+    match event {
+        Event::Release { .. } => matches!(before, State::Withheld | State::Undeliverable),
+        Event::Resend { .. } => true,
+        Event::Freed(_)
+        | Event::AccountChanged
+        | Event::Resolved { .. }
+        | Event::AttemptBegan(_)
+        | Event::AttemptEnded { .. }
+        | Event::AttemptDropped
+        | Event::Interrupted(_)
+        | Event::Hold(_)
+        | Event::Withdraw => false,
+    }
 }
 
 fn describe(event: &Event<'_>, answer: Answer, state: Shown) -> String {

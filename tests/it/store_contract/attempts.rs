@@ -21,6 +21,8 @@ contract![
     many_intents_are_recovered,
     a_rejected_billing_contact_leaves_the_invoice_to_the_main_contact,
     without_a_fallback_it_is_undeliverable,
+    where_nobody_is_left_it_is_withheld_until_its_account_changes,
+    an_operator_has_rejected_addresses_tried_anew,
     an_invoice_is_withdrawn_in_each_state,
     a_withdrawal_that_comes_first_is_remembered,
     what_is_asked_for_while_sending_is_obeyed_afterwards,
@@ -272,6 +274,46 @@ fn without_a_fallback_it_is_undeliverable(world: &mut World) {
     assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::Withdrawn);
 }
 
+fn where_nobody_is_left_it_is_withheld_until_its_account_changes(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.attempt(sequence, Verdict::AddressRejected);
+    assert_eq!(world.due(), [sequence], "whoever is left is asked for");
+    world.withhold(sequence);
+    assert_eq!(world.state("K-1", "R-1"), Shown::Withheld);
+    world.account("K-1", 2, selecting(&["a@muster.example"]));
+    assert_eq!(world.due(), [sequence]);
+    let begin = world.intention(sequence);
+    assert_eq!(begin.intent.address, address("a@muster.example"));
+}
+
+fn an_operator_has_rejected_addresses_tried_anew(world: &mut World) {
+    let to = |world: &mut World, sequence| world.intention(sequence).intent.address;
+    let (billing, main) = (address("a@muster.example"), address("erika@muster.example"));
+    world.account("K-1", 1, selecting(&["a@muster.example"]));
+    let sequence = world.take(urgent("K-1", "R-1"));
+    world.attempt(sequence, Verdict::AddressRejected);
+    assert_eq!(to(world, sequence), main);
+    world.attempt(sequence, Verdict::Accepted);
+    world.obey("K-1", "R-1", Command::Resend { revision: 1 });
+    assert_eq!(to(world, sequence), billing, "it counts as good again");
+
+    for _ in [&billing, &main] {
+        world.attempt(sequence, Verdict::AddressRejected);
+    }
+    world.withhold(sequence);
+    world.obey("K-1", "R-1", Command::Release { now: true });
+    assert_eq!(to(world, sequence), billing);
+    let suspects = world.step().account(&id("K-1")).unwrap().unwrap().suspects;
+    assert!(suspects.is_empty());
+    let story = world.view("K-1", "R-1").story;
+    let last = &story.last().unwrap().what;
+    assert!(
+        last.ends_with("2 rejected addresses count as good again"),
+        "{last}"
+    );
+}
+
 fn an_invoice_is_withdrawn_in_each_state(world: &mut World) {
     use WithdrawAnswer::{AlreadySent, Duplicate, Recorded, Withdrawn};
     let parked = world.take(urgent("K-9", "parked"));
@@ -420,9 +462,10 @@ fn a_resend_cannot_take_back_what_was_accepted_before(world: &mut World) {
 
     world.obey("K-1", "R-1", resend(3));
     world.attempt(sequence, Verdict::AddressRejected);
+    world.withhold(sequence);
     assert_eq!(
         world.state("K-1", "R-1"),
-        Shown::Undeliverable,
+        Shown::Withheld,
         "as for the new revision"
     );
     assert_eq!(

@@ -11,11 +11,11 @@ use invoice_router::domain::account::Account;
 use invoice_router::domain::change::{AccountChange, Applied, apply};
 use invoice_router::domain::contact::Addresses;
 use invoice_router::domain::delivery::{
-    Answer, Attempt, Delivery, Event, HoldReason, Intent, Shown, Verdict, step,
+    Answer, Attempt, Delivery, Event, HoldReason, Intent, Shown, State, Verdict, step,
 };
 use invoice_router::domain::id::{AccountId, InvoiceNumber, Sequence, WebhookId};
 use invoice_router::domain::invoice::Invoice;
-use invoice_router::domain::recipient::{Recipient, Suspect, Suspects, resolve};
+use invoice_router::domain::recipient::{OnRejected, Recipient, Suspect, Suspects, resolve};
 use invoice_router::store::{
     Begin, ChangeAnswer, ChangeResult, Command, IssueAnswer, Judged, OperateAnswer, Received,
     Rules, Run, RunScope, Seen, Standing, WithdrawAnswer,
@@ -371,7 +371,21 @@ impl Model {
         let held = self.invoices.get_mut(&sequence).unwrap();
         let moved = step(&held.delivery, event, at, &policy, 0.0);
         if moved.delivery != held.delivery {
+            let was_nobody = matches!(held.delivery.state, State::Withheld | State::Undeliverable);
+            let tries_anew = matches!(event, Event::Resend { .. })
+                || matches!(event, Event::Release { .. }) && was_nobody;
+            let account = held.invoice.account.clone();
             held.put(moved.delivery, at);
+            if tries_anew && let Some(marks) = self.suspects.get_mut(&account) {
+                let account = &self.accounts[&account];
+                let selected = account.billing_contact().map(|(_, one)| &one.contact);
+                let main = &account.profile().main_contact;
+                for contact in selected.into_iter().chain([main]) {
+                    for address in contact.addresses.as_slice() {
+                        marks.remove(address);
+                    }
+                }
+            }
         }
         OperateAnswer {
             answer: moved.answer,
@@ -525,7 +539,8 @@ impl Model {
             };
             let marks = self.suspects.entry(account.id().clone()).or_default();
             marks.insert(address.clone(), mark);
-            fallback = !self.recipient(&account).addresses().is_empty();
+            fallback = self.rules.on_rejected == OnRejected::MainContact
+                || !self.recipient(&account).addresses().is_empty();
         }
         let event = Event::AttemptEnded {
             address,

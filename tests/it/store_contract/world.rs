@@ -364,6 +364,14 @@ impl World {
         self.step().last_sweep().unwrap()
     }
 
+    /// Commits that the recipient of now leaves nothing to be sent.
+    pub(super) fn withhold(&mut self, sequence: Sequence) {
+        let now = self.now;
+        let store = self.step();
+        let seen = store.job(sequence).unwrap().unwrap().seen;
+        assert!(store.withhold(sequence, seen, now).wait().unwrap());
+    }
+
     /// Sweeps until nothing is left that documents and finished invoices of 7 and 30 days ago leave.
     pub(super) fn sweep(&mut self) {
         let days = |days: u64| Duration::from_secs(days * 86_400);
