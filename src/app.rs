@@ -152,59 +152,12 @@ impl App {
     /// Runs until `shutdown` is true, then lets what is under way end.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), StopError> {
         let webhook_address = self.webhook.local_addr().map(|address| address.to_string());
-        let Self {
-            store,
-            clock,
-            context,
-            limits,
-            dispatch,
-            retention,
-            webhook,
-            admin,
-            admin_socket,
-            admin_tcp,
-            notifier,
-        } = self;
-        // The interfaces stop by their own switch, which a part that failed turns, too.
+        let admin_socket = self.admin_socket.clone();
+        let notifier = Arc::clone(&self.notifier);
+        let store = Arc::clone(&self.store);
+        // The parts stop by a switch of their own, which one that failed turns, too.
         let (stop, stopping) = watch::channel(false);
-        let mut parts = JoinSet::new();
-        let interfaces = Interfaces {
-            webhook,
-            admin,
-            admin_tcp,
-        };
-        let groups = context.groups.clone();
-        interfaces.spawn(&mut parts, &context, limits, &stopping);
-        let last = Arc::clone(&store);
-        let progress = dispatch.status().progress;
-        let seen = stopping.clone();
-        parts.spawn(async move {
-            (
-                "the dispatcher",
-                dispatch.run(seen, GRACE).await.map_err(StopError::from),
-            )
-        });
-        let watched = watch_over::Watched {
-            store: Arc::clone(&store),
-            progress,
-            notifier: Arc::clone(&notifier),
-        };
-        let seen = stopping.clone();
-        parts.spawn(async move { ("the watch over the store", watched.run(seen).await) });
-        let (counted, seen) = (Arc::clone(&store), stopping.clone());
-        parts.spawn(async move {
-            (
-                "the census",
-                watch_over::census(counted, groups, seen).await,
-            )
-        });
-        parts.spawn(async move {
-            (
-                "the sweep",
-                watch_over::sweep(store, clock, retention, stopping).await,
-            )
-        });
-
+        let mut parts = self.spawn(&stopping);
         tracing::info!(
             webhook.address = webhook_address.unwrap_or_default(),
             admin.socket = %admin_socket.display(),
@@ -225,12 +178,61 @@ impl App {
         }
         // What made the store fail counts more than what followed from it, a closed store say: whether a
         // restart is safe hangs on it. And the last commits may fail after all who asked have gone.
-        let closed = tokio::task::spawn_blocking(move || last.close()).await;
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
         if let Ok(Err(failure)) = closed {
             result = Err(StopError::Store(failure));
         }
         drop(std::fs::remove_file(&admin_socket));
         result
+    }
+
+    /// Sets every part to work.
+    fn spawn(self, stopping: &watch::Receiver<bool>) -> JoinSet<Part> {
+        let Self {
+            store,
+            clock,
+            context,
+            limits,
+            dispatch,
+            retention,
+            webhook,
+            admin,
+            admin_socket: _,
+            admin_tcp,
+            notifier,
+        } = self;
+        let mut parts = JoinSet::new();
+        let interfaces = Interfaces {
+            webhook,
+            admin,
+            admin_tcp,
+        };
+        let groups = context.groups.clone();
+        interfaces.spawn(&mut parts, &context, limits, stopping);
+
+        let watched = watch_over::Watched {
+            store: Arc::clone(&store),
+            progress: dispatch.status().progress,
+            notifier,
+        };
+        let seen = stopping.clone();
+        parts.spawn(async move {
+            let ended = dispatch.run(seen, GRACE).await;
+            ("the dispatcher", ended.map_err(StopError::from))
+        });
+        let seen = stopping.clone();
+        parts.spawn(async move { ("the watch over the store", watched.run(seen).await) });
+        let (counted, seen) = (Arc::clone(&store), stopping.clone());
+        parts.spawn(async move {
+            let ended = watch_over::census(counted, groups, seen).await;
+            ("the census", ended)
+        });
+        let seen = stopping.clone();
+        parts.spawn(async move {
+            let ended = watch_over::sweep(store, clock, retention, seen).await;
+            ("the sweep", ended)
+        });
+        parts
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Rules {
     pub on_rejected: OnRejected,
     /// For how many days a `webhook-id` is remembered.
     pub webhook_id_days: u32,
+    /// Most bytes that the documents of one invoice may have together.
+    pub documents_bytes: u64,
 }
 
 /// A store's random id.
@@ -129,6 +131,11 @@ pub enum IssueAnswer {
     },
     /// Documents that it names are not stored.
     DocumentsMissing(Vec<Digest>),
+    /// No mail could carry them all; so many bytes are the most.
+    DocumentsTooLarge {
+        /// [`Rules::documents_bytes`].
+        most: u64,
+    },
 }
 
 /// Where an invoice stands, for an answer.

@@ -134,6 +134,7 @@ fn rules(groups: &BillingGroups) -> Rules {
         },
         on_rejected: OnRejected::MainContact,
         webhook_id_days: 7,
+        documents_bytes: 1_000,
     }
 }
 

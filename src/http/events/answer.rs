@@ -114,6 +114,14 @@ pub(super) fn issued(
             problem.details.missing = missing;
             return Err(problem);
         }
+        IssueAnswer::DocumentsTooLarge { most } => {
+            let expected =
+                format!("documents of at most {most} bytes together, as one mail carries");
+            return Err(Problem::invalid(vec![Fault::at(
+                "/data/documents",
+                expected,
+            )]));
+        }
     };
     about.result = Some(result);
     let Standing {

@@ -40,7 +40,9 @@ pub(super) fn issue(
         | IssueAnswer::Parked(_)
         | IssueAnswer::Duplicate(_)
         | IssueAnswer::Stale(_) => true,
-        IssueAnswer::Conflict { .. } | IssueAnswer::DocumentsMissing(_) => false,
+        IssueAnswer::Conflict { .. }
+        | IssueAnswer::DocumentsMissing(_)
+        | IssueAnswer::DocumentsTooLarge { .. } => false,
     };
     if memory == Memory::Repeated {
         return Ok(Judged::Repeated(answer));
@@ -119,6 +121,17 @@ fn accept(
     }
     if !missing.is_empty() {
         return Ok(IssueAnswer::DocumentsMissing(missing));
+    }
+    let bytes_of = |document: &Document| {
+        let stored = documents
+            .iter()
+            .find(|(digest, _)| *digest == document.digest);
+        stored.map_or(0, |(_, row)| row.bytes)
+    };
+    let bytes: u64 = invoice.documents.as_slice().iter().map(bytes_of).sum();
+    if bytes > rules.documents_bytes {
+        let most = rules.documents_bytes;
+        return Ok(IssueAnswer::DocumentsTooLarge { most });
     }
 
     let sequence = next_sequence(tx)?;

@@ -119,6 +119,7 @@ fn rules() -> Rules {
         },
         on_rejected: OnRejected::MainContact,
         webhook_id_days: 7,
+        documents_bytes: 1_000_000,
     }
 }
 

@@ -132,6 +132,7 @@ impl House {
             },
             on_rejected: OnRejected::MainContact,
             webhook_id_days: 7,
+            documents_bytes: 1_000_000,
         };
         let schedule = Schedule::parse("0 8 * * *", chrono_tz::UTC).unwrap();
         let timetable = Timetable {

@@ -240,7 +240,9 @@ impl Model {
             return Judged::Repeated(answer);
         }
         match answer {
-            IssueAnswer::Conflict { .. } | IssueAnswer::DocumentsMissing(_) => {}
+            IssueAnswer::Conflict { .. }
+            | IssueAnswer::DocumentsMissing(_)
+            | IssueAnswer::DocumentsTooLarge { .. } => {}
             IssueAnswer::Applied(_)
             | IssueAnswer::Parked(_)
             | IssueAnswer::Duplicate(_)

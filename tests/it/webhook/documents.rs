@@ -1,5 +1,7 @@
 //! Documents: uploaded before their invoice, or inside its event.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
@@ -69,6 +71,32 @@ async fn an_invoice_waits_for_its_documents_and_says_which() {
     interfaces.put_pdf().await;
     let answer = interfaces.billing(&invoice("RE-1")).await;
     assert_eq!(answer.body["result"], "applied");
+}
+
+#[tokio::test]
+async fn documents_that_no_mail_could_carry_are_refused_with_their_limit() {
+    let interfaces = Interfaces::start().await;
+    interfaces.portal(&account(1)).await;
+    let of = |bytes: &[usize]| {
+        let documents = bytes.iter().map(|bytes| {
+            json!({"content_base64": STANDARD.encode(vec![b'x'; *bytes]),
+                   "file_name": format!("{bytes}.pdf"), "media_type": "application/pdf"})
+        });
+        let mut body = invoice("RE-1");
+        body["data"]["documents"] = documents.collect();
+        body
+    };
+    let answer = interfaces.billing(&of(&[600, 401])).await;
+    assert_refused(&answer, 422, "invalid");
+    assert_eq!(answer.pointers(), ["/data/documents"]);
+    assert!(
+        answer
+            .body
+            .to_string()
+            .contains("at most 1000 bytes together")
+    );
+    let answer = interfaces.billing(&of(&[600, 400])).await;
+    assert_eq!(answer.body["result"], "applied", "{answer:?}");
 }
 
 #[tokio::test]
