@@ -28,7 +28,9 @@ use crate::http::signature::Secret;
 use crate::http::{self, Limits, Listener, Readiness};
 use crate::mail::compose::Brand;
 use crate::mail::transport::Transport;
-use crate::store::{self, Actor, Health, OpenError, PauseScope, Retention, Store, StoreError};
+use crate::store::{
+    self, Actor, Finding, Health, OpenError, PauseScope, Retention, Store, StoreError, Verified,
+};
 use crate::systemd::Notifier;
 use crate::telemetry;
 
@@ -388,12 +390,13 @@ fn readiness(
     }
 }
 
+/// Checks the store of a configuration; see [`store::verify`].
+pub fn verify(config: &Config, tell: &mut dyn FnMut(Finding)) -> Result<Verified, OpenError> {
+    store::verify(&parts::store_settings(config), tell)
+}
+
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    let settings = store::Settings {
-        directory: config.state.directory.clone(),
-        reserve_bytes: config.state.reserve_bytes,
-        cache_bytes: config.state.cache_bytes,
-    };
+    let settings = parts::store_settings(config);
     let rules = parts::rules(config);
     let opened = tokio::task::spawn_blocking(move || store::open(&settings, rules)).await;
     match opened {

@@ -266,6 +266,14 @@ pub(super) fn brand(config: &Config) -> Brand {
     }
 }
 
+pub(super) fn store_settings(config: &Config) -> store::Settings {
+    store::Settings {
+        directory: config.state.directory.clone(),
+        reserve_bytes: config.state.reserve_bytes,
+        cache_bytes: config.state.cache_bytes,
+    }
+}
+
 pub(super) fn rules(config: &Config) -> store::Rules {
     store::Rules {
         groups: config.billing.groups.clone(),

@@ -15,6 +15,7 @@ mod sending;
 mod serve;
 mod sign;
 mod test_mail;
+mod verify;
 mod words;
 
 use std::path::PathBuf;
@@ -119,6 +120,8 @@ enum Command {
         #[arg(long, value_parser = account_id)]
         account: Option<AccountId>,
     },
+    /// Check all that the state directory holds, while no daemon runs: records, indexes, the trail, documents.
+    Verify,
     /// Send a test mail through the configured transport.
     TestMail {
         /// Who gets it.
@@ -293,6 +296,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Dispatch(arguments) => sending::dispatch(context, &arguments),
         Command::Pause { account, reason } => sending::pause(context, account.as_ref(), &reason),
         Command::Resume { account } => sending::resume(context, account.as_ref()),
+        Command::Verify => verify::run(context),
         Command::TestMail { address } => test_mail::run(context, &address),
     }
 }

@@ -26,6 +26,9 @@ use crate::domain::id::Digest;
 /// Where files lie until they have their name. It is emptied at each start.
 const INCOMING: &str = ".incoming";
 
+/// How a day's directory is called.
+const DAY: &str = "%Y-%m-%d";
+
 /// The files of all documents.
 #[derive(Debug)]
 pub(super) struct Documents {
@@ -136,6 +139,29 @@ impl Documents {
         Ok(bytes)
     }
 
+    /// The files that lie here, whether a record names them or not.
+    pub(super) fn files(&self) -> Result<Vec<(Digest, NaiveDate)>, StoreError> {
+        let named = |path: &Path, name: &str| -> Option<(Digest, NaiveDate)> {
+            let day = path.file_name()?.to_str()?;
+            let day = NaiveDate::parse_from_str(day, DAY).ok()?;
+            Some((Digest::parse(name.strip_suffix(".sha256")?).ok()?, day))
+        };
+        let list = || -> io::Result<Vec<(Digest, NaiveDate)>> {
+            let mut files = Vec::new();
+            for day in fs::read_dir(&self.root)? {
+                let day = day?.path();
+                if day.ends_with(INCOMING) {
+                    continue;
+                }
+                for file in fs::read_dir(&day)? {
+                    files.extend(named(&day, &file?.file_name().to_string_lossy()));
+                }
+            }
+            Ok(files)
+        };
+        list().map_err(|error| failed("listing the documents", &error))
+    }
+
     /// Removes a document's file; it may be gone. To be called once no record names it.
     pub(super) fn remove(&self, digest: &Digest, day: NaiveDate) -> Result<(), StoreError> {
         disk::remove_if_there(&self.path(digest, day))
@@ -157,7 +183,7 @@ impl Documents {
     }
 
     fn directory(&self, day: NaiveDate) -> PathBuf {
-        self.root.join(day.format("%Y-%m-%d").to_string())
+        self.root.join(day.format(DAY).to_string())
     }
 
     fn path(&self, digest: &Digest, day: NaiveDate) -> PathBuf {

@@ -51,6 +51,15 @@ pub fn open(settings: &Settings, rules: Rules) -> Result<Arc<dyn Store>, OpenErr
     Ok(Arc::new(Engine::new(backend, documents, rules)?))
 }
 
+/// Checks all that a state directory holds: every record, index, link of the trail and document. `tell`
+/// hears each thing that is wrong. Nothing is changed, but for what opening a database recovers; nobody
+/// else may have it open. Blocks.
+pub fn verify(settings: &Settings, tell: &mut dyn FnMut(Finding)) -> Result<Verified, OpenError> {
+    let opened = sled::Opened::open(settings)?;
+    let documents = Documents::open(&settings.directory)?;
+    Ok(engine::verify::verify(opened.tree(), &documents, tell)?)
+}
+
 /// What outlives a store in memory: its map, and a directory for documents. For tests and trials.
 pub struct Memory {
     backend: MemoryBackend,
@@ -64,6 +73,12 @@ impl Memory {
             backend: MemoryBackend::new()?,
             directory: directory.into(),
         })
+    }
+
+    /// Checks all that it holds; see [`verify`].
+    pub fn verify(&self, tell: &mut dyn FnMut(Finding)) -> Result<Verified, StoreError> {
+        let documents = Documents::open(&self.directory)?;
+        engine::verify::verify(&self.backend, &documents, tell)
     }
 
     /// Opens the store, again or for the first time.

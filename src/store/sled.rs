@@ -103,6 +103,62 @@ impl OpenError {
     }
 }
 
+/// The database of a state directory, with the directory's lock; it goes after the database.
+pub(super) struct Opened {
+    database: Database,
+    id: StoreId,
+    lock: File,
+}
+
+impl Opened {
+    /// Opens the database of a state directory, or creates one if the directory is empty. It comes
+    /// before everything else that lies there.
+    fn open_or_create(settings: &Settings) -> Result<Self, OpenError> {
+        let lock = lock(&settings.directory)?;
+        let current = match Current::read(&settings.directory, CURRENT)? {
+            Some(current) => current,
+            None => create(&settings.directory, settings.cache_bytes)?,
+        };
+        Self::of(settings, &current, lock)
+    }
+
+    /// Opens the database of a state directory that has one.
+    pub(super) fn open(settings: &Settings) -> Result<Self, OpenError> {
+        let lock = lock(&settings.directory)?;
+        let current =
+            Current::read(&settings.directory, CURRENT)?.ok_or_else(|| OpenError::Mismatch {
+                directory: settings.directory.clone(),
+                cause: "no store is in it",
+            })?;
+        Self::of(settings, &current, lock)
+    }
+
+    fn of(settings: &Settings, current: &Current, lock: File) -> Result<Self, OpenError> {
+        let mismatch = |cause| OpenError::Mismatch {
+            directory: settings.directory.clone(),
+            cause,
+        };
+        let path = settings.directory.join(&current.database);
+        if !path.join("db").is_file() {
+            return Err(mismatch("the database that CURRENT names is missing"));
+        }
+        let database = Database::open(&path, settings.cache_bytes)?;
+        if database.get(&id_key())?.as_deref() != Some(&current.id) {
+            return Err(mismatch("the database is of another store than CURRENT"));
+        }
+        Ok(Self {
+            database,
+            id: current.id,
+            lock,
+        })
+    }
+
+    /// What it holds.
+    pub(super) fn tree(&self) -> &dyn Tree {
+        &self.database
+    }
+}
+
 /// A store on the disk. Closing order is that of the fields: the thread, the database, the lock.
 pub(super) struct SledBackend {
     committer: Committer,
@@ -112,33 +168,9 @@ pub(super) struct SledBackend {
 }
 
 impl SledBackend {
-    /// Opens the store of a state directory, or creates one if the directory is empty. It comes
-    /// before everything else that lies there.
+    /// Opens the store of a state directory, or creates one if the directory is empty.
     pub(super) fn open(settings: &Settings) -> Result<Self, OpenError> {
-        let Settings {
-            directory,
-            reserve_bytes,
-            cache_bytes,
-        } = settings;
-        let lock = lock(directory)?;
-        let current = match Current::read(directory, CURRENT)? {
-            Some(current) => current,
-            None => create(directory, *cache_bytes)?,
-        };
-        let path = directory.join(&current.database);
-        if !path.join("db").is_file() {
-            return Err(OpenError::Mismatch {
-                directory: directory.clone(),
-                cause: "the database that CURRENT names is missing",
-            });
-        }
-        let database = Database::open(&path, *cache_bytes)?;
-        if database.get(&id_key())?.as_deref() != Some(&current.id) {
-            return Err(OpenError::Mismatch {
-                directory: directory.clone(),
-                cause: "the database is of another store than CURRENT",
-            });
-        }
+        let Opened { database, id, lock } = Opened::open_or_create(settings)?;
         let database = Arc::new(database);
         let head = TrailHead::of(
             database.as_ref(),
@@ -146,9 +178,9 @@ impl SledBackend {
         )?;
         let disk: Arc<dyn Disk> = Arc::clone(&database) as _;
         Ok(Self {
-            committer: Committer::start(disk, head, *reserve_bytes)?,
+            committer: Committer::start(disk, head, settings.reserve_bytes)?,
             database,
-            id: current.id,
+            id,
             _lock: lock,
         })
     }

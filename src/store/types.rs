@@ -471,6 +471,30 @@ pub struct Retention {
     pub finished: Duration,
 }
 
+/// Something in a store that is not as it was written, or does not fit the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where, without addresses.
+    pub place: String,
+    /// What is wrong there.
+    pub what: String,
+}
+
+/// What a check of a whole store looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Keys of the database.
+    pub records: u64,
+    /// Links of the trail.
+    pub links: u64,
+    /// Documents, read and compared with their digests.
+    pub documents: u64,
+    /// What was found wrong.
+    pub findings: u64,
+    /// Files of documents that no record names, from uploads that were cut off: of no use, and no harm.
+    pub left_over: u64,
+}
+
 /// How the store fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {

@@ -242,6 +242,31 @@ async fn the_directory_for_mails_as_files_is_made_beside_the_store() {
 }
 
 #[tokio::test]
+async fn a_store_is_verified_while_nobody_has_it_open_and_says_what_is_wrong() {
+    let sink = Sink::start(None).await.unwrap();
+    let mut daemon = daemon(sink.address()).await;
+    daemon
+        .push(&invoice("RE-1", "immediately"))
+        .await
+        .expect(200);
+    daemon.settled("K-1", "RE-1", "delivered").await;
+    let in_use = daemon.command(&["verify"]).await;
+    assert_eq!(in_use.status.code(), Some(1));
+    let errors = String::from_utf8(in_use.stderr).unwrap();
+    assert!(errors.contains("stop the daemon first"), "{errors}");
+    assert!(daemon.stop().await.success());
+
+    let clean = daemon.json(&["verify"]).await;
+    assert_eq!(clean["result"], "ok", "{clean}");
+    assert_eq!(clean["documents"], 1);
+    fs::write(document_file(&daemon), "spoilt").unwrap();
+    let damaged = daemon.command(&["verify"]).await;
+    assert_eq!(damaged.status.code(), Some(1));
+    let said = String::from_utf8(damaged.stdout).unwrap();
+    assert!(said.contains("its file has other bytes"), "{said}");
+}
+
+#[tokio::test]
 async fn a_result_that_cannot_be_written_is_a_failure() {
     let sink = Sink::start(None).await.unwrap();
     let daemon = daemon(sink.address()).await;

@@ -16,6 +16,7 @@ mod sweep;
 mod tests;
 pub(in crate::store) mod tx;
 mod upkeep;
+pub(in crate::store) mod verify;
 mod views;
 mod write;
 

@@ -96,7 +96,7 @@ impl Tree for Shifting {
     }
 }
 
-fn snapshot(tree: &impl Tree) -> BTreeMap<Vec<u8>, Vec<u8>> {
+pub(super) fn snapshot(tree: &impl Tree) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut all = BTreeMap::new();
     tree.range(&[], None, &mut |key, value| {
         all.insert(key.to_vec(), value.to_vec());
@@ -123,12 +123,12 @@ fn rules() -> Rules {
     }
 }
 
-fn engine<B: Backend>(backend: B, directory: &tempfile::TempDir) -> Engine<B> {
+pub(super) fn engine<B: Backend>(backend: B, directory: &tempfile::TempDir) -> Engine<B> {
     let documents = Documents::open(directory.path()).unwrap();
     Engine::new(backend, documents, rules()).unwrap()
 }
 
-fn at(seconds: i64) -> DateTime<Utc> {
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap()
 }
 
@@ -161,7 +161,7 @@ fn contact(addresses: usize) -> Contact {
 }
 
 /// Brings the account in this version, with so many sub-users.
-fn change<B: Backend>(engine: &Engine<B>, version: u64, sub_users: usize, seconds: i64) {
+pub(super) fn change<B: Backend>(engine: &Engine<B>, version: u64, sub_users: usize, seconds: i64) {
     let sub_user = || SubUser {
         group: Group::parse("support").unwrap(),
         contact: contact(10),
@@ -190,7 +190,7 @@ fn change<B: Backend>(engine: &Engine<B>, version: u64, sub_users: usize, second
         .unwrap();
 }
 
-fn issue<B: Backend>(engine: &Engine<B>, n: usize, seconds: i64) {
+pub(super) fn issue<B: Backend>(engine: &Engine<B>, n: usize, seconds: i64) {
     let bytes = b"%PDF";
     let digest = Digest::from_bytes(<sha2::Sha256 as sha2::Digest>::digest(bytes).into());
     let put = engine.put_document(digest, bytes, at(seconds));

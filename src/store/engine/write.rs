@@ -57,7 +57,11 @@ impl Received {
 }
 
 /// The index entry that a delivery's state asks for.
-fn index_key(account: &AccountId, sequence: Sequence, delivery: &Delivery) -> Option<Key> {
+pub(super) fn index_key(
+    account: &AccountId,
+    sequence: Sequence,
+    delivery: &Delivery,
+) -> Option<Key> {
     let held = delivery.hold.is_some();
     match delivery.state {
         State::Parked => Some(keys::standing_by(account, Class::Parked, sequence)),

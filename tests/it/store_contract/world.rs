@@ -385,6 +385,24 @@ impl World {
     }
 }
 
+/// Whatever a scenario did, what is stored holds together.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.store = None;
+        let mut findings = Vec::new();
+        let mut tell = |finding| findings.push(finding);
+        let verified = match &self.ground {
+            Ground::Memory(memory) => memory.verify(&mut tell).unwrap(),
+            Ground::Sled(settings) => store::verify(settings, &mut tell).unwrap(),
+        };
+        assert_eq!(findings, []);
+        assert_eq!((verified.findings, verified.left_over), (0, 0));
+    }
+}
+
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) fn result_of(answer: &ChangeAnswer) -> ChangeResult {

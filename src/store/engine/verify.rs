@@ -1,0 +1,493 @@
+//! Whether what is stored holds together: every record against its checksum and the domain's rules,
+//! every index entry against its record and the other way round, every entry of a story against the
+//! hash chain, every document against its digest.
+//!
+//! Everything is looked at once, in the order of the keys; nothing is changed. What is wrong is told and
+//! the check goes on. Keys are told by kind and number only where they may hold an address.
+
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use sha2::{Digest as _, Sha256};
+
+use self::place::place;
+use super::keys::{self, Class, kind};
+use super::tx::{Records, Tree};
+use super::write::index_key;
+use crate::domain::account::Account;
+use crate::domain::delivery::{Attempt, Intent, State};
+use crate::domain::id::{AccountId, Digest, Sequence};
+use crate::domain::recipient::{Recipient, Suspect};
+use crate::store::documents::Documents;
+use crate::store::record::{
+    CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdentityRow, InvoiceRow, OpenerRow,
+    Record, TrailRow,
+};
+use crate::store::{Finding, Pause, Run, StoreError, Verified};
+
+/// Checks a tree and its documents; `tell` hears what is wrong.
+pub(in crate::store) fn verify(
+    tree: &dyn Tree,
+    documents: &Documents,
+    tell: &mut dyn FnMut(Finding),
+) -> Result<Verified, StoreError> {
+    let mut check = Check {
+        tree,
+        documents,
+        tell,
+        verified: Verified::default(),
+        references: HashMap::new(),
+        recorded: HashMap::new(),
+        chain: Chain::default(),
+        last_sequence: Sequence(0),
+        has_buried: false,
+    };
+    let mut failure = None;
+    tree.range(
+        &[],
+        None,
+        &mut |key, value| match check.record(key, value) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        },
+    )?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    check.finish()
+}
+
+/// The hash chain, as far as it was followed.
+#[derive(Default)]
+struct Chain {
+    links: u64,
+    hash: [u8; 32],
+    /// Digests in all links, and entries that lie with their objects.
+    digests: u64,
+    entries: u64,
+}
+
+struct Check<'a> {
+    tree: &'a dyn Tree,
+    documents: &'a Documents,
+    tell: &'a mut dyn FnMut(Finding),
+    verified: Verified,
+    /// How many invoices name each document.
+    references: HashMap<Digest, u64>,
+    /// How many the documents' records say.
+    recorded: HashMap<Digest, u64>,
+    chain: Chain,
+    last_sequence: Sequence,
+    /// Whether retention removed an invoice, whose entries left their digests in the chain.
+    has_buried: bool,
+}
+
+impl Check<'_> {
+    /// Checks one key. Only a database that cannot be read any further is an error.
+    fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let Some(kind) = key.first() else {
+            self.wrong(key, "an empty key");
+            return Ok(());
+        };
+        self.verified.records += 1;
+        match *kind {
+            kind::ACCOUNT => self.account(key, value),
+            kind::IDENTITY => self.identity(key, value),
+            kind::INVOICE => self.invoice(key, value),
+            kind::DELIVERY => self.delivery(key, value),
+            kind::RECIPIENT => self.of_delivery::<Recipient>(key, value),
+            kind::ATTEMPT => self.of_delivery::<Attempt>(key, value),
+            kind::INTENT => self.intent(key, value),
+            kind::SCHEDULED => self.scheduled(key),
+            kind::STANDING_BY | kind::DUE => self.indexed(key),
+            kind::FREEING => self.decoded::<CursorRow>(key, value).map(drop),
+            kind::RUN => self.run(key, value),
+            kind::OPENER => self.opener(key, value),
+            kind::REMEMBERED => {
+                self.expect(key, value.len() == 16, "expected 16 bytes of a digest");
+                Ok(())
+            }
+            kind::SUSPECT => self.decoded::<Suspect>(key, value).map(drop),
+            kind::PAUSE => self.decoded::<Pause>(key, value).map(drop),
+            kind::DOCUMENT => self.document(key, value),
+            kind::ENTRY => self.entry(key, value),
+            kind::TRAIL => self.link(key, value),
+            kind::COUNTER => self.counter(key, value),
+            kind::CONTINUED => self.part(key),
+            _ => {
+                self.wrong(key, "a kind that is not known");
+                Ok(())
+            }
+        }
+    }
+
+    fn account(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let Some(account) = self.decoded::<Account>(key, value)? else {
+            return Ok(());
+        };
+        self.expect(
+            key,
+            keys::account(account.id()) == key,
+            "it holds another account",
+        );
+        let waits = self
+            .tree
+            .any(&keys::standing_by_class(account.id(), Class::Waiting))?;
+        let marked = self
+            .tree
+            .is_there(&keys::scheduled(&account.schedule(), account.id()))?;
+        self.expect(
+            key,
+            waits == marked,
+            "its schedule is marked, or not, against what waits",
+        );
+        Ok(())
+    }
+
+    fn identity(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let Some(identity) = self.decoded::<IdentityRow>(key, value)? else {
+            return Ok(());
+        };
+        match identity {
+            IdentityRow::Sequence(sequence) => {
+                let invoice = self.other::<InvoiceRow>(&keys::invoice(sequence))?;
+                let names_it = invoice.is_some_and(|InvoiceRow { invoice, .. }| {
+                    keys::identity(&invoice.account, &invoice.number) == key
+                });
+                self.expect(key, names_it, "it leads to no invoice of that number");
+            }
+            IdentityRow::Tombstone { content, .. } => self.has_buried |= content.is_some(),
+        }
+        Ok(())
+    }
+
+    fn invoice(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let Some(InvoiceRow { invoice, .. }) = self.decoded::<InvoiceRow>(key, value)? else {
+            return Ok(());
+        };
+        let Some(sequence) = self.sequence(key) else {
+            return Ok(());
+        };
+        self.last_sequence = self.last_sequence.max(sequence);
+        let identity =
+            self.other::<IdentityRow>(&keys::identity(&invoice.account, &invoice.number))?;
+        let leads_here = identity == Some(IdentityRow::Sequence(sequence));
+        self.expect(key, leads_here, "its number does not lead to it");
+        let has_delivery = self.tree.is_there(&keys::delivery(sequence))?;
+        self.expect(key, has_delivery, "it has no delivery");
+        let mut digests: Vec<Digest> = invoice
+            .documents
+            .as_slice()
+            .iter()
+            .map(|document| document.digest)
+            .collect();
+        digests.sort();
+        digests.dedup();
+        for digest in digests {
+            *self.references.entry(digest).or_default() += 1;
+            let is_there = self.tree.is_there(&keys::document(&digest))?;
+            self.expect(key, is_there, "a document that it names has no record");
+        }
+        Ok(())
+    }
+
+    fn delivery(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let Some(DeliveryRow { delivery, .. }) = self.decoded::<DeliveryRow>(key, value)? else {
+            return Ok(());
+        };
+        let Some(sequence) = self.sequence(key) else {
+            return Ok(());
+        };
+        let Some(account) = self.account_of(sequence)? else {
+            self.wrong(key, "it has no invoice");
+            return Ok(());
+        };
+        if let Some(index) = index_key(&account, sequence, &delivery) {
+            let is_there = self.tree.is_there(&index)?;
+            self.expect(
+                key,
+                is_there,
+                "its state asks for an index entry that is missing",
+            );
+        }
+        let has_intent = self.tree.is_there(&keys::intent(sequence))?;
+        self.expect(
+            key,
+            has_intent == (delivery.state == State::Sending),
+            "an intent stands, or not, against its state",
+        );
+        Ok(())
+    }
+
+    /// A record that lies with a delivery.
+    fn of_delivery<R: Record>(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.decoded::<R>(key, value)?;
+        let sequence = key.get(1..9).and_then(keys::sequence_at_the_end);
+        let has_delivery = match sequence {
+            Some(sequence) => self.tree.is_there(&keys::delivery(sequence))?,
+            None => false,
+        };
+        self.expect(key, has_delivery, "it has no delivery");
+        Ok(())
+    }
+
+    fn intent(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.of_delivery::<Intent>(key, value)
+    }
+
+    fn scheduled(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        let schedule = keys::text_after(key, 1);
+        let account = schedule
+            .and_then(|schedule| keys::text_after(key, 2 + schedule.len()))
+            .and_then(|account| AccountId::parse(account).ok());
+        let fits = match (schedule, account) {
+            (Some(schedule), Some(account)) => {
+                let waits = keys::standing_by_class(&account, Class::Waiting);
+                let stored = self.other::<Account>(&keys::account(&account))?;
+                stored.is_some_and(|account| account.schedule().as_str() == schedule)
+                    && self.tree.any(&waits)?
+            }
+            (_, None) | (None, _) => false,
+        };
+        self.expect(key, fits, "an index entry without anything that waits");
+        Ok(())
+    }
+
+    /// An entry of the index over deliveries.
+    fn indexed(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        let Some(sequence) = self.sequence(key) else {
+            return Ok(());
+        };
+        let row = self.other::<DeliveryRow>(&keys::delivery(sequence))?;
+        let account = self.account_of(sequence)?;
+        let asked_for = match (row, account) {
+            (Some(row), Some(account)) => index_key(&account, sequence, &row.delivery),
+            (_, None) | (None, _) => None,
+        };
+        self.expect(
+            key,
+            asked_for.as_deref() == Some(key),
+            "an index entry that no delivery asks for",
+        );
+        Ok(())
+    }
+
+    fn run(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        if let Some(run) = self.decoded::<Run>(key, value)? {
+            self.expect(key, keys::run(&run.scope) == key, "it holds another run");
+        }
+        Ok(())
+    }
+
+    fn opener(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.decoded::<OpenerRow>(key, value)?;
+        let run = [&[kind::RUN], key.get(1..).unwrap_or_default()].concat();
+        let is_there = self.tree.is_there(&run)?;
+        self.expect(key, is_there, "it has no run");
+        Ok(())
+    }
+
+    fn document(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let Some(row) = self.decoded::<DocumentRow>(key, value)? else {
+            return Ok(());
+        };
+        let Some(digest) = key
+            .last_chunk::<32>()
+            .map(|bytes| Digest::from_bytes(*bytes))
+        else {
+            self.wrong(key, "its key holds no digest");
+            return Ok(());
+        };
+        self.recorded.insert(digest, row.references);
+        self.verified.documents += 1;
+        match self.documents.read(&digest, row.day) {
+            Ok(bytes) => {
+                let same = u64::try_from(bytes.len()) == Ok(row.bytes);
+                self.expect(
+                    key,
+                    same,
+                    "its file has another length than its record says",
+                );
+            }
+            Err(StoreError::Damaged { cause, .. }) => self.wrong(key, &cause),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let Some(entry) = self.decoded::<EntryRow>(key, value)? else {
+            return Ok(());
+        };
+        self.chain.entries += 1;
+        let number = |at: usize| -> Option<u64> {
+            let bytes = key.get(key.len().checked_sub(at)?..)?.first_chunk::<8>()?;
+            Some(u64::from_be_bytes(*bytes))
+        };
+        let (Some(batch), Some(index)) = (number(16), number(8)) else {
+            self.wrong(key, "its key holds no place in the trail");
+            return Ok(());
+        };
+        let link = self.other::<TrailRow>(&keys::trail(batch))?;
+        let told = link.and_then(|link| link.entries.get(usize::try_from(index).ok()?).copied());
+        let digest = hash(&[key, &entry.encode()].concat());
+        self.expect(key, told == Some(digest), "it is not what the trail says");
+        Ok(())
+    }
+
+    fn link(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.chain.links += 1;
+        let expected = self.chain.links;
+        let Some(link) = self.decoded::<TrailRow>(key, value)? else {
+            return Ok(());
+        };
+        self.expect(
+            key,
+            keys::trail(expected) == key,
+            "a link before it is missing",
+        );
+        let follows = link.previous == self.chain.hash;
+        self.expect(key, follows, "it does not follow from the link before");
+        self.chain.hash = hash(&link.encode());
+        self.chain.digests += u64::try_from(link.entries.len()).unwrap_or(u64::MAX);
+        // What follows a gap is told once, not at each link.
+        if let Some(sequence) = keys::sequence_at_the_end(key) {
+            self.chain.links = sequence.0;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        match keys::text_after(key, 1) {
+            // Raw, and compared when the store was opened.
+            Some("store-id") => Ok(()),
+            Some("sequence" | "sweep") => self.decoded::<CounterRow>(key, value).map(drop),
+            Some(_) | None => {
+                self.wrong(key, "a counter that is not known");
+                Ok(())
+            }
+        }
+    }
+
+    fn part(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        let whole = key
+            .get(1..)
+            .and_then(|rest| rest.split_last_chunk::<2>())
+            .map(|(whole, [_, part])| (whole, *part));
+        let belongs = match whole {
+            Some((whole, part)) => self
+                .tree
+                .get(whole)?
+                .and_then(|first| first.first().copied())
+                .is_some_and(|parts| (1..=parts).contains(&part)),
+            None => false,
+        };
+        self.expect(key, belongs, "a part that its record does not have");
+        Ok(())
+    }
+
+    /// What can only be said at the end.
+    fn finish(mut self) -> Result<Verified, StoreError> {
+        let counter = self.other::<CounterRow>(&keys::counter("sequence"))?;
+        let last = self.last_sequence;
+        if counter.map_or(0, |CounterRow(last)| last) < last.0 {
+            let what = format!("it stands below the last invoice, {last}");
+            self.found("the counter of invoices".to_owned(), &what);
+        }
+        for (digest, recorded) in std::mem::take(&mut self.recorded) {
+            let named_by = self.references.remove(&digest).unwrap_or(0);
+            if named_by != recorded {
+                let what = format!("{named_by} invoices name it, and its record says {recorded}");
+                self.found(format!("document {digest}"), &what);
+            }
+        }
+        let Chain {
+            links,
+            digests,
+            entries,
+            ..
+        } = self.chain;
+        if entries < digests && !self.has_buried {
+            let what = format!(
+                "{} entries are gone, though no invoice was removed",
+                digests - entries
+            );
+            self.found("the trail".to_owned(), &what);
+        }
+        self.verified.links = links;
+        self.verified.left_over = self.left_over()?;
+        Ok(self.verified)
+    }
+
+    /// Files of documents that no record names: what an upload that was cut off leaves.
+    fn left_over(&self) -> Result<u64, StoreError> {
+        let mut left_over = 0;
+        for (digest, day) in self.documents.files()? {
+            let row = self.other::<DocumentRow>(&keys::document(&digest))?;
+            if row.is_none_or(|row| row.day != day) {
+                left_over += 1;
+            }
+        }
+        Ok(left_over)
+    }
+
+    /// The record at hand; what is wrong with it is told.
+    fn decoded<R: Record>(&mut self, key: &[u8], value: &[u8]) -> Result<Option<R>, StoreError> {
+        match self.tree.decode(key, value) {
+            Ok(record) => Ok(Some(record)),
+            Err(StoreError::Damaged { cause, .. }) => {
+                self.wrong(key, &cause);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Another record; one that is damaged is told where it is at hand.
+    fn other<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+        match self.tree.read(key) {
+            Err(StoreError::Damaged { .. }) => Ok(None),
+            read => read,
+        }
+    }
+
+    fn account_of(&self, sequence: Sequence) -> Result<Option<AccountId>, StoreError> {
+        let invoice = self.other::<InvoiceRow>(&keys::invoice(sequence))?;
+        Ok(invoice.map(|row| row.invoice.account))
+    }
+
+    fn sequence(&mut self, key: &[u8]) -> Option<Sequence> {
+        let sequence = keys::sequence_at_the_end(key);
+        self.expect(key, sequence.is_some(), "its key holds no sequence");
+        sequence
+    }
+
+    fn expect(&mut self, key: &[u8], holds: bool, otherwise: &str) {
+        if !holds {
+            self.wrong(key, otherwise);
+        }
+    }
+
+    fn wrong(&mut self, key: &[u8], what: &str) {
+        self.found(place(key), what);
+    }
+
+    fn found(&mut self, place: String, what: &str) {
+        self.verified.findings += 1;
+        (self.tell)(Finding {
+            place,
+            what: what.to_owned(),
+        });
+    }
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

@@ -1,0 +1,202 @@
+//! A store that holds together, damaged in one place at a time.
+
+use std::collections::BTreeMap;
+
+use super::super::tests::{at, change, engine, issue, snapshot};
+use super::*;
+use crate::domain::id::ScheduleName;
+use crate::store::engine::tx::Visit;
+use crate::store::memory::MemoryBackend;
+
+struct Map(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Tree for Map {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.get(key).cloned())
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let bounds = (Included(from), to.map_or(Unbounded, Excluded));
+        for (key, value) in self.0.range::<[u8], _>(bounds) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Map {
+    /// The first key of a kind.
+    fn first(&self, kind: u8) -> Vec<u8> {
+        let mut keys = self.0.keys();
+        keys.find(|key| key[0] == kind).unwrap().clone()
+    }
+}
+
+/// An account too large for one value, with two invoices that are due, each with the same document.
+fn sound(directory: &tempfile::TempDir) -> Map {
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), directory);
+    change(&engine, 1, 20, 0);
+    for n in 0..2 {
+        issue(&engine, n, 0);
+    }
+    Map(snapshot(&memory))
+}
+
+fn findings(map: &Map, directory: &tempfile::TempDir) -> (Verified, Vec<String>) {
+    let documents = Documents::open(directory.path()).unwrap();
+    let mut findings = Vec::new();
+    let mut tell = |Finding { place, what }| findings.push(format!("{place}: {what}"));
+    let verified = verify(map, &documents, &mut tell).unwrap();
+    (verified, findings)
+}
+
+#[test]
+fn what_was_written_holds_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let map = sound(&directory);
+    let (verified, findings) = findings(&map, &directory);
+    assert_eq!(findings, [""; 0]);
+    assert_eq!(verified.records, map.0.len() as u64);
+    assert_eq!((verified.links, verified.documents), (3, 1));
+}
+
+#[test]
+fn whatever_is_damaged_or_gone_is_told_by_its_place() {
+    type Damage = fn(&mut Map);
+    let cases: [(Damage, &str); 15] = [
+        (
+            |map| {
+                *map.0
+                    .get_mut(&map.first(kind::ACCOUNT))
+                    .unwrap()
+                    .last_mut()
+                    .unwrap() ^= 1;
+            },
+            "account K-1: the checksum does not match",
+        ),
+        (
+            |map| drop(map.0.remove(&map.first(kind::CONTINUED))),
+            "account K-1: part 1 of ",
+        ),
+        (
+            |map| {
+                let key = keys::continued(&keys::trail(1), 9);
+                map.0.insert(key, vec![1]);
+            },
+            "part of link of the trail 1: a part that its record does not have",
+        ),
+        (
+            |map| drop(map.0.remove(&map.first(kind::IDENTITY))),
+            "invoice 1: its number does not lead to it",
+        ),
+        (
+            |map| drop(map.0.remove(&map.first(kind::INVOICE))),
+            "number K-1 R-0: it leads to no invoice of that number",
+        ),
+        (
+            |map| drop(map.0.remove(&map.first(kind::DELIVERY))),
+            "invoice 1: it has no delivery",
+        ),
+        (
+            |map| drop(map.0.remove(&map.first(kind::DUE))),
+            "delivery 1: its state asks for an index entry that is missing",
+        ),
+        (
+            |map| drop(map.0.insert(keys::due(at(1), Sequence(1)), vec![0])),
+            "what is due: an index entry that no delivery asks for",
+        ),
+        (
+            |map| {
+                let account = AccountId::parse("K-1").unwrap();
+                let schedule = ScheduleName::default();
+                map.0.insert(keys::scheduled(&schedule, &account), vec![0]);
+            },
+            "schedule of account default K-1: an index entry without anything that waits",
+        ),
+        (
+            |map| drop(map.0.remove(&map.first(kind::DOCUMENT))),
+            "invoice 1: a document that it names has no record",
+        ),
+        (
+            |map| drop(map.0.remove(&keys::trail(2))),
+            "link of the trail 3: a link before it is missing",
+        ),
+        (
+            |map| {
+                let key = map.first(kind::ENTRY);
+                let mut entry: EntryRow = map.read(&key).unwrap().unwrap();
+                entry.entry.what.push_str(", or so they say");
+                let value = [vec![0], entry.encode()].concat();
+                map.0.insert(key, value);
+            },
+            "entry of account K-1: it is not what the trail says",
+        ),
+        (
+            |map| drop(map.0.remove(&map.first(kind::ENTRY))),
+            "the trail: 1 entries are gone, though no invoice was removed",
+        ),
+        (
+            |map| {
+                let value = [vec![0], CounterRow(1).encode()].concat();
+                map.0.insert(keys::counter("sequence"), value);
+            },
+            "the counter of invoices: it stands below the last invoice, 2",
+        ),
+        (
+            |map| drop(map.0.insert(vec![b'?', 1], vec![0])),
+            "kind 0x3f: a kind that is not known",
+        ),
+    ];
+    for (damage, expected) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let mut map = sound(&directory);
+        damage(&mut map);
+        let (verified, findings) = findings(&map, &directory);
+        assert!(
+            findings.iter().any(|finding| finding.starts_with(expected)),
+            "{expected}: {findings:#?}"
+        );
+        assert_eq!(verified.findings, findings.len() as u64);
+    }
+}
+
+#[test]
+fn documents_are_read_and_their_references_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut map = sound(&directory);
+    let key = map.first(kind::DOCUMENT);
+    let row: DocumentRow = map.read(&key).unwrap().unwrap();
+    let digest = Digest::from_bytes(*key.last_chunk::<32>().unwrap());
+    let once = DocumentRow {
+        references: 1,
+        ..row.clone()
+    };
+    map.0.insert(key.clone(), [vec![0], once.encode()].concat());
+    let (_, told) = findings(&map, &directory);
+    assert_eq!(
+        told,
+        [format!(
+            "document {digest}: 2 invoices name it, and its record says 1"
+        )]
+    );
+
+    map.0.insert(key, [vec![0], row.encode()].concat());
+    let day = row.day.format("%Y-%m-%d").to_string();
+    let file = directory.path().join("documents").join(day);
+    let file = file.join(format!("{digest}.sha256"));
+    std::fs::write(&file, b"another").unwrap();
+    let (_, told) = findings(&map, &directory);
+    assert_eq!(
+        told,
+        [format!("document {digest}: its file has other bytes")]
+    );
+    let stray = file.with_file_name(format!("{}.sha256", Digest::from_bytes([1; 32])));
+    std::fs::rename(&file, stray).unwrap();
+    let (verified, told) = findings(&map, &directory);
+    assert_eq!(told, [format!("document {digest}: its file is missing")]);
+    assert_eq!(verified.left_over, 1);
+}
