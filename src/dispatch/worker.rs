@@ -282,6 +282,7 @@ impl Round {
             account_version: job.seen.account_version,
             message_id: prepared.message_id().clone(),
             message_digest: prepared.message().digest,
+            message_bytes: u64::try_from(prepared.message().bytes.len()).unwrap_or(u64::MAX),
         };
         Continue(Plan {
             message: Arc::clone(prepared.message()),
@@ -395,7 +396,7 @@ impl Round {
             return Break(End::Again);
         };
         let settle = Settle::Ended {
-            attempt,
+            attempt: Box::new(attempt),
             verdict: heard.verdict,
             at: self.shared.clock.now(),
             jitter: fastrand::f64(),
@@ -432,7 +433,7 @@ impl Round {
             &self.shared.transport,
             &self.shared.settings.envelope_from,
             &plan.intent.address,
-            u64::try_from(plan.message.bytes.len()).unwrap_or(u64::MAX),
+            plan.intent.message_bytes,
         );
         let (begun, committed) = tokio::join!(envelope, intent);
         match committed {

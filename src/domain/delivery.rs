@@ -240,6 +240,8 @@ pub struct Intent {
     pub message_id: MessageId,
     /// SHA-256 of the exact bytes of the message.
     pub message_digest: Digest,
+    /// How many bytes it has.
+    pub message_bytes: u64,
 }
 
 /// An attempt that counted: the intent and what came of it.

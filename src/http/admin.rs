@@ -4,6 +4,7 @@
 //! changes something leaves the operator's name in the trail.
 
 pub(super) mod accounts;
+pub(super) mod audit;
 pub(super) mod dispatch;
 pub(super) mod invoices;
 

@@ -8,11 +8,12 @@ use crate::domain::account::{BillingGroups, Login, SubUser};
 use crate::domain::address::{EmailAddress, HeaderText};
 use crate::domain::contact::{Contact, Language};
 use crate::domain::delivery::Attempt;
-use crate::domain::id::SubUserId;
+use crate::domain::id::{AccountId, InvoiceNumber, SubUserId};
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{Addressee, Recipient, Target};
 use crate::store::{
-    AccountView, InvoiceView, Listed, Pause, PauseInForce, PauseScope, WholeInvoice,
+    AccountView, Audited, Entry, InvoiceView, Listed, Pause, PauseInForce, PauseScope, Subject,
+    WholeInvoice,
 };
 
 /// An instant in UTC (RFC 3339).
@@ -168,6 +169,28 @@ pub(super) fn relay(relay: &Relay) -> Value {
             json!({"state": "down", "since": instant(*since), "cause": cause})
         }
     }
+}
+
+/// An entry of the trail.
+pub(super) fn audited(audited: &Audited) -> Value {
+    let Audited {
+        place,
+        subject,
+        entry: Entry { at, actor, what },
+    } = audited;
+    let (account, number) = match subject {
+        Subject::Account(account) => (Some(account), None),
+        Subject::Invoice(account, number) => (Some(account), Some(number)),
+        Subject::Everything => (None, None),
+    };
+    json!({
+        "position": format!("{}-{}", place.batch, place.index),
+        "at": instant(*at),
+        "actor": actor,
+        "account": account.map(AccountId::as_str),
+        "number": number.map(InvoiceNumber::as_str),
+        "what": what,
+    })
 }
 
 /// The members that every answer about an invoice shows of it.
@@ -358,5 +381,9 @@ fn attempt(attempt: &Attempt) -> Value {
         "reply": reply,
         "cause": cause,
         "outcome": outcome.as_str(),
+        "message": {
+            "sha256": intent.message_digest.to_string(),
+            "bytes": intent.message_bytes,
+        },
     })
 }

@@ -339,6 +339,15 @@ pub trait Store: Send + Sync + 'static {
         number: &InvoiceNumber,
     ) -> Result<Option<InvoiceView>, StoreError>;
 
+    /// The trail of everything that happened, from after a place on in this order, at most `limit`
+    /// entries; and the place to go on after, if there may be more. What retention removed is left out.
+    fn audit(
+        &self,
+        order: TrailOrder,
+        after: Option<TrailPlace>,
+        limit: usize,
+    ) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError>;
+
     /// Invoices by order of arrival after `after` that match `filter`. Looks at a bounded number of
     /// invoices; the page says from where to go on.
     fn invoices(

@@ -13,6 +13,7 @@ mod v1;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::Entry;
 use crate::domain::delivery::{Delivery, Shown};
@@ -157,6 +158,21 @@ pub(super) struct TrailRow {
     pub(super) previous: [u8; 32],
     /// Digests of the batch's entries.
     pub(super) entries: Vec<[u8; 32]>,
+    /// In whose story each entry lies, as in its key. Not part of the hash: what a story is about can be
+    /// forgotten without breaking the chain.
+    pub(super) objects: Vec<Vec<u8>>,
+}
+
+impl TrailRow {
+    /// The hash that the next link holds.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(self.previous);
+        for entry in &self.entries {
+            hasher.update(entry);
+        }
+        hasher.finalize().into()
+    }
 }
 
 /// How far something has got: a key of the tree.

@@ -92,7 +92,7 @@ pub(super) fn verify_trail(tree: &impl Tree) -> u64 {
         assert_eq!(key, keys::trail(batch), "no link is missing");
         let link: TrailRow = tree.decode(&key, &value).unwrap();
         assert_eq!(link.previous, previous, "link {batch} follows");
-        previous = Sha256::digest(link.encode()).into();
+        previous = link.hash();
         links.push(link.entries);
     }
     let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());

@@ -49,8 +49,8 @@ pub struct Received {
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
-    /// A sender of webhooks.
-    Sender(SenderName),
+    /// A sender of webhooks, by the `webhook-id` of its event.
+    Sender(SenderName, WebhookId),
     /// A person at the admin interface, by the name of the token or the socket.
     Operator(String),
     /// The daemon itself.
@@ -60,7 +60,7 @@ pub enum Actor {
 impl std::fmt::Display for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Sender(name) => write!(f, "sender {name}"),
+            Self::Sender(name, id) => write!(f, "sender {name} ({id})"),
             Self::Operator(name) => write!(f, "operator {name}"),
             Self::Daemon => f.write_str("invoice-router"),
         }
@@ -330,7 +330,7 @@ pub enum Settle {
     /// It counted.
     Ended {
         /// What it came to, for the record.
-        attempt: Attempt,
+        attempt: Box<Attempt>,
         /// What it means.
         verdict: Verdict,
         /// When it ended.
@@ -469,6 +469,46 @@ pub struct Retention {
     pub unused_documents: Duration,
     /// Invoices that are delivered, withdrawn or undeliverable; a tombstone stays for ever.
     pub finished: Duration,
+}
+
+/// What an entry of the trail is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// An account.
+    Account(AccountId),
+    /// An invoice of an account.
+    Invoice(AccountId, InvoiceNumber),
+    /// All, or the daemon itself.
+    Everything,
+}
+
+/// A place in the trail: its batch, and the entry's place in that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TrailPlace {
+    /// From 1.
+    pub batch: u64,
+    /// From 0.
+    pub index: u64,
+}
+
+/// An entry of the trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audited {
+    /// Where it stands.
+    pub place: TrailPlace,
+    /// What it is about.
+    pub subject: Subject,
+    /// What happened.
+    pub entry: Entry,
+}
+
+/// In which order the trail is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrailOrder {
+    /// As it happened.
+    OldestFirst,
+    /// Backwards.
+    NewestFirst,
 }
 
 /// Something in a store that is not as it was written, or does not fit the rest.

@@ -95,7 +95,7 @@ async fn an_invoice_shows_its_story() {
     );
     assert_eq!(shown["recipient"]["sub_user"], "u-7");
     assert_eq!(shown["release_at"], "2026-11-23T09:00:00Z");
-    assert_eq!(shown["story"][0]["actor"], "sender billing");
+    assert_eq!(shown["story"][0]["actor"], "sender billing (evt_2)");
     assert_eq!(
         interfaces
             .get("/v1/accounts/K-1001/invoices/RE-0")

@@ -11,8 +11,8 @@ use super::write::{self, Placed};
 use super::{read, runs};
 use crate::domain::account::Account;
 use crate::domain::delivery::{
-    AddressState, Answer, Attempt, Delivery, Event, Intent, Outcome, Shown, Stage, State, Verdict,
-    step,
+    AddressState, Answer, Attempt, Delivery, Event, HoldReason, Intent, Outcome, Shown, Stage,
+    State, Verdict, step,
 };
 use crate::domain::id::{Sequence, Version};
 use crate::domain::invoice::Invoice;
@@ -173,13 +173,63 @@ fn end(
     let ended = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
     tx.remove(&keys::intent(sequence))?;
     if verdict != Verdict::RelayFailed {
-        tx.put(&keys::attempt(sequence, subject.row.stamp), attempt)?;
-    }
-    let what = describe_end(&subject.row.delivery, &ended, verdict, fallback);
-    if let Some(what) = what {
-        write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
+        let consequence = describe_end(&subject.row.delivery, &ended, verdict, fallback);
+        keep(tx, sequence, subject, attempt, consequence, at)?;
     }
     subject.put(tx, sequence, ended, at)
+}
+
+/// Keeps an attempt and tells of it, and of what it led to.
+fn keep(
+    tx: &mut Tx<'_>,
+    sequence: Sequence,
+    subject: &Subject,
+    attempt: &Attempt,
+    consequence: Option<String>,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    tx.put(&keys::attempt(sequence, subject.row.stamp), attempt)?;
+    let mut what = describe(&subject.row.delivery, attempt);
+    if let Some(consequence) = consequence {
+        what = format!("{what}; {consequence}");
+    }
+    write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
+    Ok(())
+}
+
+/// An attempt for the trail: all that proves it, and the address by its place alone.
+fn describe(delivery: &Delivery, attempt: &Attempt) -> String {
+    let Attempt {
+        intent,
+        stage,
+        reply,
+        cause,
+        outcome,
+    } = attempt;
+    let addresses = &delivery.addresses;
+    let place = addresses
+        .iter()
+        .position(|one| one.address == intent.address);
+    let said = match (reply, cause) {
+        (Some(reply), _) => reply.to_string(),
+        (None, cause) => cause.clone().unwrap_or_default(),
+    };
+    let outcome = match outcome {
+        Outcome::Accepted => format!(
+            "accepted by the relay, {} bytes with SHA-256 {}",
+            intent.message_bytes, intent.message_digest
+        ),
+        Outcome::Deferred => "deferred".to_owned(),
+        Outcome::Rejected => "rejected".to_owned(),
+        Outcome::Uncertain => "uncertain".to_owned(),
+    };
+    format!(
+        "attempt {} at address {} of {}: {outcome} ({}: {said})",
+        intent.number,
+        place.map_or(0, |place| place + 1),
+        addresses.len(),
+        stage.as_str(),
+    )
 }
 
 /// What an attempt's end means for the whole invoice, if it is more than the attempt itself tells.
@@ -191,7 +241,12 @@ fn describe_end(
 ) -> Option<String> {
     let state = after.shown(false);
     if let Some(reason) = after.hold.as_ref().filter(|_| before.hold.is_none()) {
-        return Some(format!("held: {reason}"));
+        // What the relay said to the message, the attempt has just told.
+        return Some(if matches!(reason, HoldReason::MessageRefused(_)) {
+            "held: the relay refused the message".to_owned()
+        } else {
+            format!("held: {reason}")
+        });
     }
     match state {
         Shown::Delivered => {
@@ -209,14 +264,12 @@ fn describe_end(
                 .iter()
                 .filter(|address| address.state != AddressState::Superseded)
                 .count();
-            Some(format!(
-                "accepted by the relay for {count} of {total} addresses: delivered"
-            ))
+            Some(format!("delivered to {count} of {total} addresses"))
         }
         Shown::Undeliverable => Some("no address is left: undeliverable".to_owned()),
         Shown::Withdrawn => Some("withdrawn".to_owned()),
         Shown::Due if verdict == Verdict::AddressRejected && fallback => {
-            Some("an address was rejected by the relay and is left out from now on".to_owned())
+            Some("this address is left out from now on".to_owned())
         }
         Shown::Parked
         | Shown::Waiting
@@ -292,18 +345,13 @@ pub(super) fn recover_one(
         outcome: Outcome::Uncertain,
     };
     tx.remove(&key)?;
-    tx.put(&keys::attempt(sequence, subject.row.stamp), &attempt)?;
-    let what = "the daemon ended during an attempt: its outcome is unknown";
-    write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
     let consequence = describe_end(
         &subject.row.delivery,
         &interrupted,
         Verdict::Uncertain,
         false,
     );
-    if let Some(what) = consequence {
-        write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
-    }
+    keep(tx, sequence, &subject, &attempt, consequence, at)?;
     subject.put(tx, sequence, interrupted, at)?;
     Ok(Some((sequence, intent)))
 }

@@ -328,7 +328,7 @@ pub(super) fn operate(
         (Command::Hold { reason }, Actor::Daemon) => {
             Event::Hold(HoldReason::NotComposable(reason.clone()))
         }
-        (Command::Hold { reason }, Actor::Sender(_) | Actor::Operator(_)) => {
+        (Command::Hold { reason }, Actor::Sender(..) | Actor::Operator(_)) => {
             Event::Hold(HoldReason::Operator(reason.clone()))
         }
         (Command::Release { now }, _) => Event::Release { now: *now },

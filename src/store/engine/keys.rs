@@ -261,12 +261,30 @@ pub(in crate::store) enum Object {
     Daemon,
 }
 
-pub(in crate::store) fn entries(object: &Object) -> Key {
-    match object {
-        Object::Account(id) => Builder::new(kind::ENTRY).byte(b'a').text(id.as_str()).0,
-        Object::Invoice(sequence) => Builder::new(kind::ENTRY).byte(b'i').number(sequence.0).0,
-        Object::Daemon => Builder::new(kind::ENTRY).byte(b'*').0,
+impl Object {
+    /// How keys name it.
+    pub(in crate::store) fn name(&self) -> Vec<u8> {
+        match self {
+            Self::Account(id) => Builder::new(b'a').text(id.as_str()).0,
+            Self::Invoice(sequence) => Builder::new(b'i').number(sequence.0).0,
+            Self::Daemon => vec![b'*'],
+        }
     }
+
+    /// Reads what [`Object::name`] wrote.
+    pub(in crate::store) fn parse(name: &[u8]) -> Option<Self> {
+        let object = match name.split_first()? {
+            (b'a', _) => Self::Account(AccountId::parse(text_after(name, 1)?).ok()?),
+            (b'i', number) => Self::Invoice(sequence_at_the_end(number)?),
+            (b'*', _) => Self::Daemon,
+            _ => return None,
+        };
+        (object.name() == name).then_some(object)
+    }
+}
+
+pub(in crate::store) fn entries(object: &Object) -> Key {
+    Builder::new(kind::ENTRY).bytes(&object.name()).0
 }
 
 pub(in crate::store) fn entry(object: &Object, batch: u64, index: u64) -> Key {

@@ -14,6 +14,7 @@ mod runs;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod trail;
 pub(in crate::store) mod tx;
 mod upkeep;
 pub(in crate::store) mod verify;
@@ -31,10 +32,10 @@ use self::tx::{Evaluated, Records, Tx, Unit};
 use super::documents::Documents;
 use super::record::DocumentRow;
 use super::{
-    AccountView, Actor, Begin, Begun, ChangeAnswer, Command, Commit, DocumentAnswer, DuePlace,
-    Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Page, Pause,
+    AccountView, Actor, Audited, Begin, Begun, ChangeAnswer, Command, Commit, DocumentAnswer,
+    DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Page, Pause,
     PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle, Settled,
-    Store, StoreError, StoreId, WithdrawAnswer,
+    Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
 use crate::domain::delivery::Intent;
@@ -505,6 +506,23 @@ impl<B: Backend> Store for Engine<B> {
         number: &InvoiceNumber,
     ) -> Result<Option<InvoiceView>, StoreError> {
         views::invoice(&self.backend, account, number, &self.rules)
+    }
+
+    fn audit(
+        &self,
+        order: TrailOrder,
+        after: Option<TrailPlace>,
+        limit: usize,
+    ) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError> {
+        let last = self.backend.last(&keys::kind_prefix(keys::kind::TRAIL))?;
+        let last = last.and_then(|(key, _)| keys::sequence_at_the_end(&key));
+        trail::audit(
+            &self.backend,
+            last.map_or(0, |last| last.0),
+            order,
+            after,
+            limit,
+        )
     }
 
     fn invoices(

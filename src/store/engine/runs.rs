@@ -26,7 +26,7 @@ pub(super) fn open(
     let instant = match (actor, last) {
         // An operator means now, whatever a clock that was ahead has left behind.
         (Actor::Operator(_), Some(last)) => instant.max(last + TimeDelta::milliseconds(1)),
-        (Actor::Operator(_) | Actor::Sender(_) | Actor::Daemon, _) => instant,
+        (Actor::Operator(_) | Actor::Sender(..) | Actor::Daemon, _) => instant,
     };
     if last.is_some_and(|last| last >= instant) {
         return Ok(false);

@@ -273,7 +273,7 @@ impl TrailHead {
         let batch = keys::sequence_at_the_end(&key).map_or(0, |sequence| sequence.0);
         Ok(Self {
             batch,
-            hash: hash(&link.encode()),
+            hash: link.hash(),
         })
     }
 }
@@ -356,6 +356,7 @@ impl Batch {
         if !self.entries.is_empty() {
             head.batch += 1;
             let mut digests = Vec::with_capacity(self.entries.len());
+            let mut objects = Vec::with_capacity(self.entries.len());
             for (index, (object, entry)) in (0..).zip(self.entries) {
                 let row = EntryRow {
                     salt: salt(),
@@ -364,16 +365,17 @@ impl Batch {
                 let key = keys::entry(&object, head.batch, index);
                 let encoded = row.encode();
                 digests.push(hash(&[key.as_slice(), &encoded].concat()));
+                objects.push(object.name());
                 // A line of a story and a link are far below 255 parts.
                 split(&key, &encoded, &mut self.writes);
             }
             let link = TrailRow {
                 previous: head.hash,
                 entries: digests,
-            }
-            .encode();
-            head.hash = hash(&link);
-            split(&keys::trail(head.batch), &link, &mut self.writes);
+                objects,
+            };
+            head.hash = link.hash();
+            split(&keys::trail(head.batch), &link.encode(), &mut self.writes);
         }
         Sealed {
             writes: self.writes,

@@ -355,7 +355,7 @@ impl Check<'_> {
         );
         let follows = link.previous == self.chain.hash;
         self.expect(key, follows, "it does not follow from the link before");
-        self.chain.hash = hash(&link.encode());
+        self.chain.hash = link.hash();
         self.chain.digests += u64::try_from(link.entries.len()).unwrap_or(u64::MAX);
         // What follows a gap is told once, not at each link.
         if let Some(sequence) = keys::sequence_at_the_end(key) {

@@ -52,7 +52,7 @@ impl Received {
     /// Who sent it, for the story.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        Actor::Sender(self.sender.clone())
+        Actor::Sender(self.sender.clone(), self.id.clone())
     }
 }
 

@@ -362,7 +362,7 @@ pub(in crate::store) fn intent() -> impl Strategy<Value = Intent> {
         time(),
         version_seen(),
         message_id,
-        digest(),
+        (digest(), any::<u64>()),
     )
         .prop_map(
             |(
@@ -372,7 +372,7 @@ pub(in crate::store) fn intent() -> impl Strategy<Value = Intent> {
                 started_at,
                 account_version,
                 message_id,
-                message_digest,
+                (message_digest, message_bytes),
             )| Intent {
                 revision,
                 address,
@@ -381,6 +381,7 @@ pub(in crate::store) fn intent() -> impl Strategy<Value = Intent> {
                 account_version,
                 message_id,
                 message_digest,
+                message_bytes,
             },
         )
 }
@@ -450,8 +451,15 @@ pub(super) fn entry_row() -> impl Strategy<Value = EntryRow> {
 }
 
 pub(super) fn trail_row() -> impl Strategy<Value = TrailRow> {
-    (any::<[u8; 32]>(), vec(any::<[u8; 32]>(), 0..5))
-        .prop_map(|(previous, entries)| TrailRow { previous, entries })
+    let entry = (any::<[u8; 32]>(), vec(any::<u8>(), 0..20));
+    (any::<[u8; 32]>(), vec(entry, 0..5)).prop_map(|(previous, entries)| {
+        let (entries, objects) = entries.into_iter().unzip();
+        TrailRow {
+            previous,
+            entries,
+            objects,
+        }
+    })
 }
 
 pub(super) fn cursor_row() -> impl Strategy<Value = CursorRow> {

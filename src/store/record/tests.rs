@@ -117,6 +117,7 @@ fn a_stored_value_that_breaks_a_rule_is_named_by_its_field_only() {
         1_u64,
         "a@b.example",
         [0_u8; 32],
+        0_u64,
     );
     let Malformed(cause) = Intent::decode(&framed(&form)).unwrap_err();
     assert!(
@@ -246,6 +247,7 @@ fn intent() -> Intent {
         account_version: version(7),
         message_id: MessageId::parse("4f1a@invoices.example").unwrap(),
         message_digest: digest(0xAB),
+        message_bytes: 85_000,
     }
 }
 
@@ -458,6 +460,7 @@ fn the_bytes_on_the_disk_are_those_of_version_1() {
     let trail = TrailRow {
         previous: [1; 32],
         entries: vec![[2; 32]],
+        objects: vec![b"aK-1001\0".to_vec()],
     };
     let golden = [
         ("account", hex(&account())),

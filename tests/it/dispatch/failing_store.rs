@@ -139,6 +139,7 @@ impl Store for FailingStore {
         fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError>;
         fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<AccountView>, StoreError>;
         fn invoice(&self, account: &AccountId, number: &InvoiceNumber) -> Result<Option<InvoiceView>, StoreError>;
+        fn audit(&self, order: TrailOrder, after: Option<TrailPlace>, limit: usize) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError>;
         fn invoices(&self, filter: &Filter, after: Option<Sequence>, limit: usize) -> Result<Page, StoreError>;
         fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
         fn last_sweep(&self) -> Result<Option<DateTime<Utc>>, StoreError>;

@@ -522,6 +522,16 @@ fn a_story_tells_what_happened_without_an_address(world: &mut World) {
         assert!(told.contains(expected), "{told:?} tells {expected:?}");
         assert!(!told.contains("muster.example"), "{told:?}");
     }
-    assert_eq!(story[0].actor, "sender portal");
+    let evidence = format!(
+        "accepted by the relay, 7 bytes with SHA-256 {}",
+        sample::digest(b"message")
+    );
+    assert!(
+        told[8].starts_with("attempt 1 at address 2 of 2: "),
+        "{}",
+        told[8]
+    );
+    assert!(told[8].contains(&evidence), "{}", told[8]);
+    assert_eq!(story[0].actor, "sender portal (msg_2)");
     assert_eq!(story[3].actor, "operator anna");
 }

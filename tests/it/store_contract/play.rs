@@ -417,7 +417,7 @@ impl Play {
         let attempt = attempt(intent, verdict);
         self.model.settle(sequence, &attempt, verdict, at);
         let settle = Settle::Ended {
-            attempt,
+            attempt: Box::new(attempt),
             verdict,
             at,
             jitter: 0.0,

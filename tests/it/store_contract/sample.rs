@@ -200,6 +200,7 @@ pub(super) fn intent(
         account_version,
         message_id: MessageId::parse("0123abcd@mail.hosting.example").unwrap(),
         message_digest: digest(b"message"),
+        message_bytes: 7,
     }
 }
 

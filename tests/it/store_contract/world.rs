@@ -322,7 +322,7 @@ impl World {
         verdict: Verdict,
     ) -> Settled {
         let settle = Settle::Ended {
-            attempt: sample::attempt(begin.intent.clone(), verdict),
+            attempt: Box::new(sample::attempt(begin.intent.clone(), verdict)),
             verdict,
             at: self.now,
             jitter: 0.0,

@@ -41,6 +41,7 @@ async fn begin(interfaces: &Interfaces, sequence: Sequence) -> Intent {
         account_version: job.account.version(),
         message_id: MessageId::parse("0123abcd@mail.hosting.example").unwrap(),
         message_digest: digest(b"message"),
+        message_bytes: 7,
     };
     let begin = Begin {
         seen: job.seen,
@@ -66,13 +67,13 @@ async fn end(interfaces: &Interfaces, sequence: Sequence, intent: Intent, accept
         text: String::new(),
     };
     let settle = Settle::Ended {
-        attempt: Attempt {
+        attempt: Box::new(Attempt {
             intent,
             stage: Stage::FinalDot,
             reply: Some(reply),
             cause: None,
             outcome,
-        },
+        }),
         verdict,
         at: morning(),
         jitter: 0.0,

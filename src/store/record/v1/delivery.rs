@@ -223,6 +223,7 @@ pub(in crate::store::record) struct IntentForm<'a> {
     account_version: u64,
     message_id: &'a str,
     message_digest: [u8; 32],
+    message_bytes: u64,
 }
 
 impl Stored for Intent {
@@ -238,6 +239,7 @@ impl Stored for Intent {
             account_version,
             message_id,
             message_digest,
+            message_bytes,
         } = self;
         IntentForm {
             revision: *revision,
@@ -247,6 +249,7 @@ impl Stored for Intent {
             account_version: account_version.get(),
             message_id: message_id.as_str(),
             message_digest: *message_digest.as_bytes(),
+            message_bytes: *message_bytes,
         }
     }
 
@@ -259,6 +262,7 @@ impl Stored for Intent {
             account_version,
             message_id,
             message_digest,
+            message_bytes,
         } = form;
         Ok(Self {
             revision,
@@ -268,6 +272,7 @@ impl Stored for Intent {
             account_version: read_version_seen("account's version", account_version)?,
             message_id: field("message id", MessageId::parse(message_id))?,
             message_digest: Digest::from_bytes(message_digest),
+            message_bytes,
         })
     }
 }

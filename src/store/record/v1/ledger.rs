@@ -167,6 +167,7 @@ impl Stored for EntryRow {
 pub(in crate::store::record) struct TrailForm {
     previous: [u8; 32],
     entries: Vec<[u8; 32]>,
+    objects: Vec<Vec<u8>>,
 }
 
 impl Stored for TrailRow {
@@ -174,16 +175,32 @@ impl Stored for TrailRow {
     type Form<'a> = TrailForm;
 
     fn form(&self) -> TrailForm {
-        let Self { previous, entries } = self;
+        let Self {
+            previous,
+            entries,
+            objects,
+        } = self;
         TrailForm {
             previous: *previous,
             entries: entries.clone(),
+            objects: objects.clone(),
         }
     }
 
     fn restore(form: TrailForm) -> Result<Self, Malformed> {
-        let TrailForm { previous, entries } = form;
-        Ok(Self { previous, entries })
+        let TrailForm {
+            previous,
+            entries,
+            objects,
+        } = form;
+        if entries.len() != objects.len() {
+            return Err(Malformed("as many objects as entries expected".to_owned()));
+        }
+        Ok(Self {
+            previous,
+            entries,
+            objects,
+        })
     }
 }
 

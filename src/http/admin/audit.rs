@@ -1,0 +1,38 @@
+//! `GET /v1/audit`: everything that happened, and who did it.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::page_limit;
+use crate::http::exchange::{Exchange, Reply, blocking};
+use crate::http::problem::Problem;
+use crate::http::routes::Query;
+use crate::http::view;
+use crate::store::{TrailOrder, TrailPlace};
+
+/// As it happened, or newest first; the cursor is the last one's place.
+pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Problem> {
+    let query = Query::parse(exchange.uri.query(), &["cursor", "limit", "order"])?;
+    let limit = page_limit(&query)?;
+    let order = query.read("order", "oldest or newest", |raw| match raw {
+        "oldest" => Some(TrailOrder::OldestFirst),
+        "newest" => Some(TrailOrder::NewestFirst),
+        _ => None,
+    })?;
+    let after = query.read("cursor", "a next_cursor of this list", place)?;
+    let store = Arc::clone(&exchange.context().store);
+    let order = order.unwrap_or(TrailOrder::OldestFirst);
+    let (page, next) = blocking(move || store.audit(order, after, limit)).await?;
+    let next = next.map(|TrailPlace { batch, index }| format!("{batch}-{index}"));
+    let items: Vec<_> = page.iter().map(view::audited).collect();
+    Ok(Reply::ok(json!({"items": items, "next_cursor": next})))
+}
+
+fn place(raw: &str) -> Option<TrailPlace> {
+    let (batch, index) = raw.split_once('-')?;
+    Some(TrailPlace {
+        batch: batch.parse().ok()?,
+        index: index.parse().ok()?,
+    })
+}

@@ -1,0 +1,100 @@
+//! The trail of everything that happened, in the order of its batches.
+
+use super::keys::{self, Object};
+use super::read;
+use super::tx::Records;
+use crate::store::record::{EntryRow, InvoiceRow, TrailRow};
+use crate::store::{Audited, StoreError, Subject, TrailOrder, TrailPlace};
+
+/// Most batches that one page looks at: retention may have removed the entries of many.
+const LOOKED_AT: usize = 5_000;
+
+/// A page of the trail, whose last batch is `last`; and the place to go on after, if there may be more.
+pub(super) fn audit<T: Records + ?Sized>(
+    tree: &T,
+    last: u64,
+    order: TrailOrder,
+    after: Option<TrailPlace>,
+    limit: usize,
+) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError> {
+    let mut page = Vec::new();
+    // Batches are numbered without a gap.
+    let mut batch = match (order, after) {
+        (TrailOrder::OldestFirst, None) => 1,
+        (TrailOrder::NewestFirst, None) => last,
+        (_, Some(place)) => place.batch.min(last),
+    };
+    for _ in 0..LOOKED_AT {
+        if batch == 0 || batch > last {
+            return Ok((page, None));
+        }
+        for entry in entries(tree, batch, order)? {
+            let is_further = after.is_none_or(|after| match order {
+                TrailOrder::OldestFirst => entry.place > after,
+                TrailOrder::NewestFirst => entry.place < after,
+            });
+            if is_further {
+                page.push(entry);
+            }
+            if page.len() == limit {
+                let next = page.last().map(|entry| entry.place);
+                return Ok((page, next));
+            }
+        }
+        batch = match order {
+            TrailOrder::OldestFirst => batch + 1,
+            TrailOrder::NewestFirst => batch - 1,
+        };
+    }
+    let next = match order {
+        TrailOrder::OldestFirst => TrailPlace {
+            batch: batch - 1,
+            index: u64::MAX,
+        },
+        TrailOrder::NewestFirst => TrailPlace {
+            batch: batch + 1,
+            index: 0,
+        },
+    };
+    Ok((page, Some(next)))
+}
+
+/// What is left of one batch.
+fn entries<T: Records + ?Sized>(
+    tree: &T,
+    batch: u64,
+    order: TrailOrder,
+) -> Result<Vec<Audited>, StoreError> {
+    let link: TrailRow = tree
+        .read(&keys::trail(batch))?
+        .ok_or_else(|| read::damaged(&format!("link {batch} of the trail"), "it is missing"))?;
+    let mut entries = Vec::with_capacity(link.objects.len());
+    for (index, object) in (0..).zip(&link.objects) {
+        let object = Object::parse(object)
+            .ok_or_else(|| read::damaged(&format!("link {batch} of the trail"), "not an object"))?;
+        let entry: Option<EntryRow> = tree.read(&keys::entry(&object, batch, index))?;
+        if let (Some(EntryRow { entry, .. }), Some(subject)) = (entry, subject(tree, object)?) {
+            let place = TrailPlace { batch, index };
+            entries.push(Audited {
+                place,
+                subject,
+                entry,
+            });
+        }
+    }
+    if order == TrailOrder::NewestFirst {
+        entries.reverse();
+    }
+    Ok(entries)
+}
+
+fn subject<T: Records + ?Sized>(tree: &T, object: Object) -> Result<Option<Subject>, StoreError> {
+    Ok(match object {
+        Object::Account(account) => Some(Subject::Account(account)),
+        Object::Daemon => Some(Subject::Everything),
+        Object::Invoice(sequence) => {
+            let row: Option<InvoiceRow> = tree.read(&keys::invoice(sequence))?;
+            row.map(|InvoiceRow { invoice, .. }| Subject::Invoice(invoice.account, invoice.number))
+        }
+    })
+}
