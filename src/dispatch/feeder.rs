@@ -52,8 +52,8 @@ pub(super) struct Feeder {
     settling: usize,
     reading: Reading,
     tasks: JoinSet<Done>,
-    /// Why the store took no attempts when last asked.
-    refusal: Option<StoreError>,
+    /// Whether the disk was full when the store was last asked.
+    disk_is_full: bool,
     draining: bool,
 }
 
@@ -112,7 +112,7 @@ impl Feeder {
                 next_due: None,
             },
             tasks: JoinSet::new(),
-            refusal: None,
+            disk_is_full: false,
             draining: false,
         }
     }
@@ -227,13 +227,15 @@ impl Feeder {
     fn must_wait(&mut self) -> Result<bool, DispatchError> {
         let store = &self.shared.store;
         let refusal = store.health().refuses_intents;
-        if refusal != self.refusal {
-            if let Some(cause) = &refusal {
-                warn!("sending waits for the store: {cause}");
+        // That too many commits wait passes by itself, and is not worth a word.
+        let disk_is_full = refusal == Some(StoreError::DiskFull);
+        if disk_is_full != self.disk_is_full {
+            if disk_is_full {
+                warn!("nothing is sent: {}", StoreError::DiskFull);
             } else {
-                info!("the store takes attempts again");
+                info!("the disk has room again: sending goes on");
             }
-            self.refusal.clone_from(&refusal);
+            self.disk_is_full = disk_is_full;
         }
         if let Some(failure) = refusal.clone().filter(|cause| !can_be_repeated(cause)) {
             return Err(failure.into());

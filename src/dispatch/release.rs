@@ -93,15 +93,8 @@ impl Release {
         self.learn().await?;
         let now = self.shared.clock.now();
         if self.plan.is_far_ahead(now) {
-            // Those that nobody configured, too: they have no time of their own in the plan.
-            for run in self.blocking(Store::runs).await? {
-                if let RunScope::Schedule(name) = run.scope
-                    && run.instant > now + STEP_BACK
-                {
-                    warn!(schedule = %name, "its last run is more than a day ahead of the clock: it counts as now");
-                    self.shared.store.note_schedule(name, now).await?;
-                }
-            }
+            let runs = self.blocking(Store::runs).await?;
+            self.note_far_ahead(&runs, now).await?;
             self.plan.counts_as(now);
         }
         for (name, instant) in self.plan.fired(now) {
@@ -125,8 +118,23 @@ impl Release {
         }
         let now = self.shared.clock.now();
         let runs = self.blocking(Store::runs).await?;
+        self.note_far_ahead(&runs, now).await?;
         for name in self.plan.learn(&runs, now) {
             self.note(name, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs under a wrong clock count as now: those of schedules that nobody configured, too, which have
+    /// no time of their own in the plan.
+    async fn note_far_ahead(&self, runs: &[Run], now: DateTime<Utc>) -> Result<(), StoreError> {
+        for run in runs {
+            if let RunScope::Schedule(name) = &run.scope
+                && run.instant > now + STEP_BACK
+            {
+                warn!(schedule = %name, "its last run is more than a day ahead of the clock: it counts as now");
+                self.shared.store.note_schedule(name.clone(), now).await?;
+            }
         }
         Ok(())
     }

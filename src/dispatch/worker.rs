@@ -340,7 +340,15 @@ impl Round {
                 );
                 End::Through
             }
-            Ok(true) => End::Through,
+            Ok(true) => {
+                info!(
+                    account.id = %masked(job.account.id().as_str()),
+                    invoice.number = %masked(job.invoice.number.as_str()),
+                    sequence = %self.sequence, rule = recipient.reason.rule.as_str(),
+                    "nothing is left to be sent to the recipient of now; the story says why"
+                );
+                End::Through
+            }
             Ok(false) => End::Again,
             Err(failure) => stop(failure),
         }

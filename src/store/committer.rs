@@ -193,7 +193,10 @@ impl State {
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        self.close();
+        // Without its thread nobody would ever say that it has ended.
+        if !self.threads.is_empty() {
+            self.close();
+        }
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");

@@ -363,8 +363,11 @@ pub trait Store: Send + Sync + 'static {
     /// Blocks on the file system.
     fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
 
-    /// About when [`Store::sweep`] was called last, to the hour: what the clock said then.
-    fn last_sweep(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
+    /// What was noted of the clock last, so that a step while nobody looked is noticed.
+    fn clock_note(&self) -> Result<Option<ClockNote>, StoreError>;
+
+    /// Notes what the clock says.
+    fn note_clock(&self, note: ClockNote) -> Commit<()>;
 
     /// A random id given when the store was created; Message-IDs are derived from it.
     fn id(&self) -> StoreId;

@@ -471,6 +471,15 @@ pub struct Retention {
     pub finished: Duration,
 }
 
+/// What the clock said, and since when it has gone right: without a step, as far as anybody saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockNote {
+    /// The time when this was noted.
+    pub seen: DateTime<Utc>,
+    /// When it began to go right.
+    pub right_since: DateTime<Utc>,
+}
+
 /// What an entry of the trail is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {

@@ -205,11 +205,11 @@ impl Delivery {
         if !self.may_send() {
             return Answer::WrongState;
         }
-        if fallback && self.any(AddressState::Unknown) {
+        let accepted = self.any(AddressState::Delivered);
+        if fallback && !accepted && self.reject_who_may_have_it(recipient) {
             self.hold = Some(HoldReason::RejectedAfterUncertain);
             return Answer::Done;
         }
-        let accepted = self.any(AddressState::Delivered);
         for address in &mut self.addresses {
             let belongs = recipient.contains(&address.address);
             address.state = match address.state {
@@ -253,6 +253,19 @@ impl Delivery {
         Answer::Done
     }
 
+    /// Gives up the addresses of unknown outcome that are none of the recipient's, since the relay rejects
+    /// their contact by now. Says whether there were any.
+    fn reject_who_may_have_it(&mut self, recipient: &[EmailAddress]) -> bool {
+        let mut may_have_it = false;
+        for address in &mut self.addresses {
+            if address.state == AddressState::Unknown && !recipient.contains(&address.address) {
+                address.state = AddressState::Rejected;
+                may_have_it = true;
+            }
+        }
+        may_have_it
+    }
+
     fn attempt_began(&mut self, address: &EmailAddress) -> Answer {
         let is_open = self.open_addresses().any(|open| open.address == *address);
         if !self.may_send() || !is_open {
@@ -291,10 +304,12 @@ impl Delivery {
                     tried.state = AddressState::Rejected;
                 }
             }
-            Verdict::AddressRejected if tried.uncertain > 0 => {
-                hold = Some(HoldReason::RejectedAfterUncertain);
+            Verdict::AddressRejected => {
+                tried.state = AddressState::Rejected;
+                if tried.uncertain > 0 {
+                    hold = Some(HoldReason::RejectedAfterUncertain);
+                }
             }
-            Verdict::AddressRejected => tried.state = AddressState::Rejected,
             Verdict::MessageRefused => {
                 hold = Some(HoldReason::MessageRefused(end.reply.to_owned()));
             }
@@ -354,16 +369,7 @@ impl Delivery {
     }
 
     fn release(&mut self, at_once: bool, now: DateTime<Utc>) -> Answer {
-        let reason = self.hold.take();
-        if reason == Some(HoldReason::RejectedAfterUncertain) {
-            // Whoever releases it has decided that it did not arrive there.
-            for address in &mut self.addresses {
-                if address.state == AddressState::Unknown {
-                    address.state = AddressState::Rejected;
-                }
-            }
-        }
-        let held = reason.is_some();
+        let held = self.hold.take().is_some();
         match self.state {
             State::Sending if held => return Answer::Recorded,
             State::Parked if held => self.next_at = at_once.then_some(now),
@@ -448,10 +454,14 @@ impl Delivery {
             self.take_back();
             return;
         }
+        let waits_for_somebody = self.hold == Some(HoldReason::RejectedAfterUncertain);
         if self.open_addresses().next().is_some() || fallback {
             return;
         }
         let accepted = self.any(AddressState::Delivered);
+        if waits_for_somebody && !accepted {
+            return;
+        }
         self.finish(if accepted {
             State::Delivered
         } else {

@@ -514,12 +514,19 @@ fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
 
     let held = step(&unknown, &stands_in, at(900), &policy(), 0.0).delivery;
     assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
-    assert_eq!(held.addresses, unknown.addresses);
+    assert_eq!(held.addresses.len(), 1, "nobody else gets it");
 
     let released = Event::Release { now: true };
     let released = step(&held, &released, at(901), &policy(), 0.0).delivery;
     let sent = step(&released, &stands_in, at(902), &policy(), 0.0).delivery;
     let open: Vec<_> = sent.open_addresses().map(|open| &open.address).collect();
+    assert_eq!(open, [&main[0]]);
+
+    // An unknown outcome at the stand-in is one like any other.
+    let unknown = end(&begin(&sent, B), B, Verdict::Uncertain, false);
+    let again = step(&unknown, &stands_in, at(1_800), &policy(), 0.0).delivery;
+    assert_eq!((again.hold.clone(), again.round_at), (None, sent.round_at));
+    let open: Vec<_> = again.open_addresses().map(|open| &open.address).collect();
     assert_eq!(open, [&main[0]]);
 }
 

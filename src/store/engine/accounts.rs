@@ -17,7 +17,7 @@ use crate::domain::contact::Contact;
 use crate::domain::delivery::{Answer, Event, Intent, step};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence, SubUserId, Version};
 use crate::domain::recipient::{Recipient, Target};
-use crate::store::record::{CursorRow, Record as _};
+use crate::store::record::{CursorRow, InvoiceRow, Record as _};
 use crate::store::{Actor, ChangeAnswer, ChangeResult, Judged, Received, Rules, StoreError};
 
 /// How many invoices one unit looks at to free them.
@@ -212,7 +212,11 @@ fn free(
                     account: Some(account),
                 };
                 write::put_delivery(tx, &placed, Some(&row), freed.delivery, at)?;
-                let what = format!("freed by version {} of the account", account.version());
+                let what = if event == Event::AccountChanged {
+                    "due again: somebody may be reached by now".to_owned()
+                } else {
+                    format!("freed by version {} of the account", account.version())
+                };
                 write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
                 break;
             }
@@ -266,10 +270,12 @@ fn contact_of<'p>(profile: &'p Profile, id: &SubUserId) -> Option<&'p Contact> {
 }
 
 /// Clears the marks of whom the account's invoices go to: an operator knows that the relay was wrong, or
-/// that it is right by now. Says how many there were.
+/// that it is right by now. Says how many there were. What is withheld is to be freed then, by units that
+/// follow.
 pub(super) fn clear_marks_of_recipients(
     tx: &mut Tx<'_>,
     account: &Account,
+    at: DateTime<Utc>,
 ) -> Result<usize, StoreError> {
     let suspects = read::suspects(tx, account.id())?;
     let selected = account
@@ -284,6 +290,9 @@ pub(super) fn clear_marks_of_recipients(
         .collect();
     for address in &marked {
         tx.remove(&keys::suspect(account.id(), address))?;
+    }
+    if !marked.is_empty() {
+        tx.put(&keys::freeing(account.id()), &cursor(at, &[]))?;
     }
     Ok(marked.len())
 }
@@ -316,7 +325,10 @@ pub(super) fn under_way(
         let intent: Intent = tx.decode(&key, &value)?;
         let sequence = keys::sequence_at_the_end(&key)
             .ok_or_else(|| read::damaged("of kind intent", "its key holds no sequence"))?;
-        let invoice = read::invoice(tx, sequence)?.invoice;
+        // One that is damaged must not stand in the way of every account's changes.
+        let Ok(InvoiceRow { invoice, .. }) = read::invoice(tx, sequence) else {
+            continue;
+        };
         if invoice.account != *account.id() || intent.account_version == account.version() {
             continue;
         }

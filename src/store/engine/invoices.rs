@@ -365,7 +365,7 @@ fn move_invoice(
         if is_to_be_tried_anew(event, row.delivery.state)
             && let Some(account) = &account
         {
-            let marks = accounts::clear_marks_of_recipients(tx, account)?;
+            let marks = accounts::clear_marks_of_recipients(tx, account, at)?;
             if marks > 0 {
                 what = format!("{what}; {marks} rejected addresses count as good again");
             }

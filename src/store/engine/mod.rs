@@ -32,10 +32,10 @@ use self::tx::{Evaluated, Records, Tx, Unit};
 use super::documents::Documents;
 use super::record::DocumentRow;
 use super::{
-    AccountView, Actor, Audited, Begin, Begun, ChangeAnswer, Command, Commit, DocumentAnswer,
-    DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Page, Pause,
-    PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle, Settled,
-    Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
+    AccountView, Actor, Audited, Begin, Begun, ChangeAnswer, ClockNote, Command, Commit,
+    DocumentAnswer, DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer,
+    Page, Pause, PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle,
+    Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
 use crate::domain::delivery::Intent;
@@ -340,9 +340,14 @@ impl<B: Backend> Store for Engine<B> {
         at: DateTime<Utc>,
     ) -> Commit<Option<OperateAnswer>> {
         let (account, number) = (account.clone(), number.clone());
-        self.commit(Urgency::Settle, move |tx, rules| {
-            invoices::operate(tx, rules, &account, &number, &command, &actor, at)
-        })
+        let freeing_rules = Arc::clone(&self.rules);
+        let evaluate = move |tx: &mut Tx<'_>, rules: &Rules| {
+            let answer = invoices::operate(tx, rules, &account, &number, &command, &actor, at)?;
+            let frees = tx.is_there(&keys::freeing(&account))?;
+            Ok((answer, frees.then(|| free(freeing_rules, account))))
+        };
+        self.submit(Urgency::Settle, evaluate, |answer| answer)
+            .unwrap_or_else(|error| Commit::ready(Err(error)))
     }
 
     fn pause(
@@ -538,8 +543,12 @@ impl<B: Backend> Store for Engine<B> {
         self.sweep_on(retention, now)
     }
 
-    fn last_sweep(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        upkeep::last_sweep(&self.backend)
+    fn clock_note(&self) -> Result<Option<ClockNote>, StoreError> {
+        upkeep::clock_note(&self.backend)
+    }
+
+    fn note_clock(&self, note: ClockNote) -> Commit<()> {
+        self.commit(Urgency::Settle, move |tx, _| upkeep::note_clock(tx, note))
     }
 
     fn id(&self) -> StoreId {

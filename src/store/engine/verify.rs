@@ -368,7 +368,9 @@ impl Check<'_> {
         match keys::text_after(key, 1) {
             // Raw, and compared when the store was opened.
             Some("store-id") => Ok(()),
-            Some("sequence" | "sweep") => self.decoded::<CounterRow>(key, value).map(drop),
+            Some("sequence" | "clock-seen" | "clock-right-since") => {
+                self.decoded::<CounterRow>(key, value).map(drop)
+            }
             Some(_) | None => {
                 self.wrong(key, "a counter that is not known");
                 Ok(())

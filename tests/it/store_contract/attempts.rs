@@ -23,6 +23,7 @@ contract![
     without_a_fallback_it_is_undeliverable,
     where_nobody_is_left_it_is_withheld_until_its_account_changes,
     an_operator_has_rejected_addresses_tried_anew,
+    what_is_withheld_comes_back_with_the_one_that_an_operator_releases,
     an_invoice_is_withdrawn_in_each_state,
     a_withdrawal_that_comes_first_is_remembered,
     what_is_asked_for_while_sending_is_obeyed_afterwards,
@@ -312,6 +313,26 @@ fn an_operator_has_rejected_addresses_tried_anew(world: &mut World) {
         last.ends_with("2 rejected addresses count as good again"),
         "{last}"
     );
+}
+
+fn what_is_withheld_comes_back_with_the_one_that_an_operator_releases(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let first = world.take(urgent("K-1", "R-1"));
+    world.attempt(first, Verdict::AddressRejected);
+    world.withhold(first);
+    let others: Vec<_> = (0..100)
+        .map(|n| {
+            let sequence = world.take(urgent("K-1", &format!("S-{n}")));
+            world.at_a_stretch(|world| world.withhold(sequence));
+            sequence
+        })
+        .collect();
+    assert!(world.due().is_empty());
+    world.obey("K-1", "R-1", Command::Release { now: false });
+    // Closing waits for the units that follow.
+    world.reopen();
+    let due = world.due();
+    assert!(due.contains(&first) && others.iter().all(|sequence| due.contains(sequence)));
 }
 
 fn an_invoice_is_withdrawn_in_each_state(world: &mut World) {

@@ -379,13 +379,15 @@ impl Model {
             let account = held.invoice.account.clone();
             held.put(moved.delivery, at);
             if tries_anew && let Some(marks) = self.suspects.get_mut(&account) {
-                let account = &self.accounts[&account];
+                let account = self.accounts[&account].clone();
                 let selected = account.billing_contact().map(|(_, one)| &one.contact);
                 let main = &account.profile().main_contact;
-                for contact in selected.into_iter().chain([main]) {
-                    for address in contact.addresses.as_slice() {
-                        marks.remove(address);
-                    }
+                let contacts = selected.into_iter().chain([main]);
+                let addresses = contacts.flat_map(|contact| contact.addresses.as_slice());
+                let before = marks.len();
+                addresses.for_each(|address| drop(marks.remove(address)));
+                if marks.len() < before {
+                    self.free(&account, at);
                 }
             }
         }

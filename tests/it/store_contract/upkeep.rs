@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use invoice_router::domain::delivery::{Shown, Verdict};
 use invoice_router::domain::id::Sequence;
 use invoice_router::domain::invoice::{Documents, Invoice};
 use invoice_router::store::{
-    DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, StoreError, WithdrawAnswer,
+    ClockNote, DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, StoreError, WithdrawAnswer,
 };
 
 use super::sample::{
@@ -16,7 +18,7 @@ use super::world::{DAY, Medium, Passage, World};
 
 contract![
     a_document_is_kept_until_nobody_has_referred_to_it_for_days,
-    the_time_of_the_last_sweep_is_remembered_to_the_hour,
+    what_the_clock_said_last_is_remembered,
     a_document_that_is_put_again_is_kept_anew,
     a_document_stays_while_one_invoice_refers_to_it,
     an_invoice_needs_all_its_documents,
@@ -62,16 +64,17 @@ fn a_document_is_kept_until_nobody_has_referred_to_it_for_days(world: &mut World
     assert!(is_kept(world, b"one"));
 }
 
-fn the_time_of_the_last_sweep_is_remembered_to_the_hour(world: &mut World) {
-    assert_eq!(world.last_sweep(), None);
-    world.sweep();
-    let first = world.now;
-    world.pass(Duration::from_secs(3_599));
-    world.sweep();
-    assert_eq!(world.last_sweep(), Some(first));
-    world.pass(Duration::from_secs(1));
-    world.sweep();
-    assert_eq!(world.last_sweep(), Some(world.now));
+fn what_the_clock_said_last_is_remembered(world: &mut World) {
+    assert_eq!(world.step().clock_note(), Ok(None));
+    for day in 0..2 {
+        world.pass(day * DAY);
+        let note = ClockNote {
+            seen: world.now,
+            right_since: world.now - TimeDelta::days(3),
+        };
+        world.step().note_clock(note).wait().unwrap();
+        assert_eq!(world.step().clock_note(), Ok(Some(note)));
+    }
 }
 
 fn a_document_that_is_put_again_is_kept_anew(world: &mut World) {

@@ -360,10 +360,6 @@ impl World {
         places.into_iter().map(|place| place.sequence).collect()
     }
 
-    pub(super) fn last_sweep(&mut self) -> Option<DateTime<Utc>> {
-        self.step().last_sweep().unwrap()
-    }
-
     /// Commits that the recipient of now leaves nothing to be sent.
     pub(super) fn withhold(&mut self, sequence: Sequence) {
         let now = self.now;
