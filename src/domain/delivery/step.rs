@@ -235,8 +235,13 @@ impl Delivery {
                 }
             }
         }
-        // The repeat of an attempt of unknown outcome must be the same message, `Date` included.
-        if self.round_at.is_none() || !self.any(AddressState::Unknown) {
+        // The repeat of an attempt of unknown outcome must be the same message, `Date` included; also at an
+        // address that was not the contact's for a while.
+        let may_be_a_repeat = self
+            .addresses
+            .iter()
+            .any(|address| address.uncertain > 0 && address.state != AddressState::Delivered);
+        if self.round_at.is_none() || !may_be_a_repeat {
             self.round_at = Some(now);
         }
         if self.open_addresses().next().is_some() {

@@ -436,6 +436,12 @@ fn the_repeat_of_an_unknown_outcome_keeps_its_date() {
     let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
     let again = step(&unknown, &resolved(&both), at(900), &policy(), 0.0).delivery;
     assert_eq!(again.round_at, Some(at(10)));
+    // Nor does it lose it while somebody else is the contact.
+    let other = [address(B)];
+    let meanwhile = step(&unknown, &resolved(&other), at(400), &policy(), 0.0).delivery;
+    let meanwhile = end(&begin(&meanwhile, B), B, Verdict::Uncertain, false);
+    let back = step(&meanwhile, &resolved(&both), at(900), &policy(), 0.0).delivery;
+    assert_eq!(back.round_at, Some(at(10)));
     let deferred = end(&begin(&first, A), A, Verdict::Deferred, false);
     let again = step(&deferred, &resolved(&both), at(900), &policy(), 0.0).delivery;
     assert_eq!(again.round_at, Some(at(900)));
