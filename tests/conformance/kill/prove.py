@@ -1,0 +1,2 @@
+def prove(evidence):
+    return []
