@@ -167,24 +167,26 @@ class Case:
         queued = {f"queued as {mail.queue_id}" for mail in copies}
         for attempt in accepted:
             if attempt["reply"]["text"] not in queued:
-                self.find(LOST, f"attempt {attempt['number']} at {address} was accepted, and the relay has no such mail")
+                self.find(LOST, f"attempt {attempt['number']} at {address} is accepted, and the relay has no such mail")
         if len(accepted) > 1:
             self.find(COPY, f"{len(accepted)} attempts at {address} were accepted")
         if len(copies) > len(accepted) + uncertain:
             kind = COPY if attempts else RECORD
             self.find(kind, f"{len(copies)} copies for {address} from {len(attempts)} attempts")
         for one in self.seen["addresses"]:
-            is_accepted = one["state"] == "delivered"
-            if one["address"] == address and (is_accepted != bool(accepted) or one["state"] in ("pending", "rejected")):
+            if one["address"] != address:
+                continue
+            if (one["state"] == "delivered") != bool(accepted) or one["state"] == "rejected":
                 self.find(RECORD, f"{address} is {one['state']} after {len(accepted)} accepted attempts")
-            if one["address"] == address and any(mail.message_id != one["message_id"].strip("<>") for mail in copies):
+            if any(f"<{mail.message_id}>" not in (one["message_id"], f"<{one['message_id']}>") for mail in copies):
                 self.find(COPY, f"the Message-ID differs from {one['message_id']}")
         self.judgement.second_copies += max(0, len(copies) - 1)
         if len({mail.message_id for mail in self.mails}) > 1:
             self.find(COPY, "its mails have several Message-IDs")
         for one, other in zip(copies, copies[1:]):
             # Made for the same contact, it must be the same mail.
-            if self.contacts(one) == self.contacts(other) and len(self.contacts(one)) == 1 and one.digest != other.digest:
+            contacts = self.contacts(one)
+            if len(contacts) == 1 and contacts == self.contacts(other) and one.digest != other.digest:
                 self.find(COPY, f"{one.queue_id} and {other.queue_id} for {address} differ")
 
     def possible(self, mail):
@@ -203,6 +205,9 @@ class Case:
             now = [(change.version, change.addresses) for change in possible]
             self.find(WRONG, f"{mail.queue_id} went to {mail.address}, the contact was {now}")
             return
+        theirs = [change.addresses for change in possible if mail.address in change.addresses]
+        if mail.address not in mail.to or not any(set(mail.to) <= set(addresses) for addresses in theirs):
+            self.find(WRONG, f"{mail.queue_id} to {mail.address} names {mail.to}, the contact was {theirs}")
         # A change answered while the relay had the mail in hand, and all that time from one process, must have
         # named it. Of a request that was repeated, the first answer may have done so.
         if any(mail.asked_for_at < kill < mail.accepted_at for kill in self.evidence.kills):

@@ -27,6 +27,8 @@ class Mail:
 
     queue_id: str
     address: str
+    # The addresses that its header names.
+    to: tuple
     message_id: str
     number: str
     digest: str
@@ -175,7 +177,8 @@ def read(raw, address, asked_for_at, begun_at):
         if re.search(rb"(?i)^content-disposition:\s*attachment", about, re.M):
             documents.append(hashlib.sha256(base64.b64decode(content)).hexdigest())
     return Mail(
-        queue_id="", address=address, message_id=header(head, "Message-ID").strip("<>"),
+        queue_id="", address=address, to=tuple(re.findall(r"[\w.-]+@[\w.-]+", header(head, "To"))),
+        message_id=header(head, "Message-ID").strip("<>"),
         number=header(head, "X-Invoice-Number"), digest=hashlib.sha256(raw).hexdigest(),
         documents=tuple(documents), asked_for_at=asked_for_at, begun_at=begun_at, accepted_at=time.monotonic(),
     )
