@@ -1,0 +1,413 @@
+"""Portal and billing system: constant load, and a record of everything that was promised to them.
+
+A request that is not acknowledged is sent again under the same webhook-id until it is, across all deaths of
+the daemon, as senders of Standard Webhooks do. Each account is changed by one thread only, so that the order
+of its versions is known; its invoices come from other threads, so that they meet changes at every stage.
+"""
+
+import base64
+import collections
+import copy
+import dataclasses
+import hashlib
+import hmac
+import http.client
+import json
+import math
+import random
+import threading
+import time
+from datetime import UTC, datetime
+
+GROUPS = ("Rechnungen", "billing")
+OTHER_GROUPS = ("Technik", "Support")
+SUB_USERS = ("u-1", "u-2", "u-3", "u-4")
+DOCUMENT_BYTES = (100, 6_000)
+REQUEST_SECONDS = 30
+
+
+@dataclasses.dataclass
+class Change:
+    """One version of an account, and when it can have come into force: between the two times."""
+
+    version: int
+    # The active contact: name, company, language, addresses.
+    contact: tuple
+    sent_at: float
+    answered_at: float = math.inf
+    tries: int = 0
+    in_flight: tuple = ()
+
+    @property
+    def addresses(self):
+        return self.contact[3] if self.contact else ()
+
+
+@dataclasses.dataclass
+class Account:
+    id: str
+    # As the admin interface should show it; nothing before it was created.
+    profile: dict | None = None
+    version: int = 0
+    closed: bool = False
+    # Every change in order. The first stands for the time before it was known.
+    changes: list = dataclasses.field(default_factory=lambda: [Change(0, (), -math.inf, -math.inf)])
+    # The highest version that an invoice waits for.
+    wanted: int = 0
+    addresses_made: int = 0
+
+
+@dataclasses.dataclass
+class Invoice:
+    account: str
+    number: str
+    # As the admin interface should show it.
+    shown: dict
+    acknowledged: bool = False
+    # What was asked and answered about taking it back: nothing, `before` it came, or status and state.
+    withdrawal: str | tuple | None = None
+
+
+@dataclasses.dataclass
+class Answer:
+    status: int
+    body: dict
+    tries: int
+    sent_at: float
+    answered_at: float
+
+
+class Stopped(Exception):
+    """The run has failed elsewhere: nobody will answer any more."""
+
+
+class World:
+    """What all threads share: where the daemon is, when to stop, what was promised."""
+
+    def __init__(self, seed, daemon, count_of_accounts):
+        self.seed = seed
+        self.daemon = daemon
+        self.accounts = {f"K-{number}": Account(f"K-{number}") for number in range(1, count_of_accounts + 1)}
+        self.invoices = {}
+        self.acknowledged = 0
+        # Answers that no fault of ours or of the moment explains.
+        self.surprises = []
+        self.ending = threading.Event()
+        self.broken = threading.Event()
+        self.lock = threading.Lock()
+
+    def surprise(self, words):
+        with self.lock:
+            self.surprises.append(words)
+
+
+class Sender:
+    """One of the two who push, with its secret and one connection."""
+
+    def __init__(self, world, name, thread):
+        self.world = world
+        self.key = world.daemon.keys[name]
+        self.thread = thread
+        self.random = random.Random(f"{world.seed} {thread}")
+        self.count = 0
+        self.connection = None
+        self.connected_to = None
+        # Some that were acknowledged lately, to be repeated.
+        self.acknowledged = collections.deque(maxlen=20)
+
+    def event(self, kind, data):
+        body = json.dumps({"type": kind, "timestamp": now(), "data": data}).encode()
+        return self.deliver(("POST", "/v1/events", body, body))
+
+    def document(self, content):
+        digest = hashlib.sha256(content).hexdigest()
+        return self.deliver(("PUT", f"/v1/documents/{digest}", digest.encode(), content))
+
+    def deliver(self, request):
+        self.count += 1
+        name = f"msg_{self.thread}_{self.count}"
+        answer = self.until_answered(name, request)
+        if 200 <= answer.status < 300:
+            self.acknowledged.append((name, request))
+        if self.random.random() < 0.05 and self.acknowledged:
+            self.repeat(*self.random.choice(self.acknowledged))
+        return answer
+
+    def repeat(self, name, request):
+        """What was acknowledged is known for as long as a sender may repeat it."""
+        answer = self.until_answered(name, request)
+        if answer.status not in (200, 202) or answer.body["result"] != "duplicate":
+            self.world.surprise(f"{name} was acknowledged, and repeated it gets {answer.status} {answer.body}")
+
+    def until_answered(self, name, request):
+        sent_at = time.monotonic()
+        tries = 0
+        while True:
+            tries += 1
+            answered = self.attempt(name, request)
+            if answered and not must_be_repeated(answered[0]):
+                return Answer(*answered, tries, sent_at, time.monotonic())
+            if answered and answered[0] == 500:
+                self.world.surprise(f"{name}: {answered}")
+            if self.world.broken.is_set():
+                raise Stopped
+            time.sleep(self.random.uniform(0.005, 0.05))
+
+    def attempt(self, name, request):
+        """Status and body, or nothing if there was no whole answer."""
+        method, path, payload, body = request
+        address = self.world.daemon.address
+        if address is None:
+            return None
+        try:
+            if self.connection is None or self.connected_to != address:
+                self.hang_up()
+                self.connected_to = address
+                self.connection = http.client.HTTPConnection(*address, timeout=REQUEST_SECONDS)
+            moment = str(int(time.time()))
+            signed = f"{name}.{moment}.".encode() + payload
+            signature = base64.b64encode(hmac.digest(self.key, signed, "sha256")).decode()
+            self.connection.request(method, path, body, {
+                "content-type": "application/json" if method == "POST" else "application/octet-stream",
+                "webhook-id": name, "webhook-timestamp": moment, "webhook-signature": f"v1,{signature}",
+            })
+            answer = self.connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError):
+            self.hang_up()
+            return None
+
+    def hang_up(self):
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = None
+
+
+def must_be_repeated(status):
+    return status in (408, 429) or status >= 500
+
+
+def now():
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Portal(Sender):
+    """Changes some of the accounts."""
+
+    def __init__(self, world, thread, accounts, pause_seconds):
+        super().__init__(world, "portal", thread)
+        self.accounts = accounts
+        self.pause_seconds = pause_seconds
+
+    def run(self):
+        while not self.world.ending.is_set():
+            self.change(hot(self.random, self.accounts))
+            time.sleep(self.random.expovariate(1 / self.pause_seconds))
+
+    def finish(self):
+        """Brings every account to where no invoice waits for it."""
+        for account in self.accounts:
+            if account.profile is None or account.version < account.wanted:
+                self.change(account, at_last=True)
+
+    def change(self, account, at_last=False):
+        # A copy, since what others read is what was promised so far.
+        profile = copy.deepcopy(account.profile)
+        version = account.version + 1
+        closed = account.closed
+        if at_last or profile is None or self.random.random() < 0.3:
+            # A whole account may jump ahead.
+            version = max(version + self.random.choice((0, 0, 0, 5)), account.wanted)
+            kind, data, profile, closed = self.whole(account)
+        elif self.random.random() < 0.05:
+            kind, data, closed = "account.closed", {}, True
+        else:
+            kind, data = self.delta(account, profile)
+        change = Change(version, active(profile), time.monotonic())
+        account.changes.append(change)
+        answer = self.event(kind, {"account": account.id, "version": version, **data})
+        change.sent_at, change.answered_at, change.tries = answer.sent_at, answer.answered_at, answer.tries
+        if answer.status != 200:
+            self.world.surprise(f"{kind} {account.id} version {version}: {answer.status} {answer.body}")
+            self.world.broken.set()
+            raise Stopped
+        change.in_flight = tuple(answer.body["in_flight"])
+        account.profile, account.version, account.closed = profile, version, closed
+        said = answer.body["version"], tuple(answer.body["recipient"]["addresses"])
+        if said != (version, change.addresses):
+            self.world.surprise(f"{kind} {account.id} version {version} to {change.addresses}, answered: {answer.body}")
+
+    def whole(self, account):
+        subs = {name: self.sub_user(account, name) for name in SUB_USERS if self.random.random() < 0.6}
+        selectable = [name for name in subs if subs[name]["group"] in GROUPS]
+        profile = {
+            "name": f"Firma {account.id} {self.random.randrange(1000)}", "language": None, "schedule": "default",
+            "main_contact": self.contact(account, "main"), "sub_users": subs,
+            "billing_contact": self.random.choice([*selectable, None]),
+        }
+        data = {**profile, "sub_users": [{"id": name, **sub} for name, sub in subs.items()]}
+        return "account.updated", data, profile, False
+
+    def delta(self, account, profile):
+        subs = profile["sub_users"]
+        selectable = [name for name in subs if subs[name]["group"] in GROUPS]
+        kind = self.random.choice(("select", "select", "save", "save", "copy", "narrow", "leave", "remove"))
+        if kind == "select" or not subs:
+            profile["billing_contact"] = self.random.choice([*selectable, None])
+            return "billing_contact.selected", {"sub_user": profile["billing_contact"]}
+        # Who is saved may be new.
+        name = self.random.choice(SUB_USERS if kind == "save" else list(subs))
+        is_selected = profile["billing_contact"] == name
+        if kind == "remove":
+            del subs[name]
+            if is_selected:
+                profile["billing_contact"] = None
+            return "sub_user.removed", {"sub_user": name}
+        saved = {"id": name}
+        if kind == "leave":
+            subs[name] = {**subs[name], "group": self.random.choice(OTHER_GROUPS)}
+            saved["contact"] = subs[name]["contact"]
+        elif kind == "copy":
+            source = self.random.choice(["main", *(other for other in subs if other != name)])
+            origin = profile["main_contact"] if source == "main" else subs[source]["contact"]
+            saved["copy_from"] = {"main_contact": True} if source == "main" else {"sub_user": source}
+            contact = dict(origin)
+            if self.random.random() < 0.7:
+                contact["addresses"] = self.addresses(account, name)
+                saved["contact"] = {"addresses": contact["addresses"]}
+            subs[name] = {**subs[name], "group": self.random.choice(GROUPS), "contact": contact}
+        elif kind == "narrow":
+            # One address stays, another comes beside it.
+            contact = dict(subs[name]["contact"])
+            contact["addresses"] = contact["addresses"][:1] + self.addresses(account, name)[:1]
+            subs[name] = {**subs[name], "contact": contact}
+            saved["contact"] = contact
+        else:
+            subs[name] = self.sub_user(account, name)
+            saved["contact"] = subs[name]["contact"]
+        saved |= {"group": subs[name]["group"], "login": subs[name]["login"]}
+        if is_selected and saved["group"] not in GROUPS:
+            profile["billing_contact"] = None
+        return "sub_user.saved", {"sub_user": saved}
+
+    def sub_user(self, account, name):
+        login = {"enabled": True, "user_name": f"{account.id}.{name}", "permissions": ["servers"]}
+        return {
+            "group": self.random.choice((*GROUPS, *GROUPS, *OTHER_GROUPS)), "contact": self.contact(account, name),
+            "login": self.random.choice((login, None)),
+        }
+
+    def contact(self, account, name):
+        addresses = self.addresses(account, name)
+        return {
+            "name": f"Kontakt {account.addresses_made}", "company": self.random.choice((None, f"{account.id} GmbH")),
+            "language": self.random.choice((None, "de", "en")), "addresses": addresses,
+        }
+
+    def addresses(self, account, name):
+        """Addresses that nobody had before, so that a mail tells for whom it was made."""
+        made = []
+        for _ in range(self.random.choice((1, 1, 2, 3))):
+            account.addresses_made += 1
+            made.append(f"{name}.{account.addresses_made}@{account.id.lower()}.example")
+        return made
+
+
+def active(profile):
+    """Whoever gets the invoices."""
+    selected = profile["billing_contact"]
+    contact = profile["sub_users"][selected]["contact"] if selected else profile["main_contact"]
+    return contact["name"], contact["company"], contact["language"], tuple(contact["addresses"])
+
+
+def hot(random_numbers, accounts):
+    """One of the accounts; a few are chosen much more often than the others."""
+    return random_numbers.choice(accounts[:3] if random_numbers.random() < 0.3 else accounts)
+
+
+class Billing(Sender):
+    """Issues invoices to all accounts, those that are not there yet included."""
+
+    def __init__(self, world, thread, pause_seconds):
+        super().__init__(world, "billing", thread)
+        self.accounts = list(world.accounts.values())
+        self.pause_seconds = pause_seconds
+        self.issued = 0
+        self.uploaded = []
+        # What is to be taken back, and when.
+        self.second_thoughts = collections.deque()
+
+    def run(self):
+        while not self.world.ending.is_set():
+            self.invoice(hot(self.random, self.accounts))
+            while self.second_thoughts and self.second_thoughts[0][0] <= time.monotonic():
+                self.withdraw(self.second_thoughts.popleft()[1])
+            time.sleep(self.random.expovariate(1 / self.pause_seconds))
+        for _, invoice in self.second_thoughts:
+            self.withdraw(invoice)
+
+    def invoice(self, account):
+        self.issued += 1
+        number = f"RE-{self.thread}/{self.issued}"
+        kind = self.random.choice(("invoice", "invoice", "credit_note", "reminder"))
+        least = None
+        if self.random.random() < 0.1:
+            least = account.version + self.random.randint(1, 3)
+            with self.world.lock:
+                account.wanted = max(account.wanted, least)
+        documents, sent = self.documents(number)
+        shown = {
+            "account": account.id, "number": number, "kind": kind, "issued_on": "2026-11-23",
+            "due_on": self.random.choice((None, "2026-12-07")),
+            "total": {"amount": f"{self.random.randrange(100000)}.{self.random.randrange(10, 100)}", "currency": "EUR"},
+            "release": self.random.choice(("immediately", "scheduled")), "min_account_version": least,
+            "refers_to": "RE-0" if kind == "reminder" else None, "portal_url": None, "documents": documents,
+        }
+        invoice = Invoice(account.id, number, shown)
+        self.world.invoices[number] = invoice
+        if self.random.random() < 0.02:
+            # The withdrawal overtakes the invoice.
+            self.withdraw(invoice)
+        answer = self.event("invoice.issued", {**shown, "documents": sent})
+        if answer.status not in (200, 202):
+            self.world.surprise(f"invoice {number}: {answer.status} {answer.body}")
+            return
+        invoice.acknowledged = True
+        with self.world.lock:
+            self.world.acknowledged += 1
+        if invoice.withdrawal is None and self.random.random() < 0.08:
+            self.second_thoughts.append((time.monotonic() + self.random.uniform(0, 1), invoice))
+
+    def documents(self, number):
+        """What the invoice is to show of its documents, and what is sent of them."""
+        shown, sent = [], []
+        for count in range(self.random.choice((1, 1, 2, 3))):
+            name = {"file_name": f"{number.replace('/', '-')}-{count}.pdf", "media_type": "application/pdf"}
+            content = self.random.randbytes(self.random.randint(*DOCUMENT_BYTES))
+            digest = hashlib.sha256(content).hexdigest()
+            if self.random.random() < 0.5:
+                source = {"content_base64": base64.b64encode(content).decode()}
+            else:
+                if self.random.random() < 0.2 and self.uploaded:
+                    # General terms, say, which belong to many.
+                    digest = self.random.choice(self.uploaded[-20:])
+                else:
+                    answer = self.document(content)
+                    if answer.status not in (200, 201):
+                        self.world.surprise(f"document {digest}: {answer.status} {answer.body}")
+                    self.uploaded.append(digest)
+                source = {"sha256": digest}
+            shown.append({"sha256": digest, **name})
+            sent.append({**source, **name})
+        return shown, sent
+
+    def withdraw(self, invoice):
+        is_known = invoice.acknowledged
+        answer = self.event("invoice.withdrawn", {"account": invoice.account, "number": invoice.number})
+        if not is_known:
+            invoice.withdrawal = "before"
+        else:
+            invoice.withdrawal = answer.status, answer.body.get("state")
+        is_expected = answer.status in (200, 202) or is_known and answer.body.get("code") == "already_sent"
+        if not is_expected:
+            self.world.surprise(f"withdrawal of {invoice.number}: {answer.status} {answer.body}")
