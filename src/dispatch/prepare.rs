@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::Shared;
 use crate::domain::address::{EmailAddress, MessageId};
 use crate::domain::delivery::{AddressState, Delivery};
-use crate::domain::recipient::{Addressee, Recipient};
+use crate::domain::recipient::{Addressee, Recipient, Rule};
 use crate::mail::compose::{Composition, Message, compose, message_id};
 use crate::store::{Job, StoreError};
 
@@ -27,6 +27,7 @@ struct Key {
     message_id: MessageId,
     date: DateTime<Utc>,
     addressee: Addressee,
+    stands_in: bool,
     /// The addresses in `To`.
     to: Vec<EmailAddress>,
 }
@@ -102,6 +103,7 @@ impl Key {
                 .round_at
                 .ok_or_else(|| unfit("its round has no time"))?,
             addressee: addressee.clone(),
+            stands_in: recipient.reason.rule == Rule::FallbackAfterRejection,
             to: recipient
                 .addresses()
                 .iter()
@@ -116,6 +118,7 @@ impl Key {
     fn serves(&self, wanted: &Self) -> bool {
         self.message_id == wanted.message_id
             && self.date == wanted.date
+            && self.stands_in == wanted.stands_in
             && self.addressee.contact == wanted.addressee.contact
             && self.addressee.language == wanted.addressee.language
             && wanted.to.iter().all(|address| self.to.contains(address))
@@ -156,6 +159,7 @@ async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, Unfit> {
         compose(&Composition {
             invoice: &invoice,
             addressee: &key.addressee,
+            stands_in: key.stands_in,
             to: &key.to,
             documents: &documents,
             message_id: &key.message_id,

@@ -62,6 +62,8 @@ pub struct Composition<'a> {
     pub invoice: &'a Invoice,
     /// Whom it addresses.
     pub addressee: &'a Addressee,
+    /// Whether they get it in place of the selected contact, whom the relay rejects.
+    pub stands_in: bool,
     /// The addresses in `To`, those of this attempt round; at least one.
     pub to: &'a [EmailAddress],
     /// The bytes of the invoice's documents, in their order.
@@ -185,6 +187,7 @@ pub fn compose(composition: &Composition<'_>) -> Result<Message, ComposeError> {
     let Composition {
         invoice,
         addressee,
+        stands_in,
         to,
         documents,
         message_id,
@@ -208,6 +211,7 @@ pub fn compose(composition: &Composition<'_>) -> Result<Message, ComposeError> {
             invoice,
             contact: &addressee.contact,
             sender,
+            stands_in,
         },
     )?;
 

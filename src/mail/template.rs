@@ -67,6 +67,8 @@ pub struct Facts<'a> {
     pub contact: &'a Contact,
     /// Who signs it: the display name of the configured sender.
     pub sender: &'a str,
+    /// Whether they get it in place of the selected contact, whom the relay rejects.
+    pub stands_in: bool,
 }
 
 /// The words of one mail.
@@ -236,6 +238,7 @@ fn values(language: &Language, formats: &Formats, facts: &Facts<'_>) -> Value {
         invoice,
         contact,
         sender,
+        stands_in,
     } = *facts;
     let files: Vec<String> = invoice
         .documents
@@ -257,6 +260,7 @@ fn values(language: &Language, formats: &Formats, facts: &Facts<'_>) -> Value {
         name => contact.name.as_str(),
         company => contact.company.as_ref().map(ToString::to_string),
         sender => sender,
+        stands_in => stands_in,
     }
 }
 

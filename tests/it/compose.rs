@@ -224,6 +224,31 @@ fn markup_in_a_name_is_text_in_both_parts() {
 }
 
 #[test]
+fn who_stands_in_for_a_rejected_contact_is_told_why() {
+    for (language, words) in [
+        (
+            "de",
+            "weil der ausgewählte Rechnungskontakt nicht erreichbar ist",
+        ),
+        (
+            "en",
+            "because the selected billing contact cannot be reached",
+        ),
+    ] {
+        let mut mail = Mail::of(Kind::Invoice, "RE-2026/0042", "1234.56", language);
+        let is_told = |mail: &Mail| {
+            let seen = read(&mail.bytes());
+            let text = seen.text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(text.contains(words), seen.html.contains(words));
+            text.contains(words)
+        };
+        assert!(!is_told(&mail), "{language}");
+        mail.stands_in = true;
+        assert!(is_told(&mail), "{language}");
+    }
+}
+
+#[test]
 fn what_an_invoice_does_not_have_is_not_mentioned() {
     let mut mail = Mail::invoice();
     mail.invoice.due_on = None;

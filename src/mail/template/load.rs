@@ -211,7 +211,10 @@ impl Files {
             }
         };
         for (language, formats) in &templates.languages {
-            for (at, (invoice, contact)) in samples.iter().enumerate() {
+            let both = samples
+                .iter()
+                .flat_map(|sample| [(sample, true), (sample, false)]);
+            for (at, ((invoice, contact), stands_in)) in both.enumerate() {
                 let values = super::values(
                     language,
                     formats,
@@ -219,6 +222,7 @@ impl Files {
                         invoice,
                         contact,
                         sender: "Example Hosting",
+                        stands_in,
                     },
                 );
                 if at == 0 {

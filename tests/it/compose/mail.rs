@@ -30,6 +30,7 @@ pub(super) static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| Templates::l
 pub(super) struct Mail {
     pub(super) invoice: Invoice,
     pub(super) addressee: Addressee,
+    pub(super) stands_in: bool,
     pub(super) files: Vec<Vec<u8>>,
     pub(super) message_id: MessageId,
     pub(super) brand: Brand,
@@ -64,6 +65,7 @@ impl Mail {
                 deliverable: vec![address],
                 language: Some(Language::parse(language).unwrap()),
             },
+            stands_in: false,
             files: Vec::new(),
             message_id: message_id(
                 &STORE,
@@ -105,6 +107,7 @@ impl Mail {
         compose(&Composition {
             invoice: &self.invoice,
             addressee: &self.addressee,
+            stands_in: self.stands_in,
             to: &self.addressee.deliverable,
             documents: &files,
             message_id: &self.message_id,
