@@ -87,7 +87,7 @@ pub(super) fn operate(
     Ok(())
 }
 
-fn path(invoice: &InvoiceArguments) -> String {
+pub(super) fn path(invoice: &InvoiceArguments) -> String {
     let InvoiceArguments { account, number } = invoice;
     format!(
         "/v1/accounts/{}/invoices/{}",

@@ -11,6 +11,7 @@ pub mod demo;
 mod explain;
 mod invoices;
 mod out;
+mod release;
 mod sending;
 mod serve;
 mod sign;
@@ -85,14 +86,8 @@ enum Command {
         #[arg(long, default_value = "held by an operator")]
         reason: String,
     },
-    /// Let a held, withheld or undeliverable invoice go on.
-    Release {
-        #[command(flatten)]
-        invoice: InvoiceArguments,
-        /// At once, whatever the schedule.
-        #[arg(long)]
-        now: bool,
-    },
+    /// Let a held, withheld or undeliverable invoice go on, or all that are in such a state.
+    Release(ReleaseArguments),
     /// Send a delivered invoice again, as a new revision to the recipient of now.
     Resend {
         #[command(flatten)]
@@ -100,9 +95,18 @@ enum Command {
         /// The revision that is to be replaced.
         #[arg(long, default_value_t = 1)]
         revision: u32,
+        /// Why, for those who read it later.
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Take an invoice back before it is sent.
-    Withdraw(InvoiceArguments),
+    Withdraw {
+        #[command(flatten)]
+        invoice: InvoiceArguments,
+        /// Why, for those who read it later.
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Send what is waiting, now.
     Dispatch(DispatchArguments),
     /// Stop sending; accepting goes on.
@@ -165,6 +169,28 @@ struct InvoiceArguments {
     /// The invoice's number.
     #[arg(value_parser = invoice_number)]
     number: InvoiceNumber,
+}
+
+#[derive(Debug, Args)]
+struct ReleaseArguments {
+    /// Whose.
+    #[arg(value_parser = account_id, requires = "number", required_unless_present = "state")]
+    account: Option<AccountId>,
+    /// Its number.
+    #[arg(value_parser = invoice_number)]
+    number: Option<InvoiceNumber>,
+    /// All that are in this state, instead of one.
+    #[arg(long, value_parser = stopped_state(), conflicts_with_all = ["account", "number"])]
+    state: Option<Shown>,
+    /// Only say which ones.
+    #[arg(long, requires = "state")]
+    dry_run: bool,
+    /// At once, whatever the schedule.
+    #[arg(long)]
+    now: bool,
+    /// Why, for those who read it later.
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -278,21 +304,23 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             "hold",
             &serde_json::json!({ "reason": reason }),
         ),
-        Command::Release { invoice, now } => invoices::operate(
-            context,
-            &invoice,
-            "release",
-            &serde_json::json!({ "now": now }),
-        ),
-        Command::Resend { invoice, revision } => invoices::operate(
+        Command::Release(arguments) => release::run(context, arguments),
+        Command::Resend {
+            invoice,
+            revision,
+            reason,
+        } => invoices::operate(
             context,
             &invoice,
             "resend",
-            &serde_json::json!({ "revision": revision }),
+            &serde_json::json!({ "revision": revision, "reason": reason }),
         ),
-        Command::Withdraw(invoice) => {
-            invoices::operate(context, &invoice, "withdraw", &serde_json::json!({}))
-        }
+        Command::Withdraw { invoice, reason } => invoices::operate(
+            context,
+            &invoice,
+            "withdraw",
+            &serde_json::json!({ "reason": reason }),
+        ),
         Command::Dispatch(arguments) => sending::dispatch(context, &arguments),
         Command::Pause { account, reason } => sending::pause(context, account.as_ref(), &reason),
         Command::Resume { account } => sending::resume(context, account.as_ref()),
@@ -325,6 +353,13 @@ value_parser!(invoice_number, InvoiceNumber);
 value_parser!(schedule_name, ScheduleName);
 value_parser!(sender_name, SenderName);
 value_parser!(webhook_id, WebhookId);
+
+/// A state that a release can end.
+fn stopped_state() -> impl TypedValueParser<Value = Shown> {
+    let states = [Shown::Held, Shown::Withheld, Shown::Undeliverable];
+    PossibleValuesParser::new(states.map(Shown::as_str))
+        .try_map(|name| Shown::parse(&name).ok_or("not a state"))
+}
 
 /// One of the states that an invoice can be in.
 fn state() -> impl TypedValueParser<Value = Shown> {

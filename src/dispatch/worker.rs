@@ -363,7 +363,7 @@ impl Round {
         let held = self.shared.store.operate(
             job.account.id(),
             &job.invoice.number,
-            Command::Hold { reason: cause },
+            Command::Hold { reason: cause }.into(),
             Actor::Daemon,
             self.shared.clock.now(),
         );

@@ -217,7 +217,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         account: &AccountId,
         number: &InvoiceNumber,
-        command: Command,
+        order: Order,
         actor: Actor,
         at: DateTime<Utc>,
     ) -> Commit<Option<OperateAnswer>>;

@@ -203,6 +203,24 @@ pub enum Command {
     },
 }
 
+/// A command, and why it is given, if that was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// What is to be done.
+    pub command: Command,
+    /// For those who read the story later; a hold has its own.
+    pub reason: Option<String>,
+}
+
+impl From<Command> for Order {
+    fn from(command: Command) -> Self {
+        Self {
+            command,
+            reason: None,
+        }
+    }
+}
+
 /// What became of an operator's command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OperateAnswer {

@@ -8,7 +8,9 @@ use std::process::Output;
 
 use invoice_router::cli::demo::sink::Sink;
 
-use crate::daemon::{Daemon, far_schedule, home, run};
+use serde_json::Value;
+
+use crate::daemon::{DEADLINE, Daemon, far_schedule, home, run};
 use crate::examples::{event, push, push_all};
 use crate::scripted_smtp::{Script, ScriptedRelay};
 
@@ -228,4 +230,82 @@ async fn the_story_of_an_invoice_names_the_run_that_released_it_and_who_opened_t
         .collect();
     let words = "released by the run of account K-1001, which operator uid:";
     assert!(story.iter().any(|what| what.contains(words)), "{story:?}");
+}
+
+#[tokio::test]
+async fn all_that_is_held_is_released_together_and_says_why() {
+    let (mut daemon, sink) = world().await;
+    push_all(&mut daemon, [6]).await;
+    daemon.settled("K-1001", "RE-2026/0043", "delivered").await;
+    let held = [
+        "hold",
+        "K-1001",
+        "RE-2026/0042",
+        "--reason",
+        "a wrong total",
+    ];
+    daemon.ask(&held).await;
+
+    let planned = daemon
+        .ask(&["release", "--state", "held", "--dry-run"])
+        .await;
+    assert!(
+        planned.contains("a wrong total") && planned.contains("would be released"),
+        "{planned}"
+    );
+    let whole = daemon.json(&["invoice", "K-1001", "RE-2026/0042"]).await;
+    assert_eq!(whole["state"], "held");
+
+    let released = [
+        "release",
+        "--state",
+        "held",
+        "--now",
+        "--reason",
+        "it was right",
+    ];
+    daemon.ask(&released).await;
+    let whole = daemon.settled("K-1001", "RE-2026/0042", "delivered").await;
+    let story = whole["story"].as_array().unwrap();
+    let told = |words: &str| {
+        story
+            .iter()
+            .any(|entry| entry["what"].as_str().unwrap().contains(words))
+    };
+    assert!(told("reason given: it was right"), "{whole}");
+    assert!(sink.wait_for(2, DEADLINE).await);
+    let none = daemon.ask(&["release", "--state", "held"]).await;
+    assert_eq!(none.trim(), "no invoice is held");
+    for wrong in [
+        &["release"][..],
+        &["release", "--state", "waiting"],
+        &["release", "K-1001"],
+    ] {
+        assert_eq!(
+            daemon.command(wrong).await.status.code(),
+            Some(2),
+            "{wrong:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_trail_is_read_in_order_and_backwards_and_names_who_did_it() {
+    let (daemon, _sink) = world().await;
+    daemon.ask(&["pause", "--reason", "a look"]).await;
+    let oldest = daemon.admin("/v1/audit?limit=2").await;
+    let items = oldest["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2);
+    assert_eq!(items[0]["account"], "K-1001");
+    assert_eq!(items[0]["actor"], "sender portal (msg_1)");
+    let next = oldest["next_cursor"].as_str().unwrap();
+    let further = daemon.admin(&format!("/v1/audit?cursor={next}")).await;
+    assert_eq!(further["next_cursor"], Value::Null);
+    let newest = daemon.admin("/v1/audit?order=newest&limit=1").await;
+    let what = newest["items"][0]["what"].as_str().unwrap();
+    assert_eq!(what, "sending paused: a look");
+    assert_eq!(
+        further["items"].as_array().unwrap().last(),
+        newest["items"].get(0)
+    );
 }

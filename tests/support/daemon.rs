@@ -233,6 +233,16 @@ impl Daemon {
         run(self.home(), arguments).await
     }
 
+    /// What the admin interface answers.
+    pub(crate) async fn admin(&self, path: &str) -> Value {
+        let target = Target::Unix(self.home().join("admin.sock"));
+        let response = request(&target, Method::GET, path, &[], Vec::new(), DEADLINE)
+            .await
+            .unwrap();
+        assert_eq!(response.status.as_u16(), 200, "{path}");
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
     /// What a command prints for people; it must succeed.
     pub(crate) async fn ask(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).await;

@@ -15,7 +15,7 @@ use crate::http::fields::Item;
 use crate::http::problem::{Code, Problem};
 use crate::http::routes::{Params, Query};
 use crate::http::view;
-use crate::store::{Actor, Command, Filter, InvoiceView, OperateAnswer};
+use crate::store::{Actor, Command, Filter, InvoiceView, OperateAnswer, Order};
 
 /// `GET /v1/accounts/{account}/invoices/{number}`.
 pub(in crate::http) async fn one(
@@ -125,7 +125,7 @@ pub(in crate::http) async fn hold(
     let command = Command::Hold {
         reason: reason.unwrap_or_default(),
     };
-    operate(exchange, params, command, actor).await
+    operate(exchange, params, command.into(), actor).await
 }
 
 /// `POST …/release`.
@@ -134,11 +134,14 @@ pub(in crate::http) async fn release(
     params: &Params,
     actor: String,
 ) -> Result<Reply, Problem> {
-    let now = read_body(exchange, |fields| fields.optionally("now", Item::boolean)).await?;
-    let command = Command::Release {
-        now: now.unwrap_or(false),
-    };
-    operate(exchange, params, command, actor).await
+    let (now, reason) = read_body(exchange, |fields| {
+        let now = fields.optionally("now", Item::boolean);
+        let reason = fields.optionally("reason", reason);
+        Ok((now?.unwrap_or(false), reason?))
+    })
+    .await?;
+    let command = Command::Release { now };
+    operate(exchange, params, Order { command, reason }, actor).await
 }
 
 /// `POST …/resend`: names the revision that it replaces, so that two requests make one.
@@ -147,15 +150,17 @@ pub(in crate::http) async fn resend(
     params: &Params,
     actor: String,
 ) -> Result<Reply, Problem> {
-    let revision = read_body(exchange, |fields| {
+    let (revision, reason) = read_body(exchange, |fields| {
+        let reason = fields.optionally("reason", reason);
         let item = fields.required("revision")?;
         match u32::try_from(item.integer()?) {
-            Ok(revision) if revision > 0 => Ok(revision),
+            Ok(revision) if revision > 0 => Ok((revision, reason?)),
             Ok(_) | Err(_) => item.fault("the revision that was delivered, from 1"),
         }
     })
     .await?;
-    operate(exchange, params, Command::Resend { revision }, actor).await
+    let command = Command::Resend { revision };
+    operate(exchange, params, Order { command, reason }, actor).await
 }
 
 /// `POST …/withdraw`.
@@ -164,14 +169,15 @@ pub(in crate::http) async fn withdraw(
     params: &Params,
     actor: String,
 ) -> Result<Reply, Problem> {
-    read_body(exchange, |_| Ok(())).await?;
-    operate(exchange, params, Command::Withdraw, actor).await
+    let reason = read_body(exchange, |fields| fields.optionally("reason", reason)).await?;
+    let command = Command::Withdraw;
+    operate(exchange, params, Order { command, reason }, actor).await
 }
 
 async fn operate(
     exchange: &mut Exchange,
     params: &Params,
-    command: Command,
+    order: Order,
     actor: String,
 ) -> Result<Reply, Problem> {
     let (account, number) = (account_in(params)?, number_in(params)?);
@@ -183,7 +189,7 @@ async fn operate(
         .operate(
             &account,
             &number,
-            command,
+            order,
             Actor::Operator(actor),
             context.clock.now(),
         )

@@ -15,8 +15,8 @@ use crate::domain::id::{AccountId, Digest, InvoiceNumber, Sequence, Version};
 use crate::domain::invoice::{Document, Invoice, Release};
 use crate::store::record::{CounterRow, DocumentRow, IdentityRow, InvoiceRow};
 use crate::store::{
-    Actor, Command, IssueAnswer, Judged, OperateAnswer, Received, Rules, Standing, StoreError,
-    WithdrawAnswer,
+    Actor, Command, IssueAnswer, Judged, OperateAnswer, Order, Received, Rules, Standing,
+    StoreError, WithdrawAnswer,
 };
 
 /// Takes an invoice.
@@ -238,14 +238,11 @@ pub(super) fn withdraw(
             at: _,
         }) => withdrawn_in(state),
         Some(IdentityRow::Sequence(sequence)) => {
-            let moved = move_invoice(
-                tx,
-                rules,
-                sequence,
-                &Event::Withdraw,
-                &received.actor(),
-                received.at,
-            )?;
+            let by = By {
+                actor: &received.actor(),
+                reason: None,
+            };
+            let moved = move_invoice(tx, rules, sequence, &Event::Withdraw, &by, received.at)?;
             match moved.answer {
                 Answer::Done => WithdrawAnswer::Withdrawn,
                 Answer::Recorded => WithdrawAnswer::Recorded,
@@ -302,10 +299,11 @@ pub(super) fn operate(
     rules: &Rules,
     account: &AccountId,
     number: &InvoiceNumber,
-    command: &Command,
+    order: &Order,
     actor: &Actor,
     at: DateTime<Utc>,
 ) -> Result<Option<OperateAnswer>, StoreError> {
+    let Order { command, reason } = order;
     let sequence = match read::identity(tx, account, number)? {
         Some(IdentityRow::Sequence(sequence)) => sequence,
         Some(IdentityRow::Tombstone {
@@ -337,7 +335,17 @@ pub(super) fn operate(
             revision: *revision,
         },
     };
-    move_invoice(tx, rules, sequence, &event, actor, at).map(Some)
+    let by = By {
+        actor,
+        reason: reason.as_deref(),
+    };
+    move_invoice(tx, rules, sequence, &event, &by, at).map(Some)
+}
+
+/// Who moves an invoice, and why.
+struct By<'a> {
+    actor: &'a Actor,
+    reason: Option<&'a str>,
 }
 
 fn move_invoice(
@@ -345,7 +353,7 @@ fn move_invoice(
     rules: &Rules,
     sequence: Sequence,
     event: &Event<'_>,
-    actor: &Actor,
+    by: &By<'_>,
     at: DateTime<Utc>,
 ) -> Result<OperateAnswer, StoreError> {
     let row = read::delivery(tx, sequence)?;
@@ -370,7 +378,10 @@ fn move_invoice(
                 what = format!("{what}; {marks} rejected addresses count as good again");
             }
         }
-        write::tell(tx, Object::Invoice(sequence), at, actor, what);
+        if let Some(reason) = by.reason.filter(|reason| !reason.is_empty()) {
+            what = format!("{what}; reason given: {reason}");
+        }
+        write::tell(tx, Object::Invoice(sequence), at, by.actor, what);
     }
     Ok(OperateAnswer {
         answer: moved.answer,

@@ -32,9 +32,9 @@ use self::tx::{Evaluated, Records, Tx, Unit};
 use super::documents::Documents;
 use super::record::DocumentRow;
 use super::{
-    AccountView, Actor, Audited, Begin, Begun, ChangeAnswer, ClockNote, Command, Commit,
-    DocumentAnswer, DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer,
-    Page, Pause, PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle,
+    AccountView, Actor, Audited, Begin, Begun, ChangeAnswer, ClockNote, Commit, DocumentAnswer,
+    DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Order, Page,
+    Pause, PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle,
     Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
@@ -335,14 +335,14 @@ impl<B: Backend> Store for Engine<B> {
         &self,
         account: &AccountId,
         number: &InvoiceNumber,
-        command: Command,
+        order: Order,
         actor: Actor,
         at: DateTime<Utc>,
     ) -> Commit<Option<OperateAnswer>> {
         let (account, number) = (account.clone(), number.clone());
         let freeing_rules = Arc::clone(&self.rules);
         let evaluate = move |tx: &mut Tx<'_>, rules: &Rules| {
-            let answer = invoices::operate(tx, rules, &account, &number, &command, &actor, at)?;
+            let answer = invoices::operate(tx, rules, &account, &number, &order, &actor, at)?;
             let frees = tx.is_there(&keys::freeing(&account))?;
             Ok((answer, frees.then(|| free(freeing_rules, account))))
         };

@@ -121,7 +121,7 @@ impl Store for FailingStore {
         fn withdraw(&self, received: Received, account: AccountId, number: InvoiceNumber) -> Commit<Judged<WithdrawAnswer>>;
         fn put_document(&self, digest: Digest, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer>;
         fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
-        fn operate(&self, account: &AccountId, number: &InvoiceNumber, command: Command, actor: Actor, at: DateTime<Utc>) -> Commit<Option<OperateAnswer>>;
+        fn operate(&self, account: &AccountId, number: &InvoiceNumber, order: Order, actor: Actor, at: DateTime<Utc>) -> Commit<Option<OperateAnswer>>;
         fn pause(&self, scope: PauseScope, reason: String, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
         fn resume(&self, scope: PauseScope, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
         fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;

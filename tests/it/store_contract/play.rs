@@ -301,7 +301,7 @@ impl Play {
         let expected = self.model.operate(&account, &number, &command, now);
         let actor = Actor::Operator("anna".to_owned());
         let store = self.world.store();
-        let answer = store.operate(&account, &number, command, actor, now);
+        let answer = store.operate(&account, &number, command.into(), actor, now);
         assert_eq!(answer.wait().unwrap(), expected);
     }
 

@@ -218,7 +218,7 @@ impl World {
         let actor = Actor::Operator("anna".to_owned());
         let now = self.now;
         self.step()
-            .operate(&id(account), &number(raw), command, actor, now)
+            .operate(&id(account), &number(raw), command.into(), actor, now)
             .wait()
             .unwrap()
     }
