@@ -139,27 +139,21 @@ impl Documents {
         Ok(bytes)
     }
 
-    /// The files that lie here, whether a record names them or not.
-    pub(super) fn files(&self) -> Result<Vec<(Digest, NaiveDate)>, StoreError> {
-        let named = |path: &Path, name: &str| -> Option<(Digest, NaiveDate)> {
-            let day = path.file_name()?.to_str()?;
-            let day = NaiveDate::parse_from_str(day, DAY).ok()?;
-            Some((Digest::parse(name.strip_suffix(".sha256")?).ok()?, day))
-        };
-        let list = || -> io::Result<Vec<(Digest, NaiveDate)>> {
-            let mut files = Vec::new();
-            for day in fs::read_dir(&self.root)? {
-                let day = day?.path();
-                if day.ends_with(INCOMING) {
-                    continue;
-                }
-                for file in fs::read_dir(&day)? {
-                    files.extend(named(&day, &file?.file_name().to_string_lossy()));
-                }
-            }
-            Ok(files)
-        };
-        list().map_err(|error| failed("listing the documents", &error))
+    /// The days that have a directory, in order.
+    pub(super) fn days(&self) -> Result<Vec<NaiveDate>, StoreError> {
+        let mut days = names(&self.root)?;
+        days.sort();
+        let days = days.iter().map(|name| NaiveDate::parse_from_str(name, DAY));
+        Ok(days.filter_map(Result::ok).collect())
+    }
+
+    /// The documents whose files lie in a day's directory, whether a record names them or not.
+    pub(super) fn of_day(&self, day: NaiveDate) -> Result<Vec<Digest>, StoreError> {
+        let names = names(&self.directory(day))?;
+        let digests = names
+            .iter()
+            .filter_map(|name| Digest::parse(name.strip_suffix(".sha256")?).ok());
+        Ok(digests.collect())
     }
 
     /// Removes a document's file; it may be gone. To be called once no record names it.
@@ -189,6 +183,15 @@ impl Documents {
     fn path(&self, digest: &Digest, day: NaiveDate) -> PathBuf {
         self.directory(day).join(format!("{digest}.sha256"))
     }
+}
+
+fn names(directory: &Path) -> Result<Vec<String>, StoreError> {
+    let list = || -> io::Result<Vec<String>> {
+        fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    };
+    list().map_err(|error| failed("listing the documents", &error))
 }
 
 fn prepare(state_directory: &Path, root: &Path) -> io::Result<()> {

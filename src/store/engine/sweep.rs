@@ -3,17 +3,20 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::backend::Backend;
-use super::{Engine, upkeep};
+use super::tx::Records as _;
+use super::{Engine, keys, upkeep};
 use crate::domain::id::{Digest, Sequence};
+use crate::store::record::DocumentRow;
 use crate::store::{Retention, StoreError};
 
 /// How far a sweep has come; in memory only.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Swept {
     documents: Reached<Digest>,
+    files: Reached<NaiveDate>,
     invoices: Reached<Sequence>,
 }
 
@@ -47,11 +50,15 @@ impl<B: Backend> Engine<B> {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let ids = self.remove_now(move |tx, rules| upkeep::forget(tx, rules, now))?;
-        self.sweep_documents(upkeep::before(now, retention.unused_documents))?;
+        let unused_before = upkeep::before(now, retention.unused_documents);
+        self.sweep_documents(unused_before)?;
+        self.sweep_files(unused_before.date_naive())?;
         self.sweep_invoices(upkeep::before(now, retention.finished), now)?;
         let mut swept = self.swept();
-        let is_over =
-            !ids && swept.documents == Reached::TheEnd && swept.invoices == Reached::TheEnd;
+        let is_over = !ids
+            && swept.documents == Reached::TheEnd
+            && swept.files == Reached::TheEnd
+            && swept.invoices == Reached::TheEnd;
         if is_over {
             *swept = Swept::default();
         }
@@ -74,6 +81,37 @@ impl<B: Backend> Engine<B> {
             }
         }
         self.swept().documents = Reached::after(next);
+        Ok(())
+    }
+
+    /// Removes the files of days before `day` that no record names, a day at each call: what an upload, or
+    /// a removal, that was cut off left behind.
+    fn sweep_files(&self, day: NaiveDate) -> Result<(), StoreError> {
+        let reached = self.swept().files;
+        if reached == Reached::TheEnd {
+            return Ok(());
+        }
+        let days = self.documents.days()?;
+        let next = days
+            .into_iter()
+            .find(|one| *one < day && reached.place().is_none_or(|reached| *one > reached));
+        if let Some(day) = next {
+            for digest in self.documents.of_day(day)? {
+                let is_named = || -> Result<bool, StoreError> {
+                    let row: Option<DocumentRow> = self.backend.read(&keys::document(&digest))?;
+                    Ok(row.is_some_and(|row| row.day == day))
+                };
+                if is_named()? {
+                    continue;
+                }
+                // An upload of the same bytes may be about to commit its record.
+                let _lock = self.documents.lock(digest);
+                if !is_named()? {
+                    self.documents.remove(&digest, day)?;
+                }
+            }
+        }
+        self.swept().files = Reached::after(next);
         Ok(())
     }
 

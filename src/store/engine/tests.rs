@@ -371,3 +371,34 @@ fn a_refused_document_leaves_no_file_and_takes_none_that_is_referred_to() {
     assert!(file(b"kept").is_ok());
     assert!(file(b"refused").is_err());
 }
+
+#[test]
+fn a_file_that_no_record_names_is_swept_once_it_is_old() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    issue(&engine, 0, 0);
+    let stray = Digest::from_bytes([1; 32]);
+    for seconds in [0, 86_400] {
+        // As an upload does that ends before its record.
+        let day = at(seconds).date_naive();
+        engine.documents.write(&stray, b"stray", day).unwrap();
+    }
+    let retention = Retention {
+        unused_documents: Duration::from_secs(86_400),
+        finished: Duration::from_secs(86_400),
+    };
+    while engine.sweep(&retention, at(2 * 86_400 + 1)).unwrap() {}
+    let left: Vec<_> = [0, 86_400]
+        .into_iter()
+        .flat_map(|seconds| engine.documents.of_day(at(seconds).date_naive()).unwrap())
+        .collect();
+    assert_eq!(
+        left.len(),
+        2,
+        "the invoice's, and the stray one that is not old yet"
+    );
+    while engine.sweep(&retention, at(3 * 86_400 + 1)).unwrap() {}
+    let second = engine.documents.of_day(at(86_400).date_naive()).unwrap();
+    assert_eq!(second, []);
+}

@@ -431,10 +431,12 @@ impl Check<'_> {
     /// Files of documents that no record names: what an upload that was cut off leaves.
     fn left_over(&self) -> Result<u64, StoreError> {
         let mut left_over = 0;
-        for (digest, day) in self.documents.files()? {
-            let row = self.other::<DocumentRow>(&keys::document(&digest))?;
-            if row.is_none_or(|row| row.day != day) {
-                left_over += 1;
+        for day in self.documents.days()? {
+            for digest in self.documents.of_day(day)? {
+                let row = self.other::<DocumentRow>(&keys::document(&digest))?;
+                if row.is_none_or(|row| row.day != day) {
+                    left_over += 1;
+                }
             }
         }
         Ok(left_over)
