@@ -200,8 +200,18 @@ fn free(
         }
         let sequence = keys::sequence_at_the_end(&key)
             .ok_or_else(|| read::damaged("of kind standing by", "its key holds no sequence"))?;
-        let row = read::delivery(tx, sequence)?;
-        let invoice = read::invoice(tx, sequence)?.invoice;
+        let read = read::delivery(tx, sequence)
+            .and_then(|row| Ok((row, read::invoice(tx, sequence)?.invoice)));
+        let (row, invoice) = match read {
+            Ok(read) => read,
+            // It must not stand in the way of its account's changes, nor of the others.
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(%sequence, %error, "an invoice cannot be freed and is left alone");
+                last = Some(key);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let known = invoice.min_account_version.unwrap_or(Version::UNKNOWN) <= account.version();
         for event in [Event::Freed(invoice.release), Event::AccountChanged] {
             let freed = step(&row.delivery, &event, at, &rules.policy, 0.0);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Utc};
 
 use super::accounts::describe_target;
-use super::keys::{self, Object};
+use super::keys::{self, Key, Object};
 use super::tx::{Records, Tx};
 use super::write::{self, Placed};
 use super::{read, runs};
@@ -312,28 +312,57 @@ pub(super) fn withhold(
     Ok(true)
 }
 
-/// Settles the first intent that a crash left, as uncertain; `None` once none is left.
+/// What became of an intent that a crash left.
+pub(super) enum Recovered {
+    /// It is settled as uncertain.
+    Settled(Sequence, Intent),
+    /// It cannot be settled, for a record is damaged: it stays, and those after this key are gone on with.
+    Damaged(Key, StoreError),
+    /// None is left.
+    Done,
+}
+
+/// Settles the first intent after `after` that a crash left, as uncertain.
 pub(super) fn recover_one(
     tx: &mut Tx<'_>,
     rules: &Rules,
+    after: Option<&[u8]>,
     at: DateTime<Utc>,
     jitter: f64,
-) -> Result<Option<(Sequence, Intent)>, StoreError> {
+) -> Result<Recovered, StoreError> {
     let mut first = None;
     tx.prefix(
         &keys::kind_prefix(keys::kind::INTENT),
-        None,
+        after,
         &mut |key, value| {
+            if after == Some(key) {
+                return ControlFlow::Continue(());
+            }
             first = Some((key.to_vec(), value.to_vec()));
             ControlFlow::Break(())
         },
     )?;
     let Some((key, value)) = first else {
-        return Ok(None);
+        return Ok(Recovered::Done);
     };
-    let sequence = keys::sequence_at_the_end(&key)
+    match recover_intent(tx, rules, &key, &value, at, jitter) {
+        Ok((sequence, intent)) => Ok(Recovered::Settled(sequence, intent)),
+        Err(error @ StoreError::Damaged { .. }) => Ok(Recovered::Damaged(key, error)),
+        Err(error) => Err(error),
+    }
+}
+
+fn recover_intent(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    key: &[u8],
+    value: &[u8],
+    at: DateTime<Utc>,
+    jitter: f64,
+) -> Result<(Sequence, Intent), StoreError> {
+    let sequence = keys::sequence_at_the_end(key)
         .ok_or_else(|| read::damaged("of kind intent", "its key holds no sequence"))?;
-    let intent: Intent = tx.decode(&key, &value)?;
+    let intent: Intent = tx.decode(key, value)?;
     let subject = Subject::read(tx, sequence)?;
     let event = Event::Interrupted(&intent.address);
     let interrupted = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
@@ -344,7 +373,7 @@ pub(super) fn recover_one(
         cause: Some("the daemon ended before the outcome was known".to_owned()),
         outcome: Outcome::Uncertain,
     };
-    tx.remove(&key)?;
+    tx.remove(key)?;
     let consequence = describe_end(
         &subject.row.delivery,
         &interrupted,
@@ -353,7 +382,7 @@ pub(super) fn recover_one(
     );
     keep(tx, sequence, &subject, &attempt, consequence, at)?;
     subject.put(tx, sequence, interrupted, at)?;
-    Ok(Some((sequence, intent)))
+    Ok((sequence, intent))
 }
 
 /// The delivery after an attempt. One that does not fit must not stay in `sending` for ever.

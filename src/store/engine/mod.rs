@@ -180,36 +180,52 @@ fn free(rules: Arc<Rules>, account: AccountId) -> Unit {
     })
 }
 
-/// The unit that settles one intent after the other, and answers after the last.
-fn recover(
+/// What is left to be settled of the last process.
+struct Recovery {
     rules: Arc<Rules>,
     at: DateTime<Utc>,
     jitter: f64,
-    mut settled: Vec<(Sequence, Intent)>,
+    /// The last intent that could not be settled.
+    after: Option<keys::Key>,
+    settled: Vec<(Sequence, Intent)>,
     answer: tokio::sync::oneshot::Sender<Result<Vec<(Sequence, Intent)>, StoreError>>,
-) -> Unit {
-    Box::new(
-        move |tx| match attempts::recover_one(tx, &rules, at, jitter) {
-            Ok(Some(one)) => {
-                settled.push(one);
-                Evaluated {
-                    answer: Box::new(drop),
-                    next: Some(recover(rules, at, jitter, settled, answer)),
-                }
+}
+
+/// The unit that settles one intent after the other, and answers after the last.
+fn recover(mut left: Recovery) -> Unit {
+    use self::attempts::Recovered::{Damaged, Done, Settled};
+    Box::new(move |tx| {
+        let after = left.after.as_deref();
+        match attempts::recover_one(tx, &left.rules, after, left.at, left.jitter) {
+            Ok(Settled(sequence, intent)) => left.settled.push((sequence, intent)),
+            Ok(Damaged(key, error)) => {
+                tracing::error!(%error, "an attempt of the last process cannot be settled: its invoice is left alone");
+                tx.roll_back();
+                left.after = Some(key);
             }
-            Ok(None) => Evaluated {
-                answer: Box::new(move |durable| drop(answer.send(durable.map(|()| settled)))),
-                next: None,
-            },
+            Ok(Done) => {
+                let Recovery {
+                    settled, answer, ..
+                } = left;
+                return Evaluated {
+                    answer: Box::new(move |durable| drop(answer.send(durable.map(|()| settled)))),
+                    next: None,
+                };
+            }
             Err(error) => {
                 tx.roll_back();
-                Evaluated {
+                let answer = left.answer;
+                return Evaluated {
                     answer: Box::new(move |durable| drop(answer.send(durable.and(Err(error))))),
                     next: None,
-                }
+                };
             }
-        },
-    )
+        }
+        Evaluated {
+            answer: Box::new(drop),
+            next: Some(recover(left)),
+        }
+    })
 }
 
 impl<B: Backend> Store for Engine<B> {
@@ -486,7 +502,14 @@ impl<B: Backend> Store for Engine<B> {
 
     fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>> {
         let (answer, commit) = Commit::channel();
-        let unit = recover(Arc::clone(&self.rules), at, jitter, Vec::new(), answer);
+        let unit = recover(Recovery {
+            rules: Arc::clone(&self.rules),
+            at,
+            jitter,
+            after: None,
+            settled: Vec::new(),
+            answer,
+        });
         match self.backend.submit(Urgency::Settle, unit) {
             Ok(()) => commit,
             Err(error) => Commit::ready(Err(error)),

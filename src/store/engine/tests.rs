@@ -402,3 +402,51 @@ fn a_file_that_no_record_names_is_swept_once_it_is_old() {
     let second = engine.documents.of_day(at(86_400).date_naive()).unwrap();
     assert_eq!(second, []);
 }
+
+/// Spoils the value under `key`.
+fn spoil(memory: &MemoryBackend, key: Vec<u8>) {
+    let spoilt = Box::new(move |tx: &mut Tx<'_>| {
+        tx.put_bytes(key, vec![0, 1, 2, 3]);
+        Evaluated {
+            answer: Box::new(drop),
+            next: None,
+        }
+    });
+    memory.submit(Urgency::Accept, spoilt).unwrap();
+}
+
+#[test]
+fn one_damaged_record_stands_in_nobodys_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    for n in 0..3 {
+        issue(&engine, n, 0);
+    }
+    spoil(&memory, keys::delivery(Sequence(1)));
+    change(&engine, 1, 0, 10);
+    assert_eq!(due_at(&engine, 10), 2, "the other two are freed");
+
+    for n in 1..3 {
+        let withdrawn =
+            engine.withdraw(received(&format!("withdraw-{n}"), 20), account(), number(n));
+        withdrawn.wait().unwrap();
+    }
+    let retention = Retention {
+        unused_documents: Duration::from_secs(1_000),
+        finished: Duration::from_secs(10),
+    };
+    while engine.sweep(&retention, at(100)).unwrap() {}
+    for n in 1..3 {
+        let left = engine.invoice(&account(), &number(n)).unwrap();
+        assert!(
+            matches!(left, Some(InvoiceView::Tombstone { .. })),
+            "{left:?}"
+        );
+    }
+
+    for sequence in [1, 2] {
+        spoil(&memory, keys::intent(Sequence(sequence)));
+    }
+    assert_eq!(engine.recover(at(200), 0.0).wait(), Ok(Vec::new()));
+}

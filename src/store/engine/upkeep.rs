@@ -124,18 +124,22 @@ fn page<R: Record, P: Copy, T: Records + ?Sized>(
         },
     )?;
     let mut rows = Vec::with_capacity(met.len());
+    let mut last = None;
     for (key, value) in &met {
         let place = place(key).ok_or_else(|| {
             read::damaged(&format!("of kind {}", R::KIND), "its key is too short")
         })?;
-        rows.push((place, tree.decode(key, value)?));
+        last = Some(place);
+        match tree.decode(key, value) {
+            Ok(row) => rows.push((place, row)),
+            // It must not stand in the way of the others; nothing says that it is old.
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(%error, "a record is left out of the sweep");
+            }
+            Err(error) => return Err(error),
+        }
     }
-    let next = if rows.len() == AT_ONCE {
-        rows.last().map(|(place, _)| *place)
-    } else {
-        None
-    };
-    Ok((rows, next))
+    Ok((rows, last.filter(|_| met.len() == AT_ONCE)))
 }
 
 fn digest_at_the_end(key: &[u8]) -> Option<Digest> {
