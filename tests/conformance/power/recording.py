@@ -23,8 +23,6 @@ from sink import Sink
 STOPS = ((2.5, signal.SIGKILL), (2.5, signal.SIGTERM), (1.5, signal.SIGKILL), (1.5, signal.SIGTERM))
 PORTALS, BILLINGS = 2, 2
 ACCOUNTS = 12
-# Between two requests of a client, so that an image's check stays short.
-PAUSE_SECONDS = 0.04
 
 
 class Facts:
@@ -138,6 +136,9 @@ class Ended(Exception):
 class Pusher(threading.Thread):
     """A client that repeats each request until it is answered."""
 
+    # Between two requests.
+    PAUSE_SECONDS = 0.0
+
     def __init__(self, stage, seed, number):
         super().__init__(daemon=True)
         self.stage, self.facts, self.random, self.number = stage, stage.facts, random.Random(seed), number
@@ -149,7 +150,7 @@ class Pusher(threading.Thread):
         try:
             while True:
                 self.act()
-                if self.stage.ended.wait(self.random.random() * 2 * PAUSE_SECONDS):
+                if self.stage.ended.wait(self.random.random() * 2 * self.PAUSE_SECONDS):
                     return
         except Ended:
             pass
@@ -203,6 +204,9 @@ class Pusher(threading.Thread):
 
 class Portal(Pusher):
     """Owns accounts and changes them one version at a time."""
+
+    # So many changes that the database writes anew where it has written before.
+    PAUSE_SECONDS = 0.005
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -271,6 +275,9 @@ class Portal(Pusher):
 
 class Billing(Pusher):
     """Hands over documents and invoices, and takes a few back."""
+
+    # So few that the check of an image stays short.
+    PAUSE_SECONDS = 0.04
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
