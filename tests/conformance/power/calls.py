@@ -2,6 +2,9 @@
 
 Calls that could change a file below it and are not modelled end the run: an image that leaves something out
 would prove nothing. After each stop of the daemon the history is compared with the directory as it is.
+
+A call's interval contains the moment of its effect: strace notes the begin before the kernel goes on, and the end
+before the daemon does. All moments, those of the clients too, are of CLOCK_REALTIME, which must not be set meanwhile.
 """
 
 import collections
@@ -9,11 +12,12 @@ import pathlib
 import re
 
 import disk
+import images
 
 TRACED = (
-    "openat,?open,?creat,openat2,write,pwrite64,writev,pwritev,pwritev2,fsync,fdatasync,sync_file_range,?rename,renameat,"
-    "renameat2,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,ftruncate,truncate,fallocate,lseek,mmap,?link,linkat,?symlink,"
-    "symlinkat,copy_file_range,sendfile,splice,io_uring_setup"
+    "openat,?open,?creat,openat2,write,pwrite64,writev,pwritev,pwritev2,fsync,fdatasync,sync_file_range,"
+    "?rename,renameat,renameat2,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,ftruncate,truncate,fallocate,lseek,mmap,"
+    "?link,linkat,?symlink,symlinkat,copy_file_range,sendfile,splice,io_uring_setup"
 )
 # More than any call writes at once; strace cuts what is longer.
 LONGEST_BYTES = 64 * 1024 * 1024
@@ -45,10 +49,17 @@ def hexed(path):
     return "".join(f"\\x{byte:02x}" for byte in str(path).encode())
 
 
-def read(traces, root, snapshots):
+def strace(trace):
+    """What stands before the command line of a daemon whose calls are to be recorded."""
+    options = ["-f", "-y", "-xx", "-ttt", "-T", "--seccomp-bpf", "-s", str(LONGEST_BYTES)]
+    return ["strace", *options, "-e", f"trace={TRACED}", "-e", "signal=none", "-o", trace]
+
+
+def read(traces, root, snapshots, image=None):
     """The history of `root` from the traces of consecutive runs of the daemon, each with a copy of `root` from after
-    its end."""
+    its end. It begins with an image, or empty."""
     reader = Reader(root)
+    reader.history.begin_with(image or {})
     for run, (trace, snapshot) in enumerate(zip(traces, snapshots)):
         reader.replay(sorted(calls(trace, hexed(root), run), key=lambda call: (call.end, call.begin)), snapshot)
     return reader.history
@@ -118,10 +129,7 @@ class Reader:
 
     def compare(self):
         """What was recorded is what happened."""
-        found = {}
-        for path in self.snapshot.rglob("*"):
-            found[str(path.relative_to(self.snapshot))] = None if path.is_dir() else path.read_bytes()
-        tree = self.history.tree()
+        found, tree = images.read(self.snapshot), self.history.tree()
         for path in sorted(set(found) | set(tree)):
             if path not in found or path not in tree or found[path] != tree[path]:
                 raise Unmodelled(f"{path} is not as the trace has it")
@@ -146,7 +154,10 @@ class Reader:
 
     def opened(self, call):
         """The inode behind a call's descriptor; None if nobody can find it by a name any more."""
-        _, path, deleted = DESCRIPTOR.match(call.arguments).groups()
+        matched = DESCRIPTOR.match(call.arguments)
+        if not matched:
+            raise Unmodelled(f"{call.name} of a descriptor without a path: {call.arguments[:200]}")
+        _, path, deleted = matched.groups()
         path = self.below(text_of(path))
         if path is None or deleted:
             return None
@@ -172,8 +183,7 @@ class Reader:
         inode = self.history.find(path)
         flags = call.arguments
         if inode is None and "O_CREAT" in flags and self.happened(call, self.is_in_snapshot(path)):
-            mode = int(re.search(r", (0\d*)$", flags)[1], 8) & ~0o022
-            inode = self.history.create(call.begin, call.end, path, False, mode)
+            inode = self.history.create(call.begin, call.end, path, False)
         elif inode is not None and "O_TRUNC" in flags and inode.now.size:
             self.history.change(inode, call.begin, call.end, 0, None)
         if call.result is not None:
@@ -182,8 +192,7 @@ class Reader:
     def on_mkdir(self, call):
         (path,) = self.paths(call)
         if path is not None and self.happened(call, self.is_in_snapshot(path)):
-            mode = int(re.search(r", (0\d*)$", call.arguments)[1], 8) & ~0o022
-            self.history.create(call.begin, call.end, path, True, mode)
+            self.history.create(call.begin, call.end, path, True)
 
     on_mkdirat = on_mkdir
 

@@ -6,21 +6,12 @@ import shutil
 import subprocess
 import time
 
-from daemon import Client, Daemon, StartFailed
+import images
+from daemon import CLOSED_PORT, Client, Daemon, StartFailed
 
 # Events acknowledged last before the cut, which a repetition must find remembered.
 REPEATED = 8
-CLOSED_PORT = 1
 SETTLING_SECONDS = 10
-
-
-def write(image, directory):
-    directory.mkdir(mode=0o700, parents=True)
-    for path, content in sorted(image.items()):
-        if content is None:
-            (directory / path).mkdir(mode=0o700)
-        else:
-            (directory / path).write_bytes(content)
 
 
 class Checker:
@@ -35,7 +26,7 @@ class Checker:
         """Whether it started, and what is missing or wrong. `again` starts it a second time, after a kill."""
         if self.directory.exists():
             shutil.rmtree(self.directory)
-        write(image, self.directory / "state")
+        images.write(image, self.directory / "state")
         wrong = []
         for _ in range(1 + again):
             daemon = Daemon(

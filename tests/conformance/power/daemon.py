@@ -16,6 +16,8 @@ import time
 
 PATIENCE_SECONDS = 60
 SENDERS = ("portal", "billing")
+# Where no relay is.
+CLOSED_PORT = 1
 
 CONFIGURATION = """
 [state]
@@ -50,7 +52,7 @@ max_delay_seconds = 2
 
 
 class StartFailed(Exception):
-    pass
+    """Or it did not run on, or not stop well."""
 
 
 class Secrets:
@@ -125,6 +127,10 @@ class Daemon:
 
     def errors(self):
         return [line for line in self.said().splitlines() if '"level":"ERROR"' in line or "panicked" in line]
+
+    def check_running(self):
+        if self.process.poll() is not None:
+            raise StartFailed(f"it ended by itself with {self.process.returncode}: {self.said()[-2000:]}")
 
     def signal(self, number):
         """To the program itself, not to its tracer."""

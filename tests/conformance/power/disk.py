@@ -13,7 +13,8 @@ The model, in which everything that is not promised may be lost:
 `dropped`   all that no sync covers is gone.
 `torn`      of each page that no sync covers some version is there; of the names that no sync covers, any subset.
 `ordered`   names and truncations reach the disk in their order, as with a journal: everything up to the last one
-            that a sync covers, and a random number of those behind it. Pages as in `torn`.
+            that a sync covers, and a random number of those behind it. Pages as in `torn`. (With ext4 the sync of
+            a new file covers its name too; nobody may count on it.)
 """
 
 import bisect
@@ -94,10 +95,9 @@ class Naming:
 
 
 class Inode:
-    def __init__(self, number, is_directory, mode, path):
+    def __init__(self, number, is_directory, path):
         self.number = number
         self.is_directory = is_directory
-        self.mode = mode
         # The first name, for messages.
         self.path = path
         self.changes = []
@@ -114,12 +114,22 @@ class History:
     def __init__(self):
         self.inodes = []
         self.namings = []
-        self.root = self.inode(True, 0o700, "")
+        self.root = self.inode(True, "")
 
-    def inode(self, is_directory, mode, path):
-        inode = Inode(len(self.inodes), is_directory, mode, path)
+    def inode(self, is_directory, path):
+        inode = Inode(len(self.inodes), is_directory, path)
         self.inodes.append(inode)
         return inode
+
+    def begin_with(self, image):
+        """What was there before everything else is durable."""
+        long_ago = 0.0
+        for path, content in sorted(image.items()):
+            inode = self.create(long_ago, long_ago, path, content is None)
+            if content:
+                self.change(inode, long_ago, long_ago, 0, content)
+        for inode in self.inodes:
+            inode.syncs.append((long_ago, long_ago, "it was there"))
 
     def find(self, path):
         """The inode of a path below the root, as the running system sees it now."""
@@ -134,9 +144,9 @@ class History:
         directory, _, name = path.rpartition("/")
         return self.find(directory), name
 
-    def create(self, begin, end, path, is_directory, mode):
+    def create(self, begin, end, path, is_directory):
         directory, name = self.parent(path)
-        inode = self.inode(is_directory, mode, path)
+        inode = self.inode(is_directory, path)
         self.name(Naming(begin, end, "mkdir" if is_directory else "create", [(directory, name, inode)]))
         return inode
 
@@ -168,10 +178,11 @@ class History:
 
     def moments(self):
         """Begin and end of each call that changed or synced something."""
+        found = [(naming.begin, naming.end) for naming in self.namings]
         for inode in self.inodes:
-            yield from ((change.begin, change.end) for change in inode.changes)
-            yield from ((begin, end) for begin, end, _ in inode.syncs)
-        yield from ((naming.begin, naming.end) for naming in self.namings)
+            found += [(change.begin, change.end) for change in inode.changes]
+            found += [(begin, end) for begin, end, _ in inode.syncs]
+        return [moment for moment in found if moment[0] > 0]
 
 
 def set_name(names, name, inode):

@@ -16,11 +16,14 @@ import threading
 import time
 
 import calls
-from daemon import Client, Daemon
+import images
+from daemon import CLOSED_PORT, Client, Daemon
 from sink import Sink
 
 # How each run of the daemon ends, and after how many seconds.
 STOPS = ((2.5, signal.SIGKILL), (2.5, signal.SIGTERM), (1.5, signal.SIGKILL), (1.5, signal.SIGTERM))
+# How long a start after a cut is recorded, from when it is ready.
+RECOVERY_SECONDS = 0.3
 PORTALS, BILLINGS = 2, 2
 ACCOUNTS = 12
 
@@ -92,9 +95,7 @@ class Recording:
             for client in clients:
                 client.start()
             for run, (seconds, stop) in enumerate(STOPS):
-                trace = self.directory / f"trace.{run}"
-                tracer = ["strace", "-f", "-y", "-xx", "-ttt", "-T", "--seccomp-bpf", "-s", str(calls.LONGEST_BYTES),
-                          "-e", f"trace={calls.TRACED}", "-e", "signal=none", "-o", trace]
+                tracer = calls.strace(self.directory / f"trace.{run}")
                 daemon = Daemon(program, self.directory, sockets, secrets, sink.server_address[1], tracer)
                 began = time.time()
                 try:
@@ -102,6 +103,7 @@ class Recording:
                     facts.starts.append([began, time.time()])
                     stage.address = daemon.address
                     time.sleep(seconds)
+                    daemon.check_running()
                     # Clients go on asking until they are answered, by the next run if need be.
                     if stop == signal.SIGTERM:
                         daemon.stop()
@@ -117,6 +119,33 @@ class Recording:
             sink.shutdown()
             facts.mails = [mail for mail in sink.mails if mail["number"]]
         facts.save(self.directory / "facts.json")
+
+
+class Recovery:
+    """A start after a cut, recorded: the power may fail again in it."""
+
+    def __init__(self, directory):
+        self.directory = directory
+
+    def record(self, program, sockets, secrets, image):
+        state = self.directory / "state"
+        images.write(image, self.directory / "before")
+        shutil.copytree(self.directory / "before", state)
+        (self.directory / "root").write_text(str(state))
+        tracer = calls.strace(self.directory / "trace")
+        daemon = Daemon(program, self.directory, sockets, secrets, CLOSED_PORT, tracer, ["--paused"])
+        try:
+            daemon.start()
+            time.sleep(RECOVERY_SECONDS)
+            daemon.check_running()
+        finally:
+            daemon.kill()
+        shutil.copytree(state, self.directory / "after")
+
+    def history(self):
+        root = (self.directory / "root").read_text()
+        before = images.read(self.directory / "before")
+        return calls.read([self.directory / "trace"], root, [self.directory / "after"], before)
 
 
 class Stage:
