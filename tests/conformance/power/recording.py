@@ -127,7 +127,11 @@ class Recovery:
     def __init__(self, directory):
         self.directory = directory
 
+    def is_complete(self):
+        return (self.directory / "after").exists()
+
     def record(self, program, sockets, secrets, image):
+        shutil.rmtree(self.directory, ignore_errors=True)
         state = self.directory / "state"
         images.write(image, self.directory / "before")
         shutil.copytree(self.directory / "before", state)
