@@ -25,6 +25,7 @@ use super::relay::{Circuit, Generation, RelayState};
 use super::survey::{ReadDue, Request, Survey, survey};
 use super::worker::{Claim, End, Report, work};
 use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
+use crate::domain::delivery::Stage;
 use crate::domain::id::{AccountId, Sequence};
 use crate::mail::outcome::Failure;
 use crate::mail::transport::Connection;
@@ -376,14 +377,22 @@ impl Feeder {
             transactions,
             relay_failure,
         } = report;
+        let now = Instant::now();
         for _ in 0..transactions {
-            self.circuit.succeeded(generation);
+            self.circuit.succeeded(generation, now);
         }
+        let served = self.busy + self.idle.len();
         match relay_failure {
+            Some(failure) if served > 0 && is_one_too_many(&failure) => {
+                info!(
+                    served,
+                    "the relay takes no more connections: {}",
+                    failure.in_words()
+                );
+                self.circuit.turned_away(generation, served, now);
+            }
             Some(failure) => {
-                let opens = self
-                    .circuit
-                    .failed(generation, Instant::now(), fastrand::f64());
+                let opens = self.circuit.failed(generation, now, fastrand::f64());
                 if opens {
                     warn!(
                         stage = failure.stage.as_str(),
@@ -552,4 +561,13 @@ impl Feeder {
             Done::SaidGoodbye
         });
     }
+}
+
+/// A 421 in place of a greeting, or to EHLO: what relays say to a connection beyond their limit.
+fn is_one_too_many(failure: &Failure) -> bool {
+    matches!(failure.stage, Stage::Greeting | Stage::Ehlo)
+        && failure
+            .reply
+            .as_ref()
+            .is_some_and(|reply| reply.code == 421)
 }

@@ -47,11 +47,16 @@ impl Line {
         message_octets: u64,
     ) -> Result<(), Failure> {
         let was_kept = self.is_kept;
-        match self.begin_once(from, to, message_octets).await {
+        let begun = self.begin_once(from, to, message_octets).await;
+        // The relay has served it by now, and may have enough of it after a refusal, too.
+        self.is_kept = true;
+        match begun {
             Err(failure) if was_kept && is_the_end_of_a_connection(&failure) => {
                 self.close();
                 self.open(transport).await?;
-                self.begin_once(from, to, message_octets).await
+                let begun = self.begin_once(from, to, message_octets).await;
+                self.is_kept = true;
+                begun
             }
             begun => begun,
         }
@@ -62,9 +67,7 @@ impl Line {
         let Some(connection) = &mut self.connection else {
             return Err(Failure::silence(Stage::Data, "no message was begun"));
         };
-        let finished = connection.finish(message).await;
-        self.is_kept = true;
-        finished
+        connection.finish(message).await
     }
 
     /// Closes the connection; a message that was begun is not handed over.

@@ -3,6 +3,8 @@
 //! Pure: time is an argument, what to do about it is the feeder's. Three judgements live here.
 //! - The [`Circuit`] opens when the relay itself fails. While it is open nothing is claimed; one probe
 //!   at a time, at growing distances, finds out when the relay is back.
+//! - A ceiling, a part of it: a relay that turns one more connection away while others are served is not
+//!   down; it allows no more, and is asked again after a while.
 //! - The ramp, a part of it: after an opening (and after the start) one connection is used, and twice as
 //!   many each time that all of them brought something to an end, so that a relay that just came back is
 //!   not knocked over.
@@ -16,6 +18,8 @@ use tokio::time::Instant;
 
 /// Probes move apart up to so many times the first distance.
 const PROBE_DOUBLINGS: u32 = 6;
+/// For how long a relay is believed that it allows no more connections.
+const CEILING: Duration = Duration::from_secs(600);
 /// For how long a rejection counts.
 const REJECTIONS_WINDOW: Duration = Duration::from_secs(600);
 
@@ -49,6 +53,8 @@ pub(super) struct Circuit {
     failures: u32,
     connections_max: usize,
     probe_first: Duration,
+    /// How many connections the relay allows, as it said, and until when that is believed.
+    ceiling: Option<(usize, Instant)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +73,7 @@ impl Circuit {
             failures: 0,
             connections_max: connections_max.max(1),
             probe_first,
+            ceiling: None,
         }
     }
 
@@ -83,17 +90,33 @@ impl Circuit {
     }
 
     /// A transaction came to an end that only a working relay can give it.
-    pub(super) fn succeeded(&mut self, generation: Generation) {
+    pub(super) fn succeeded(&mut self, generation: Generation, now: Instant) {
         if generation != self.generation {
             return;
         }
+        let most = match self.ceiling {
+            Some((connections, until)) if now < until => connections.min(self.connections_max),
+            Some(_) | None => self.connections_max,
+        };
         if let State::Closed { allowed, successes } = &mut self.state {
             self.failures = 0;
             *successes += 1;
             if *successes >= *allowed {
-                *allowed = allowed.saturating_mul(2).min(self.connections_max);
+                *allowed = allowed.saturating_mul(2).min(most);
                 *successes = 0;
             }
+        }
+    }
+
+    /// The relay turned one more connection away, beside so many that it serves.
+    pub(super) fn turned_away(&mut self, generation: Generation, served: usize, now: Instant) {
+        if generation != self.generation {
+            return;
+        }
+        if let State::Closed { allowed, successes } = &mut self.state {
+            *allowed = served.clamp(1, *allowed);
+            *successes = 0;
+            self.ceiling = Some((*allowed, now + CEILING));
         }
     }
 
@@ -211,7 +234,7 @@ mod tests {
 
     fn succeed(circuit: &mut Circuit, times: usize) {
         for _ in 0..times {
-            circuit.succeeded(circuit.generation());
+            circuit.succeeded(circuit.generation(), Instant::now());
         }
     }
 
@@ -228,6 +251,25 @@ mod tests {
             allowed.push(circuit.allowed());
         }
         assert_eq!(allowed, [1, 2, 2, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5]);
+    }
+
+    #[test]
+    fn a_relay_that_turns_a_connection_away_gets_no_more_than_it_serves_for_a_while() {
+        let now = Instant::now();
+        let mut circuit = circuit(8);
+        let succeed_at = |circuit: &mut Circuit, at| {
+            for _ in 0..20 {
+                circuit.succeeded(circuit.generation(), at);
+            }
+            circuit.allowed()
+        };
+        assert_eq!(succeed_at(&mut circuit, now), 8);
+        circuit.turned_away(circuit.generation(), 3, now);
+        assert_eq!(circuit.allowed(), 3);
+        assert_eq!(succeed_at(&mut circuit, now + CEILING / 2), 3);
+        assert_eq!(succeed_at(&mut circuit, now + CEILING), 8);
+        circuit.turned_away(circuit.generation(), 0, now);
+        assert_eq!(circuit.allowed(), 1, "never none");
     }
 
     #[test]
@@ -283,7 +325,7 @@ mod tests {
         assert!(!circuit.failed(before, now, 1.0), "open already");
         circuit.probe_succeeded();
         assert!(!circuit.failed(before, now, 1.0));
-        circuit.succeeded(before);
+        circuit.succeeded(before, now);
         assert_eq!(circuit.allowed(), 1);
     }
 

@@ -356,8 +356,12 @@ impl Live {
         }
         self.nothing_unasked(Stage::Body).await?;
         let answer = self.ask(Stage::FinalDot, ".\r\n").await?;
-        if answer.code == 250 || is_refusal(answer.code) {
+        if answer.code == 250 {
             self.position = Position::Idle;
+        } else if is_refusal(answer.code) {
+            // The transaction is over (RFC 5321, section 4.1.1.4), but Postfix's is not when the end of the data
+            // was refused by a restriction: a reset makes sure.
+            self.position = Position::Begun;
         }
         expect(Stage::FinalDot, &answer, &[250])?;
         Ok(answer.reply())

@@ -263,11 +263,13 @@ async fn after_a_refused_recipient_the_connection_is_reset_and_used_again() {
 }
 
 #[tokio::test]
-async fn a_refused_message_leaves_the_connection_in_step() {
+async fn after_a_refused_message_the_connection_is_reset_and_used_again() {
     let script = Script::greeted(&[])
         .envelope()
         .message()
         .say("554 5.7.1 looks like spam")
+        .hear("RSET")
+        .say("250 ok")
         .accept();
     let relay = ScriptedRelay::start([script]).await;
     let mut connection = connected(&relay).await;

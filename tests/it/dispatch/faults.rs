@@ -131,6 +131,31 @@ async fn an_invoice_that_is_too_large_for_the_relay_is_held_and_others_are_sent(
 }
 
 #[tokio::test]
+async fn a_relay_that_allows_one_connection_only_is_not_taken_for_down() {
+    let mut house = House::new().await;
+    house.settings.connections = 4;
+    house.settings.probe_first = Duration::from_secs(3_600);
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    for number in 1..=30 {
+        let number = format!("R-{number}");
+        house.invoice("K-1", &number, Release::Immediately).await;
+    }
+    house.relay.behave(|moment| match moment {
+        Moment::Connected(number) if *number > 1 => Reaction::Say("421 4.7.0 too many connections"),
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    for number in 1..=30 {
+        let number = format!("R-{number}");
+        house.until("K-1", &number, Shown::Delivered).await;
+    }
+    assert_eq!(*running.status.relay.borrow(), RelayState::Up);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn after_an_opening_one_connection_is_tried_before_the_others() {
     let house = House::new().await;
     five_invoices(&house).await;
