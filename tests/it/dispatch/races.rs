@@ -1,14 +1,17 @@
 //! Changes of an account, and pauses, that come while the relay stands at a point of an attempt.
 
+use std::sync::Arc;
+
 use invoice_router::domain::delivery::{AddressState, Outcome, Shown};
 use invoice_router::domain::invoice::Release;
 use invoice_router::store::PauseScope;
 use serde_json::{Value, json};
 
-use super::house::account;
+use super::house::{House, account};
 use super::pauses::{pause, resume};
-use super::relay::Mail;
+use super::relay::{Gate, Mail, Moment, Reaction};
 use super::scene::{LastWord, Point, Scene, address_states, outcomes, story};
+use crate::interface::Interfaces;
 
 const MAIN: &str = "erika@muster.example";
 const OLD: &str = "alt@muster.example";
@@ -97,6 +100,55 @@ async fn up_to_the_first_byte_a_billing_contact_moved_out_of_its_group_gets_noth
     let moved = json!({"sub_user": {"id": "u-7", "group": "Technik",
         "contact": {"name": "Buchhaltung", "addresses": [OLD]}}});
     the_first_byte_decides("sub_user.saved", moved, MAIN, goes_to).await;
+}
+
+/// It was decided whom to send to, and nothing of that is committed: who comes now finds an invoice that is
+/// not being sent, and what was decided is dropped.
+#[tokio::test]
+async fn what_comes_before_the_relay_has_greeted_finds_nothing_under_way() {
+    for (action, state) in [
+        ("change", Shown::Delivered),
+        ("withdraw", Shown::Withdrawn),
+        ("hold", Shown::Held),
+    ] {
+        let house = House::new().await;
+        house.account("K-1", 1, &[MAIN], &[OLD]).await;
+        let gate = Arc::new(Gate::default());
+        let waits = Arc::clone(&gate);
+        let mut first = true;
+        house.relay.behave(move |moment| match moment {
+            Moment::Connected(_) if std::mem::take(&mut first) => {
+                Reaction::Wait(Arc::clone(&waits))
+            }
+            _ => Reaction::Yes,
+        });
+        let interfaces = Interfaces::over(&house.store, &house.clock, &house.nudge).await;
+        let running = house.start();
+        house.invoice("K-1", "R-1", Release::Immediately).await;
+        gate.reached().await;
+        if action == "change" {
+            let in_flight = house.account("K-1", 2, &[MAIN], &[NEW]).await;
+            assert_eq!(in_flight, []);
+        } else {
+            let path = format!("/v1/accounts/K-1/invoices/R-1/{action}");
+            let answer = interfaces.act(&path, json!({})).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert_eq!(answer.body["state"], state.as_str());
+        }
+        gate.open();
+        let whole = house.until("K-1", "R-1", state).await;
+        house.until_the_feeder_went_round(&running).await;
+        running.stop().await;
+        let book = house.relay.book();
+        if action == "change" {
+            let goes_to = "goes to sub-user u-7 (billing_contact_selected)";
+            assert_eq!(story(&whole), [goes_to, &accepted_in_words(1)]);
+            assert_eq!(book.begun, [NEW]);
+        } else {
+            assert!(book.begun.is_empty(), "{action}: {:?}", book.begun);
+            assert_eq!(whole.state, state);
+        }
+    }
 }
 
 #[tokio::test]
