@@ -283,6 +283,9 @@ async fn a_message_cut_off_half_way_is_repeated_under_the_same_message_id_and_ac
         .await;
     assert!(house.relay.book().accepted.is_empty());
 
+    house
+        .clock
+        .set(house.clock.now() + chrono::TimeDelta::minutes(1));
     house.reopen();
     let running = house.start();
     let whole = house.until("K-1", "R-1", Shown::Due).await;
