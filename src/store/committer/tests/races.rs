@@ -33,6 +33,13 @@ struct Gated {
     disk: Arc<TestDisk>,
     committer: Committer,
     is_full: Arc<AtomicBool>,
+    stop: Arc<Mutex<Option<Stop>>>,
+}
+
+/// Stops the next who has something new on the way to the committer.
+struct Stop {
+    reached: Sender<()>,
+    go_on: Receiver<()>,
 }
 
 impl Tree for Gated {
@@ -49,6 +56,11 @@ impl Backend for Gated {
     fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
         if self.is_full.load(Ordering::Relaxed) {
             return Err(StoreError::DiskFull);
+        }
+        let stop = self.stop.lock().unwrap().take();
+        if let Some(stop) = stop {
+            stop.reached.send(()).unwrap();
+            stop.go_on.recv_timeout(PATIENCE).unwrap();
         }
         self.committer.submit(urgency, unit)
     }
@@ -81,6 +93,7 @@ struct World {
     disk: Arc<TestDisk>,
     /// Whether the disk has no room for anything new.
     is_full: Arc<AtomicBool>,
+    stop: Arc<Mutex<Option<Stop>>>,
     warden: Warden,
     _directory: tempfile::TempDir,
 }
@@ -91,16 +104,19 @@ impl World {
         let (disk, warden) = TestDisk::gated();
         let (disk, committer) = start(disk);
         let is_full = Arc::new(AtomicBool::new(false));
+        let stop: Arc<Mutex<Option<Stop>>> = Arc::default();
         let backend = Gated {
             disk: Arc::clone(&disk),
             committer,
             is_full: Arc::clone(&is_full),
+            stop: Arc::clone(&stop),
         };
         let documents = Documents::open(directory.path()).unwrap();
         Self {
             engine: Engine::new(backend, documents, rules()).unwrap(),
             disk,
             is_full,
+            stop,
             warden,
             _directory: directory,
         }
@@ -365,16 +381,20 @@ impl World {
 #[test]
 fn a_collector_that_comes_between_an_uploads_file_and_its_commit_removes_nothing() {
     let world = World::with_account_and_document();
-    let uploaded = world.put(b"%PDF", at(LATER));
-    world.warden.wait();
-    // It is written and not durable: whoever looks now must wait.
+    let (reached, has_reached) = mpsc::channel();
+    let (let_go, go_on) = mpsc::channel();
+    *world.stop.lock().unwrap() = Some(Stop { reached, go_on });
     let (tell, swept) = mpsc::channel();
     thread::scope(|scope| {
         let engine = &world.engine;
+        let uploading = scope.spawn(move || put(engine, b"%PDF", at(LATER)).wait());
+        // Its file is in its place, and what is known of that is as old as it was.
+        has_reached.recv_timeout(PATIENCE).unwrap();
         scope.spawn(move || sweep(engine, &tell));
         assert!(swept.recv_timeout(LOOK_OUT).is_err());
-        world.warden.results.send(Ok(())).unwrap();
-        assert_eq!(uploaded.wait(), Ok(DocumentAnswer::Duplicate));
+        let_go.send(()).unwrap();
+        world.sync();
+        assert_eq!(uploading.join().unwrap(), Ok(DocumentAnswer::Duplicate));
         swept.recv_timeout(PATIENCE).unwrap();
     });
     assert!(world.is_kept());
