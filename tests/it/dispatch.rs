@@ -8,10 +8,14 @@
 )]
 
 mod attempts;
+mod clock;
+mod commands;
 mod failing_store;
 mod faults;
 mod house;
 mod logs;
 mod pauses;
+mod races;
 mod relay;
+mod scene;
 mod schedules;

@@ -138,6 +138,17 @@ fn rules(groups: &BillingGroups) -> Rules {
     }
 }
 
+fn groups() -> BillingGroups {
+    BillingGroups::new([Group::parse("Rechnungen").unwrap()]).unwrap()
+}
+
+/// What the interfaces stand on.
+struct Over {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    nudge: Arc<Notify>,
+}
+
 impl Interfaces {
     pub(crate) async fn start() -> Self {
         Self::start_with(limits(), Duration::from_secs(20), Readiness::default).await
@@ -149,14 +160,41 @@ impl Interfaces {
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let groups = BillingGroups::new([Group::parse("Rechnungen").unwrap()]).unwrap();
-        let store = Memory::new(directory.path())
-            .unwrap()
-            .open(rules(&groups))
-            .unwrap();
-        let clock = Clock::manual(morning());
+        let memory = Memory::new(directory.path()).unwrap();
+        let store = memory.open(rules(&groups())).unwrap();
+        let over = Over {
+            store,
+            clock: Clock::manual(morning()),
+            nudge: Arc::new(Notify::new()),
+        };
+        Self::start_over(over, directory, limits, grace, readiness).await
+    }
+
+    /// Starts over a store that others work with too.
+    pub(crate) async fn over(store: &Arc<dyn Store>, clock: &Clock, nudge: &Arc<Notify>) -> Self {
+        let over = Over {
+            store: Arc::clone(store),
+            clock: clock.clone(),
+            nudge: Arc::clone(nudge),
+        };
+        let directory = tempfile::tempdir().unwrap();
+        Self::start_over(over, directory, limits(), PATIENCE, Readiness::default).await
+    }
+
+    async fn start_over(
+        over: Over,
+        directory: tempfile::TempDir,
+        limits: Limits,
+        grace: Duration,
+        readiness: impl Fn() -> Readiness + Send + Sync + 'static,
+    ) -> Self {
+        let Over {
+            store,
+            clock,
+            nudge,
+        } = over;
+        let groups = groups();
         let language = |raw| Language::parse(raw).unwrap();
-        let nudge = Arc::new(Notify::new());
         let context = Arc::new(Context {
             store: Arc::clone(&store),
             clock: clock.clone(),

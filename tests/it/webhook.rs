@@ -18,6 +18,7 @@ use crate::interface::{
     invoice, limits, morning,
 };
 
+mod at_once;
 mod connections;
 mod documents;
 mod withdrawals;

@@ -1,5 +1,7 @@
 //! The committer over a disk that fails and waits as it is told.
 
+mod races;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};

@@ -6,29 +6,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use invoice_router::dispatch::RelayState;
 use invoice_router::domain::delivery::{AddressState, Outcome, Shown};
-use invoice_router::domain::id::InvoiceNumber;
 use invoice_router::domain::invoice::Release;
-use invoice_router::store::WholeInvoice;
 
 use super::house::{House, account};
 use super::relay::{Gate, Mail, Moment, Reaction};
-
-fn address_states(whole: &WholeInvoice) -> Vec<(&str, AddressState)> {
-    whole
-        .delivery
-        .addresses
-        .iter()
-        .map(|address| (address.address.as_str(), address.state))
-        .collect()
-}
-
-fn outcomes(whole: &WholeInvoice) -> Vec<Outcome> {
-    whole
-        .attempts
-        .iter()
-        .map(|attempt| attempt.outcome)
-        .collect()
-}
+use super::scene::{address_states, outcomes};
 
 #[tokio::test]
 async fn an_immediate_invoice_goes_at_once_to_the_billing_contact_alone() {
@@ -155,68 +137,6 @@ async fn an_uncertain_attempt_is_repeated_as_the_very_same_message() {
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0], seen[1]);
-}
-
-#[tokio::test]
-async fn a_change_of_the_recipient_before_the_first_byte_sends_the_old_one_nothing() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["alt@muster.example"], &[]).await;
-    let gate = Arc::new(Gate::default());
-    let waits = Arc::clone(&gate);
-    let mut first = true;
-    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let noted = Arc::clone(&heard);
-    house.relay.behave(move |moment| match moment {
-        Moment::Data if std::mem::take(&mut first) => Reaction::Wait(Arc::clone(&waits)),
-        Moment::FinalDot(mail) => {
-            noted.lock().unwrap().push(mail.to.clone());
-            Reaction::Yes
-        }
-        _ => Reaction::Yes,
-    });
-    let running = house.start();
-    house.invoice("K-1", "R-1", Release::Immediately).await;
-    gate.reached().await;
-    let in_flight = house.account("K-1", 2, &["neu@muster.example"], &[]).await;
-    assert!(in_flight.is_empty(), "it does not go out: {in_flight:?}");
-    gate.open();
-    let whole = house.until("K-1", "R-1", Shown::Delivered).await;
-    running.stop().await;
-    assert_eq!(*heard.lock().unwrap(), ["neu@muster.example"]);
-    assert_eq!(
-        address_states(&whole),
-        [
-            ("alt@muster.example", AddressState::Superseded),
-            ("neu@muster.example", AddressState::Delivered)
-        ]
-    );
-    assert_eq!(
-        outcomes(&whole),
-        [Outcome::Accepted],
-        "the other counts not"
-    );
-}
-
-#[tokio::test]
-async fn a_change_that_comes_after_the_first_byte_is_told_which_message_it_missed() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["alt@muster.example"], &[]).await;
-    let gate = Arc::new(Gate::default());
-    let waits = Arc::clone(&gate);
-    house.relay.behave(move |moment| match moment {
-        Moment::FinalDot(_) => Reaction::Wait(Arc::clone(&waits)),
-        _ => Reaction::Yes,
-    });
-    let running = house.start();
-    house.invoice("K-1", "R-1", Release::Immediately).await;
-    gate.reached().await;
-    let in_flight = house.account("K-1", 2, &["neu@muster.example"], &[]).await;
-    let numbers: Vec<&str> = in_flight.iter().map(InvoiceNumber::as_str).collect();
-    assert_eq!(numbers, ["R-1"]);
-    gate.open();
-    house.until("K-1", "R-1", Shown::Delivered).await;
-    running.stop().await;
-    assert_eq!(house.relay.accepted(1).await, ["alt@muster.example"]);
 }
 
 #[tokio::test]

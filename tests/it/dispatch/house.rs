@@ -132,7 +132,7 @@ impl House {
             },
             on_rejected: OnRejected::MainContact,
             webhook_id_days: 7,
-            documents_bytes: 1_000_000,
+            documents_bytes: 8 * 1024 * 1024,
         };
         let schedule = Schedule::parse("0 8 * * *", chrono_tz::UTC).unwrap();
         let timetable = Timetable {
@@ -154,7 +154,7 @@ impl House {
                 envelope_from: address("bounce@haus.example"),
                 message_id_domain: MailDomain::parse("mail.haus.example").unwrap(),
                 default_language: Language::parse("de").unwrap(),
-                message_bytes: 1024 * 1024,
+                message_bytes: 16 * 1024 * 1024,
                 connections: 4,
                 connection_idle: Duration::from_secs(60),
                 probe_first: Duration::from_millis(20),
@@ -279,9 +279,20 @@ impl House {
         }
     }
 
-    /// Hands over an invoice with one document.
+    /// Hands over an invoice with one small document.
     pub(super) async fn invoice(&self, id: &str, number: &str, release: Release) {
         let bytes = format!("%PDF {number}").into_bytes();
+        self.invoice_over(bytes, id, number, release).await;
+    }
+
+    /// Hands over an invoice over one document with these bytes.
+    pub(super) async fn invoice_over(
+        &self,
+        bytes: Vec<u8>,
+        id: &str,
+        number: &str,
+        release: Release,
+    ) {
         let digest = Digest::from_bytes(Sha256::digest(&bytes).into());
         let store = Arc::clone(&self.store);
         let now = self.clock.now();
@@ -353,6 +364,16 @@ impl House {
             while !wanted() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+        })
+        .await;
+    }
+
+    /// Waits until the feeder has gone round so often that it has read everything that is due.
+    pub(super) async fn until_the_feeder_went_round(&self, running: &Running) {
+        self.nudge.notify_one();
+        let beats = running.status.progress.feeder();
+        self.until_true("the feeder goes round", || {
+            running.status.progress.feeder() > beats + 20
         })
         .await;
     }

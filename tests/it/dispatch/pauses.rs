@@ -1,15 +1,13 @@
 //! The brake, pulled by an operator or by the daemon itself.
 
-use std::sync::Arc;
-
 use invoice_router::domain::delivery::Shown;
 use invoice_router::domain::invoice::Release;
 use invoice_router::store::{Actor, PauseScope};
 
 use super::house::{House, account, at};
-use super::relay::{Gate, Moment, Reaction};
+use super::relay::{Moment, Reaction};
 
-async fn pause(house: &House, scope: PauseScope) {
+pub(super) async fn pause(house: &House, scope: PauseScope) {
     let actor = Actor::Operator("erika".to_owned());
     let paused = house
         .store
@@ -17,48 +15,11 @@ async fn pause(house: &House, scope: PauseScope) {
     assert!(paused.await.unwrap());
 }
 
-async fn resume(house: &House, scope: PauseScope) {
+pub(super) async fn resume(house: &House, scope: PauseScope) {
     let actor = Actor::Operator("erika".to_owned());
     let resumed = house.store.resume(scope, actor, house.clock.now());
     assert!(resumed.await.unwrap());
     house.nudge.notify_one();
-}
-
-#[tokio::test]
-async fn a_pause_of_everything_stops_even_what_the_relay_waits_for_and_resuming_goes_on() {
-    let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
-    let gate = Arc::new(Gate::default());
-    let waits = Arc::clone(&gate);
-    let mut first = true;
-    house.relay.behave(move |moment| match moment {
-        Moment::Data if std::mem::take(&mut first) => Reaction::Wait(Arc::clone(&waits)),
-        _ => Reaction::Yes,
-    });
-    let running = house.start();
-    house.invoice("K-1", "R-1", Release::Immediately).await;
-    gate.reached().await;
-    pause(&house, PauseScope::Everything).await;
-    gate.open();
-    house.until("K-1", "R-1", Shown::Due).await;
-    house.invoice("K-1", "R-2", Release::Immediately).await;
-    let beats = running.status.progress.feeder();
-    house
-        .until_true("the feeder goes round", || {
-            running.status.progress.feeder() > beats + 10
-        })
-        .await;
-    assert!(house.relay.book().accepted.is_empty());
-    assert!(house.whole("K-1", "R-1").attempts.is_empty());
-
-    resume(&house, PauseScope::Everything).await;
-    for number in ["R-1", "R-2"] {
-        house.until("K-1", number, Shown::Delivered).await;
-    }
-    running.stop().await;
-    assert_eq!(house.relay.book().accepted.len(), 2);
 }
 
 #[tokio::test]

@@ -18,6 +18,8 @@ pub(super) enum Moment {
     /// With the address.
     Rcpt(String),
     Data,
+    /// After the first line of the message, with the address. While the relay waits here it reads nothing more.
+    Streaming(String),
     /// After the final dot, with the message and its recipient.
     FinalDot(Mail),
 }
@@ -31,6 +33,8 @@ pub(super) enum Reaction {
     Cut,
     /// Waits until the test opens the gate, then says yes.
     Wait(Arc<Gate>),
+    /// Waits until the test opens the gate, then says this.
+    WaitAndSay(Arc<Gate>, &'static str),
 }
 
 /// A place where the relay waits for the test.
@@ -48,6 +52,12 @@ impl Gate {
 
     pub(super) fn open(&self) {
         self.open.notify_one();
+    }
+
+    /// Where the relay stands until the test opens.
+    async fn pass(&self) {
+        self.reached.notify_one();
+        self.open.notified().await;
     }
 }
 
@@ -75,6 +85,10 @@ type Behaviour = Box<dyn FnMut(&Moment) -> Reaction + Send>;
 #[derive(Debug, Default, Clone)]
 pub(super) struct Book {
     pub(super) accepted: Vec<Mail>,
+    /// To whom a message began to come, be it only its first line.
+    pub(super) begun: Vec<String>,
+    /// Messages whose rest never came.
+    pub(super) cut_off: usize,
     pub(super) connections: usize,
     pub(super) goodbyes: usize,
 }
@@ -195,13 +209,21 @@ impl Session {
     }
 
     async fn message(&mut self, to: String) -> Option<()> {
-        let mut message = String::new();
+        let mut message = self.line().await?;
+        self.book.send_modify(|book| book.begun.push(to.clone()));
+        let moment = Moment::Streaming(to.clone());
+        if let Some(words) = self.react(&moment).await? {
+            self.say(words).await?;
+        }
         loop {
-            let line = self.line().await?;
-            if line == ".\r\n" {
-                break;
+            match self.line().await {
+                Some(line) if line == ".\r\n" => break,
+                Some(line) => message.push_str(&line),
+                None => {
+                    self.book.send_modify(|book| book.cut_off += 1);
+                    return None;
+                }
             }
-            message.push_str(&line);
         }
         let mail = Mail { to, message };
         let moment = Moment::FinalDot(mail.clone());
@@ -214,21 +236,27 @@ impl Session {
 
     /// Answers as the test wants it; says whether that was a yes.
     async fn answer(&mut self, moment: Moment, yes: &str) -> Option<bool> {
-        let reaction = (self.behaviour.lock().unwrap())(&moment);
+        let other = self.react(&moment).await?;
+        self.say(other.unwrap_or(yes)).await?;
+        Some(other.is_none())
+    }
+
+    /// Asks the test, and waits where it says so. Returns what is to be said in place of a yes.
+    async fn react(&self, moment: &Moment) -> Option<Option<&'static str>> {
+        let reaction = (self.behaviour.lock().unwrap())(moment);
         match reaction {
-            Reaction::Yes => {}
-            Reaction::Say(words) => {
-                self.say(words).await?;
-                return Some(false);
-            }
-            Reaction::Cut => return None,
+            Reaction::Yes => Some(None),
+            Reaction::Say(words) => Some(Some(words)),
+            Reaction::Cut => None,
             Reaction::Wait(gate) => {
-                gate.reached.notify_one();
-                gate.open.notified().await;
+                gate.pass().await;
+                Some(None)
+            }
+            Reaction::WaitAndSay(gate, words) => {
+                gate.pass().await;
+                Some(Some(words))
             }
         }
-        self.say(yes).await?;
-        Some(true)
     }
 
     async fn say(&mut self, words: &str) -> Option<()> {

@@ -1,0 +1,449 @@
+//! The use cases over a disk whose syncs wait as they are told: what comes at the same instant is judged
+//! in one batch, and who writes a document keeps off who removes it.
+
+use std::sync::atomic::AtomicBool;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+
+use super::super::super::documents::Documents;
+use super::super::super::engine::Engine;
+use super::super::super::engine::backend::{Backend, Met};
+use super::super::super::engine::tx::Records as _;
+use super::super::super::{
+    ChangeAnswer, ChangeResult, Commit, DocumentAnswer, IssueAnswer, Judged, Received, Retention,
+    Rules, Store as _, StoreId, WithdrawAnswer,
+};
+use super::*;
+use crate::domain::account::{BillingGroups, Profile};
+use crate::domain::address::{EmailAddress, FileName, HeaderText};
+use crate::domain::change::{AccountChange, ChangeKind, Refused};
+use crate::domain::contact::{Addresses, Contact};
+use crate::domain::id::{AccountId, Digest, Group, InvoiceNumber, SenderName, Version, WebhookId};
+use crate::domain::invoice::{Document, Documents as Attached, Invoice, Kind, MediaType, Release};
+use crate::domain::money::{Currency, Money};
+use crate::domain::recipient::OnRejected;
+use crate::domain::retry::{AfterUncertain, Backoff, Policy};
+
+/// So long a test looks whether something happens that must not.
+const LOOK_OUT: Duration = Duration::from_millis(100);
+
+/// The committer over the disk, as a backend.
+struct Gated {
+    disk: Arc<TestDisk>,
+    committer: Committer,
+    is_full: Arc<AtomicBool>,
+    stop: Arc<Mutex<Option<Stop>>>,
+}
+
+/// Stops the next who has something new on the way to the committer.
+struct Stop {
+    reached: Sender<()>,
+    go_on: Receiver<()>,
+}
+
+impl Tree for Gated {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.disk.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.disk.range(from, to, visit)
+    }
+}
+
+impl Backend for Gated {
+    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(StoreError::DiskFull);
+        }
+        let stop = self.stop.lock().unwrap().take();
+        if let Some(stop) = stop {
+            stop.reached.send(()).unwrap();
+            stop.go_on.recv_timeout(PATIENCE).unwrap();
+        }
+        self.committer.submit(urgency, unit)
+    }
+
+    fn id(&self) -> StoreId {
+        StoreId::default()
+    }
+
+    fn health(&self) -> Health {
+        self.committer.health()
+    }
+
+    fn close(&self) {
+        self.committer.close();
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+        let mut last = None;
+        self.prefix(prefix, None, &mut |key, value| {
+            last = Some((key.to_vec(), value.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        })?;
+        Ok(last)
+    }
+}
+
+/// A store whose every sync waits for the warden.
+struct World {
+    engine: Engine<Gated>,
+    disk: Arc<TestDisk>,
+    /// Whether the disk has no room for anything new.
+    is_full: Arc<AtomicBool>,
+    stop: Arc<Mutex<Option<Stop>>>,
+    warden: Warden,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (disk, warden) = TestDisk::gated();
+        let (disk, committer) = start(disk);
+        let is_full = Arc::new(AtomicBool::new(false));
+        let stop: Arc<Mutex<Option<Stop>>> = Arc::default();
+        let backend = Gated {
+            disk: Arc::clone(&disk),
+            committer,
+            is_full: Arc::clone(&is_full),
+            stop: Arc::clone(&stop),
+        };
+        let documents = Documents::open(directory.path()).unwrap();
+        Self {
+            engine: Engine::new(backend, documents, rules()).unwrap(),
+            disk,
+            is_full,
+            stop,
+            warden,
+            _directory: directory,
+        }
+    }
+
+    /// Lets the sync under way, or the next one, end.
+    fn sync(&self) {
+        self.warden.wait();
+        self.warden.results.send(Ok(())).unwrap();
+    }
+
+    /// Brings the account in its first version, and a document.
+    fn with_account_and_document() -> Self {
+        let world = Self::new();
+        let account = world.change("first", 1, "alt@muster.example");
+        world.sync();
+        account.wait().unwrap();
+        let document = world.put(b"%PDF", at(0));
+        world.sync();
+        document.wait().unwrap();
+        world
+    }
+
+    fn change(&self, id: &str, version: u64, address: &str) -> Commit<Judged<ChangeAnswer>> {
+        let change = AccountChange {
+            account: account(),
+            version: Version::parse(version).unwrap(),
+            timestamp: at(0),
+            kind: ChangeKind::Updated(profile(address)),
+        };
+        self.engine.change_account(received(id), change)
+    }
+
+    fn put(&self, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer> {
+        put(&self.engine, bytes, at)
+    }
+
+    /// Has both evaluated in one batch behind another, and holds that batch in its sync until it is seen
+    /// that neither is answered.
+    fn at_once<T: Send>(&self, both: impl FnOnce() -> [Commit<T>; 2]) -> [T; 2] {
+        let batches = || self.disk.batches.lock().unwrap().len();
+        let before = batches();
+        let first = self.put(b"in front", at(0));
+        self.warden.wait();
+        let [one, other] = both();
+        self.warden.results.send(Ok(())).unwrap();
+        first.wait().unwrap();
+        self.warden.wait();
+        assert_eq!(batches(), before + 2, "both in one batch");
+        let (answered, answers) = mpsc::channel();
+        let answered_too = answered.clone();
+        thread::scope(|scope| {
+            let one = scope.spawn(move || {
+                let answer = one.wait().unwrap();
+                answered.send(()).unwrap();
+                answer
+            });
+            let other = scope.spawn(move || {
+                let answer = other.wait().unwrap();
+                answered_too.send(()).unwrap();
+                answer
+            });
+            assert!(
+                answers.recv_timeout(LOOK_OUT).is_err(),
+                "before it is durable"
+            );
+            self.warden.results.send(Ok(())).unwrap();
+            [one.join().unwrap(), other.join().unwrap()]
+        })
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        groups: BillingGroups::new([Group::parse("billing").unwrap()]).unwrap(),
+        policy: Policy {
+            backoff: Backoff {
+                first: Duration::from_secs(300),
+                max: Duration::from_secs(14_400),
+                give_up_after: Duration::from_secs(432_000),
+            },
+            after_uncertain: AfterUncertain::Resend,
+        },
+        on_rejected: OnRejected::MainContact,
+        webhook_id_days: 7,
+        documents_bytes: 1_000_000,
+    }
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+fn account() -> AccountId {
+    AccountId::parse("K-1").unwrap()
+}
+
+fn number() -> InvoiceNumber {
+    InvoiceNumber::parse("R-1").unwrap()
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(Sha256::digest(bytes).into())
+}
+
+fn received(id: &str) -> Received {
+    Received {
+        sender: SenderName::parse("portal").unwrap(),
+        id: WebhookId::parse(id).unwrap(),
+        body: digest(id.as_bytes()),
+        at: at(0),
+    }
+}
+
+fn profile(address: &str) -> Profile {
+    Profile {
+        name: None,
+        language: None,
+        schedule: None,
+        main_contact: Contact {
+            name: HeaderText::parse("Erika Muster").unwrap(),
+            company: None,
+            language: None,
+            addresses: Addresses::parse(vec![EmailAddress::parse(address).unwrap()]).unwrap(),
+        },
+        sub_users: BTreeMap::new(),
+        billing_contact: None,
+    }
+}
+
+fn invoice() -> Invoice {
+    Invoice {
+        account: account(),
+        number: number(),
+        kind: Kind::Invoice,
+        issued_on: at(0).date_naive(),
+        due_on: None,
+        total: Money::parse("119.00", Currency::parse("EUR").unwrap()).unwrap(),
+        release: Release::Immediately,
+        min_account_version: None,
+        portal_url: None,
+        documents: Attached::parse(vec![Document {
+            digest: digest(b"%PDF"),
+            file_name: FileName::parse("rechnung.pdf").unwrap(),
+            media_type: MediaType::parse("application/pdf").unwrap(),
+        }])
+        .unwrap(),
+    }
+}
+
+fn put(engine: &Engine<Gated>, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer> {
+    engine.put_document(digest(bytes), bytes, at)
+}
+
+/// Sweeps to the end; `tell` is told when that has happened.
+fn sweep(engine: &Engine<Gated>, tell: &Sender<()>) {
+    while engine.sweep(&RETENTION, at(LATER)).unwrap() {}
+    tell.send(()).unwrap();
+}
+
+fn result(answer: &ChangeAnswer) -> Result<ChangeResult, &Refused> {
+    match answer {
+        ChangeAnswer::Accepted { result, .. } => Ok(*result),
+        ChangeAnswer::Refused(refused) => Err(refused),
+    }
+}
+
+#[test]
+fn of_two_changes_in_one_batch_the_second_sees_the_first() {
+    let world = World::with_account_and_document();
+    // The version after the first, as a delta, which nothing but the first one's commit allows.
+    let second = AccountChange {
+        account: account(),
+        version: Version::parse(3).unwrap(),
+        timestamp: at(0),
+        kind: ChangeKind::Closed,
+    };
+    let answers = world.at_once(|| {
+        [
+            world.change("one", 2, "neu@muster.example"),
+            world.engine.change_account(received("other"), second),
+        ]
+    });
+    for answer in &answers {
+        let Judged::New(answer) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(result(answer), Ok(ChangeResult::Applied));
+    }
+    let account = world.engine.account(&account()).unwrap().unwrap().account;
+    assert_eq!(account.version().get(), 3);
+    let addresses = account.profile().main_contact.addresses.as_slice();
+    assert_eq!(addresses[0].as_str(), "neu@muster.example");
+}
+
+#[test]
+fn of_two_changes_to_one_version_in_one_batch_the_second_is_refused() {
+    let world = World::with_account_and_document();
+    let [one, other] = world.at_once(|| {
+        [
+            world.change("one", 2, "neu@muster.example"),
+            world.change("other", 2, "anders@muster.example"),
+        ]
+    });
+    let (Judged::New(one), Judged::New(other)) = (one, other) else {
+        panic!("neither came before");
+    };
+    assert_eq!(result(&one), Ok(ChangeResult::Applied));
+    assert!(result(&other).is_err(), "{other:?}");
+}
+
+#[test]
+fn an_event_that_comes_twice_in_one_batch_is_applied_once_and_repeated_after_the_same_commit() {
+    let world = World::with_account_and_document();
+    let [one, other] =
+        world.at_once(|| [0, 1].map(|_| world.change("twice", 2, "neu@muster.example")));
+    let (Judged::New(one), Judged::Repeated(other)) = (one, other) else {
+        panic!("one is the repetition of the other");
+    };
+    assert_eq!(result(&one), Ok(ChangeResult::Applied));
+    assert_eq!(result(&other), Ok(ChangeResult::Duplicate));
+    assert_eq!(world.engine.account_version(&account()).unwrap().get(), 2);
+}
+
+#[test]
+fn an_invoice_and_its_withdrawal_that_come_twice_in_one_batch_count_once() {
+    let world = World::with_account_and_document();
+    let [one, other] =
+        world.at_once(|| [0, 1].map(|_| world.engine.issue(received("R"), invoice())));
+    assert!(
+        matches!(one, Judged::New(IssueAnswer::Applied(_))),
+        "{one:?}"
+    );
+    assert!(
+        matches!(other, Judged::Repeated(IssueAnswer::Duplicate(_))),
+        "{other:?}"
+    );
+    let [one, other] =
+        world.at_once(|| [0, 1].map(|_| world.engine.withdraw(received("W"), account(), number())));
+    assert_eq!(one, Judged::New(WithdrawAnswer::Withdrawn));
+    assert!(
+        matches!(other, Judged::Repeated(WithdrawAnswer::Duplicate { .. })),
+        "{other:?}"
+    );
+    let due = world.engine.due(at(1), None, 10).unwrap();
+    assert!(due.is_empty());
+}
+
+const RETENTION: Retention = Retention {
+    unused_documents: Duration::from_secs(7 * 86_400),
+    finished: Duration::from_secs(7 * 86_400),
+};
+/// When a document that was put at 0 is to be collected.
+const LATER: i64 = 8 * 86_400;
+
+impl World {
+    fn is_kept(&self) -> bool {
+        self.engine.document(&digest(b"%PDF")).unwrap().as_deref() == Some(b"%PDF")
+    }
+}
+
+#[test]
+fn a_collector_that_comes_between_an_uploads_file_and_its_commit_removes_nothing() {
+    let world = World::with_account_and_document();
+    let (reached, has_reached) = mpsc::channel();
+    let (let_go, go_on) = mpsc::channel();
+    *world.stop.lock().unwrap() = Some(Stop { reached, go_on });
+    let (tell, swept) = mpsc::channel();
+    thread::scope(|scope| {
+        let engine = &world.engine;
+        let uploading = scope.spawn(move || put(engine, b"%PDF", at(LATER)).wait());
+        // Its file is in its place, and what is known of that is as old as it was.
+        has_reached.recv_timeout(PATIENCE).unwrap();
+        scope.spawn(move || sweep(engine, &tell));
+        assert!(swept.recv_timeout(LOOK_OUT).is_err());
+        let_go.send(()).unwrap();
+        world.sync();
+        assert_eq!(uploading.join().unwrap(), Ok(DocumentAnswer::Duplicate));
+        swept.recv_timeout(PATIENCE).unwrap();
+    });
+    assert!(world.is_kept());
+}
+
+#[test]
+fn an_upload_that_comes_while_the_collector_removes_the_same_bytes_waits_and_keeps_them_anew() {
+    let world = World::with_account_and_document();
+    let (tell, swept) = mpsc::channel();
+    let (submit, submitted) = mpsc::channel();
+    thread::scope(|scope| {
+        let engine = &world.engine;
+        scope.spawn(move || sweep(engine, &tell));
+        // The record's removal is written and not durable; the file is still there.
+        world.warden.wait();
+        scope.spawn(move || submit.send(put(engine, b"%PDF", at(LATER))).unwrap());
+        let early = submitted.recv_timeout(LOOK_OUT);
+        world.warden.results.send(Ok(())).unwrap();
+        let has_waited = early.is_err();
+        let uploaded = early.unwrap_or_else(|_| submitted.recv_timeout(PATIENCE).unwrap());
+        world.sync();
+        assert_eq!(uploaded.wait(), Ok(DocumentAnswer::Stored));
+        swept.recv_timeout(PATIENCE).unwrap();
+        assert!(world.is_kept(), "a record without its file");
+        assert!(has_waited);
+    });
+}
+
+#[test]
+fn an_upload_that_is_refused_leaves_the_file_of_one_that_is_about_to_be_committed() {
+    let world = World::new();
+    let front = world.put(b"in front", at(0));
+    world.warden.wait();
+    // Its file lies there, and its record waits behind the batch in front.
+    let uploaded = world.put(b"%PDF", at(0));
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| {
+        let engine = &world.engine;
+        world.is_full.store(true, Ordering::Relaxed);
+        scope.spawn(move || tell.send(put(engine, b"%PDF", at(0)).wait()).unwrap());
+        let early = told.recv_timeout(LOOK_OUT);
+        world.warden.results.send(Ok(())).unwrap();
+        front.wait().unwrap();
+        world.sync();
+        assert_eq!(uploaded.wait(), Ok(DocumentAnswer::Stored));
+        let has_waited = early.is_err();
+        let refused = early.unwrap_or_else(|_| told.recv_timeout(PATIENCE).unwrap());
+        assert_eq!(refused, Err(StoreError::DiskFull));
+        assert!(world.is_kept(), "a record without its file");
+        assert!(has_waited);
+    });
+}
