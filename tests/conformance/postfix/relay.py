@@ -138,10 +138,14 @@ class Postfix:
         master = self.master()
         if master is None:
             return
-        self.stop()
-        with contextlib.suppress(ProcessLookupError):
-            for pid in (*self.children(master), master):
-                os.kill(pid, signal.SIGKILL)
+        processes = [*self.children(master), master]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.stop()
+        for pid in processes:
+            # A number may have gone to another process by now.
+            with contextlib.suppress(OSError):
+                if pathlib.Path(f"/proc/{pid}/exe").readlink().parent == DAEMONS:
+                    os.kill(pid, signal.SIGKILL)
 
     def command(self, what):
         return subprocess.run(
