@@ -1,0 +1,449 @@
+"""Deferrals and rejections of Postfix's own making, each as the stage, the code and the enhanced code want
+it; and what becomes of the invoice once the cause is gone."""
+
+import time
+
+from cases import Findings, address_of, arrived_once, attempt_count, attempts
+
+ACCEPTED = ("final_dot", 250, "2.0.0", "accepted")
+GONE = ("rcpt", 550, "5.1.1", "rejected")
+# As a domain, since each case has addresses of its own.
+DOMAIN = "refused.example"
+
+# Where Postfix refuses, its words, and what is to be seen: the code and enhanced code that it makes of them, the
+# outcome, the state of the invoice, which has one address and that the main contact's.
+HELD, UNKNOWN, LATER = ("rejected", "held"), ("rejected", "withheld"), ("deferred", "due")
+CAUSES = {
+    "busy": ("rcpt", "450 4.2.0 mailbox busy", 450, "4.2.0", LATER),
+    # Postfix puts a code of its own where a table gives none, and where it does not know the one given.
+    "busy-bare": ("rcpt", "450 mailbox busy", 450, "4.7.1", LATER),
+    "policy-later": ("rcpt", "451 4.7.1 greylisted", 451, "4.7.1", LATER),
+    "storage": ("rcpt", "452 4.3.1 no room", 452, "4.3.1", LATER),
+    "gone": ("rcpt", "550 5.1.1 no such user", 550, "5.1.1", UNKNOWN),
+    "disabled": ("rcpt", "550 5.2.1 mailbox disabled", 550, "5.2.1", UNKNOWN),
+    "moved": ("rcpt", "551 5.1.6 moved", 551, "5.1.6", UNKNOWN),
+    "null-mx": ("rcpt", "556 5.1.10 takes no mail", 556, "5.1.0", HELD),
+    "bare": ("rcpt", "550 no such user", 550, "5.7.1", HELD),
+    "reject": ("rcpt", "REJECT", 554, "5.7.1", HELD),
+    "policy": ("rcpt", "554 5.7.1 not for you", 554, "5.7.1", HELD),
+    "full": ("rcpt", "552 5.2.2 mailbox full", 552, "5.2.2", HELD),
+    "data-later": ("data", "451 4.3.0 try again", 451, "4.3.0", LATER),
+    "data-never": ("data", "550 5.7.1 spam", 550, "5.7.1", HELD),
+}
+AFTER_THE_DOT = {
+    "end-later": ("final_dot", "450 4.7.1 scanner busy", 450, "4.7.1", LATER),
+    "end-never": ("final_dot", "554 5.7.1 spam", 554, "5.7.1", HELD),
+    "end-gone": ("final_dot", "550 5.1.1 no such user", 550, "5.1.1", UNKNOWN),
+}
+
+
+def each_cause(work):
+    """One address for each cause; then the causes go."""
+    findings = Findings()
+    with work.router("causes", "policy") as router:
+        issue(work, router, CAUSES)
+        router.account("grey", [f"grey@{DOMAIN}"])
+        work.at_rcpt.actions[f"grey@{DOMAIN}"] = ["451 4.7.1 greylisted, come again"]
+        router.invoice("grey", "cause/grey")
+        are_refused(work, findings, router, CAUSES)
+        shown = router.wait("grey", "cause/grey")
+        wanted = [("rcpt", 451, "4.7.1", "deferred"), ACCEPTED]
+        findings.equal("grey: attempts", attempts(shown["addresses"][0]), wanted)
+        arrived_once(work, findings, shown)
+        released = go_on(work, findings, router, CAUSES)
+        not_down(findings, router)
+    findings.close()
+    return (
+        f"{len(CAUSES)} replies to RCPT and DATA, judged as wanted; once they are gone {released} released, "
+        f"{len(CAUSES) - released} by themselves: all arrived; greylisting passed at the second try"
+    )
+
+
+def after_the_dot(work):
+    """Refused after the final dot by smtpd_end_of_data_restrictions, others before and behind on the same
+    connection: these are delivered at their first attempt.
+
+    Postfix (3.7) leaves such a transaction open: to a MAIL without a RSET before it, it says 503, and at a DATA
+    after a RCPT that it refused then, it crashes.
+    """
+    findings, others = Findings(), [f"other-{number}" for number in range(6)]
+    with work.router("end", "end", connections=1) as router:
+        router.switch("pause")
+        for number, name in enumerate(AFTER_THE_DOT):
+            issue(work, router, {name: AFTER_THE_DOT[name]})
+            for other in others[2 * number:2 * number + 2]:
+                router.account(other, [f"{other}@{DOMAIN}"])
+                router.invoice(other, f"cause/{other}")
+        router.switch("resume")
+        for other in others:
+            shown = router.wait(other, f"cause/{other}")
+            findings.equal(f"{other}: attempts", attempts(shown["addresses"][0]), [ACCEPTED])
+            arrived_once(work, findings, shown)
+        are_refused(work, findings, router, AFTER_THE_DOT)
+        go_on(work, findings, router, AFTER_THE_DOT)
+        not_down(findings, router)
+    findings.holds("no smtpd crashed", "killed by signal 11" not in work.postfix.log(), "signal 11")
+    findings.close()
+    return (
+        f"{len(AFTER_THE_DOT)} replies to the final dot, judged as wanted; {len(others)} others on that connection at "
+        "their first attempt"
+    )
+
+
+def table_of(work, stage):
+    return {"rcpt": work.at_rcpt, "data": work.at_data, "final_dot": work.at_end}[stage].actions
+
+
+def issue(work, router, causes):
+    for name, (stage, action, *_) in causes.items():
+        table_of(work, stage)[f"{name}@{DOMAIN}"] = action
+        router.account(name, [f"{name}@{DOMAIN}"])
+        router.invoice(name, f"cause/{name}")
+
+
+def are_refused(work, findings, router, causes):
+    """Judged as wanted, and nothing has arrived."""
+    for name, (stage, _, code, enhanced, (outcome, state)) in causes.items():
+        enough = 2 if outcome == "deferred" else 1
+        shown = router.wait(name, f"cause/{name}", lambda one: attempt_count(one) >= enough and one["state"] != "sending")
+        seen = attempts(shown["addresses"][0])
+        findings.equal(f"{name}: attempts", sorted(set(seen)), [(stage, code, enhanced, outcome)])
+        findings.holds(f"{name}: repeated only where that can help", len(seen) == 1 or outcome == "deferred", seen)
+        # What no address is left for is withheld by a commit of its own.
+        shown = router.wait(name, f"cause/{name}", lambda shown: shown["state"] == state)
+        findings.equal(f"{name}: state", shown["state"], state)
+        address = {"due": "pending", "held": "pending", "withheld": "rejected"}[state]
+        findings.equal(f"{name}: state of the address", shown["addresses"][0]["state"], address)
+        if state == "held":
+            why = shown["held_reason"]
+            findings.holds(f"{name}: why it is held", f"{code} {enhanced}" in why, why)
+        told = [one["what"] for one in shown["story"]]
+        findings.holds(f"{name}: the story tells the code", any(str(code) in what for what in told), told)
+    findings.equal("what arrived", [name for name in causes if work.receiver.of_number(f"cause/{name}")], [])
+
+
+def go_on(work, findings, router, causes):
+    """The causes go: what is to be tried again comes by itself, the others are released. Says how many."""
+    released = 0
+    for name, (stage, *_) in causes.items():
+        del table_of(work, stage)[f"{name}@{DOMAIN}"]
+    for name, (*_, (_, state)) in causes.items():
+        if state != "due":
+            status, answer = router.operate(name, f"cause/{name}", "release", now=True)
+            findings.equal(f"{name}: release", (status, answer.get("result")), (200, "applied"))
+            released += 1
+    for name in causes:
+        shown = router.wait(name, f"cause/{name}")
+        findings.equal(f"{name}: state once the cause is gone", shown["state"], "delivered")
+        findings.equal(f"{name}: the last attempt", attempts(shown["addresses"][0])[-1:], [ACCEPTED])
+        arrived_once(work, findings, shown)
+    return released
+
+
+def not_down(findings, router):
+    downs = [line for line in router.daemon.words().splitlines() if "the relay is down" in line]
+    findings.equal("how often the relay was taken for down", len(downs), 0)
+    findings.lines.extend(downs)
+
+
+def several(work):
+    """Several addresses of which some are bad; all of the billing contact's bad."""
+    findings = Findings()
+    at = f"some.{DOMAIN}"
+    bad = dict.fromkeys([f"gone@{at}", f"gone2@{at}", f"gone3@{at}"], "550 5.1.1 no such user")
+    bad |= {f"busy@{at}": "450 4.2.0 busy", f"policy@{at}": "554 5.7.1 not for you"}
+    work.at_rcpt.actions |= bad
+    with work.router("several", "policy") as router:
+        router.account("bad", [f"main@{at}"], [f"a@{at}", f"gone@{at}", f"b@{at}"])
+        router.account("later", [f"main@{at}"], [f"busy@{at}", f"c@{at}"])
+        router.account("held", [f"main@{at}"], [f"policy@{at}", f"d@{at}"])
+        router.account("all", [f"main@{at}"], [f"gone2@{at}", f"gone3@{at}"])
+        for account in ("bad", "later", "held", "all"):
+            router.invoice(account, f"several/{account}")
+
+        shown = router.wait("bad", "several/bad")
+        wanted = {f"a@{at}": "delivered", f"gone@{at}": "rejected", f"b@{at}": "delivered"}
+        findings.equal("one bad of three", states(shown), ("delivered", wanted))
+        findings.equal("one bad of three: its attempts", attempts(address_of(shown, f"gone@{at}")), [GONE])
+        findings.equal("one bad of three: the rule", shown["recipient"]["reason"]["rule"], "billing_contact_selected")
+        arrived_once(work, findings, shown)
+        marked = router.admin.account("bad")["suspects"]
+        findings.equal("the mark", [one["address"] for one in marked], [f"gone@{at}"])
+
+        shown = router.wait("later", "several/later", lambda one: len(address_of(one, f"busy@{at}")["attempts"]) >= 2)
+        seen = shown["state"] in ("due", "sending"), states(shown)[1]
+        findings.equal("one deferred of two", seen, (True, {f"busy@{at}": "pending", f"c@{at}": "delivered"}))
+        arrived_once(work, findings, shown)
+        shown = router.wait("held", "several/held")
+        wanted = {f"policy@{at}": "pending", f"d@{at}": "pending"}
+        findings.equal("one refused by policy of two", states(shown), ("held", wanted))
+
+        shown = router.wait("all", "several/all")
+        wanted = {f"gone2@{at}": "rejected", f"gone3@{at}": "rejected", f"main@{at}": "delivered"}
+        findings.equal("all bad", states(shown), ("delivered", wanted))
+        findings.equal("all bad: the recipient", (shown["recipient"]["kind"], shown["recipient"]["reason"]["rule"]),
+                       ("main_contact", "fallback_after_rejection"))
+        arrived_once(work, findings, shown)
+        told = [one["what"] for one in shown["story"]]
+        findings.holds("all bad: the story tells", any("main contact" in what for what in told), told)
+        _, said = router.command("explain", "all", "several/all")
+        findings.holds("all bad: explain tells", "rejected every address" in said, said)
+
+        for address in bad:
+            del work.at_rcpt.actions[address]
+        shown = router.wait("later", "several/later")
+        findings.equal("the deferred one once the cause is gone", shown["state"], "delivered")
+        arrived_once(work, findings, shown)
+        router.operate("held", "several/held", "release", now=True)
+        shown = router.wait("held", "several/held")
+        wanted = {f"policy@{at}": "delivered", f"d@{at}": "delivered"}
+        findings.equal("released", states(shown), ("delivered", wanted))
+        arrived_once(work, findings, shown)
+
+        # The operator has it sent again: to the billing contact, whose addresses are tried anew.
+        before = {one["address"]: one["message_id"] for one in router.shown("all", "several/all")["addresses"]}
+        status, answer = router.operate("all", "several/all", "resend", revision=1)
+        findings.equal("resend", (status, answer.get("result")), (200, "applied"))
+        shown = router.wait("all", "several/all")
+        wanted = {f"gone2@{at}": "delivered", f"gone3@{at}": "delivered"}
+        findings.equal("sent again", states(shown), ("delivered", wanted))
+        findings.equal("sent again: the rule", shown["recipient"]["reason"]["rule"], "billing_contact_selected")
+        until = time.monotonic() + 20
+        while len(copies := work.receiver.of_number("several/all")) < 3 and time.monotonic() < until:
+            time.sleep(0.05)
+        findings.equal("sent again: copies", {address: len(got) for address, got in copies.items()},
+                       {f"gone2@{at}": 1, f"gone3@{at}": 1, f"main@{at}": 1})
+        ids = {copies[address][0].message_id for address in copies}
+        findings.equal("sent again: another Message-ID", len(ids), 2)
+        now = shown["addresses"][0]["message_id"]
+        findings.holds("sent again: not the one of before", now not in before.values(), now)
+    findings.close()
+    return (
+        "good addresses beside bad ones arrive; all bad: the main contact, by fallback_after_rejection; "
+        "once the cause is gone released or resent: the billing contact"
+    )
+
+
+def states(shown):
+    return shown["state"], {one["address"]: one["state"] for one in shown["addresses"]}
+
+
+def unlisted(work):
+    """Postfix's own list of recipients; a filter before its queue whose replies have no enhanced code."""
+    findings = Findings()
+    work.listed.actions["known@listed.example"] = "yes"
+    with work.router("listed", "listed") as router:
+        router.account("K", ["known@listed.example"], ["unknown@listed.example"])
+        router.invoice("K", "listed/1")
+        shown = router.wait("K", "listed/1")
+        findings.equal("not in relay_recipient_maps", attempts(address_of(shown, "unknown@listed.example")), [GONE])
+        wanted = {"unknown@listed.example": "rejected", "known@listed.example": "delivered"}
+        findings.equal("the listed main contact", states(shown), ("delivered", wanted))
+        arrived_once(work, findings, shown)
+    work.filter.refusals["bare@filtered.example"] = "550 no such user"
+    with work.router("filtered", "filtered") as router:
+        router.account("K", ["good@filtered.example"], ["bare@filtered.example", "other@filtered.example"])
+        router.invoice("K", "filtered/1")
+        shown = router.wait("K", "filtered/1")
+        bare, other = "bare@filtered.example", "other@filtered.example"
+        findings.equal("a bare 550", attempts(address_of(shown, bare)), [("rcpt", 550, None, "rejected")])
+        findings.equal("beside it", states(shown), ("delivered", {bare: "rejected", other: "delivered"}))
+        copies = work.filter.of_number("filtered/1")
+        findings.equal("what the filter has", {address: len(got) for address, got in copies.items()}, {other: 1})
+        evidence = [attempt["message"]["sha256"] for attempt in address_of(shown, other)["attempts"]]
+        findings.equal("its digest", [copy.digest for copy in copies.get(other, [])], evidence)
+    findings.close()
+    return "550 5.1.1 of relay_recipient_maps, a bare 550 of a filter before the queue: the address is to blame"
+
+
+def content(work):
+    """header_checks after DATA; a message beyond message_size_limit, announced and not announced."""
+    findings = Findings()
+    checks = work.postfix.directory / "header_checks"
+    checks.write_text("/^X-Invoice-Number: content\\/checked$/ REJECT not with this header\n")
+    large = [("a.pdf", "application/pdf", bytes(range(256)) * 800)]
+    with (
+        work.router("checked", "checked-headers") as checked,
+        work.router("announced", "announced-size") as announced,
+        work.router("silent", "silent-size") as silent,
+    ):
+        routers = {"checked": checked, "announced": announced, "silent": silent}
+        for name, router in routers.items():
+            router.account("K", [f"a@{name}.example", f"b@{name}.example"])
+            router.invoice("K", f"content/{name}", None if name == "checked" else large)
+            # Another invoice is not to suffer.
+            router.invoice("K", f"content/{name}-other")
+        wanted = {
+            "checked": ("final_dot", 550, "5.7.1", "rejected"),
+            "announced": ("mail", None, None, "rejected"),
+            "silent": ("final_dot", 552, "5.3.4", "rejected"),
+        }
+        for name, router in routers.items():
+            shown = router.wait("K", f"content/{name}")
+            seen = [one for address in shown["addresses"] for one in attempts(address)]
+            findings.equal(f"{name}: attempts", seen, [wanted[name]])
+            findings.equal(f"{name}: states", (shown["state"], set(states(shown)[1].values())), ("held", {"pending"}))
+            other = router.wait("K", f"content/{name}-other")
+            findings.equal(f"{name}: the invoice beside it", other["state"], "delivered")
+            arrived_once(work, findings, other)
+        cause = announced.shown("K", "content/announced")["addresses"][0]["attempts"][0]["cause"]
+        findings.holds("announced: the limit is named", "150000" in (cause or ""), cause)
+        findings.equal("mails", [work.receiver.of_number(f"content/{name}") for name in routers], [{}] * 3)
+
+        checks.write_text("")
+        more = {"message_size_limit": "1000000"}
+        work.postfix.reload(**{"announced-size": more, "silent-size": more})
+        # The connections of before end after two seconds without use; they know the old limit.
+        time.sleep(2.5)
+        for name, router in routers.items():
+            status, answer = router.operate("K", f"content/{name}", "release", now=True)
+            findings.equal(f"{name}: release", (status, answer.get("result")), (200, "applied"))
+        for name, router in routers.items():
+            shown = router.wait("K", f"content/{name}")
+            findings.equal(f"{name}: once the cause is gone", shown["state"], "delivered")
+            arrived_once(work, findings, shown)
+    findings.close()
+    return (
+        "header_checks, message_size_limit announced and not: held, no address to blame, others go on; "
+        "once the cause is gone released, all arrived"
+    )
+
+
+def sender(work):
+    """The sender refused at RCPT, as Postfix does it by default: held. At MAIL: the relay's failure."""
+    findings = Findings()
+    work.senders.actions["bounces@hosting.example"] = "550 5.7.1 you may not send as that"
+    with work.router("sender-rcpt", "sender-rcpt") as at_rcpt, work.router("sender-mail", "sender-mail") as at_mail:
+        for name, router in (("rcpt", at_rcpt), ("mail", at_mail)):
+            router.account("K", [f"a@sender-{name}.example"])
+            router.invoice("K", f"sender/{name}")
+        shown = at_rcpt.wait("K", "sender/rcpt")
+        seen = shown["state"], attempts(shown["addresses"][0])
+        findings.equal("at RCPT", seen, ("held", [("rcpt", 550, "5.7.1", "rejected")]))
+        cause = at_mail.relay_is_down() or ""
+        findings.holds("at MAIL it is down for that", cause.startswith("mail: the relay answered 550 5.7.1"), cause)
+        # A probe finds the relay at work, the next MAIL does not.
+        time.sleep(6)
+        cause = at_mail.relay_is_down()
+        findings.holds("at MAIL it is still down", cause, at_mail.readiness())
+        shown = at_mail.shown("K", "sender/mail")
+        findings.equal("at MAIL", (shown["state"], attempt_count(shown)), ("due", 0))
+        del work.senders.actions["bounces@hosting.example"]
+        at_rcpt.operate("K", "sender/rcpt", "release", now=True)
+        for name, router in (("rcpt", at_rcpt), ("mail", at_mail)):
+            shown = router.wait("K", f"sender/{name}", seconds=60)
+            findings.equal(f"at {name} once the cause is gone", shown["state"], "delivered")
+            arrived_once(work, findings, shown)
+    findings.close()
+    return "sender refused at RCPT: held, released; at MAIL: relay down, no attempt counted, delivered by itself"
+
+
+# --- What Postfix limits by client ---------------------------------------------------------------------
+
+def limits(work):
+    """Errors and recipients a session: what is good arrives, what is bad is known for its own reply."""
+    findings = Findings()
+    at, gone = "limits.example", "550 5.1.1 no such user"
+    work.at_rcpt.actions |= {f"gone{number}@{at}": gone for number in range(4)}
+    names = ("errors-1", "errors-2", "recipients-1")
+    for name in names:
+        with work.router(name, name) as router:
+            good = [f"{number}.{name}@{at}" for number in range(3)]
+            bad = [f"gone{number}@{at}" for number in range(4)]
+            router.account("K", good, None)
+            router.account("M", [bad[0], good[0], bad[1], bad[2], good[1], bad[3], good[2]])
+            for account in "KM":
+                router.invoice(account, f"{name}/{account}")
+            for account in "KM":
+                shown = router.wait(account, f"{name}/{account}")
+                findings.equal(f"{name}: state of {account}", shown["state"], "delivered")
+                for address in good:
+                    findings.equal(f"{name}: attempts at {address}", attempts(address_of(shown, address)), [ACCEPTED])
+                arrived_once(work, findings, shown)
+            for address in bad:
+                findings.equal(f"{name}: attempts at {address}", attempts(address_of(shown, address)), [GONE])
+            not_down(findings, router)
+    findings.close()
+    return "smtpd_hard_error_limit 1 and 2, smtpd_recipient_limit 1; 4 bad of 7 addresses: no good one fails or waits"
+
+
+def by_421(work):
+    """421 at RCPT for one recipient: the others arrive, it is tried again."""
+    findings = Findings()
+    work.at_rcpt.actions["closing@by-421.example"] = "421 4.3.2 not now"
+    with work.router("by-421", "policy") as router:
+        router.account("closing", ["closing@by-421.example"])
+        router.invoice("closing", "by-421/closing")
+        for number in range(10):
+            router.account(f"K{number}", [f"a{number}@by-421.example"])
+            router.invoice(f"K{number}", f"by-421/{number}")
+        began = time.monotonic()
+        for number in range(10):
+            shown = router.wait(f"K{number}", f"by-421/{number}", seconds=60)
+            findings.equal(f"beside 421: attempts at {number}", attempts(shown["addresses"][0]), [ACCEPTED])
+            arrived_once(work, findings, shown)
+        took = time.monotonic() - began
+        shown = router.wait("closing", "by-421/closing", lambda shown: attempt_count(shown) >= 1)
+        findings.equal("421: attempts", set(attempts(shown["addresses"][0])), {("rcpt", 421, "4.3.2", "deferred")})
+        findings.holds("421: it is to be tried again", shown["state"] in ("due", "sending"), shown["state"])
+        del work.at_rcpt.actions["closing@by-421.example"]
+        shown = router.wait("closing", "by-421/closing", seconds=60)
+        findings.equal("421, once the cause is gone", shown["state"], "delivered")
+        arrived_once(work, findings, shown)
+    findings.close()
+    return f"421 for one recipient: deferred and tried again, 10 others arrive within {took:.1f} s"
+
+
+def by_rate(work):
+    """Connections at once, and messages in a time: the relay's failure, nothing counts as an attempt."""
+    findings, figures = Findings(), []
+    for service, code, stage, mails in (("connections-2", 421, "greeting", 16), ("messages-4", 450, "mail", 8)):
+        with work.router(service, service, connections=4) as router:
+            router.switch("pause")
+            for number in range(mails):
+                router.account(f"K{number}", [f"a{number}@{service}.example"])
+                router.invoice(f"K{number}", f"{service}/{number}", [("a.pdf", "application/pdf", bytes(100_000))])
+            began = time.monotonic()
+            router.switch("resume")
+            cause = router.relay_is_down(30) or ""
+            said = cause.startswith(f"{stage}: the relay answered {code} 4.7.")
+            findings.holds(f"{service}: the relay is down for that", said, cause)
+            for number in range(mails):
+                shown = router.wait(f"K{number}", f"{service}/{number}", seconds=90)
+                findings.equal(f"{service}: state of {number}", shown["state"], "delivered")
+                findings.equal(f"{service}: attempts at {number}", attempts(shown["addresses"][0]), [ACCEPTED])
+                arrived_once(work, findings, shown)
+            downs = router.daemon.words().count("the relay is down")
+            took = time.monotonic() - began
+            figures.append(f"{service}: {mails} mails in {took:.0f} s, the relay taken for down {downs} times")
+    findings.close()
+    return "; ".join(figures)
+
+
+def services(work):
+    """The options of the services above."""
+    policy = f"check_recipient_access {work.at_rcpt.name}, permit_mynetworks, reject"
+    return {
+        "policy": {
+            "smtpd_recipient_restrictions": policy,
+            "smtpd_data_restrictions": f"check_recipient_access {work.at_data.name}",
+        },
+        "end": {"smtpd_end_of_data_restrictions": f"check_recipient_access {work.at_end.name}"},
+        "listed": {"relay_recipient_maps": work.listed.name},
+        "filtered": {"smtpd_proxy_filter": f"127.0.0.1:{work.filter.port}"},
+        "checked-headers": {"cleanup_service_name": "checked"},
+        "announced-size": {"message_size_limit": "150000"},
+        "silent-size": {"message_size_limit": "150000", "smtpd_discard_ehlo_keywords": "size"},
+        "sender-rcpt": {"smtpd_sender_restrictions": f"check_sender_access {work.senders.name}"},
+        "sender-mail": {
+            "smtpd_sender_restrictions": f"check_sender_access {work.senders.name}", "smtpd_delay_reject": "no",
+        },
+        "errors-1": {"smtpd_recipient_restrictions": policy, "smtpd_hard_error_limit": "1"},
+        "errors-2": {"smtpd_recipient_restrictions": policy, "smtpd_hard_error_limit": "2"},
+        "recipients-1": {
+            "smtpd_recipient_restrictions": policy, "smtpd_recipient_limit": "1",
+            "smtpd_recipient_overshoot_limit": "1",
+        },
+        "connections-2": {"smtpd_client_connection_count_limit": "2", "smtpd_client_event_limit_exceptions": ""},
+        "messages-4": {"smtpd_client_message_rate_limit": "4", "smtpd_client_event_limit_exceptions": ""},
+    }

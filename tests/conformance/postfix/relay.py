@@ -1,0 +1,347 @@
+"""A real Postfix as an instance of its own, and what it asks while it takes a mail.
+
+Each case has smtpd services of its own, which differ in options and share queue, delivery and log. What
+decides about addresses and senders, and the passwords, are looked up in this process, so that a cause can
+come, wait and go without a restart of Postfix.
+"""
+
+import base64
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+import urllib.parse
+
+from client import Broken
+
+# Debian's place for Postfix's own programs.
+DAEMONS = pathlib.Path("/usr/lib/postfix/sbin")
+START_TRIES = 3
+
+MAIN = """
+compatibility_level = 3.6
+queue_directory = {directory}/queue
+data_directory = {directory}/data
+command_directory = /usr/sbin
+daemon_directory = {daemons}
+mail_owner = postfix
+setgid_group = postdrop
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+myhostname = relay.example
+mydestination =
+relay_domains = static:all
+relay_recipient_maps =
+local_recipient_maps =
+local_transport = error:nobody is local
+alias_maps =
+alias_database =
+relayhost = [127.0.0.1]:{receiver}
+default_transport = smtp
+relay_transport = smtp
+smtp_tls_security_level = none
+smtp_dns_support_level = disabled
+disable_dns_lookups = yes
+smtpd_peername_lookup = no
+mynetworks = 127.0.0.0/8
+maillog_file = {directory}/maillog
+maillog_file_prefixes = {directory}
+smtpd_tls_chain_files = {directory}/good.pem
+smtpd_tls_received_header = no
+smtpd_tls_loglevel = 1
+smtpd_recipient_restrictions = permit_mynetworks, reject
+message_size_limit = 52428800
+# Nothing is to be slowed down, and what counts by time counts by short times.
+in_flow_delay = 0
+anvil_rate_time_unit = 5s
+service_throttle_time = 1s
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
+queue_run_delay = 1s
+"""
+
+SERVICES = """
+postlog unix-dgram n - n - 1 postlogd
+cleanup unix n - n - 0 cleanup
+checked unix n - n - 0 cleanup
+  -o header_checks=regexp:{directory}/header_checks
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
+pickup unix n - n 60 1 pickup
+"""
+
+
+class Postfix:
+    def __init__(self, directory, receiver_port, services):
+        """`services` are the options of each smtpd service, by name."""
+        self.directory = pathlib.Path(directory)
+        self.configuration = self.directory / "etc"
+        self.log_file = self.directory / "maillog"
+        self.services = {name: dict(options) for name, options in services.items()}
+        self.ports = {}
+        self.lock = threading.Lock()
+        self.receiver_port = receiver_port
+        for part in ("etc", "queue", "data"):
+            (self.directory / part).mkdir()
+        shutil.chown(self.directory / "data", "postfix")
+        (self.directory / "header_checks").touch()
+
+    def start(self):
+        for last in range(START_TRIES):
+            # Another process may take a port before Postfix does.
+            if not self.ports or last:
+                self.ports = dict(zip(self.services, free_ports(len(self.services))))
+            self.write()
+            done = self.command("start")
+            if done.returncode == 0:
+                return
+        raise Broken(f"Postfix does not start: {done.stdout}{self.log()[-2000:]}")
+
+    def stop(self):
+        self.command("stop")
+
+    def reload(self, **services):
+        """With options changed by service; sessions under way go on as they were."""
+        with self.lock:
+            for name, options in services.items():
+                self.services[name].update(options)
+            self.write()
+            if self.command("reload").returncode != 0:
+                raise Broken(f"Postfix does not reload: {self.log()[-2000:]}")
+            # Its processes learn of it by a signal.
+            time.sleep(0.3)
+
+    def end(self):
+        """Leaves no process behind."""
+        master = self.master()
+        if master is None:
+            return
+        processes = [*self.children(master), master]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.stop()
+        for pid in processes:
+            # A number may have gone to another process by now.
+            with contextlib.suppress(OSError):
+                if pathlib.Path(f"/proc/{pid}/exe").readlink().parent == DAEMONS:
+                    os.kill(pid, signal.SIGKILL)
+
+    def command(self, what):
+        return subprocess.run(
+            ["postfix", "-c", self.configuration, what], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
+        )
+
+    def write(self):
+        (self.configuration / "main.cf").write_text(MAIN.format(
+            directory=self.directory, receiver=self.receiver_port, daemons=DAEMONS,
+        ))
+        lines = [SERVICES.format(directory=self.directory)]
+        for name, options in self.services.items():
+            lines.append(f"127.0.0.1:{self.ports[name]} inet n - n - - smtpd")
+            # The name is what finds a case in the log.
+            lines.append(f"  -o syslog_name=postfix/{name}")
+            for option, value in options.items():
+                lines.append(f"  -o {{ {option} = {value} }}")
+        (self.configuration / "master.cf").write_text("\n".join(lines) + "\n")
+
+    def log(self, service=None):
+        """What was logged, by one smtpd service."""
+        text = self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+        lines = text.splitlines(keepends=True)
+        return "".join(line for line in lines if service is None or f" postfix/{service}/smtpd[" in line)
+
+    def master(self):
+        """The process that is started last, if it still runs."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.directory / "queue" / "pid" / "master.pid").read_text())
+            if program(pid) == "master":
+                return pid
+        return None
+
+    def children(self, master=None, name=None):
+        """The processes of this instance, of one program."""
+        master = master or self.master()
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == master and name in (None, program(int(entry.name))):
+                    found.append(int(entry.name))
+        return found
+
+    def kill(self, name):
+        """`kill -9` of all processes of this program; says how many there were."""
+        return self.signal(name, signal.SIGKILL)
+
+    def signal(self, name, number):
+        count = 0
+        for pid in self.children(name=name):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+                count += 1
+        return count
+
+    def queued(self):
+        """How many messages it still has."""
+        queues = ("incoming", "active", "deferred", "maildrop", "hold")
+        return sum(
+            path.is_file() for queue in queues for path in (self.directory / "queue" / queue).rglob("*")
+        )
+
+
+def program(pid):
+    return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Authority:
+    """A certificate authority of one's own."""
+
+    def __init__(self, directory, name):
+        self.key = directory / f"{name}-authority.key"
+        self.certificate = directory / f"{name}-authority.pem"
+        new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        openssl("req", "-x509", *new_key, "-keyout", self.key, "-out", self.certificate, "-days", 30,
+                "-subj", f"/CN={name} authority", "-addext", "basicConstraints=critical,CA:TRUE")
+
+    def issue(self, path, names):
+        request, key, leaf = (path.with_suffix(suffix) for suffix in (".csr", ".key", ".leaf"))
+        extensions = path.with_suffix(".ext")
+        kinds = ("IP" if re.fullmatch(r"[\d.]+", name) else "DNS" for name in names)
+        extensions.write_text(
+            "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\n"
+            f"subjectAltName={','.join(f'{kind}:{name}' for kind, name in zip(kinds, names))}\n"
+        )
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+                "-out", request, "-subj", f"/CN={names[0]}")
+        openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
+                "-days", 30, "-extfile", extensions, "-out", leaf)
+        path.write_text(key.read_text() + leaf.read_text() + self.certificate.read_text())
+
+
+def openssl(*arguments):
+    done = subprocess.run(
+        ["openssl", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )
+    if done.returncode != 0:
+        raise Broken(f"openssl {arguments[0]}: {done.stderr}")
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """Answers on loopback, line by line."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, greet, answer):
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(handler):
+                # Whoever asked may be killed before the answer.
+                with contextlib.suppress(OSError):
+                    handler.wfile.write(greet.encode())
+                    while line := handler.rfile.readline():
+                        handler.wfile.write(answer(line.decode().rstrip("\r\n")).encode())
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.port = self.server_address[1]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def end(self):
+        self.shutdown()
+        self.server_close()
+
+
+class Table(Server):
+    """A map of Postfix's type `tcp` (tcp_table(5)): what it does with an address. A list is used up one by one,
+    then the address is like any other."""
+
+    def __init__(self):
+        self.actions = {}
+        self.lock = threading.Lock()
+        super().__init__("", self.answer)
+
+    @property
+    def name(self):
+        return f"tcp:127.0.0.1:{self.port}"
+
+    def answer(self, line):
+        verb, _, key = line.partition(" ")
+        if verb != "get":
+            return "400 what\n"
+        with self.lock:
+            action = self.actions.get(urllib.parse.unquote(key).lower())
+            if isinstance(action, list):
+                action = action.pop(0) if action else None
+        return "500 none\n" if action is None else f"200 {urllib.parse.quote(action)}\n"
+
+
+class Passwords(Server):
+    """What Postfix asks of Dovecot about passwords (Dovecot's authentication protocol 1.1)."""
+
+    def __init__(self, users):
+        self.users = users
+        self.users_named = {}
+        super().__init__(
+            "VERSION\t1\t1\nCUID\t1\nCOOKIE\t0123456789abcdef0123456789abcdef\n"
+            "MECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nDONE\n",
+            self.answer,
+        )
+
+    @property
+    def name(self):
+        return f"inet:127.0.0.1:{self.port}"
+
+    def answer(self, line):
+        verb, *words = line.split("\t")
+        # Each connection counts its questions, and has a thread.
+        who = threading.get_ident(), words[0]
+        if verb == "AUTH":
+            number, mechanism = words[:2]
+            response = next((word[5:] for word in words if word.startswith("resp=")), None)
+            if mechanism == "PLAIN" and response is not None:
+                _, user, password = base64.b64decode(response).decode().split("\0")
+                return self.judge(number, user, password)
+            self.users_named[who] = None
+            return f"CONT\t{number}\t{base64.b64encode(b'Username:').decode()}\n"
+        if verb == "CONT":
+            number, response = words[0], base64.b64decode(words[1]).decode()
+            user = self.users_named.get(who)
+            if user is None:
+                self.users_named[who] = response
+                return f"CONT\t{number}\t{base64.b64encode(b'Password:').decode()}\n"
+            return self.judge(number, user, response)
+        return ""
+
+    def judge(self, number, user, password):
+        if self.users.get(user) == password:
+            return f"OK\t{number}\tuser={user}\n"
+        return f"FAIL\t{number}\tuser={user}\n"

@@ -1,0 +1,163 @@
+"""Postfix killed and stopped under a run of invoices, and a run of many small mails."""
+
+import random
+import signal
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from cases import Findings, attempts, is_evidence
+
+INVOICES, MAILS, ROUNDS = 200, 2_000, 6
+# The long form has so many times more.
+LONG = 5
+# Three attempts of unknown outcome are for an operator to judge.
+UNKNOWN = "the outcome of three attempts is unknown"
+
+
+def broken_off(work):
+    """A run of invoices; smtpd killed again and again, Postfix stopped and started in their midst."""
+    findings, rng = Findings(), random.Random(f"{work.seed} broken off")
+    factor = LONG if work.long else 1
+    rounds = ROUNDS * factor
+    invoices = {f"broken/{number}": f"K{number % 40}" for number in range(INVOICES * factor)}
+    with work.router("broken", "plain", connections=4) as router:
+        router.switch("pause")
+        for number in range(40):
+            router.account(f"K{number}", [f"{name}.{number}@broken.example" for name in "ab"[:1 + number % 2]])
+        for number, account in invoices.items():
+            content = rng.randbytes(rng.randint(1_000, 60_000))
+            router.invoice(account, number, [("a.pdf", "application/pdf", content)])
+        addresses = sum(1 + int(account[1:]) % 2 for account in invoices.values())
+        before = work.receiver.count
+        router.switch("resume")
+        killed = 0
+        for step in range(rounds):
+            # Spread over the run, whatever its speed.
+            work.receiver.wait_for(before + (step + 1) * addresses // (rounds + 3), 15)
+            time.sleep(rng.uniform(0, 0.05))
+            if step == rounds // 2:
+                work.postfix.stop()
+                until = time.monotonic() + 15
+                while not (cause := router.relay_is_down() or "").startswith("connect: "):
+                    if time.monotonic() > until:
+                        break
+                    time.sleep(0.1)
+                findings.equal("why the relay is down", cause, "connect: connection refused")
+                work.postfix.start()
+            elif step % 2:
+                killed += work.postfix.kill("smtpd")
+            else:
+                killed += cut_after_the_dot(work)
+        released = let_all_end(router, invoices)
+        counts = judge(work, findings, router, invoices)
+    findings.holds("some outcome was uncertain", counts["uncertain"], counts)
+    findings.close()
+    return (
+        f"{len(invoices)} invoices in {addresses} mails, {killed} smtpd killed, Postfix stopped once: lost 0, second "
+        f"copies {counts['second']} of {counts['uncertain']} uncertain attempts (same Message-ID, same bytes), "
+        f"deferred {counts['deferred']}, released {released}, repeated by Postfix itself {counts['by_postfix']}"
+    )
+
+
+def cut_after_the_dot(work):
+    """Kills smtpd while cleanup has the message and the daemon no answer: with cleanup stopped, smtpd waits for
+    it after the final dot; going on, cleanup finds the message whole and puts it into the queue."""
+    work.postfix.signal("cleanup", signal.SIGSTOP)
+    try:
+        time.sleep(0.25)
+        return work.postfix.kill("smtpd")
+    finally:
+        work.postfix.signal("cleanup", signal.SIGCONT)
+
+
+def let_all_end(router, invoices):
+    """Until every invoice is delivered. One with three attempts of unknown outcome is held: the operator lets it
+    go on."""
+    released, until = 0, time.monotonic() + 90
+    while time.monotonic() < until:
+        listed = {item["number"]: item for item in router.admin.all("/v1/invoices")}
+        for number, item in listed.items():
+            if item["state"] == "held" and item["held_reason"] == UNKNOWN:
+                released += router.operate(invoices[number], number, "release", now=True)[0] == 200
+        if all(item["state"] == "delivered" for item in listed.values()):
+            break
+        time.sleep(0.2)
+    return released
+
+
+def judge(work, findings, router, invoices):
+    until = time.monotonic() + 30
+    while work.postfix.queued() and time.monotonic() < until:
+        time.sleep(0.1)
+    findings.equal("messages left in Postfix's queue", work.postfix.queued(), 0)
+    counts = {"uncertain": 0, "second": 0, "deferred": 0, "by_postfix": work.receiver.repeated_by_postfix}
+    for number, account in invoices.items():
+        shown = router.shown(account, number)
+        findings.equal(f"state of {number}", shown["state"], "delivered")
+        copies = work.receiver.of_number(number)
+        findings.equal(f"{number} arrived at", sorted(copies), sorted(one["address"] for one in shown["addresses"]))
+        for one in shown["addresses"]:
+            about, got = f"{number} at {one['address']}", copies.get(one["address"], [])
+            outcomes = [outcome for *_, outcome in attempts(one)]
+            findings.equal(f"accepted attempts for {about}", outcomes.count("accepted"), 1)
+            findings.equal(f"outcomes for {about}", set(outcomes) - {"accepted", "deferred", "uncertain"}, set())
+            uncertain = outcomes.count("uncertain")
+            findings.holds(f"{about}: at least one copy, at most one more for each uncertain attempt",
+                           1 <= len(got) <= 1 + uncertain, (len(got), attempts(one)))
+            variants = {(copy.message_id, copy.digest) for copy in got}
+            findings.equal(f"Message-IDs and digests of {about}", len(variants), 1)
+            accepted = [attempt for attempt in one["attempts"] if attempt["outcome"] == "accepted"]
+            for attempt in accepted:
+                named = [copy for copy in got if copy.queue_id in attempt["reply"]["text"]]
+                findings.equal(f"copies of {about} that the accepted attempt names", len(named), 1)
+                for copy in named:
+                    is_evidence(findings, copy, one["message_id"], attempt)
+            counts["uncertain"] += uncertain
+            counts["deferred"] += outcomes.count("deferred")
+            counts["second"] += len(got) - 1
+    return counts
+
+
+def many(work):
+    """Small mails over 8 connections: each once."""
+    findings, total, accounts = Findings(), MAILS * (LONG if work.long else 1), 50
+    with work.router("many", "plain", connections=8) as router:
+        router.switch("pause")
+        for number in range(accounts):
+            router.account(f"K{number}", [f"a@many-{number}.example"])
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: router.invoice(f"K{number % accounts}", f"many/{number}"), range(total)))
+        issued = time.monotonic() - began
+        before, log_before = work.receiver.count, len(work.postfix.log("plain"))
+        began = time.monotonic()
+        router.switch("resume")
+        work.receiver.wait_for(before + total, 120)
+        took = time.monotonic() - began
+        until = time.monotonic() + 10
+        while (left := total - sum(1 for _ in router.admin.all("/v1/invoices", state="delivered"))) > 0:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.1)
+        findings.equal("invoices that are not delivered", left, 0)
+        # One too many would come now.
+        time.sleep(0.5)
+        copies = {number: work.receiver.of_number(f"many/{number}") for number in range(total)}
+        for number, got in copies.items():
+            seen = {address: len(one) for address, one in got.items()}
+            findings.equal(f"copies of many/{number}", seen, {f"a@many-{number % accounts}.example": 1})
+        # Each as the daemon has it as evidence; a sample of them, since each is a question.
+        for number in range(0, total, 20):
+            shown = router.shown(f"K{number % accounts}", f"many/{number}")
+            one = shown["addresses"][0]
+            findings.equal(f"attempts at many/{number}", [outcome for *_, outcome in attempts(one)], ["accepted"])
+            for got in copies[number].values():
+                is_evidence(findings, got[0], one["message_id"], one["attempts"][0])
+        connections = work.postfix.log("plain")[log_before:].count(": connect from")
+    sizes = [len(copy.raw) for got in copies.values() for one in got.values() for copy in one]
+    findings.close()
+    return (
+        f"{total:,} mails of {statistics.median(sizes):,.0f} bytes over {connections} connections: each once; "
+        f"issued in {issued:.1f} s, in the mailbox in {took:.1f} s ({total / took:.0f}/s)"
+    )
