@@ -7,6 +7,7 @@ waited for. It counts calls by thread.
 import dataclasses
 import pathlib
 import re
+import subprocess
 import time
 
 # How long strace may take to write its last line. Of a process that was killed it may never do so.
@@ -39,17 +40,33 @@ class Injection:
         self.failing = failing
         how = f":error={error}" if error else ""
         how += f":signal={signal}" if signal else ""
-        self.inject = ["-e", f"inject={failing}{how}:when={when}"] if failing else []
+        how += f":when={when}" if when else ""
+        self.inject = ["-e", f"inject={failing}{how}"] if failing else []
         # The quick way to trace stops where a signal cannot be sent.
         self.quick = [] if signal else ["--seccomp-bpf"]
         self.paths = [word for path in paths for word in ("-P", str(path))]
 
+    def words(self):
+        return [
+            "-f", "-q", "-ttt", "-y", "-o", str(self.log), "-e", "signal=none", "-e", f"trace={self.traced}",
+            *self.inject, *self.paths,
+        ]
+
     def through(self):
         """The words to put before the command."""
-        return [
-            "strace", "-D", "-f", *self.quick, "-q", "-ttt", "-y", "-o", str(self.log), "-e", "signal=none",
-            "-e", f"trace={self.traced}", *self.inject, *self.paths, "--",
-        ]
+        return ["strace", "-D", *self.quick, *self.words(), "--"]
+
+    def attach(self, process_id):
+        """From now on; returns what is to be waited for once the process has ended."""
+        strace = subprocess.Popen(["strace", *self.words(), "-p", str(process_id)], stderr=subprocess.DEVNULL)
+        tasks = pathlib.Path(f"/proc/{process_id}/task")
+        since = time.monotonic()
+        while any("TracerPid:\t0" in (task / "status").read_text() for task in tasks.iterdir()):
+            if strace.poll() is not None or time.monotonic() - since > LAST_LINE_SECONDS:
+                strace.kill()
+                raise PermissionError("a process that runs cannot be traced")
+            time.sleep(0.01)
+        return strace
 
     def calls(self, process_id):
         """All that were traced, in order, once the process has ended."""

@@ -71,8 +71,9 @@ def trial(house, cause, serve_code, forbid, allow, is_locked=True):
             verified = verify(house.daemon)
             code, words = verified.code, verified.words
         starts += 1
+        expected = serve_code if what == "serve" else FAILED
         findings += judge_start(Start(
-            f"{what} on what cannot be written", code, serve_code if what == "serve" else FAILED, words, (str(house.daemon.state), cause), before,
+            f"{what} on what cannot be written", code, expected, words, (str(house.daemon.state), cause), before,
             tree(house.daemon.state),
         ))
     allow()

@@ -190,8 +190,9 @@ def reserve(program, directory, seed):
         disk.unmount()
     return findings, (
         f"{uploads} documents until the reserve of 16 MiB, refused at {free_at_refusal / MIB:.1f} MiB free; "
-        f"{len(refusals)} pushes refused, {len(operated)} operator's actions done, {len(flying)} mails in flight settled, "
-        f"{len(hand.promised)} things acknowledged and there, {len(findings)} findings"
+        f"{len(refusals)} pushes refused, {len(operated)} operator's actions done, "
+        f"{len(flying)} mails in flight settled, {len(hand.promised)} things acknowledged and there, "
+        f"{len(findings)} findings"
     ), refusals
 
 

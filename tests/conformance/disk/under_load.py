@@ -14,29 +14,32 @@ import time
 
 from daemon import CONNECTIONS, PATIENCE_SECONDS, Admin, Broken, Daemon
 from evidence import Evidence, judge
-from hand import must_be_clean
+from hand import Hand, House, must, must_be_clean
 from inject import Injection
 from load import Billing, Portal, Stopped, World
 from sink import Sink
-from verdict import CODE, FAILED, STOP_SECONDS, SYNC_FAILED, Life, judge_life
+from verdict import CODE, FAILED, STOP_SECONDS, SYNC_FAILED, Life, judge_life, judge_present
 
 ACCOUNTS = 20
 PORTALS, BILLINGS = 2, 3
 PORTAL_PAUSE_SECONDS, BILLING_PAUSE_SECONDS = 0.03, 0.03
 # A fault that has not come after so long does not come: the daemon is stopped.
 FAULT_SECONDS = 8
-# Kinds of faults: the call, whose files, the error, whether SIGTERM comes with it, what the end may be.
 SYNCED = "fsync,fdatasync"
+# Kinds of faults: the call, which ones of a thread's, the error, whether SIGTERM comes with it, what the end
+# may be. The first five fsyncs of a thread are those of a start, the later ones are of documents.
 KINDS = {
-    "fdatasync": ("fdatasync", "EIO", None, (SYNC_FAILED,)),
-    "fdatasync and SIGTERM": ("fdatasync", "EIO", "SIGTERM", (SYNC_FAILED,)),
-    "fsync": ("fsync", "EIO", None, (SYNC_FAILED,)),
-    "fsync and SIGTERM": ("fsync", "EIO", "SIGTERM", (SYNC_FAILED,)),
+    "commit": ("fdatasync", (1, 60), "EIO", None, (SYNC_FAILED,)),
+    "commit and SIGTERM": ("fdatasync", (1, 60), "EIO", "SIGTERM", (SYNC_FAILED,)),
+    "start": ("fsync", (1, 5), "EIO", None, (SYNC_FAILED,)),
+    "start and SIGTERM": ("fsync", (1, 5), "EIO", "SIGTERM", (SYNC_FAILED,)),
+    "document": ("fsync", (6, 14), "EIO", None, (SYNC_FAILED,)),
+    "document and SIGTERM": ("fsync", (6, 14), "EIO", "SIGTERM", (SYNC_FAILED,)),
     # The kernel tells the same to the sync that follows, strace does not.
-    "sync_file_range": ("sync_file_range", "EIO", None, (FAILED, SYNC_FAILED)),
-    "no space": ("pwrite64", "ENOSPC", None, (FAILED, SYNC_FAILED)),
-    "read-only": ("pwrite64", "EROFS", None, (FAILED, SYNC_FAILED)),
-    "failing write": ("pwrite64", "EIO", None, (FAILED, SYNC_FAILED)),
+    "sync_file_range": ("sync_file_range", (1, 60), "EIO", None, (FAILED, SYNC_FAILED)),
+    "no space": ("pwrite64", (1, 120), "ENOSPC", None, (FAILED, SYNC_FAILED)),
+    "read-only": ("pwrite64", (1, 120), "EROFS", None, (FAILED, SYNC_FAILED)),
+    "failing write": ("pwrite64", (1, 120), "EIO", None, (FAILED, SYNC_FAILED)),
 }
 
 
@@ -105,9 +108,8 @@ class Load:
             raise
 
     def live(self, kind):
-        call, error, signal, expected = KINDS[kind]
-        # The first five of a thread's fsyncs are those of a start.
-        count = self.random.randint(1, 14 if call == "fsync" else 120 if call == "pwrite64" else 60)
+        call, counts, error, signal, expected = KINDS[kind]
+        count = self.random.randint(*counts)
         # Whether it is only this call that fails: nothing may be tried again and believed then.
         when = f"{count}{self.random.choice(('', '+'))}"
         paths = (self.daemon.state / "sled-1" / "db",) if call == "pwrite64" else ()
@@ -199,12 +201,56 @@ def run(program, directory, seed, kinds, count):
         findings.append((CODE, "no fault came: this proves nothing"))
     figures = (
         f"{len(failed)} of {count} lives met their fault, ended with "
-        f"{', '.join(f'{code} {times} times' for code, times in sorted(codes.items()))}, at most {slowest:.1f} s after it; "
-        f"{acknowledged} requests acknowledged, {late} of them sent after the fault began; "
-        f"{len(evidence.invoices)} invoices, {len(evidence.mails)} mails, {judgement.second_copies} second copies of "
+        f"{', '.join(f'{code} {times} times' for code, times in sorted(codes.items()))}, "
+        f"at most {slowest:.1f} s after it; {acknowledged} requests acknowledged, "
+        f"{late} of them sent after the fault; {len(evidence.invoices)} invoices, {len(evidence.mails)} mails, {judgement.second_copies} second copies of "
         f"{judgement.uncertain} uncertain attempts, {len(findings)} findings"
     )
     return findings, figures, load.lives, evidence
+
+
+# What fails from one moment on, of which files, and whether something is pushed before SIGTERM comes.
+CLOSINGS = {
+    "the database as it is closed": ("fsync", ("sled-1/db",), None),
+    "a document, and the database as it is closed": ("fsync", (), Hand.document),
+    "a commit, and the database as it is closed": (SYNCED, ("sled-1/db",), Hand.document),
+}
+
+
+def closing(program, directory, seed):
+    """The disk fails shortly before SIGTERM, and as the store is closed."""
+    findings, codes, count = [], collections.Counter(), 0
+    house = House(program, directory, seed)
+    try:
+        for what, (failing, paths, push) in CLOSINGS.items():
+            count += 1
+            house.start()
+            must(house.hand.account("K-1", count), 200)
+            must(house.hand.invoice("K-1", f"RE-{count}", contents=[house.hand.bytes()]), 200)
+            world = house.hand.senders["billing"].world
+            world.attempts = []
+            paths = [house.daemon.state / path for path in paths]
+            injection = Injection(directory / f"strace.{count}", SYNCED, failing, "EIO", None, None, paths)
+            strace = injection.attach(house.daemon.process.pid)
+            if push:
+                push(house.hand, house.hand.bytes())
+            house.daemon.process.terminate()
+            code = house.daemon.wait()
+            codes[code] += 1
+            ended_at = time.time()
+            strace.wait()
+            calls = injection.calls(house.daemon.last_process_id)
+            words = house.daemon.words()
+            findings += judge_life(Life(what, code, (SYNC_FAILED,), ended_at, words, calls, world.attempts))[0]
+            must_be_clean(house.daemon)
+            house.start()
+            findings += judge_present(house.hand.promised, house.hand.seen())
+            house.daemon.stop()
+    except PermissionError as refused:
+        return findings, f"{count - 1} tried, {refused}", []
+    finally:
+        house.end()
+    return findings, f"{count} times, ended with {dict(codes)}, all was there, {len(findings)} findings", []
 
 
 def creation(program, directory, seed):

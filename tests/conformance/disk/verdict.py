@@ -15,6 +15,9 @@ PROMISE, LATE, CODE, MESSAGE, LOST, CHANGED, REFUSED, HELD, LEFT = (
 )
 # What an exit code is for.
 FAILED, SYNC_FAILED, CONFIGURATION = 1, 74, 78
+# After a commit's sync failed nothing is acknowledged at all; of a document's failure one thread has to tell the
+# others, on a machine that may be busy.
+TELL_SECONDS = 0.1
 # From the failure to the end of the process; requests and mails under way have 30 s to end.
 STOP_SECONDS = 35
 DATABASE = re.compile(r"/sled-\d+/db$")
@@ -43,7 +46,8 @@ def judge_life(life):
     """Findings, and how many requests were acknowledged after the failure."""
     failures = life.failures()
     if not failures:
-        return [] if life.code == 0 else [(CODE, f"{life.what}: {life.code} without a fault: {life.words[-2000:]}")], 0
+        words = f"{life.what}: {life.code} without a fault: {end_of(life)}"
+        return [] if life.code == 0 else [(CODE, words)], 0
     first = failures[0]
     findings = []
 
@@ -51,14 +55,15 @@ def judge_life(life):
         findings.append((kind, f"{life.what}, {first.name} of {first.path} failed at {first.begun:.6f}: {words}"))
 
     if life.code not in life.expected:
-        find(CODE, f"ended with {life.code}, expected {life.expected}: {life.words[-2000:]}")
+        find(CODE, f"ended with {life.code}, expected {life.expected}: {end_of(life)}")
     if life.code == SYNC_FAILED and "the disk failed a sync" not in life.words:
-        find(MESSAGE, f"it does not say that a sync failed: {life.words[-2000:]}")
+        find(MESSAGE, f"it does not say that a sync failed: {end_of(life)}")
     if life.ended_at - first.begun > STOP_SECONDS:
         find(CODE, f"it took {life.ended_at - first.begun:.0f} s to end")
     acknowledged = [one for one in life.attempts if 200 <= one.status < 300]
     # Nobody may trust this state any more, whatever the sync was of.
-    late = [one for one in acknowledged if one.sent_at > (first.ended or first.begun)]
+    told_at = (first.ended or first.begun) + (0 if DATABASE.search(first.path) else TELL_SECONDS)
+    late = [one for one in acknowledged if one.sent_at > told_at]
     if late:
         find(LATE, f"{len(late)} were sent after it, the last one {late[-1].sent_at - first.begun:.3f} s: {late[-1]}")
     if DATABASE.search(first.path):
@@ -84,8 +89,13 @@ def judge_life(life):
     return findings, len(late)
 
 
+def end_of(life):
+    return life.words[-600:]
+
+
 def is_good_sync(call, pattern):
-    return call.name in ("fsync", "fdatasync") and call.ended is not None and not call.error and pattern.search(call.path)
+    is_sync = call.name in ("fsync", "fdatasync")
+    return is_sync and call.ended is not None and not call.error and pattern.search(call.path)
 
 
 @dataclasses.dataclass
@@ -106,10 +116,10 @@ class Start:
 def judge_start(start):
     findings = []
     if start.code != start.expected:
-        findings.append((CODE, f"{start.what}: {start.code}, expected {start.expected}: {start.words[-1500:]}"))
+        findings.append((CODE, f"{start.what}: {start.code}, expected {start.expected}: {start.words[-800:]}"))
     for name in start.named:
         if name not in start.words:
-            findings.append((MESSAGE, f"{start.what}: it does not name {name}: {start.words[-1500:]}"))
+            findings.append((MESSAGE, f"{start.what}: it does not name {name}: {start.words[-800:]}"))
     if changed := differences(start.before, start.after):
         findings.append((CHANGED, f"{start.what}: {', '.join(changed)}"))
     return findings

@@ -91,7 +91,9 @@ class Sink:
         with self.lock:
             mail.queue_id = f"q{len(self.mails) + 1}"
             self.mails.append(mail)
-            self.spool.write(f"=== {mail.queue_id} to {mail.address}\r\n".encode() + raw)
+            # A session may outlive the run that it belongs to.
+            if not self.spool.closed:
+                self.spool.write(f"=== {mail.queue_id} to {mail.address}\r\n".encode() + raw)
 
 
 @dataclasses.dataclass
