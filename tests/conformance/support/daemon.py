@@ -50,7 +50,7 @@ max_delay_seconds = 2
 
 
 class Broken(Exception):
-    """The daemon did what no fault excuses: it did not start, or it ended by itself."""
+    """The daemon did what no fault excuses: it did not start, did not end, or ended by itself."""
 
 
 class Daemon:
@@ -58,6 +58,8 @@ class Daemon:
         self.program = program
         self.directory = pathlib.Path(directory)
         self.process = None
+        # Of the one before, once it has ended.
+        self.last_process_id = None
         self.notices = None
         self.address = None
         self.starts = 0
@@ -66,7 +68,11 @@ class Daemon:
         self.log = self.directory / "log"
         self.log_begins = 0
         self.keys = {}
-        (self.directory / "state").mkdir()
+        # What starts the program in its place, and as whom.
+        self.through = []
+        self.user = None
+        self.state = self.directory / "state"
+        self.state.mkdir()
         for sender in ("portal", "billing"):
             # What they are does not matter, so they need not come from the system.
             self.keys[sender] = random.Random(sender).randbytes(32)
@@ -83,15 +89,23 @@ class Daemon:
         path = self.directory / f"notify.{self.starts}"
         self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notices.bind(str(path))
-        environment = {**os.environ, "NOTIFY_SOCKET": str(path)}
+        if self.user:
+            os.chown(path, self.user, self.user)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(path), "RUST_BACKTRACE": "0"}
         for name in ("WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY"):
             environment.pop(name, None)
         with open(self.log, "ab") as log:
             self.log_begins = log.tell()
             self.process = subprocess.Popen(
-                [self.program, "--config", self.configuration, "serve"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                [*self.through, *self.command("serve")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=environment, **self.identity(),
             )
+
+    def command(self, *words):
+        return [self.program, "--config", self.configuration, *words]
+
+    def identity(self):
+        return {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
 
     def is_ready(self, wait_seconds):
         """Whether it says so within this time."""
@@ -104,11 +118,17 @@ class Daemon:
         return False
 
     def start(self):
+        code = self.start_or_end()
+        if code is not None:
+            self.ended_by_itself(f"with {code} before it was ready")
+
+    def start_or_end(self):
+        """Until it is ready; if it ends instead, with what."""
         begun = time.monotonic()
         self.spawn()
         while not self.is_ready(0.1):
             if self.process.poll() is not None:
-                self.ended_by_itself("before it was ready")
+                return self.wait()
             if time.monotonic() - begun > PATIENCE_SECONDS:
                 raise Broken(f"start {self.starts} is not ready after {PATIENCE_SECONDS} s: {self.last_words()}")
         self.start_seconds = time.monotonic() - begun
@@ -116,6 +136,16 @@ class Daemon:
         if not said:
             raise Broken(f"start {self.starts} is ready without a word of its address: {self.last_words()}")
         self.address = ("127.0.0.1", int(said[1]))
+        return None
+
+    def wait(self, seconds=PATIENCE_SECONDS):
+        """Until it ends by itself: with what. Nothing if it does not."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        self.gone()
+        return code
 
     def kill(self):
         """Pulls the plug. Says whether it was still opening its store."""
@@ -130,13 +160,11 @@ class Daemon:
     def stop(self):
         """Stops it as a service manager does."""
         self.process.terminate()
-        try:
-            code = self.process.wait(PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired as late:
-            raise Broken(f"SIGTERM does not stop it: {self.last_words()}") from late
+        code = self.wait()
+        if code is None:
+            raise Broken(f"SIGTERM does not stop it: {self.last_words()}")
         if code != 0:
             self.ended_by_itself(f"with {code} on SIGTERM")
-        self.gone()
 
     def end(self):
         """Leaves nothing behind, whatever happened."""
@@ -146,6 +174,7 @@ class Daemon:
             self.gone()
 
     def gone(self):
+        self.last_process_id = self.process.pid
         self.process = None
         self.address = None
         self.notices.close()

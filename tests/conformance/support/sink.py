@@ -51,6 +51,7 @@ class Sink:
         self.mails = []
         self.begun = 0
         self.trap = None
+        self.gate = None
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.listen, daemon=True).start()
@@ -77,17 +78,36 @@ class Sink:
         self.trap = None
         return caught
 
+    def close_gate(self, stage):
+        """From now on no mail gets further than this stage."""
+        self.gate = Gate(stage, threading.Event())
+        return self.gate
+
+    def open_gate(self):
+        self.gate.opened.set()
+        self.gate = None
+
     def accept(self, mail, raw):
         with self.lock:
             mail.queue_id = f"q{len(self.mails) + 1}"
             self.mails.append(mail)
-            self.spool.write(f"=== {mail.queue_id} to {mail.address}\r\n".encode() + raw)
+            # A session may outlive the run that it belongs to.
+            if not self.spool.closed:
+                self.spool.write(f"=== {mail.queue_id} to {mail.address}\r\n".encode() + raw)
 
 
 @dataclasses.dataclass
 class Trap:
     stage: str
     event: threading.Event
+
+
+@dataclasses.dataclass
+class Gate:
+    stage: str
+    opened: threading.Event
+    # How many mails stand before it.
+    standing: int = 0
 
 
 class Session:
@@ -111,7 +131,12 @@ class Session:
 
     def at(self, stage):
         """A mail has come so far."""
-        trap = self.sink.trap
+        trap, gate = self.sink.trap, self.sink.gate
+        if gate and gate.stage == stage:
+            with self.sink.lock:
+                gate.standing += 1
+            gate.opened.wait()
+            return
         if trap and trap.stage == stage:
             trap.event.set()
             time.sleep(LINGER_SECONDS)

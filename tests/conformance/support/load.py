@@ -77,6 +77,21 @@ class Answer:
     answered_at: float
 
 
+@dataclasses.dataclass
+class Attempt:
+    """One answer to one try of a request; the times are those of the wall clock."""
+
+    name: str
+    sent_at: float
+    answered_at: float
+    status: int
+    result: str | None
+    # Digests of the documents whose bytes it carried.
+    documents: tuple
+    # Whether the request was never sent before.
+    is_first: bool
+
+
 class Stopped(Exception):
     """The run has failed elsewhere: nobody will answer any more."""
 
@@ -92,6 +107,9 @@ class World:
         self.acknowledged = 0
         # Answers that no fault of ours or of the moment explains.
         self.surprises = []
+        # Whether a 500 is one of them, and every attempt at a request, where somebody wants to know.
+        self.may_fail = False
+        self.attempts = None
         self.ending = threading.Event()
         self.broken = threading.Event()
         self.lock = threading.Lock()
@@ -112,6 +130,10 @@ class Sender:
         self.count = 0
         self.connection = None
         self.connected_to = None
+        # What the last answer said of it.
+        self.retry_after = None
+        # Names of all requests that were sent.
+        self.sent = set()
         # Some that were acknowledged lately, to be repeated.
         self.acknowledged = collections.deque(maxlen=20)
 
@@ -147,7 +169,7 @@ class Sender:
             answered = self.attempt(name, request)
             if answered and not must_be_repeated(answered[0]):
                 return Answer(*answered, tries, sent_at, time.monotonic())
-            if answered and answered[0] == 500:
+            if answered and answered[0] == 500 and not self.world.may_fail:
                 self.world.surprise(f"{name}: {answered}")
             if self.world.broken.is_set():
                 raise Stopped
@@ -164,15 +186,25 @@ class Sender:
                 self.hang_up()
                 self.connected_to = address
                 self.connection = http.client.HTTPConnection(*address, timeout=REQUEST_SECONDS)
-            moment = str(int(time.time()))
+            sent_at = time.time()
+            moment = str(int(sent_at))
             signed = f"{name}.{moment}.".encode() + payload
             signature = base64.b64encode(hmac.digest(self.key, signed, "sha256")).decode()
+            is_first = name not in self.sent
+            self.sent.add(name)
             self.connection.request(method, path, body, {
                 "content-type": "application/json" if method == "POST" else "application/octet-stream",
                 "webhook-id": name, "webhook-timestamp": moment, "webhook-signature": f"v1,{signature}",
             })
             answer = self.connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            status, said = answer.status, json.loads(answer.read())
+            self.retry_after = answer.getheader("retry-after")
+            if self.world.attempts is not None:
+                documents = carried(method, path, body)
+                self.world.attempts.append(
+                    Attempt(name, sent_at, time.time(), status, said.get("result"), documents, is_first)
+                )
+            return status, said
         except (OSError, http.client.HTTPException, ValueError):
             self.hang_up()
             return None
@@ -181,6 +213,15 @@ class Sender:
         if self.connection is not None:
             self.connection.close()
         self.connection = None
+
+
+def carried(method, path, body):
+    """Digests of the documents whose bytes are in a request."""
+    if method == "PUT":
+        return (path.rpartition("/")[2],)
+    documents = json.loads(body)["data"].get("documents", [])
+    embedded = [base64.b64decode(one["content_base64"]) for one in documents if "content_base64" in one]
+    return tuple(hashlib.sha256(content).hexdigest() for content in embedded)
 
 
 def must_be_repeated(status):

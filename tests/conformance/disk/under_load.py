@@ -1,0 +1,300 @@
+"""Syncs and writes that fail under constant load, and while a store is being created.
+
+The load, the relay and the observer outside are those of the suite that kills: what is not acknowledged is
+pushed again, and at the end everything that was is compared with what exists.
+"""
+
+import collections
+import contextlib
+import itertools
+import random
+import signal as signals
+import threading
+import time
+
+from daemon import CONNECTIONS, PATIENCE_SECONDS, Admin, Broken, Daemon
+from evidence import Evidence, judge
+from hand import Hand, House, must, must_be_clean
+from inject import Injection
+from load import Billing, Portal, Stopped, World
+from sink import Sink
+from verdict import CODE, FAILED, STOP_SECONDS, SYNC_FAILED, Life, judge_life, judge_present
+
+ACCOUNTS = 20
+PORTALS, BILLINGS = 2, 3
+PORTAL_PAUSE_SECONDS, BILLING_PAUSE_SECONDS = 0.03, 0.03
+# A fault that has not come after so long does not come: the daemon is stopped.
+FAULT_SECONDS = 8
+SYNCED = "fsync,fdatasync"
+# Kinds of faults: the call, which ones of a thread's, the error, whether SIGTERM comes with it, what the end
+# may be. The first five fsyncs of a thread are those of a start, the later ones are of documents.
+KINDS = {
+    "commit": ("fdatasync", (1, 60), "EIO", None, (SYNC_FAILED,)),
+    "commit and SIGTERM": ("fdatasync", (1, 60), "EIO", "SIGTERM", (SYNC_FAILED,)),
+    "start": ("fsync", (1, 5), "EIO", None, (SYNC_FAILED,)),
+    "start and SIGTERM": ("fsync", (1, 5), "EIO", "SIGTERM", (SYNC_FAILED,)),
+    "document": ("fsync", (6, 14), "EIO", None, (SYNC_FAILED,)),
+    "document and SIGTERM": ("fsync", (6, 14), "EIO", "SIGTERM", (SYNC_FAILED,)),
+    # The kernel tells the same to the sync that follows, strace does not.
+    "sync_file_range": ("sync_file_range", (1, 60), "EIO", None, (FAILED, SYNC_FAILED)),
+    "no space": ("pwrite64", (1, 120), "ENOSPC", None, (FAILED, SYNC_FAILED)),
+    "read-only": ("pwrite64", (1, 120), "EROFS", None, (FAILED, SYNC_FAILED)),
+    "failing write": ("pwrite64", (1, 120), "EIO", None, (FAILED, SYNC_FAILED)),
+}
+
+
+class Load:
+    """A daemon under load that lives through one fault after the other."""
+
+    def __init__(self, program, directory, seed):
+        directory.mkdir()
+        self.directory = directory
+        self.random = random.Random(f"{seed} faults")
+        self.sink = Sink(seed, directory / "mails")
+        self.daemon = Daemon(program, directory, self.sink.port)
+        self.world = World(seed, self.daemon, ACCOUNTS)
+        self.world.may_fail = True
+        self.world.attempts = []
+        self.ends = []
+        self.lives = []
+        self.released = 0
+
+    def whole(self, kinds):
+        """One life after the other, then the evidence."""
+        # Paths below it are known only once it is there.
+        self.daemon.start()
+        accounts = list(self.world.accounts.values())
+        self.portals = [
+            Portal(self.world, f"portal{number}", accounts[number::PORTALS], PORTAL_PAUSE_SECONDS)
+            for number in range(PORTALS)
+        ]
+        billings = [Billing(self.world, f"billing{number}", BILLING_PAUSE_SECONDS) for number in range(BILLINGS)]
+        threads = [
+            threading.Thread(target=self.guarded, args=[one], daemon=True) for one in (*self.portals, *billings)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        self.daemon.stop()
+        for kind in kinds:
+            self.lives.append(self.live(kind))
+            if self.world.broken.is_set():
+                break
+        self.daemon.start()
+        time.sleep(0.5)
+        self.world.ending.set()
+        for thread in threads:
+            thread.join(PATIENCE_SECONDS)
+            if thread.is_alive():
+                raise Broken(f"requests are not answered: {self.daemon.last_words()}")
+        if self.world.broken.is_set():
+            raise Broken(f"the load was broken off: {self.world.surprises}")
+        with contextlib.suppress(Stopped):
+            for portal in self.portals:
+                portal.finish()
+        self.let_all_end()
+        self.daemon.stop()
+        must_be_clean(self.daemon)
+        return self.observe()
+
+    def guarded(self, one):
+        try:
+            one.run()
+        except Stopped:
+            pass
+        except BaseException as error:
+            self.world.surprise(f"{one.thread} failed: {error!r}")
+            self.world.broken.set()
+            raise
+
+    def live(self, kind):
+        call, counts, error, signal, expected = KINDS[kind]
+        count = self.random.randint(*counts)
+        # Whether it is only this call that fails: nothing may be tried again and believed then.
+        when = f"{count}{self.random.choice(('', '+'))}"
+        paths = (self.daemon.state / "sled-1" / "db",) if call == "pwrite64" else ()
+        injection = Injection(
+            self.directory / f"strace.{len(self.lives)}", f"{SYNCED},{call}" if call not in SYNCED else SYNCED, call,
+            error, when, signal, paths,
+        )
+        self.daemon.through = injection.through()
+        first = len(self.world.attempts)
+        try:
+            code = self.daemon.start_or_end()
+        finally:
+            self.daemon.through = []
+        if code is None:
+            process_id = self.daemon.process.pid
+            code = self.daemon.wait(FAULT_SECONDS)
+            if code is None and "(INJECTED)" not in injection.log.read_text(errors="replace"):
+                self.daemon.process.terminate()
+                code = self.daemon.wait()
+            elif code is None:
+                # Beyond that the judgement has no patience either.
+                code = self.daemon.wait(STOP_SECONDS - FAULT_SECONDS + 1)
+            if code is None:
+                self.daemon.kill()
+                code = -signals.SIGKILL
+        else:
+            process_id = self.daemon.last_process_id
+        ended_at = time.time()
+        self.ends.append(time.monotonic())
+        calls = injection.calls(process_id)
+        injection.log.unlink()
+        attempts = self.world.attempts[first:]
+        return Life(f"{kind} {when}", code, expected, ended_at, self.daemon.words(), calls, attempts)
+
+    def let_all_end(self):
+        """Until nothing is to be sent any more. An invoice with three attempts of unknown outcome is held: the
+        operator lets it go on."""
+        admin, since = Admin(self.daemon), time.monotonic()
+        while time.monotonic() - since < PATIENCE_SECONDS / 2:
+            open_ones = 0
+            for state in ("parked", "waiting", "due", "sending"):
+                open_ones += sum(1 for _ in admin.all("/v1/invoices", state=state))
+            for item in admin.all("/v1/invoices", state="held"):
+                if item["held_reason"] == "the outcome of three attempts is unknown":
+                    self.released += admin.release(item["account"], item["number"])[0] == 200
+                    open_ones += 1
+            if not open_ones:
+                return
+            time.sleep(0.2)
+
+    def observe(self):
+        self.daemon.start()
+        admin, world = Admin(self.daemon), self.world
+        evidence = Evidence(
+            accounts=world.accounts, invoices=world.invoices, surprises=world.surprises, mails=self.sink.mails,
+            accounts_seen={account: admin.account(account) for account in world.accounts},
+            invoices_seen={number: admin.invoice(one.account, number) for number, one in world.invoices.items()},
+            listed={item["number"]: item["state"] for item in admin.all("/v1/invoices")},
+            kills=self.ends, connections=CONNECTIONS,
+        )
+        self.daemon.stop()
+        return evidence
+
+    def end(self):
+        self.world.broken.set()
+        self.daemon.end()
+        self.sink.close()
+
+
+def run(program, directory, seed, kinds, count):
+    """So many lives with faults of these kinds in turn; the findings and the figures."""
+    load = Load(program, directory, seed)
+    try:
+        evidence = load.whole(list(itertools.islice(itertools.cycle(kinds), count)))
+    finally:
+        load.end()
+    findings, late = [], 0
+    for life in load.lives:
+        found, sent_after = judge_life(life)
+        findings += found
+        late += sent_after
+    judgement = judge(evidence)
+    findings += judgement.findings
+    failed = [life for life in load.lives if life.failures()]
+    codes = collections.Counter(life.code for life in failed)
+    slowest = max((life.ended_at - life.failures()[0].begun for life in failed), default=0)
+    acknowledged = sum(200 <= one.status < 300 for one in load.world.attempts)
+    if not failed:
+        findings.append((CODE, "no fault came: this proves nothing"))
+    figures = (
+        f"{len(failed)} of {count} lives met their fault, ended with "
+        f"{', '.join(f'{code} {times} times' for code, times in sorted(codes.items()))}, "
+        f"at most {slowest:.1f} s after it; {acknowledged} requests acknowledged, "
+        f"{late} of them sent after the fault; {len(evidence.invoices)} invoices, {len(evidence.mails)} mails, {judgement.second_copies} second copies of "
+        f"{judgement.uncertain} uncertain attempts, {len(findings)} findings"
+    )
+    return findings, figures, load.lives, evidence
+
+
+# What fails from one moment on, of which files, and whether something is pushed before SIGTERM comes.
+CLOSINGS = {
+    "the database as it is closed": ("fsync", ("sled-1/db",), None),
+    "a document, and the database as it is closed": ("fsync", (), Hand.document),
+    "a commit, and the database as it is closed": (SYNCED, ("sled-1/db",), Hand.document),
+}
+
+
+def closing(program, directory, seed):
+    """The disk fails shortly before SIGTERM, and as the store is closed."""
+    findings, codes, count = [], collections.Counter(), 0
+    house = House(program, directory, seed)
+    try:
+        for what, (failing, paths, push) in CLOSINGS.items():
+            count += 1
+            house.start()
+            must(house.hand.account("K-1", count), 200)
+            must(house.hand.invoice("K-1", f"RE-{count}", contents=[house.hand.bytes()]), 200)
+            world = house.hand.senders["billing"].world
+            world.attempts = []
+            paths = [house.daemon.state / path for path in paths]
+            injection = Injection(directory / f"strace.{count}", SYNCED, failing, "EIO", None, None, paths)
+            strace = injection.attach(house.daemon.process.pid)
+            if push:
+                push(house.hand, house.hand.bytes())
+            house.daemon.process.terminate()
+            code = house.daemon.wait()
+            codes[code] += 1
+            ended_at = time.time()
+            strace.wait()
+            calls = injection.calls(house.daemon.last_process_id)
+            words = house.daemon.words()
+            findings += judge_life(Life(what, code, (SYNC_FAILED,), ended_at, words, calls, world.attempts))[0]
+            must_be_clean(house.daemon)
+            house.start()
+            findings += judge_present(house.hand.promised, house.hand.seen())
+            house.daemon.stop()
+    except PermissionError as refused:
+        return findings, f"{count - 1} tried, {refused}", []
+    finally:
+        house.end()
+    return findings, f"{count} times, ended with {dict(codes)}, all was there, {len(findings)} findings", []
+
+
+def creation(program, directory, seed):
+    """Each sync fails while a store is created, one after the other; then nothing is in the way of another
+    start."""
+    directory.mkdir()
+    numbers = random.Random(f"{seed} creation")
+    findings, codes, starts = [], collections.Counter(), 0
+    for call in ("fsync", "fdatasync"):
+        for count in itertools.count(1):
+            house = directory / f"{call}.{count}"
+            house.mkdir()
+            signal = numbers.choice((None, "SIGTERM"))
+            sink = Sink(seed, house / "mails")
+            daemon = Daemon(program, house, sink.port)
+            injection = Injection(house / "strace", SYNCED, call, "EIO", str(count), signal)
+            try:
+                daemon.through = injection.through()
+                code = daemon.start_or_end()
+                daemon.through = []
+                if code is None:
+                    process_id = daemon.process.pid
+                    # One that fails after it is ready is of the other kind.
+                    code = daemon.wait(1.5 if signal else 0.5)
+                    if code is None:
+                        daemon.process.terminate()
+                        code = daemon.wait()
+                    is_over = True
+                else:
+                    process_id, is_over = daemon.last_process_id, False
+                    starts += 1
+                life = Life(
+                    f"{call} {count} at the creation", code, (SYNC_FAILED,), time.time(), daemon.words(),
+                    injection.calls(process_id), [],
+                )
+                if not is_over:
+                    codes[code] += 1
+                    findings += judge_life(life)[0]
+                daemon.start()
+                daemon.stop()
+                must_be_clean(daemon)
+            finally:
+                daemon.end()
+                sink.close()
+            if is_over:
+                break
+    return findings, f"{starts} starts failed with {dict(codes)}, and each next one went well", []
