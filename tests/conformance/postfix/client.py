@@ -1,6 +1,6 @@
 """The real daemon before Postfix, and those who push to it.
 
-How a daemon is started, ended and asked stands in the suite of kills.
+How a daemon is started, ended and asked stands beside the suites, in support.
 """
 
 import base64
@@ -16,7 +16,7 @@ import threading
 import time
 from datetime import UTC, datetime
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "kill"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from daemon import PATIENCE_SECONDS, Admin, Broken, Daemon, quoted  # noqa: E402
 
