@@ -180,9 +180,16 @@ impl App {
         }
         // What made the store fail counts more than what followed from it, a closed store say: whether a
         // restart is safe hangs on it. And the last commits may fail after all who asked have gone.
-        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        let closing = Arc::clone(&store);
+        let closed = tokio::task::spawn_blocking(move || closing.close()).await;
         if let Ok(Err(failure)) = closed {
             result = Err(StopError::Store(failure));
+        }
+        // The database syncs once more as it goes, and panics if that fails.
+        let gone = tokio::task::spawn_blocking(move || drop(store)).await;
+        if gone.is_err() && result.is_ok() {
+            let cause = "closing the database failed".to_owned();
+            result = Err(StopError::Store(StoreError::SyncFailed(cause)));
         }
         drop(std::fs::remove_file(&admin_socket));
         result

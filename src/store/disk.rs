@@ -27,11 +27,11 @@ pub(super) fn create_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Writes a file that was not there; its bytes are durable, its name is not yet.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file that was not there; neither its bytes nor its name are durable yet.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file = create_file(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// Removes a file; it may be gone already.

@@ -66,7 +66,12 @@ impl Documents {
     /// Opens `documents` in the state directory, or creates it, and removes what was not finished.
     pub(super) fn open(state_directory: &Path) -> Result<Self, StoreError> {
         let root = state_directory.join("documents");
-        prepare(state_directory, &root).map_err(|error| failed("opening the documents", &error))?;
+        prepare(&root).map_err(|error| failed("opening the documents", &error))?;
+        for directory in [&root, state_directory] {
+            disk::sync_directory(directory).map_err(|error| {
+                StoreError::SyncFailed(format!("{}: {error}", directory.display()))
+            })?;
+        }
         Ok(Self {
             root,
             held: Arc::default(),
@@ -104,9 +109,16 @@ impl Documents {
         self.keep_directory(day)?;
         let number = self.written.fetch_add(1, Ordering::Relaxed);
         let temporary = self.root.join(INCOMING).join(format!("{digest}.{number}"));
+        let place = self.path(digest, day);
         let written = write_synced(&temporary, bytes).and_then(|()| {
-            fs::rename(&temporary, self.path(digest, day))
-                .map_err(|error| failed("renaming a document", &error))
+            let renamed = match fs::rename(&temporary, &place) {
+                // An empty directory in its place is none of ours, and is of no use.
+                Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                    fs::remove_dir(&place).and_then(|()| fs::rename(&temporary, &place))
+                }
+                renamed => renamed,
+            };
+            renamed.map_err(|error| failed("renaming a document", &error))
         });
         if let Err(error) = written {
             // What cannot be removed now is removed at the next start.
@@ -194,7 +206,7 @@ fn names(directory: &Path) -> Result<Vec<String>, StoreError> {
     list().map_err(|error| failed("listing the documents", &error))
 }
 
-fn prepare(state_directory: &Path, root: &Path) -> io::Result<()> {
+fn prepare(root: &Path) -> io::Result<()> {
     let incoming = root.join(INCOMING);
     disk::create_directory(root)?;
     disk::create_directory(&incoming)?;
@@ -208,8 +220,7 @@ fn prepare(state_directory: &Path, root: &Path) -> io::Result<()> {
             let _ = fs::remove_dir(path);
         }
     }
-    disk::sync_directory(root)?;
-    disk::sync_directory(state_directory)
+    Ok(())
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {

@@ -24,6 +24,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use super::committer::{Committer, Disk};
 use super::engine::backend::{Backend, Met, Urgency, new_id};
 use super::engine::keys::{self, kind};
@@ -310,7 +312,10 @@ fn create(directory: &Path, cache_bytes: u64) -> Result<Current, OpenError> {
         database: FIRST_DATABASE.to_owned(),
         id: new_id()?,
     };
-    disk::write_new(&creating, current.text().as_bytes()).map_err(at("writing", &creating))?;
+    disk::write_new(&creating, current.text().as_bytes())
+        .map_err(at("writing", &creating))?
+        .sync_all()
+        .map_err(unsynced(&creating))?;
     disk::sync_directory(directory).map_err(unsynced(directory))?;
 
     disk::create_directory(&path).map_err(at("creating", &path))?;
@@ -392,17 +397,22 @@ impl Database {
         }
         let file = path.join("db");
         let file = File::open(&file).map_err(at("opening", &file))?;
-        tree.flush()
-            .map_err(|error| failed("flushing the database", &error))?;
-        file.sync_data()
-            .and_then(|()| disk::sync_directory(path))
-            .map_err(|error| StoreError::SyncFailed(error.to_string()))?;
-        Ok(Self {
+        let database = Self {
             tree,
             file,
             path: path.to_owned(),
             failure: OnceLock::new(),
-        })
+        };
+        database.check("flushing the database", database.tree.flush())?;
+        Disk::sync(&database)
+            .and_then(|()| disk::sync_directory(path))
+            .map_err(unsynced(path))?;
+        Ok(database)
+    }
+
+    /// Keeps sled from closing the database, which syncs once more and panics if that fails, too.
+    fn leave_open(&self) {
+        std::mem::forget(self.tree.clone());
     }
 
     fn failure(&self) -> Option<StoreError> {
@@ -412,7 +422,10 @@ impl Database {
     fn check<T>(&self, operation: &'static str, result: sled::Result<T>) -> Result<T, StoreError> {
         result.map_err(|error| {
             let error = failed(operation, &error);
-            self.failure.get_or_init(|| error.clone());
+            self.failure.get_or_init(|| {
+                self.leave_open();
+                error.clone()
+            });
             error
         })
     }
@@ -462,7 +475,7 @@ impl Disk for Database {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data().inspect_err(|_| self.leave_open())
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -509,7 +522,14 @@ fn remove_unfinished_snapshots(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// sled does not say which call failed; an input or output error is the disk's either way, and nobody may
+/// trust this state by restarting alone.
 fn failed(operation: &'static str, error: &sled::Error) -> StoreError {
+    if let sled::Error::Io(io) = error
+        && io.raw_os_error() == Some(Errno::IO.raw_os_error())
+    {
+        return StoreError::SyncFailed(format!("{operation}: {io}"));
+    }
     StoreError::Failed {
         operation,
         cause: error.to_string(),

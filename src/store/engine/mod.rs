@@ -131,6 +131,12 @@ impl<B: Backend> Engine<B> {
             });
             Evaluated { answer, next }
         });
+        // A document's failed sync stops all that is new, as a commit's does; what happened is settled still.
+        if urgency != Urgency::Settle
+            && let Some(failure) = self.failed.get()
+        {
+            return Err(failure.clone());
+        }
         self.backend.submit(urgency, unit)?;
         Ok(commit)
     }
@@ -284,6 +290,9 @@ impl<B: Backend> Store for Engine<B> {
         bytes: &[u8],
         at: DateTime<Utc>,
     ) -> Commit<DocumentAnswer> {
+        if let Some(failure) = self.failed.get() {
+            return Commit::ready(Err(failure.clone()));
+        }
         let lock = self.documents.lock(digest);
         let key = keys::document(&digest);
         let known: Result<Option<DocumentRow>, StoreError> = self.backend.read(&key);
