@@ -418,9 +418,9 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
             Err(unusable(config, key, what, source))
         }
         Ok(Err(error)) => Err(error.into()),
-        Err(panicked) => Err(StartError::Prepare(StoreError::Failed {
-            operation: "opening the store",
-            cause: panicked.to_string(),
-        })),
+        // sled panics if the disk fails it as it closes a database that could not be used.
+        Err(panicked) => Err(StartError::Prepare(StoreError::SyncFailed(format!(
+            "the database could not be opened, or closed again: {panicked}"
+        )))),
     }
 }

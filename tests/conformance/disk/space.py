@@ -11,7 +11,7 @@ import time
 from daemon import PATIENCE_SECONDS, Broken
 from hand import House, document_files, must, must_be_clean, refusal
 from verdict import (
-    CHANGED, CODE, FAILED, MESSAGE, REFUSED, STOP_SECONDS, SYNC_FAILED, judge_files, judge_present, judge_refusals,
+    ABORT_SECONDS, ABORTED, CHANGED, CODE, FAILED, MESSAGE, REFUSED, SYNC_FAILED, judge_files, judge_present, judge_refusals,
 )
 
 MIB = 1 << 20
@@ -223,12 +223,12 @@ def full(program, directory, seed, rounds):
             code = house.daemon.wait(6)
             met += code is not None
             # Its reserve may have saved it: then it is told to stop, and need not be able to.
-            expected = (FAILED, SYNC_FAILED)
+            expected = (FAILED, SYNC_FAILED, ABORTED)
             if code is None:
-                expected = (0, FAILED, SYNC_FAILED)
+                expected = (0, FAILED, SYNC_FAILED, ABORTED)
                 house.daemon.process.terminate()
-                code = house.daemon.wait()
-            elif time.monotonic() - filled_at > STOP_SECONDS:
+                code = house.daemon.wait(ABORT_SECONDS)
+            elif time.monotonic() - filled_at > ABORT_SECONDS:
                 findings.append((CODE, "it took too long to end"))
             ending.set()
             pump.join()

@@ -18,7 +18,7 @@ from hand import Hand, House, must, must_be_clean
 from inject import Injection
 from load import Billing, Portal, Stopped, World
 from sink import Sink
-from verdict import CODE, FAILED, STOP_SECONDS, SYNC_FAILED, Life, judge_life, judge_present
+from verdict import ABORTED, CODE, FAILED, SYNC_FAILED, Life, judge_life, judge_present, patience_for
 
 ACCOUNTS = 20
 PORTALS, BILLINGS = 2, 3
@@ -37,9 +37,9 @@ KINDS = {
     "document and SIGTERM": ("fsync", (6, 14), "EIO", "SIGTERM", (SYNC_FAILED,)),
     # The kernel tells the same to the sync that follows, strace does not.
     "sync_file_range": ("sync_file_range", (1, 60), "EIO", None, (FAILED, SYNC_FAILED)),
-    "no space": ("pwrite64", (1, 120), "ENOSPC", None, (FAILED, SYNC_FAILED)),
-    "read-only": ("pwrite64", (1, 120), "EROFS", None, (FAILED, SYNC_FAILED)),
-    "failing write": ("pwrite64", (1, 120), "EIO", None, (FAILED, SYNC_FAILED)),
+    "no space": ("pwrite64", (1, 120), "ENOSPC", None, (FAILED, SYNC_FAILED, ABORTED)),
+    "read-only": ("pwrite64", (1, 120), "EROFS", None, (FAILED, SYNC_FAILED, ABORTED)),
+    "failing write": ("pwrite64", (1, 120), "EIO", None, (FAILED, SYNC_FAILED, ABORTED)),
 }
 
 
@@ -131,7 +131,7 @@ class Load:
                 code = self.daemon.wait()
             elif code is None:
                 # Beyond that the judgement has no patience either.
-                code = self.daemon.wait(STOP_SECONDS - FAULT_SECONDS + 1)
+                code = self.daemon.wait(patience_for(expected) - FAULT_SECONDS + 1)
             if code is None:
                 self.daemon.kill()
                 code = -signals.SIGKILL

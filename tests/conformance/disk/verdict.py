@@ -20,6 +20,8 @@ FAILED, SYNC_FAILED, CONFIGURATION = 1, 74, 78
 TELL_SECONDS = 0.1
 # From the failure to the end of the process; requests and mails under way have 30 s to end.
 STOP_SECONDS = 35
+# A write that fails can leave sled waiting for itself for ever; the daemon's own watch aborts it after 60 s.
+ABORTED, ABORT_SECONDS = -6, 95
 DATABASE = re.compile(r"/sled-\d+/db$")
 DAY = re.compile(r"/documents/\d{4}-\d\d-\d\d$")
 INCOMING = re.compile(r"/documents/\.incoming/([0-9a-f]{64})\.\d+$")
@@ -42,6 +44,10 @@ class Life:
         return [call for call in self.calls if call.error]
 
 
+def patience_for(expected):
+    return ABORT_SECONDS if ABORTED in expected else STOP_SECONDS
+
+
 def judge_life(life):
     """Findings, and how many requests were acknowledged after the failure."""
     failures = life.failures()
@@ -58,7 +64,7 @@ def judge_life(life):
         find(CODE, f"ended with {life.code}, expected {life.expected}: {end_of(life)}")
     if life.code == SYNC_FAILED and "the disk failed a sync" not in life.words:
         find(MESSAGE, f"it does not say that a sync failed: {end_of(life)}")
-    if life.ended_at - first.begun > STOP_SECONDS:
+    if life.ended_at - first.begun > patience_for(life.expected):
         find(CODE, f"it took {life.ended_at - first.begun:.0f} s to end")
     acknowledged = [one for one in life.attempts if 200 <= one.status < 300]
     # Nobody may trust this state any more, whatever the sync was of.
