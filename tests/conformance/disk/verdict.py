@@ -17,7 +17,7 @@ PROMISE, LATE, CODE, MESSAGE, LOST, CHANGED, REFUSED, HELD, LEFT = (
 FAILED, SYNC_FAILED, CONFIGURATION = 1, 74, 78
 # After a commit's sync failed nothing is acknowledged at all; of a document's failure one thread has to tell the
 # others, on a machine that may be busy.
-TELL_SECONDS = 0.1
+TELL_SECONDS = 0.5
 # From the failure to the end of the process; requests and mails under way have 30 s to end.
 STOP_SECONDS = 35
 # A write that fails can leave sled waiting for itself for ever; the daemon's own watch aborts it after 60 s.
