@@ -36,7 +36,7 @@ KINDS = {
     "document": ("fsync", (6, 14), "EIO", None, (SYNC_FAILED,)),
     "document and SIGTERM": ("fsync", (6, 14), "EIO", "SIGTERM", (SYNC_FAILED,)),
     # The kernel tells the same to the sync that follows, strace does not.
-    "sync_file_range": ("sync_file_range", (1, 60), "EIO", None, (FAILED, SYNC_FAILED)),
+    "sync_file_range": ("sync_file_range", (1, 60), "EIO", None, (FAILED, SYNC_FAILED, ABORTED)),
     "no space": ("pwrite64", (1, 120), "ENOSPC", None, (FAILED, SYNC_FAILED, ABORTED)),
     "read-only": ("pwrite64", (1, 120), "EROFS", None, (FAILED, SYNC_FAILED, ABORTED)),
     "failing write": ("pwrite64", (1, 120), "EIO", None, (FAILED, SYNC_FAILED, ABORTED)),

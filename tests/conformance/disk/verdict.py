@@ -20,7 +20,8 @@ FAILED, SYNC_FAILED, CONFIGURATION = 1, 74, 78
 TELL_SECONDS = 0.5
 # From the failure to the end of the process; requests and mails under way have 30 s to end.
 STOP_SECONDS = 35
-# A write that fails can leave sled waiting for itself for ever; the daemon's own watch aborts it after 60 s.
+# A write, or what sled calls after it, that fails can leave sled waiting for itself for ever; the daemon's own
+# watch aborts it after 60 s.
 ABORTED, ABORT_SECONDS = -6, 95
 DATABASE = re.compile(r"/sled-\d+/db$")
 DAY = re.compile(r"/documents/\d{4}-\d\d-\d\d$")
