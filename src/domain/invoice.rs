@@ -1,5 +1,6 @@
 //! An issued invoice: immutable, identified by account and number.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::NaiveDate;
@@ -118,6 +119,12 @@ impl Documents {
     #[must_use]
     pub fn as_slice(&self) -> &[Document] {
         &self.0
+    }
+
+    /// What the documents are kept under, each once: two names may stand for the same bytes.
+    #[must_use]
+    pub fn digests(&self) -> BTreeSet<Digest> {
+        self.0.iter().map(|document| document.digest).collect()
     }
 }
 

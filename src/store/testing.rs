@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use chrono::DateTime;
 use sha2::{Digest as _, Sha256};
@@ -10,7 +11,11 @@ use super::engine::backend::{Backend, Urgency};
 use super::engine::keys::{self, Object, kind};
 use super::engine::tx::{Evaluated, Records, Tree, Tx, Unit};
 use super::record::{CounterRow, EntryRow, Record, TrailRow};
-use super::{Entry, StoreError};
+use super::{Entry, Rules, StoreError};
+use crate::domain::account::BillingGroups;
+use crate::domain::id::Group;
+use crate::domain::recipient::OnRejected;
+use crate::domain::retry::{AfterUncertain, Backoff, Policy};
 
 /// Where the answer to a unit arrives; it is closed without one if the unit was dropped.
 pub(super) type Answer = Receiver<Result<(), StoreError>>;
@@ -28,6 +33,24 @@ pub(super) fn unit_with_next(
         }),
     });
     (unit, answer)
+}
+
+/// The rules of a house with one billing group, `billing`.
+pub(super) fn rules() -> Rules {
+    Rules {
+        groups: BillingGroups::new([Group::parse("billing").unwrap()]).unwrap(),
+        policy: Policy {
+            backoff: Backoff {
+                first: Duration::from_secs(300),
+                max: Duration::from_secs(14_400),
+                give_up_after: Duration::from_secs(432_000),
+            },
+            after_uncertain: AfterUncertain::Resend,
+        },
+        on_rejected: OnRejected::MainContact,
+        webhook_id_days: 7,
+        documents_bytes: 1_000_000,
+    }
 }
 
 /// A unit that does `work`.

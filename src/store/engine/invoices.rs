@@ -1,7 +1,5 @@
 //! Invoices: handed over, taken back, moved by an operator.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
@@ -105,15 +103,9 @@ fn accept(
     received: &Received,
     invoice: &Invoice,
 ) -> Result<IssueAnswer, StoreError> {
-    let digests: BTreeSet<Digest> = invoice
-        .documents
-        .as_slice()
-        .iter()
-        .map(|document| document.digest)
-        .collect();
     let mut documents = Vec::new();
     let mut missing = Vec::new();
-    for digest in digests {
+    for digest in invoice.documents.digests() {
         match tx.read::<DocumentRow>(&keys::document(&digest))? {
             Some(row) => documents.push((digest, row)),
             None => missing.push(digest),

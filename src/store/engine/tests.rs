@@ -9,18 +9,17 @@ use std::time::Duration;
 
 use super::tx::Visit;
 use super::*;
-use crate::domain::account::{BillingGroups, Profile, SubUser};
+use crate::domain::account::{Profile, SubUser};
 use crate::domain::address::{EmailAddress, FileName, HeaderText};
 use crate::domain::change::ChangeKind;
 use crate::domain::contact::{Addresses, Contact};
 use crate::domain::id::{Group, SubUserId};
 use crate::domain::invoice::{Document, Documents as Attached, Kind, MediaType, Release};
 use crate::domain::money::{Currency, Money};
-use crate::domain::recipient::OnRejected;
-use crate::domain::retry::{AfterUncertain, Backoff, Policy};
 use crate::store::engine::backend::Met;
 use crate::store::engine::tx::Tree;
 use crate::store::memory::MemoryBackend;
+use crate::store::testing::rules;
 
 /// A backend whose process ends after each unit: what a unit leaves for later is not done.
 struct Ending(MemoryBackend);
@@ -104,23 +103,6 @@ pub(super) fn snapshot(tree: &impl Tree) -> BTreeMap<Vec<u8>, Vec<u8>> {
     })
     .unwrap();
     all
-}
-
-fn rules() -> Rules {
-    Rules {
-        groups: BillingGroups::new([Group::parse("billing").unwrap()]).unwrap(),
-        policy: Policy {
-            backoff: Backoff {
-                first: Duration::from_secs(300),
-                max: Duration::from_secs(14_400),
-                give_up_after: Duration::from_secs(432_000),
-            },
-            after_uncertain: AfterUncertain::Resend,
-        },
-        on_rejected: OnRejected::MainContact,
-        webhook_id_days: 7,
-        documents_bytes: 1_000_000,
-    }
 }
 
 pub(super) fn engine<B: Backend>(backend: B, directory: &tempfile::TempDir) -> Engine<B> {

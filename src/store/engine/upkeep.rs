@@ -227,15 +227,7 @@ pub(super) fn bury(
         &keys::identity(&invoice.account, &invoice.number),
         &tombstone,
     )?;
-    let mut digests: Vec<Digest> = invoice
-        .documents
-        .as_slice()
-        .iter()
-        .map(|document| document.digest)
-        .collect();
-    digests.sort();
-    digests.dedup();
-    for digest in digests {
+    for digest in invoice.documents.digests() {
         if let Some(document) = tx.read::<DocumentRow>(&keys::document(&digest))? {
             // Its time without a reference begins now.
             let references = document.references.saturating_sub(1);

@@ -182,15 +182,7 @@ impl Check<'_> {
         self.expect(key, leads_here, "its number does not lead to it");
         let has_delivery = self.tree.is_there(&keys::delivery(sequence))?;
         self.expect(key, has_delivery, "it has no delivery");
-        let mut digests: Vec<Digest> = invoice
-            .documents
-            .as_slice()
-            .iter()
-            .map(|document| document.digest)
-            .collect();
-        digests.sort();
-        digests.dedup();
-        for digest in digests {
+        for digest in invoice.documents.digests() {
             *self.references.entry(digest).or_default() += 1;
             let is_there = self.tree.is_there(&keys::document(&digest))?;
             self.expect(key, is_there, "a document that it names has no record");

@@ -10,20 +10,19 @@ use super::super::super::documents::Documents;
 use super::super::super::engine::Engine;
 use super::super::super::engine::backend::{Backend, Met};
 use super::super::super::engine::tx::Records as _;
+use super::super::super::testing::rules;
 use super::super::super::{
     ChangeAnswer, ChangeResult, Commit, DocumentAnswer, IssueAnswer, Judged, Received, Retention,
-    Rules, Store as _, StoreId, WithdrawAnswer,
+    Store as _, StoreId, WithdrawAnswer,
 };
 use super::*;
-use crate::domain::account::{BillingGroups, Profile};
+use crate::domain::account::Profile;
 use crate::domain::address::{EmailAddress, FileName, HeaderText};
 use crate::domain::change::{AccountChange, ChangeKind, Refused};
 use crate::domain::contact::{Addresses, Contact};
-use crate::domain::id::{AccountId, Digest, Group, InvoiceNumber, SenderName, Version, WebhookId};
+use crate::domain::id::{AccountId, Digest, InvoiceNumber, SenderName, Version, WebhookId};
 use crate::domain::invoice::{Document, Documents as Attached, Invoice, Kind, MediaType, Release};
 use crate::domain::money::{Currency, Money};
-use crate::domain::recipient::OnRejected;
-use crate::domain::retry::{AfterUncertain, Backoff, Policy};
 
 /// So long a test looks whether something happens that must not.
 const LOOK_OUT: Duration = Duration::from_millis(100);
@@ -186,23 +185,6 @@ impl World {
             self.warden.results.send(Ok(())).unwrap();
             [one.join().unwrap(), other.join().unwrap()]
         })
-    }
-}
-
-fn rules() -> Rules {
-    Rules {
-        groups: BillingGroups::new([Group::parse("billing").unwrap()]).unwrap(),
-        policy: Policy {
-            backoff: Backoff {
-                first: Duration::from_secs(300),
-                max: Duration::from_secs(14_400),
-                give_up_after: Duration::from_secs(432_000),
-            },
-            after_uncertain: AfterUncertain::Resend,
-        },
-        on_rejected: OnRejected::MainContact,
-        webhook_id_days: 7,
-        documents_bytes: 1_000_000,
     }
 }
 
