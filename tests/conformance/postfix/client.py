@@ -18,29 +18,13 @@ from datetime import UTC, datetime
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from daemon import PATIENCE_SECONDS, Admin, Broken, Daemon, quoted  # noqa: E402
+from daemon import HOUSE, PATIENCE_SECONDS, Admin, Broken, Daemon, quoted  # noqa: E402
 
 FROM, REPLY_TO, BOUNCES = "invoices@hosting.example", "billing@hosting.example", "bounces@hosting.example"
 # What nothing more comes of by itself.
 AT_REST = ("delivered", "held", "withheld", "undeliverable", "withdrawn")
 
-CONFIGURATION = """
-[state]
-directory = "state"
-reserve_bytes = 16_777_216
-[webhook]
-listen = "127.0.0.1:0"
-[webhook.senders.portal]
-secrets_file = "./portal-secrets"
-may = ["accounts"]
-[webhook.senders.billing]
-secrets_file = "./billing-secrets"
-may = ["invoices"]
-[admin]
-socket = "admin.sock"
-[schedules.default]
-cron = "* * * * * *"
-time_zone = "UTC"
+CONFIGURATION = HOUSE + """
 [mail]
 from = "Muster Hosting <{sender}>"
 reply_to = "{reply_to}"

@@ -19,7 +19,8 @@ CONNECTIONS = 4
 # it is broken.
 PATIENCE_SECONDS = 120
 
-CONFIGURATION = """
+# All but the mail.
+HOUSE = """
 [state]
 directory = "state"
 reserve_bytes = 16_777_216
@@ -36,6 +37,8 @@ socket = "admin.sock"
 [schedules.default]
 cron = "* * * * * *"
 time_zone = "UTC"
+"""
+CONFIGURATION = HOUSE + """
 [mail]
 from = "Muster Hosting <invoices@hosting.example>"
 reply_to = "billing@hosting.example"
