@@ -106,6 +106,9 @@ class Postfix:
         for part in ("etc", "queue", "data"):
             (self.directory / part).mkdir()
         shutil.chown(self.directory / "data", "postfix")
+        # A stop amid a mail leaves a file in the queue, and what tidies that up says so as this user.
+        self.log_file.touch()
+        shutil.chown(self.log_file, "postfix")
         (self.directory / "header_checks").touch()
 
     def start(self):
