@@ -122,6 +122,7 @@ impl App {
 
         let nudge = Arc::new(Notify::new());
         let dispatch = Dispatch::new(dispatch::Parts {
+            blocking: dispatch::Blocking::Threads,
             store: Arc::clone(&store),
             clock: clock.clone(),
             nudge: Arc::clone(&nudge),

@@ -1,13 +1,15 @@
 //! The only place that reads the wall clock.
 //!
 //! Instants are UTC in whole milliseconds, which is what the store keeps, so that a value read back
-//! equals the one written. The manual clock lets tests stand at a chosen instant and move it.
+//! equals the one written. The other clocks let tests stand at a chosen instant and move it, or go with the
+//! runtime's time, which may be paused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 /// Tells the time.
 #[derive(Debug, Clone)]
@@ -17,6 +19,10 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicI64>),
+    Runtime {
+        began: Instant,
+        ahead: Arc<AtomicI64>,
+    },
 }
 
 impl Clock {
@@ -34,23 +40,41 @@ impl Clock {
         ))))
     }
 
+    /// A clock at `at` that goes on with tokio's, and is moved by [`Clock::set`]; its clones with it.
+    #[must_use]
+    pub fn of_the_runtime(at: DateTime<Utc>) -> Self {
+        Self(Source::Runtime {
+            began: Instant::now(),
+            ahead: Arc::new(AtomicI64::new(at.timestamp_millis())),
+        })
+    }
+
     /// Now, in whole milliseconds.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         let millis = match &self.0 {
             Source::System => system_millis(),
             Source::Manual(at) => at.load(Ordering::SeqCst),
+            Source::Runtime { began, ahead } => ahead.load(Ordering::SeqCst) + millis_since(*began),
         };
         DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::UNIX_EPOCH)
     }
 
-    /// Moves a manual clock, forwards or backwards; the system's clock is left alone.
+    /// Moves a clock, forwards or backwards; the system's is left alone.
     pub fn set(&self, to: DateTime<Utc>) {
         match &self.0 {
             Source::System => {}
             Source::Manual(at) => at.store(to.timestamp_millis(), Ordering::SeqCst),
+            Source::Runtime { began, ahead } => ahead.store(
+                to.timestamp_millis() - millis_since(*began),
+                Ordering::SeqCst,
+            ),
         }
     }
+}
+
+fn millis_since(began: Instant) -> i64 {
+    i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place")]

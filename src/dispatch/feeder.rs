@@ -134,20 +134,22 @@ impl Feeder {
                 break Err(failure);
             }
             let wake = self.wake(next_tick);
+            // In this order: time cannot be starved, and a tick does what a nudge does.
             tokio::select! {
+                biased;
                 () = stopped(stopping.clone()) => {}
-                () = nudged => self.reading.is_stale = true,
-                Some(done) = self.tasks.join_next() => {
-                    if let Err(failure) = self.take(done) {
-                        break Err(failure);
-                    }
-                }
                 () = sleep_until(wake) => {
                     if Instant::now() >= next_tick || self.is_something_due() {
                         next_tick = Instant::now() + self.shared.settings.tick;
                         self.reading.is_stale = true;
                     }
                 }
+                Some(done) = self.tasks.join_next() => {
+                    if let Err(failure) = self.take(done) {
+                        break Err(failure);
+                    }
+                }
+                () = nudged => self.reading.is_stale = true,
             }
         };
         ended.and(self.drain(grace).await)
@@ -194,6 +196,7 @@ impl Feeder {
             let stopping = self.shared.stopping.clone();
             self.tasks.spawn(async move {
                 tokio::select! {
+                    biased;
                     probed = transport.connect() => Done::Probed(probed),
                     () = stopped(stopping) => Done::SaidGoodbye,
                 }
@@ -286,8 +289,9 @@ impl Feeder {
         if !request.is_empty() {
             self.reading.under_way = Some(now);
             let store = Arc::clone(&self.shared.store);
-            self.tasks
-                .spawn_blocking(move || Done::Surveyed(survey(store.as_ref(), request)));
+            self.shared.blocking.run_in(&mut self.tasks, move || {
+                Done::Surveyed(survey(store.as_ref(), request))
+            });
         }
     }
 

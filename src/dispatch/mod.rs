@@ -8,6 +8,7 @@
 //!   its intent behind, which the next start settles as uncertain.
 //! - When the store fails for good, nothing more is sent, and [`Dispatch::run`] says so.
 
+mod blocking;
 mod claims;
 mod feeder;
 mod heard;
@@ -28,6 +29,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::warn;
 
+pub use self::blocking::Blocking;
 pub use self::relay::RelayState;
 pub use self::release::Timetable;
 
@@ -86,6 +88,8 @@ pub struct Parts {
     pub templates: Arc<Templates>,
     /// What is configured.
     pub settings: Settings,
+    /// Where work that may block is done.
+    pub blocking: Blocking,
     /// By name; `default` also stands for those that accounts name and nobody configured.
     pub schedules: BTreeMap<ScheduleName, Timetable>,
 }
@@ -178,6 +182,7 @@ impl Dispatch {
             templates: parts.templates,
             rejections: Mutex::new(RejectionsGuard::new(parts.settings.rejections_max)),
             settings: Arc::new(parts.settings),
+            blocking: parts.blocking,
             stopping: stop.subscribe(),
             stop: stop.clone(),
         });
@@ -202,6 +207,7 @@ impl Dispatch {
         };
         let pass_on = async {
             tokio::select! {
+                biased;
                 () = stopped(shutdown) => {}
                 () = stopped(stop.subscribe()) => {}
             }
@@ -219,6 +225,7 @@ struct Shared {
     transport: Arc<Transport>,
     templates: Arc<Templates>,
     settings: Arc<Settings>,
+    blocking: Blocking,
     rejections: Mutex<RejectionsGuard>,
     stopping: watch::Receiver<bool>,
     /// Turned by whichever part fails first.
@@ -270,6 +277,7 @@ async fn recover(shared: &Shared) -> Result<bool, StoreError> {
             Err(failure) if can_be_repeated(&failure) => {
                 warn!("what the last process left cannot be settled yet: {failure}");
                 tokio::select! {
+                    biased;
                     () = sleep(shared.settings.tick) => {}
                     () = stopped(shared.stopping.clone()) => {}
                 }

@@ -130,7 +130,7 @@ async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, Unfit> {
     let templates = Arc::clone(&shared.templates);
     let settings = Arc::clone(&shared.settings);
     let invoice = job.invoice.clone();
-    let made = tokio::task::spawn_blocking(move || {
+    let made = shared.blocking.run(move || {
         let mut documents = Vec::new();
         let mut total = 0;
         for document in invoice.documents.as_slice() {

@@ -82,6 +82,7 @@ impl Release {
                 .unwrap_or(tick)
                 .clamp(SLEEP_MIN.min(tick), tick);
             tokio::select! {
+                biased;
                 () = sleep(wait) => {}
                 () = stopped(stopping.clone()) => {}
             }
@@ -176,7 +177,7 @@ impl Release {
         read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, DispatchError> {
         let store = Arc::clone(&self.shared.store);
-        let done = tokio::task::spawn_blocking(move || read(store.as_ref())).await;
+        let done = self.shared.blocking.run(move || read(store.as_ref())).await;
         Ok(done.map_err(|_| DispatchError::Crashed)??)
     }
 }

@@ -177,6 +177,7 @@ impl Round {
         let plan = self.plan().await?;
         let stopping = self.shared.stopping.clone();
         let opened = tokio::select! {
+            biased;
             opened = self.line.open(&self.shared.transport) => opened,
             () = stopped(stopping) => return Break(End::Again),
         };
@@ -378,6 +379,7 @@ impl Round {
     async fn attempt(&mut self, plan: &Plan) -> ControlFlow<End, (Heard, Option<Pending>)> {
         let stopping = self.shared.stopping.clone();
         let begun = tokio::select! {
+            biased;
             begun = self.begin(plan) => begun?,
             // Not a byte of the message has gone out, and none does.
             () = stopped(stopping) => {

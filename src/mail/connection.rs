@@ -34,8 +34,10 @@ use crate::domain::address::EmailAddress;
 use crate::domain::delivery::{Reply, Stage};
 
 use self::body::Blocks;
+pub use self::opening::Dial;
 pub(super) use self::opening::Relay;
 use self::replies::Spoken;
+pub use self::stream::Socket;
 use self::stream::{RelayStream, Unasked};
 use super::outcome::{Failure, check_message};
 use super::settings::{Credentials, TimeOuts};
@@ -534,7 +536,7 @@ mod tests {
             heard
         });
         let transport = transport(address);
-        let wire = Wire::new(Link::Plain(socket));
+        let wire = Wire::new(Link::Plain(Box::new(socket)));
         let stream = RelayStream::after_greeting(wire, peer.parse().unwrap());
         let mut live = Live::greet(stream, transport.relay()).await.unwrap();
         let credentials = Credentials {

@@ -13,6 +13,7 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use crate::domain::address::EmailAddress;
 use crate::domain::delivery::Reply;
 
+pub use super::connection::{Dial, Socket};
 use super::connection::{Relay, SmtpConnection};
 use super::file::{FileConnection, FileTransport};
 use super::outcome::Failure;
@@ -183,6 +184,7 @@ impl SmtpTransport {
         let relay = Box::new(Relay {
             host,
             port,
+            dial: Dial::Tcp,
             security,
             server_name,
             tls: Arc::new(tls),
@@ -190,6 +192,13 @@ impl SmtpTransport {
             time_outs,
         });
         Ok(Self { relay, credentials })
+    }
+
+    /// Takes its sockets from elsewhere.
+    #[must_use]
+    pub fn dialling(mut self, dial: Dial) -> Self {
+        self.relay.dial = dial;
+        self
     }
 
     pub(super) async fn connect(&self) -> Result<SmtpConnection, Failure> {

@@ -315,17 +315,8 @@ impl Worker {
     /// Fills one batch and makes it durable.
     fn commit(&mut self) -> (Result<(), StoreError>, Vec<Answerer>) {
         let mut batch = Batch::after(self.head);
-        if let Some(carried) = self.carried.take() {
-            self.add(&mut batch, carried);
-        }
-        while let Some(unit) = self.waiting.pop_front() {
-            let prepared = batch.prepare(self.shared.disk.as_ref(), unit);
-            if !batch.fits(&prepared) {
-                self.carried = Some(prepared);
-                break;
-            }
-            self.add(&mut batch, prepared);
-        }
+        let carried = self.carried.take();
+        self.carried = batch.fill(self.shared.disk.as_ref(), carried, &mut self.waiting);
         let Sealed {
             writes,
             answers,
@@ -339,13 +330,6 @@ impl Worker {
         };
         self.head = head;
         (result, answers)
-    }
-
-    /// Takes a unit in; what it leaves for later comes next.
-    fn add(&mut self, batch: &mut Batch, prepared: Prepared) {
-        if let Some(next) = batch.add(prepared) {
-            self.waiting.push_front(next);
-        }
     }
 
     fn write(&self, writes: Writes) -> Result<(), StoreError> {

@@ -1,13 +1,18 @@
-//! A store in memory, for tests and trials: each unit is a batch of its own and durable as long as
-//! the process is. Nothing is kept back and nobody is refused.
+//! A store in memory, for tests and trials: what is written is durable as long as the process is, and
+//! nobody is refused.
+//!
+//! A unit is committed before it has been submitted to the end. Held back, it waits as it does for the committer, and
+//! is committed together with others when that is asked for, or lost.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
 
 use super::StoreError;
 use super::engine::backend::{Backend, Met, Salts, Urgency, new_id};
@@ -25,8 +30,16 @@ pub(super) struct MemoryBackend {
 struct Disk {
     id: StoreId,
     map: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
-    /// Held while a unit is evaluated, written and answered, so that units come one after the other.
+    /// Held while units are evaluated, written and answered, so that they come one after the other.
     committing: Mutex<Salts>,
+    /// While units are held back.
+    held_back: Mutex<Option<HeldBack>>,
+}
+
+struct HeldBack {
+    units: VecDeque<Unit>,
+    /// Told of each.
+    waits: Arc<Notify>,
 }
 
 impl MemoryBackend {
@@ -36,6 +49,7 @@ impl MemoryBackend {
             id: new_id()?,
             map: Mutex::default(),
             committing: Mutex::new(Salts::new()?),
+            held_back: Mutex::default(),
         };
         Ok(Self {
             disk: Arc::new(disk),
@@ -51,27 +65,54 @@ impl MemoryBackend {
         }
     }
 
-    /// Commits one unit; returns what it left for later.
-    fn commit(&self, unit: Unit) -> Result<Option<Unit>, StoreError> {
+    /// From now on units wait for [`Self::commit_held_back`], and `waits` is told.
+    pub(super) fn hold_back(&self, waits: Arc<Notify>) {
+        let units = VecDeque::new();
+        *locked(&self.disk.held_back) = Some(HeldBack { units, waits });
+    }
+
+    /// Commits what is held back.
+    pub(super) fn commit_held_back(&self) -> Result<(), StoreError> {
+        self.commit(self.take_held_back())
+    }
+
+    /// Takes what is held back away. When it is dropped, whoever waits for it is told so.
+    pub(super) fn take_held_back(&self) -> VecDeque<Unit> {
+        let mut held_back = locked(&self.disk.held_back);
+        held_back
+            .as_mut()
+            .map(|held_back| std::mem::take(&mut held_back.units))
+            .unwrap_or_default()
+    }
+
+    /// Holds nothing back any more; commits what was.
+    pub(super) fn go_on(&self) -> Result<(), StoreError> {
+        let held_back = locked(&self.disk.held_back).take();
+        held_back.map_or(Ok(()), |held_back| self.commit(held_back.units))
+    }
+
+    fn commit(&self, mut waiting: VecDeque<Unit>) -> Result<(), StoreError> {
         let salts = locked(&self.disk.committing);
-        let head = TrailHead::of(self, self.last(&keys::kind_prefix(kind::TRAIL))?)?;
-        let mut batch = Batch::after(head);
-        let next = batch.add(batch.prepare(self, unit));
-        let sealed = batch.seal(|| salts.next());
-        let mut map = locked(&self.disk.map);
-        for (key, value) in sealed.writes {
-            match value {
-                Some(value) => map.insert(key, value),
-                None => map.remove(&key),
-            };
+        let mut carried = None;
+        while carried.is_some() || !waiting.is_empty() {
+            let head = TrailHead::of(self, self.last(&keys::kind_prefix(kind::TRAIL))?)?;
+            let mut batch = Batch::after(head);
+            carried = batch.fill(self, carried, &mut waiting);
+            let sealed = batch.seal(|| salts.next());
+            let mut map = locked(&self.disk.map);
+            for (key, value) in sealed.writes {
+                match value {
+                    Some(value) => map.insert(key, value),
+                    None => map.remove(&key),
+                };
+            }
+            drop(map);
+            for answer in sealed.answers {
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                answer(Ok(()));
+            }
         }
-        drop(map);
-        for answer in sealed.answers {
-            self.commits.fetch_add(1, Ordering::Relaxed);
-            answer(Ok(()));
-        }
-        drop(salts);
-        Ok(next)
+        Ok(())
     }
 }
 
@@ -109,11 +150,12 @@ impl Tree for MemoryBackend {
 
 impl Backend for MemoryBackend {
     fn submit(&self, _urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
-        let mut next = Some(unit);
-        while let Some(unit) = next {
-            next = self.commit(unit)?;
+        if let Some(held_back) = locked(&self.disk.held_back).as_mut() {
+            held_back.units.push_back(unit);
+            held_back.waits.notify_one();
+            return Ok(());
         }
-        Ok(())
+        self.commit(VecDeque::from([unit]))
     }
 
     fn id(&self) -> StoreId {

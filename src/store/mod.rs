@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::domain::change::AccountChange;
 use crate::domain::delivery::Intent;
@@ -73,6 +73,26 @@ impl Memory {
             backend: MemoryBackend::new()?,
             directory: directory.into(),
         })
+    }
+
+    /// From now on commits wait for [`Memory::commit`], as they do for a disk; `waits` is notified of each.
+    pub fn hold_back(&self, waits: Arc<Notify>) {
+        self.backend.hold_back(waits);
+    }
+
+    /// Commits what waits; from now on nothing waits any more.
+    pub fn go_on(&self) -> Result<(), StoreError> {
+        self.backend.go_on()
+    }
+
+    /// Commits what waits, in as few batches as it fits into.
+    pub fn commit(&self) -> Result<(), StoreError> {
+        self.backend.commit_held_back()
+    }
+
+    /// Forgets what waits, as a crash does: whoever asked for it hears that the store is closed.
+    pub fn lose(&self) {
+        drop(self.backend.take_held_back());
     }
 
     /// Checks all that it holds; see [`verify`].

@@ -4,7 +4,7 @@
 //! reads plaintext that came with the 220 as if it had been encrypted.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +20,22 @@ use crate::mail::outcome::Failure;
 use crate::mail::settings::{Security, TimeOuts};
 
 use super::replies::Spoken;
-use super::stream::{Link, RelayStream, Wire};
+use super::stream::{Link, RelayStream, Socket, Wire};
+
+/// Where sockets come from.
+#[derive(Clone)]
+pub enum Dial {
+    /// TCP to the relay's host and port.
+    Tcp,
+    /// This function, for trials that have no network.
+    With(Arc<dyn Fn() -> io::Result<Box<dyn Socket>> + Send + Sync>),
+}
 
 /// Where the relay is and how it is spoken to.
 pub(in crate::mail) struct Relay {
     pub(in crate::mail) host: String,
     pub(in crate::mail) port: u16,
+    pub(in crate::mail) dial: Dial,
     pub(in crate::mail) security: Security,
     pub(in crate::mail) server_name: ServerName<'static>,
     pub(in crate::mail) tls: Arc<ClientConfig>,
@@ -36,7 +46,16 @@ pub(in crate::mail) struct Relay {
 /// A link on which the next thing to send is EHLO, encrypted if that was asked for.
 pub(super) async fn open(relay: &Relay) -> Result<RelayStream, Failure> {
     let limits = &relay.time_outs;
-    let (socket, peer) = connect(relay).await?;
+    let (socket, peer): (Box<dyn Socket>, _) = match &relay.dial {
+        Dial::Tcp => {
+            let (socket, peer) = connect(relay).await?;
+            (Box::new(socket), peer)
+        }
+        Dial::With(dial) => {
+            let socket = dial().map_err(|error| Failure::io(Stage::Connect, &error))?;
+            (socket, SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)))
+        }
+    };
     let mut wire = match relay.security {
         Security::Tls => Wire::new(handshake(relay, socket).await?),
         Security::StartTls | Security::None => Wire::new(Link::Plain(socket)),
@@ -79,7 +98,7 @@ pub(super) async fn connect(relay: &Relay) -> Result<(TcpStream, SocketAddr), Fa
     Err(failure)
 }
 
-async fn handshake(relay: &Relay, socket: TcpStream) -> Result<Link, Failure> {
+async fn handshake(relay: &Relay, socket: Box<dyn Socket>) -> Result<Link, Failure> {
     let connector = TlsConnector::from(Arc::clone(&relay.tls));
     let handshake = connector.connect(relay.server_name.clone(), socket);
     let stream = within(Stage::Tls, relay.time_outs.tls, handshake).await?;

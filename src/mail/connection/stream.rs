@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::replies::{BadReply, ReplyReader, Spoken};
@@ -25,23 +24,24 @@ const READ_OCTETS: usize = 4096;
 /// Read by lettre as the greeting, which we have taken ourselves.
 const GREETING: &[u8] = b"220 -\r\n";
 
+/// A stream of octets to and from the relay.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
 /// What carries the octets.
 pub(super) enum Link {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Box<dyn Socket>),
+    Tls(Box<TlsStream<Box<dyn Socket>>>),
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
 impl Link {
-    fn duplex(&mut self) -> Pin<&mut dyn Duplex> {
-        let duplex: &mut dyn Duplex = match self {
-            Self::Plain(stream) => stream,
+    fn socket(&mut self) -> Pin<&mut dyn Socket> {
+        let socket: &mut dyn Socket = match self {
+            Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.as_mut(),
         };
-        Pin::new(duplex)
+        Pin::new(socket)
     }
 }
 
@@ -103,7 +103,7 @@ impl Wire {
             }
             let mut octets = [0; READ_OCTETS];
             let mut buffer = ReadBuf::new(&mut octets);
-            ready!(self.link.duplex().poll_read(cx, &mut buffer))?;
+            ready!(self.link.socket().poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -122,15 +122,15 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.link.duplex().poll_write(cx, octets)
+        self.link.socket().poll_write(cx, octets)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.duplex().poll_flush(cx)
+        self.link.socket().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.duplex().poll_shutdown(cx)
+        self.link.socket().poll_shutdown(cx)
     }
 }
 
@@ -266,6 +266,8 @@ mod tests {
     use std::io::Write as _;
     use std::net::{Ipv4Addr, TcpListener};
 
+    use tokio::net::TcpStream;
+
     use super::*;
 
     /// A stream after EHLO, and the relay's end of it, which does not depend on the runtime.
@@ -275,7 +277,7 @@ mod tests {
         let socket = std::net::TcpStream::connect(address).unwrap();
         socket.set_nonblocking(true).unwrap();
         let (relay, _) = listener.accept().unwrap();
-        let mut wire = Wire::new(Link::Plain(TcpStream::from_std(socket).unwrap()));
+        let mut wire = Wire::new(Link::Plain(Box::new(TcpStream::from_std(socket).unwrap())));
         wire.answers = Answers::All;
         let stream = RelayStream {
             wire: Arc::new(Mutex::new(wire)),

@@ -4,7 +4,7 @@
 //! its own writes; only if it succeeds do they join the batch, so a refused unit adds nothing. The
 //! batch is written as one; only then are its answers given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 use sha2::{Digest as _, Sha256};
@@ -311,8 +311,31 @@ impl Batch {
         }
     }
 
+    /// Evaluates units in order, `carried` first, which was evaluated for the batch before and did not fit
+    /// into it. What a unit leaves for later comes next. Stops when none waits, or returns the one that does
+    /// not fit.
+    pub(in crate::store) fn fill(
+        &mut self,
+        base: &dyn Tree,
+        carried: Option<Prepared>,
+        waiting: &mut VecDeque<Unit>,
+    ) -> Option<Prepared> {
+        let mut prepared = carried;
+        loop {
+            if let Some(unit) = prepared.take() {
+                if !self.fits(&unit) {
+                    return Some(unit);
+                }
+                if let Some(next) = self.add(unit) {
+                    waiting.push_front(next);
+                }
+            }
+            prepared = Some(self.prepare(base, waiting.pop_front()?));
+        }
+    }
+
     /// Evaluates a unit over the tree and what is in the batch already.
-    pub(in crate::store) fn prepare(&self, base: &dyn Tree, unit: Unit) -> Prepared {
+    fn prepare(&self, base: &dyn Tree, unit: Unit) -> Prepared {
         let mut tx = Tx {
             base,
             batch: &self.writes,
@@ -328,7 +351,7 @@ impl Batch {
     }
 
     /// Whether the batch keeps its limit with this unit; a first unit always fits.
-    pub(in crate::store) fn fits(&self, unit: &Prepared) -> bool {
+    fn fits(&self, unit: &Prepared) -> bool {
         // The link's digests may need a second part.
         let link = 2;
         let operations =

@@ -8,7 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use invoice_router::clock::Clock;
 use invoice_router::dispatch::schedule::Schedule;
-use invoice_router::dispatch::{Dispatch, DispatchError, Parts, Settings, Status, Timetable};
+use invoice_router::dispatch::{
+    Blocking, Dispatch, DispatchError, Parts, Settings, Status, Timetable,
+};
 use invoice_router::domain::account::{BillingGroups, Profile, SubUser};
 use invoice_router::domain::address::{EmailAddress, FileName, HeaderText, MailDomain, Mailbox};
 use invoice_router::domain::change::{AccountChange, ChangeKind};
@@ -196,6 +198,7 @@ impl House {
             },
         });
         let dispatch = Dispatch::new(Parts {
+            blocking: Blocking::Threads,
             store,
             clock: self.clock.clone(),
             nudge: Arc::clone(&self.nudge),
