@@ -1,0 +1,142 @@
+//! The end of a world: nothing goes wrong any more, and all must come to its end.
+
+use std::time::Duration;
+
+use invoice_router::store::{Command, InvoiceView, PauseScope};
+use tokio::time::sleep;
+
+use crate::events::What;
+use crate::model::Invoice;
+use crate::relay::{Copy, Weather};
+use crate::rules::Kind;
+use crate::verdict;
+use crate::wire::{id, number_of};
+use crate::world::World;
+
+/// What is not at its end after so long never is.
+const END: Duration = Duration::from_secs(6 * 3_600);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_secs(300);
+
+impl World {
+    /// Lets all come to its end, and judges it.
+    pub(crate) async fn end(&mut self) {
+        self.model().note("nothing goes wrong any more");
+        self.disk.set_lag(Duration::from_millis(1));
+        self.relay.set_weather(Weather::FINE);
+        sleep(Duration::from_secs(120)).await;
+        self.retries();
+        sleep(Duration::from_secs(1)).await;
+        self.resume(None);
+        for number in 1..6 {
+            let account = format!("K{number}");
+            self.resume(Some(account.clone()));
+            self.last_word(account);
+        }
+        let mut waited = Duration::ZERO;
+        while waited < END {
+            sleep(LOOK).await;
+            waited += LOOK;
+            if self.is_all_paused() {
+                // The brake on mass rejection: addresses may be dead for good.
+                self.resume(None);
+            }
+            if !self.goes_on() {
+                break;
+            }
+        }
+        self.judge();
+    }
+
+    /// The portal's last snapshot of an account: newer than anything, and right.
+    fn last_word(&mut self, account: String) {
+        let known = self
+            .model()
+            .accounts
+            .get(&account)
+            .map_or(0, |known| known.version);
+        let believed = self.portal.get(&account).map_or(0, |known| known.version);
+        let mut profile = self.some_profile(&account);
+        // So that the end does not have to wait for the night.
+        profile.schedule = profile.schedule.filter(|name| *name != "night");
+        profile.subs.retain(|_, sub| !sub.addresses.is_empty());
+        let subs = &profile.subs;
+        profile.selected = profile
+            .selected
+            .filter(|id| subs.get(id).is_some_and(|sub| sub.billing));
+        if profile.main.is_empty() {
+            profile.main = vec![format!("main-0@{}.example", account.to_lowercase())];
+        }
+        let event = self.event(What::Change {
+            account,
+            version: known.max(believed) + 3,
+            kind: Kind::Updated(profile),
+        });
+        self.deliver(event);
+    }
+
+    fn is_all_paused(&self) -> bool {
+        match self.store().paused(&PauseScope::Everything) {
+            Ok(pause) => pause.is_some(),
+            Err(failure) => {
+                self.model()
+                    .wrong(format!("pauses cannot be read: {failure}"));
+                false
+            }
+        }
+    }
+
+    /// Whether something has not come to its end. What is held is let go on.
+    fn goes_on(&mut self) -> bool {
+        let mut goes_on = false;
+        for invoice in self.invoices() {
+            let (account, number) = (invoice.issue.account, invoice.issue.number);
+            let Some(InvoiceView::Whole(whole)) = self.look(&account, &number) else {
+                continue;
+            };
+            if verdict::rests(&whole) {
+                continue;
+            }
+            goes_on = true;
+            if whole.delivery.hold.is_some() {
+                self.operate(&account, &number, Command::Release { now: false });
+            }
+        }
+        goes_on
+    }
+
+    fn judge(&mut self) {
+        let copies = self.relay.copies();
+        for invoice in self.invoices() {
+            let number = &invoice.issue.number;
+            let mut wrong = match self.look(&invoice.issue.account, number) {
+                None => vec!["it is lost".to_owned()],
+                Some(InvoiceView::Tombstone { .. }) => Vec::new(),
+                Some(InvoiceView::Whole(whole)) => {
+                    let copies: Vec<&Copy> = copies
+                        .iter()
+                        .filter(|copy| copy.number == *number)
+                        .collect();
+                    verdict::judge(&invoice, &whole, &copies, &mut self.figures)
+                }
+            };
+            let mut model = self.model();
+            for what in wrong.drain(..) {
+                model.wrong(format!("{number}: {what}"));
+            }
+        }
+    }
+
+    fn invoices(&self) -> Vec<Invoice> {
+        self.model().invoices.values().cloned().collect()
+    }
+
+    pub(crate) fn look(&self, account: &str, number: &str) -> Option<InvoiceView> {
+        let view = self.store().invoice(&id(account), &number_of(number));
+        view.unwrap_or_else(|failure| {
+            self.model()
+                .wrong(format!("{number} cannot be read: {failure}"));
+            None
+        })
+    }
+}

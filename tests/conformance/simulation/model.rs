@@ -1,0 +1,294 @@
+//! What was answered, and what must therefore be so.
+//!
+//! The model is moved in the same moment as the store, so that it can be asked at any time, also from within
+//! the relay when the first byte of a message comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Debug, Display};
+use std::sync::Arc;
+
+use invoice_router::clock::Clock;
+use invoice_router::domain::id::InvoiceNumber;
+use invoice_router::store::{
+    ChangeAnswer, ChangeResult, IssueAnswer, Judged, Store, StoreError, WithdrawAnswer,
+};
+use tokio::time::Instant;
+
+use crate::events::{Event, Issue, Remembered};
+use crate::relay::Stream;
+use crate::rules::{self, Account, Kind, account_of};
+use crate::watch::Beginning;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Invoice {
+    pub(crate) issue: Issue,
+    /// It was answered that it is withdrawn, which is final.
+    pub(crate) withdrawn: bool,
+    pub(crate) resent: bool,
+}
+
+pub(crate) struct Model {
+    pub(crate) clock: Clock,
+    /// The one that is open.
+    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) falls_back: bool,
+    pub(crate) accounts: BTreeMap<String, Account>,
+    pub(crate) invoices: BTreeMap<String, Invoice>,
+    /// Account and number of what was withdrawn before it came.
+    withdrawn_ahead: BTreeSet<(String, String)>,
+    /// Invoices of which nothing may be sent: held or withdrawn, as was answered.
+    pub(crate) stopped: BTreeSet<String>,
+    pub(crate) all_paused: bool,
+    pub(crate) paused: BTreeSet<String>,
+    remembered: Remembered,
+    /// To be sent again.
+    pub(crate) outbox: Vec<Event>,
+    /// Addresses that the relay blamed.
+    pub(crate) blamed: BTreeSet<String>,
+    /// By socket.
+    pub(crate) beginnings: BTreeMap<u64, Beginning>,
+    /// Invoices that a change named as in flight, and when.
+    pub(crate) named: BTreeMap<String, Instant>,
+    pub(crate) log: Vec<String>,
+    pub(crate) violations: Vec<String>,
+    pub(crate) messages: u64,
+    pub(crate) events: u64,
+    pub(crate) fallbacks: u64,
+    pub(crate) named_in_flight: u64,
+}
+
+impl Model {
+    pub(crate) fn new(clock: Clock, falls_back: bool) -> Self {
+        Self {
+            clock,
+            store: None,
+            falls_back,
+            accounts: BTreeMap::new(),
+            invoices: BTreeMap::new(),
+            withdrawn_ahead: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            all_paused: false,
+            paused: BTreeSet::new(),
+            remembered: Remembered::default(),
+            outbox: Vec::new(),
+            blamed: BTreeSet::new(),
+            beginnings: BTreeMap::new(),
+            named: BTreeMap::new(),
+            log: Vec::new(),
+            violations: Vec::new(),
+            messages: 0,
+            events: 0,
+            fallbacks: 0,
+            named_in_flight: 0,
+        }
+    }
+
+    pub(crate) fn note(&mut self, what: impl Display) {
+        let at = self.clock.now().format("%Y-%m-%d %H:%M:%S%.3f");
+        self.log.push(format!("{at} {what}"));
+    }
+
+    pub(crate) fn wrong(&mut self, what: impl Display) {
+        self.note(format!("WRONG: {what}"));
+        self.violations.push(what.to_string());
+    }
+
+    pub(crate) fn check(&mut self, holds: bool, what: impl Display) {
+        if !holds {
+            self.wrong(what);
+        }
+    }
+
+    /// What is too old may be forgotten from now on.
+    pub(crate) fn swept(&mut self) {
+        self.remembered.swept(self.clock.now());
+    }
+
+    /// The answer to an event, unless it was answered with success before. `lost`: its sender does not hear it.
+    pub(crate) fn judged<T: Debug>(
+        &mut self,
+        event: &Event,
+        answer: Result<Judged<T>, StoreError>,
+        lost: bool,
+    ) -> Option<T> {
+        self.events += 1;
+        if lost || answer.is_err() {
+            self.outbox.push(event.clone());
+        }
+        let id = &event.id;
+        match answer {
+            Err(failure) => {
+                self.note(format!("{id}: {failure}"));
+                None
+            }
+            Ok(Judged::New(answer)) => {
+                let may_be_new = !self.remembered.must_know(event);
+                self.check(may_be_new, format!("{id} is judged anew: {answer:?}"));
+                Some(answer)
+            }
+            Ok(Judged::Repeated(_)) => {
+                self.note(format!("{id}: repeated"));
+                let is_known = self.remembered.knows(event);
+                self.check(is_known, format!("{id} is called a repetition"));
+                None
+            }
+            Ok(Judged::IdReused) => {
+                self.note(format!("{id}: re-used"));
+                let is_known = self.remembered.knows_another(event);
+                self.check(is_known, format!("{id} is called a re-used id"));
+                None
+            }
+        }
+    }
+
+    /// What became of a change of an account. `streams` are the messages under way.
+    pub(crate) fn changed(
+        &mut self,
+        event: &Event,
+        (id, version, kind): (&str, u64, &Kind),
+        answer: &ChangeAnswer,
+        streams: &[Stream],
+    ) {
+        let before = self.accounts.get(id);
+        let (expected, after) = rules::judge(before, version, event.timestamp, kind);
+        let found = match answer {
+            ChangeAnswer::Accepted { result, .. } => match result {
+                ChangeResult::Applied => "applied",
+                ChangeResult::Duplicate => "duplicate",
+                ChangeResult::Stale => "stale",
+            },
+            ChangeAnswer::Refused(refused) => rules::refusal(refused),
+        };
+        let in_force = before.map(|account| account.version);
+        let event_id = &event.id;
+        self.note(format!(
+            "{event_id} {id} {version} over {in_force:?}: {found}, {kind:?}"
+        ));
+        self.check(
+            found == expected,
+            format!("{event_id} is {found} in place of {expected}"),
+        );
+        if let Some(after) = after {
+            self.accounts.insert(id.to_owned(), after);
+        }
+        let ChangeAnswer::Accepted {
+            in_flight, account, ..
+        } = answer
+        else {
+            return;
+        };
+        self.remembered.add(event);
+        let known = self
+            .accounts
+            .get(id)
+            .map(|known| known.profile.selected.clone());
+        let selected = account
+            .billing_contact()
+            .map(|(id, _)| id.as_str().to_owned());
+        self.check(
+            known.as_ref() == Some(&selected),
+            format!("{id} has selected {selected:?} in place of {known:?}"),
+        );
+        if found == "applied" {
+            self.named_in_flight += u64::try_from(in_flight.len()).unwrap_or(u64::MAX);
+            self.names_in_flight(id, in_flight, streams);
+        }
+    }
+
+    /// A change names what is on its way to somebody who is not the recipient any more.
+    fn names_in_flight(&mut self, id: &str, in_flight: &[InvoiceNumber], streams: &[Stream]) {
+        let in_flight: BTreeSet<&str> = in_flight.iter().map(InvoiceNumber::as_str).collect();
+        let now = Instant::now();
+        self.named
+            .extend(in_flight.iter().map(|number| ((*number).to_owned(), now)));
+        let mut missing = Vec::new();
+        let Some(known) = self.accounts.get(id) else {
+            return;
+        };
+        for Stream { to, number } in streams {
+            let Some(number) = number else { continue };
+            let belongs =
+                account_of(to) != id || known.profile.allows(to, self.falls_back, &self.blamed);
+            if !belongs && !in_flight.contains(number.as_str()) {
+                missing.push(format!(
+                    "{number} on its way to {to} is not named in flight"
+                ));
+            }
+        }
+        for what in missing {
+            self.wrong(what);
+        }
+    }
+
+    /// What became of an invoice that was handed over.
+    pub(crate) fn issued(&mut self, event: &Event, issue: &Issue, answer: &IssueAnswer) {
+        let number = &issue.number;
+        let (found, is_success) = match answer {
+            IssueAnswer::Applied(_) => ("applied", true),
+            IssueAnswer::Parked(_) => ("parked", true),
+            IssueAnswer::Duplicate(_) => ("duplicate", true),
+            IssueAnswer::Stale(_) => ("stale", true),
+            IssueAnswer::Conflict { .. } => ("conflict", false),
+            IssueAnswer::DocumentsMissing(_) => ("documents missing", false),
+            IssueAnswer::DocumentsTooLarge { .. } => ("documents too large", false),
+        };
+        let account = self.accounts.get(&issue.account);
+        let is_ready =
+            account.is_some_and(|account| account.version >= issue.min_version.unwrap_or(0));
+        let place = (issue.account.clone(), number.clone());
+        let expected = match self.invoices.get(number) {
+            Some(known) if known.issue == *issue => "duplicate",
+            Some(_) => "conflict",
+            None if self.withdrawn_ahead.contains(&place) => "stale",
+            None if is_ready => "applied",
+            None => "parked",
+        };
+        self.note(format!("{} {issue:?}: {found}", event.id));
+        self.check(
+            found == expected,
+            format!("{} of {number} is {found} in place of {expected}", event.id),
+        );
+        if matches!(found, "applied" | "parked") {
+            let invoice = Invoice {
+                issue: issue.clone(),
+                withdrawn: false,
+                resent: false,
+            };
+            self.invoices.insert(number.clone(), invoice);
+        }
+        if is_success {
+            self.remembered.add(event);
+        }
+    }
+
+    /// What became of a withdrawal.
+    pub(crate) fn withdrew(
+        &mut self,
+        event: &Event,
+        (account, number): (&str, &str),
+        answer: &WithdrawAnswer,
+    ) {
+        self.note(format!("{} withdraws {number}: {answer:?}", event.id));
+        match answer {
+            WithdrawAnswer::Withdrawn => {
+                if !self.withdrawn(number) {
+                    let place = (account.to_owned(), number.to_owned());
+                    self.withdrawn_ahead.insert(place);
+                }
+            }
+            WithdrawAnswer::Recorded | WithdrawAnswer::Duplicate { .. } => {}
+            WithdrawAnswer::AlreadySent { .. } => return,
+        }
+        self.remembered.add(event);
+    }
+
+    /// An invoice is withdrawn for good. Says whether it is known.
+    pub(crate) fn withdrawn(&mut self, number: &str) -> bool {
+        let Some(invoice) = self.invoices.get_mut(number) else {
+            return false;
+        };
+        invoice.withdrawn = true;
+        self.stopped.insert(number.to_owned());
+        true
+    }
+}

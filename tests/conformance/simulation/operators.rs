@@ -1,0 +1,181 @@
+//! Operators: they hold, release, withdraw, resend, pause and dispatch, at any time.
+
+use invoice_router::domain::delivery::Answer;
+use invoice_router::domain::id::ScheduleName;
+use invoice_router::store::{
+    Actor, Command, InvoiceView, OperateAnswer, Order, PauseScope, RunScope, StoreError,
+};
+
+use crate::model::Model;
+use crate::wire::{id, number_of, parsed};
+use crate::world::World;
+
+impl World {
+    pub(crate) fn some_invoice(&mut self) -> Option<(String, String)> {
+        let invoices: Vec<_> = self
+            .model()
+            .invoices
+            .values()
+            .map(|invoice| (invoice.issue.account.clone(), invoice.issue.number.clone()))
+            .collect();
+        self.rng.choice(invoices)
+    }
+
+    fn revision(&self, account: &str, number: &str) -> u32 {
+        match self.look(account, number) {
+            Some(InvoiceView::Whole(whole)) => whole.delivery.revision,
+            Some(InvoiceView::Tombstone { .. }) | None => 1,
+        }
+    }
+
+    pub(crate) fn operator_acts(&mut self) {
+        let Some((account, number)) = self.some_invoice() else {
+            return;
+        };
+        let command = match self.rng.u32(..10) {
+            0..3 => Command::Hold {
+                reason: "look at it".to_owned(),
+            },
+            3..7 => Command::Release {
+                now: self.rng.bool(),
+            },
+            7 => Command::Withdraw,
+            _ => Command::Resend {
+                revision: self.revision(&account, &number),
+            },
+        };
+        self.operate(&account, &number, command);
+    }
+
+    pub(crate) fn operate(&mut self, account: &str, number: &str, command: Command) {
+        let told_number = number.to_owned();
+        let told = command.clone();
+        let commit = self.store().operate(
+            &id(account),
+            &number_of(number),
+            Order::from(command),
+            anna(),
+            self.clock.now(),
+        );
+        self.disk.tell(commit, move |model, answer, _| {
+            operated(model, &told_number, &told, &answer);
+        });
+        self.nudge.notify_one();
+    }
+
+    pub(crate) fn pauses(&mut self) {
+        let all = self.rng.bool();
+        let account = format!("K{}", self.rng.u32(1..5));
+        let is_paused = if all {
+            self.model().all_paused
+        } else {
+            self.model().paused.contains(&account)
+        };
+        if is_paused {
+            self.resume((!all).then_some(account));
+        } else {
+            let scope = scope_of((!all).then_some(&account));
+            let operator = anna();
+            let now = self.clock.now();
+            let commit = self.store().pause(scope, "wait".to_owned(), operator, now);
+            self.disk.tell(commit, move |model, answer, _| {
+                if answer.is_ok() {
+                    model.note(format!("paused: {}", if all { "all" } else { &account }));
+                    if all {
+                        model.all_paused = true;
+                    } else {
+                        model.paused.insert(account);
+                    }
+                }
+            });
+        }
+    }
+
+    pub(crate) fn resume(&mut self, account: Option<String>) {
+        let operator = anna();
+        let now = self.clock.now();
+        let commit = self
+            .store()
+            .resume(scope_of(account.as_ref()), operator, now);
+        self.disk.tell(commit, move |model, answer, _| {
+            if answer.is_ok() {
+                model.note(format!("resumed: {account:?}"));
+                match account {
+                    None => model.all_paused = false,
+                    Some(account) => {
+                        model.paused.remove(&account);
+                    }
+                }
+            }
+        });
+        self.nudge.notify_one();
+    }
+
+    pub(crate) fn dispatches(&mut self) {
+        let scope = if self.rng.bool() {
+            RunScope::Schedule(parsed(ScheduleName::parse("default")))
+        } else {
+            RunScope::Account(id(&format!("K{}", self.rng.u32(1..5))))
+        };
+        let operator = anna();
+        let commit = self.store().open_run(scope, self.clock.now(), operator);
+        self.disk.tell(commit, |model, answer, _| {
+            model.note(format!("dispatched: {answer:?}"));
+        });
+        self.nudge.notify_one();
+    }
+}
+
+fn operated(
+    model: &mut Model,
+    number: &str,
+    command: &Command,
+    answer: &Result<Option<OperateAnswer>, StoreError>,
+) {
+    model.note(format!("{command:?} {number}: {answer:?}"));
+    let Ok(Some(OperateAnswer { answer, .. })) = *answer else {
+        return;
+    };
+    match (command, answer) {
+        (Command::Hold { .. }, Answer::Done) => {
+            model.stopped.insert(number.to_owned());
+        }
+        (Command::Withdraw, Answer::Done) => {
+            model.withdrawn(number);
+        }
+        (Command::Release { .. }, Answer::Done | Answer::Recorded) => {
+            model.stopped.remove(number);
+        }
+        (Command::Resend { .. }, Answer::Done) => {
+            model.stopped.remove(number);
+            if let Some(invoice) = model.invoices.get_mut(number) {
+                invoice.resent = true;
+            }
+        }
+        (
+            Command::Hold { .. } | Command::Withdraw | Command::Resend { .. },
+            Answer::Recorded
+            | Answer::Already
+            | Answer::AlreadySent
+            | Answer::WrongState
+            | Answer::OtherRevision { .. },
+        )
+        | (
+            Command::Release { .. },
+            Answer::Already
+            | Answer::AlreadySent
+            | Answer::WrongState
+            | Answer::OtherRevision { .. },
+        ) => {}
+    }
+}
+
+fn scope_of(account: Option<&String>) -> PauseScope {
+    account.map_or(PauseScope::Everything, |account| {
+        PauseScope::Account(id(account))
+    })
+}
+
+fn anna() -> Actor {
+    Actor::Operator("anna".to_owned())
+}

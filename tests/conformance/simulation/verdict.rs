@@ -1,0 +1,187 @@
+//! Whether an invoice came to a good end: what the relay has, against what is told of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use invoice_router::domain::delivery::{AddressState, Attempt, HoldReason, Outcome, Shown};
+use invoice_router::store::WholeInvoice;
+
+use crate::figures::Figures;
+use crate::model::Invoice;
+use crate::relay::Copy;
+
+/// Whether nothing more happens to it, with nothing going wrong and no operator.
+pub(crate) fn rests(whole: &WholeInvoice) -> bool {
+    match whole.state {
+        // What is withheld waits for the portal to say more.
+        Shown::Delivered | Shown::Withdrawn | Shown::Undeliverable | Shown::Withheld => true,
+        // It is to be sent to nobody any more, though somebody may have it.
+        Shown::Held => whole.delivery.hold == Some(HoldReason::WithdrawnAfterUncertain),
+        Shown::Parked | Shown::Waiting | Shown::Due | Shown::Sending => false,
+    }
+}
+
+/// What is wrong with it, at the end of all.
+pub(crate) fn judge(
+    invoice: &Invoice,
+    whole: &WholeInvoice,
+    copies: &[&Copy],
+    figures: &mut Figures,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if !rests(whole) {
+        wrong.push(format!(
+            "it does not come to its end: {} {:?}",
+            whole.state, whole.delivery
+        ));
+    }
+    every_copy_is_told(whole, copies, &mut wrong);
+    every_acceptance_is_true(whole, copies, &mut wrong);
+    every_copy_was_needed(whole, copies, figures, &mut wrong);
+    every_revision_is_one_message(whole, &mut wrong);
+    the_state_is_true(invoice, whole, copies, &mut wrong);
+    figures.uncertain += whole
+        .attempts
+        .iter()
+        .map(|attempt| u64::from(attempt.outcome == Outcome::Uncertain))
+        .sum::<u64>();
+    figures.delivered += u64::from(whole.state == Shown::Delivered);
+    wrong
+}
+
+/// Whether an attempt is the one that brought this copy.
+fn brought(attempt: &Attempt, copy: &Copy) -> bool {
+    let intent = &attempt.intent;
+    intent.address.as_str() == copy.to
+        && copy.message_id == format!("<{}>", intent.message_id)
+        && *intent.message_digest.as_bytes() == copy.digest
+}
+
+fn every_copy_is_told(whole: &WholeInvoice, copies: &[&Copy], wrong: &mut Vec<String>) {
+    for copy in copies {
+        let is_told = whole.attempts.iter().any(|attempt| {
+            let may_have_arrived =
+                matches!(attempt.outcome, Outcome::Accepted | Outcome::Uncertain);
+            may_have_arrived && brought(attempt, copy)
+        });
+        if !is_told {
+            wrong.push(format!("nothing is told of {copy:?}"));
+        }
+    }
+}
+
+fn every_acceptance_is_true(whole: &WholeInvoice, copies: &[&Copy], wrong: &mut Vec<String>) {
+    for attempt in &whole.attempts {
+        let is_true = || {
+            copies
+                .iter()
+                .any(|copy| copy.confirmed && brought(attempt, copy))
+        };
+        if attempt.outcome == Outcome::Accepted && !is_true() {
+            wrong.push(format!("accepted without a 250: {attempt:?}"));
+        }
+    }
+}
+
+/// Beyond the first, a copy needs an attempt whose outcome nobody knew; what was accepted is never tried again.
+fn every_copy_was_needed(
+    whole: &WholeInvoice,
+    copies: &[&Copy],
+    figures: &mut Figures,
+    wrong: &mut Vec<String>,
+) {
+    let places: BTreeSet<_> = copies
+        .iter()
+        .map(|copy| (&copy.to, &copy.message_id))
+        .collect();
+    for (to, message_id) in places {
+        let count = copies
+            .iter()
+            .filter(|copy| copy.to == *to && copy.message_id == *message_id)
+            .count();
+        let outcomes: Vec<Outcome> = whole
+            .attempts
+            .iter()
+            .filter(|attempt| {
+                attempt.intent.address.as_str() == to
+                    && *message_id == format!("<{}>", attempt.intent.message_id)
+            })
+            .map(|attempt| attempt.outcome)
+            .collect();
+        let of = |wanted| {
+            outcomes
+                .iter()
+                .filter(|outcome| **outcome == wanted)
+                .count()
+        };
+        let (accepted, uncertain) = (of(Outcome::Accepted), of(Outcome::Uncertain));
+        let is_repeated = outcomes
+            .iter()
+            .position(|outcome| *outcome == Outcome::Accepted)
+            .is_some_and(|first| first + 1 < outcomes.len());
+        if is_repeated || count > accepted + uncertain {
+            wrong.push(format!(
+                "{count} copies to {to} of attempts that were {outcomes:?}"
+            ));
+        }
+        figures.second_copies += u64::try_from(count).unwrap_or(u64::MAX) - 1;
+    }
+}
+
+/// A repetition is the same mail to whoever may have it already.
+fn every_revision_is_one_message(whole: &WholeInvoice, wrong: &mut Vec<String>) {
+    let mut ids = BTreeMap::new();
+    for Attempt { intent, .. } in &whole.attempts {
+        let first = ids.entry(intent.revision).or_insert(&intent.message_id);
+        if **first != intent.message_id {
+            wrong.push(format!("revision {} has two Message-IDs", intent.revision));
+        }
+    }
+    let different: BTreeSet<_> = ids.values().map(ToString::to_string).collect();
+    if different.len() != ids.len() {
+        wrong.push("two revisions have one Message-ID".to_owned());
+    }
+}
+
+fn the_state_is_true(
+    invoice: &Invoice,
+    whole: &WholeInvoice,
+    copies: &[&Copy],
+    wrong: &mut Vec<String>,
+) {
+    let is_confirmed = copies.iter().any(|copy| copy.confirmed);
+    let addresses = &whole.delivery.addresses;
+    let is_delivered = addresses
+        .iter()
+        .any(|one| one.state == AddressState::Delivered);
+    match whole.state {
+        Shown::Delivered if !is_confirmed || !(is_delivered || invoice.resent) => {
+            wrong.push("delivered to nobody".to_owned());
+        }
+        Shown::Withdrawn if !copies.is_empty() => {
+            wrong.push(format!("withdrawn, yet the relay has {copies:?}"));
+        }
+        Shown::Undeliverable if is_confirmed && !invoice.resent => {
+            wrong.push("undeliverable, yet the relay said 250".to_owned());
+        }
+        Shown::Withheld => {
+            let recipient = whole.recipient.as_ref();
+            if recipient.is_some_and(|recipient| !recipient.addresses().is_empty()) {
+                wrong.push("withheld, although there is a recipient".to_owned());
+            }
+        }
+        Shown::Parked
+        | Shown::Waiting
+        | Shown::Due
+        | Shown::Sending
+        | Shown::Delivered
+        | Shown::Held
+        | Shown::Withdrawn
+        | Shown::Undeliverable => {}
+    }
+    if invoice.withdrawn && whole.state != Shown::Withdrawn {
+        wrong.push(format!(
+            "it was answered that it is withdrawn, yet it is {}",
+            whole.state
+        ));
+    }
+}
