@@ -10,6 +10,8 @@ mod demo;
 mod dispatch;
 #[path = "../support/examples.rs"]
 mod examples;
+#[path = "../support/figures.rs"]
+mod figures;
 mod interface;
 mod mishaps;
 mod operator;

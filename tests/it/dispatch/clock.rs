@@ -15,6 +15,7 @@ use super::house::{House, Running, account, at};
 use super::pauses::{pause, resume};
 use super::relay::{Gate, Moment, Reaction};
 use super::scene::outcomes;
+use crate::figures::count;
 
 fn schedule(name: &str) -> ScheduleName {
     ScheduleName::parse(name).unwrap()
@@ -173,6 +174,14 @@ async fn all_is_sent_once_when_the_clock_goes_wrong_by(jump: TimeDelta, daemon: 
     running.stop().await;
     let all = ["R-deferred", "R-in-a-run", "R-later", "R-sent", "R-waits"];
     assert_eq!(copies(&house), once_each(&all), "{jump} {daemon:?}");
+    count(
+        "clock",
+        &[
+            ("jumps there and back", 1),
+            ("invoices", all.len()),
+            ("copies", all.len()),
+        ],
+    );
 }
 
 #[tokio::test]
@@ -267,6 +276,13 @@ async fn a_day_in_berlin(expression: &str, from: &str, hours: i64) -> Vec<String
     assert_eq!(copies(&house).len(), fired.len());
     let left = house.whole("K-1", &format!("R-{}", fired.len()));
     assert_eq!(left.state, Shown::Waiting);
+    count(
+        "clock",
+        &[
+            ("changes of Berlin's time", 1),
+            ("firings at them", fired.len()),
+        ],
+    );
     fired
 }
 
@@ -356,6 +372,10 @@ async fn a_schedule_missed_over_several_days_is_made_up_for_by_one_run_or_none()
         assert_eq!(last_instant(&house, &ScheduleName::default()), instant);
         assert_eq!(runs_opened(&house, "default"), 1);
         assert_eq!(copies(&house), once_each(&["R-1", "R-2", "R-3"]));
+        count(
+            "clock",
+            &[("missed schedules", 1), ("invoices", 3), ("copies", 3)],
+        );
     }
 }
 
@@ -399,6 +419,15 @@ async fn schedules_that_fire_at_the_same_instant_release_each_invoice_once() {
     }
     let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
     assert_eq!(copies(&house), once_each(&numbers));
+    let sent = numbers.len();
+    count(
+        "clock",
+        &[
+            ("schedules at one instant", names.len()),
+            ("invoices", sent),
+            ("copies", sent),
+        ],
+    );
 }
 
 #[tokio::test]
@@ -494,4 +523,12 @@ async fn a_run_of_hundreds_that_crashes_twice_brings_each_once_but_what_is_uncer
     running.stop().await;
     assert_eq!(uncertain, 2 * house.settings.connections);
     assert_eq!(runs_opened(&house, "default"), 1);
+    let copies = copies(&house).values().sum();
+    let counts = [
+        ("crashes amid a run", CRASHES_AFTER.len()),
+        ("invoices", invoices.len()),
+        ("copies", copies),
+        ("attempts of unknown outcome", uncertain),
+    ];
+    count("clock", &counts);
 }

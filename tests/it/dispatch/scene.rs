@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::house::{House, Running};
 use super::relay::{Gate, Moment, Reaction};
+use crate::figures::count;
 use crate::interface::{Answer, Interfaces};
 
 /// More than the kernel keeps for a reader that does not read, so that the writer is stopped half way.
@@ -107,6 +108,7 @@ impl Scene {
     async fn until_it_stands(&self) {
         self.gate.reached().await;
         assert_eq!(self.whole().state, Shown::Sending);
+        count("races", &[("attempts held still", 1)]);
     }
 
     /// Lets the relay go on, and has it stand at the next attempt, which somebody asked for meanwhile or
@@ -130,19 +132,30 @@ impl Scene {
         }
         let event =
             json!({"type": kind, "timestamp": self.house.clock.now().to_rfc3339(), "data": data});
-        self.interfaces.portal(&event).await
+        let answer = self.interfaces.portal(&event).await;
+        let in_flight = answer.body["in_flight"].as_array().map_or(0, Vec::len);
+        count(
+            "races",
+            &[
+                ("account changes", 1),
+                ("invoices named in flight", in_flight),
+            ],
+        );
+        answer
     }
 
     /// The billing system takes the invoice back.
     pub(super) async fn withdraw(&self) -> Answer {
         let event = json!({"type": "invoice.withdrawn", "timestamp": self.house.clock.now().to_rfc3339(),
             "data": {"account": "K-1", "number": "R-1"}});
+        count("races", &[("commands", 1)]);
         self.interfaces.billing(&event).await
     }
 
     /// An operator does something to the invoice.
     pub(super) async fn operator(&self, action: &str, body: Value) -> Answer {
         let path = format!("/v1/accounts/K-1/invoices/R-1/{action}");
+        count("races", &[("commands", 1)]);
         self.interfaces.act(&path, body).await
     }
 
@@ -164,7 +177,16 @@ impl Scene {
         let of_the_account = |to: &String| to != "other@muster.example";
         let begun = book.begun.into_iter().filter(of_the_account);
         let accepted = book.accepted.into_iter().map(|mail| mail.to);
-        (begun.collect(), accepted.filter(of_the_account).collect())
+        let (begun, accepted): (Vec<_>, Vec<_>) =
+            (begun.collect(), accepted.filter(of_the_account).collect());
+        count(
+            "races",
+            &[
+                ("messages begun", begun.len()),
+                ("messages accepted", accepted.len()),
+            ],
+        );
+        (begun, accepted)
     }
 }
 

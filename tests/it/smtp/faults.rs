@@ -1,6 +1,7 @@
 //! What goes wrong in the middle: silence, cuts, 421, wrong codes, at each step.
 
 use super::*;
+use crate::figures::count;
 
 /// Short enough to wait for, and never reached by a relay that answers.
 const SHORT: Duration = Duration::from_millis(50);
@@ -52,6 +53,14 @@ async fn fail(
         }
     };
     relay.heard().await;
+    let judged = match outcome.0.verdict() {
+        Verdict::Accepted => "accepted",
+        Verdict::Deferred => "deferred",
+        Verdict::AddressRejected | Verdict::MessageRefused => "refused",
+        Verdict::Uncertain => "uncertain",
+        Verdict::RelayFailed => "the relay's",
+    };
+    count("SMTP faults", &[("faults", 1), (judged, 1)]);
     outcome
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::figures::count;
 
 /// As many as the listener takes at once.
 const CONNECTIONS: usize = 16;
@@ -31,6 +32,12 @@ async fn everywhere(
         .map(|answer| answer.body["result"].as_str().unwrap().to_owned())
         .collect();
     results.sort();
+    let applied = results.iter().filter(|result| *result == "applied").count();
+    let counts = [
+        ("events sent at once", results.len()),
+        ("of them applied", applied),
+    ];
+    count("races", &counts);
     results
 }
 

@@ -1,11 +1,15 @@
 //! The use cases over a disk whose syncs wait as they are told: what comes at the same instant is judged
 //! in one batch, and who writes a document keeps off who removes it.
 
+#[path = "../../../../tests/support/figures.rs"]
+mod figures;
+
 use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
+use self::figures::count;
 use super::super::super::documents::Documents;
 use super::super::super::engine::Engine;
 use super::super::super::engine::backend::{Backend, Met};
@@ -165,6 +169,7 @@ impl World {
         first.wait().unwrap();
         self.warden.wait();
         assert_eq!(batches(), before + 2, "both in one batch");
+        count("races", &[("pairs of changes in one batch", 1)]);
         let (answered, answers) = mpsc::channel();
         let answered_too = answered.clone();
         thread::scope(|scope| {
@@ -380,6 +385,7 @@ fn a_collector_that_comes_between_an_uploads_file_and_its_commit_removes_nothing
         swept.recv_timeout(PATIENCE).unwrap();
     });
     assert!(world.is_kept());
+    count("races", &[("uploads against the collector", 1)]);
 }
 
 #[test]
@@ -402,6 +408,7 @@ fn an_upload_that_comes_while_the_collector_removes_the_same_bytes_waits_and_kee
         swept.recv_timeout(PATIENCE).unwrap();
         assert!(world.is_kept(), "a record without its file");
         assert!(has_waited);
+        count("races", &[("uploads against the collector", 1)]);
     });
 }
 
