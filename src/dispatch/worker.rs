@@ -253,13 +253,16 @@ impl Round {
         if !resolved.may_send() || resolved.open_addresses().next().is_none() {
             return Break(self.withhold(&job, &recipient).await);
         }
-        let mut untried = resolved
-            .open_addresses()
-            .filter(|open| !self.tried.contains(&open.address));
-        let Some(next) = untried.next() else {
+        let untried = || {
+            let open = resolved.open_addresses();
+            open.filter(|open| !self.tried.contains(&open.address))
+        };
+        // The one with the fewest attempts first: whoever had one that held the invoice comes after the others
+        // once it is released, and does not keep it from them again.
+        let Some(next) = untried().min_by_key(|open| open.attempts) else {
             return Break(End::Through);
         };
-        let is_last = untried.next().is_none();
+        let is_last = untried().nth(1).is_none();
         let (address, number) = (next.address.clone(), next.attempts + 1);
 
         let round_at = resolved.round_at.unwrap_or(self.began);

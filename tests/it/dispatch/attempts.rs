@@ -6,7 +6,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use invoice_router::dispatch::RelayState;
 use invoice_router::domain::delivery::{AddressState, Outcome, Shown};
+use invoice_router::domain::id::InvoiceNumber;
 use invoice_router::domain::invoice::Release;
+use invoice_router::store::{Actor, Command};
 
 use super::house::{House, account};
 use super::relay::{Gate, Mail, Moment, Reaction};
@@ -252,6 +254,48 @@ async fn a_refused_message_is_held_and_blames_no_address() {
     );
     let view = house.store.account(&account("K-1")).unwrap().unwrap();
     assert!(view.suspects.is_empty());
+}
+
+#[tokio::test]
+async fn an_address_whose_message_is_refused_comes_after_the_others_once_it_is_released() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["a@muster.example", "b@muster.example"], &[])
+        .await;
+    house.relay.behave(|moment| match moment {
+        Moment::Rcpt(to) if to.starts_with("a@") => Reaction::Say("554 5.7.1 relay access denied"),
+        _ => Reaction::Yes,
+    });
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    let running = house.start();
+    house.until("K-1", "R-1", Shown::Held).await;
+    let release = Command::Release { now: false };
+    let released = house.store.operate(
+        &account("K-1"),
+        &InvoiceNumber::parse("R-1").unwrap(),
+        release.into(),
+        Actor::Operator("anna".to_owned()),
+        house.clock.now(),
+    );
+    released.await.unwrap().unwrap();
+    house.nudge.notify_one();
+    let whole = house
+        .until_it_is("K-1", "R-1", "it is held again", |whole| {
+            whole.state == Shown::Held && whole.attempts.len() == 3
+        })
+        .await;
+    running.stop().await;
+    assert_eq!(
+        outcomes(&whole),
+        [Outcome::Rejected, Outcome::Accepted, Outcome::Rejected]
+    );
+    assert_eq!(
+        address_states(&whole),
+        [
+            ("a@muster.example", AddressState::Pending),
+            ("b@muster.example", AddressState::Delivered)
+        ]
+    );
 }
 
 #[tokio::test]
