@@ -42,6 +42,7 @@ pub(crate) struct Copy {
     pub(crate) to: String,
     pub(crate) number: String,
     pub(crate) message_id: String,
+    pub(crate) date: String,
     pub(crate) digest: [u8; 32],
     /// Whether it said 250.
     pub(crate) confirmed: bool,

@@ -352,6 +352,7 @@ impl Socket {
                 to: to.to_owned(),
                 number: header(message, "X-Invoice-Number"),
                 message_id: header(message, "Message-ID"),
+                date: header(message, "Date"),
                 digest: Sha256::digest(message).into(),
                 confirmed: trouble.is_none(),
             };

@@ -94,10 +94,18 @@ fn every_copy_was_needed(
         .map(|copy| (&copy.to, &copy.message_id))
         .collect();
     for (to, message_id) in places {
-        let count = copies
+        let dates: Vec<&str> = copies
             .iter()
             .filter(|copy| copy.to == *to && copy.message_id == *message_id)
-            .count();
+            .map(|copy| copy.date.as_str())
+            .collect();
+        let count = dates.len();
+        if dates
+            .iter()
+            .any(|date| date.is_empty() || *date != dates[0])
+        {
+            wrong.push(format!("copies to {to} of one message are dated {dates:?}"));
+        }
         let outcomes: Vec<Outcome> = whole
             .attempts
             .iter()
