@@ -109,19 +109,22 @@ impl World {
         let copies = self.relay.copies();
         for invoice in self.invoices() {
             let number = &invoice.issue.number;
-            let mut wrong = match self.look(&invoice.issue.account, number) {
+            let copies: Vec<&Copy> = copies
+                .iter()
+                .filter(|copy| copy.number == *number)
+                .collect();
+            let wrong = match self.look(&invoice.issue.account, number) {
                 None => vec!["it is lost".to_owned()],
-                Some(InvoiceView::Tombstone { .. }) => Vec::new(),
+                Some(InvoiceView::Tombstone { state, .. }) => {
+                    self.figures.tombstones += 1;
+                    verdict::judge_tombstone(&invoice, state, &copies)
+                }
                 Some(InvoiceView::Whole(whole)) => {
-                    let copies: Vec<&Copy> = copies
-                        .iter()
-                        .filter(|copy| copy.number == *number)
-                        .collect();
                     verdict::judge(&invoice, &whole, &copies, &mut self.figures)
                 }
             };
             let mut model = self.model();
-            for what in wrong.drain(..) {
+            for what in wrong {
                 model.wrong(format!("{number}: {what}"));
             }
         }

@@ -11,6 +11,8 @@ pub(crate) struct Figures {
     pub(crate) second_copies: u64,
     pub(crate) fallbacks: u64,
     pub(crate) uncertain: u64,
+    pub(crate) resent: u64,
+    pub(crate) tombstones: u64,
     pub(crate) named_in_flight: u64,
     pub(crate) crashes: u64,
     pub(crate) jumps: u64,
@@ -31,7 +33,7 @@ impl Figures {
             .find_map(|(name, count)| (*count == 0).then_some(name))
     }
 
-    fn each(&mut self) -> [(&'static str, &mut u64); 12] {
+    fn each(&mut self) -> [(&'static str, &mut u64); 14] {
         let Self {
             seconds,
             events,
@@ -41,6 +43,8 @@ impl Figures {
             second_copies,
             fallbacks,
             uncertain,
+            resent,
+            tombstones,
             named_in_flight,
             crashes,
             jumps,
@@ -55,6 +59,8 @@ impl Figures {
             ("second copies", second_copies),
             ("fallbacks", fallbacks),
             ("uncertain attempts", uncertain),
+            ("resends", resent),
+            ("tombstones", tombstones),
             ("named in flight", named_in_flight),
             ("crashes", crashes),
             ("jumps of the clock", jumps),
@@ -74,6 +80,8 @@ impl std::fmt::Display for Figures {
             second_copies,
             fallbacks,
             uncertain,
+            resent,
+            tombstones,
             named_in_flight,
             crashes,
             jumps,
@@ -82,8 +90,9 @@ impl std::fmt::Display for Figures {
         write!(
             f,
             "{} days, {events} events, {crashes} crashes, {jumps} jumps of the clock, {troubles} troubles of the relay; \
-             {invoices} invoices, {delivered} delivered, {mails} mails begun, {fallbacks} to a stand-in, {named_in_flight} named \
-             in flight, {second_copies} second copies of {uncertain} uncertain attempts",
+             {invoices} invoices, {delivered} delivered, {resent} sent again, {tombstones} left as tombstones; {mails} mails \
+             begun, {fallbacks} to a stand-in, {named_in_flight} named in flight, {second_copies} second copies of \
+             {uncertain} uncertain attempts",
             seconds / 86_400
         )
     }

@@ -11,7 +11,7 @@ use crate::wire::{id, number_of, parsed};
 use crate::world::World;
 
 impl World {
-    pub(crate) fn some_invoice(&mut self) -> Option<(String, String)> {
+    fn some_invoice(&mut self) -> Option<(String, String)> {
         let invoices: Vec<_> = self
             .model()
             .invoices

@@ -8,6 +8,10 @@ use std::time::Duration;
 use crate::socket::Socket;
 use crate::world::locked;
 
+/// No world needs so many. Whoever goes round without end does so at one instant, and nobody else has a turn any
+/// more: a panic ends it.
+const CONNECTIONS_MAX: u64 = 100_000;
+
 /// How often things go wrong, each in 0..1.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weather {
@@ -136,6 +140,10 @@ impl Relay {
     pub(crate) fn connect(&self, watch: Arc<Mutex<dyn Watch>>) -> io::Result<Socket> {
         let (id, refused) = self.with(|inner| {
             inner.seen.connections += 1;
+            assert!(
+                inner.seen.connections < CONNECTIONS_MAX,
+                "it connects without end"
+            );
             let refused = inner.rng.f64() < inner.weather.refused;
             (inner.seen.connections, refused)
         });

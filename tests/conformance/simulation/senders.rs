@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    pub(crate) fn some_kind(&mut self, account: &str, known: Option<&Account>) -> Kind {
+    fn some_kind(&mut self, account: &str, known: Option<&Account>) -> Kind {
         let id = format!("u{}", self.rng.u32(1..4));
         if known.is_none() || self.rng.u8(..) < 90 {
             return Kind::Updated(self.some_profile(account));
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    pub(crate) fn some_sub(&mut self, account: &str, id: &str) -> Sub {
+    fn some_sub(&mut self, account: &str, id: &str) -> Sub {
         let billing = self.rng.u8(..) < 200;
         let least = usize::from(self.rng.u8(..) < 250);
         Sub {
@@ -109,12 +109,7 @@ impl World {
         }
     }
 
-    pub(crate) fn some_addresses(
-        &mut self,
-        account: &str,
-        whose: &str,
-        least: usize,
-    ) -> Vec<String> {
+    fn some_addresses(&mut self, account: &str, whose: &str, least: usize) -> Vec<String> {
         let count = match self.rng.u8(..) {
             0..20 => least,
             20..200 => 1,
@@ -223,17 +218,18 @@ impl World {
         self.issue(issue).await;
     }
 
-    pub(crate) async fn issue(&mut self, issue: Issue) {
+    async fn issue(&mut self, issue: Issue) {
         let document = wire::document(&issue.number);
         let digest = wire::digest(&document);
         let put = self
             .store()
             .put_document(digest, &document, self.clock.now());
-        // A crash in between loses the upload, too; the event is refused then, or never sent.
-        if put.await.is_ok() {
-            let event = self.event(What::Issue(issue));
-            self.deliver(event);
+        if let Err(failure) = put.await {
+            self.model()
+                .wrong(format!("a document cannot be stored: {failure}"));
         }
+        let event = self.event(What::Issue(issue));
+        self.deliver(event);
     }
 
     pub(crate) fn withdraws(&mut self) {

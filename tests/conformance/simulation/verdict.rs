@@ -44,8 +44,32 @@ pub(crate) fn judge(
         .iter()
         .map(|attempt| u64::from(attempt.outcome == Outcome::Uncertain))
         .sum::<u64>();
+    figures.resent += u64::from(invoice.resent);
     figures.delivered += u64::from(whole.state == Shown::Delivered);
     wrong
+}
+
+/// What is wrong with an invoice of which retention has left a tombstone.
+pub(crate) fn judge_tombstone(invoice: &Invoice, state: Shown, copies: &[&Copy]) -> Vec<String> {
+    let is_confirmed = copies.iter().any(|copy| copy.confirmed);
+    let is_true = match state {
+        Shown::Delivered => is_confirmed && !invoice.withdrawn,
+        Shown::Withdrawn => copies.is_empty(),
+        Shown::Undeliverable => !invoice.withdrawn && (!is_confirmed || invoice.resent),
+        Shown::Parked
+        | Shown::Waiting
+        | Shown::Due
+        | Shown::Sending
+        | Shown::Withheld
+        | Shown::Held => false,
+    };
+    if is_true {
+        Vec::new()
+    } else {
+        vec![format!(
+            "a tombstone, though it is {state}: the relay has {copies:?}"
+        )]
+    }
 }
 
 /// Whether an attempt is the one that brought this copy.

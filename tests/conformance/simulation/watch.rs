@@ -10,6 +10,9 @@ use crate::model::Model;
 use crate::relay::Watch;
 use crate::rules::account_of;
 
+/// No world needs so many; see the limit of connections.
+const MESSAGES_MAX: u64 = 100_000;
+
 /// What held when a message began.
 pub(crate) struct Beginning {
     to: String,
@@ -21,6 +24,7 @@ pub(crate) struct Beginning {
 impl Watch for Model {
     fn first_byte(&mut self, socket: u64, to: &str) {
         self.messages += 1;
+        assert!(self.messages < MESSAGES_MAX, "it sends without end");
         let beginning = Beginning {
             to: to.to_owned(),
             fault: self.fault(to),

@@ -34,8 +34,8 @@ async fn everywhere(
     results.sort();
     let applied = results.iter().filter(|result| *result == "applied").count();
     let counts = [
-        ("events sent at once", results.len()),
-        ("of them applied", applied),
+        ("events at once", results.len()),
+        ("events at once that applied", applied),
     ];
     count("races", &counts);
     results
