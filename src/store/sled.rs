@@ -290,22 +290,25 @@ impl Current {
 fn create(directory: &Path, cache_bytes: u64) -> Result<Current, OpenError> {
     let creating = directory.join(CREATING);
     let path = directory.join(FIRST_DATABASE);
-    if creating.exists() {
+    let was_interrupted = creating.exists();
+    // Looked at before anything is removed: whatever else lies there shows that the store was in use.
+    for entry in fs::read_dir(directory).map_err(at("reading", directory))? {
+        let name = entry.map_err(at("reading", directory))?.file_name();
+        let is_half_made = name == CREATING || name == FIRST_DATABASE;
+        if name != LOCK && !(was_interrupted && is_half_made) {
+            return Err(OpenError::NotEmpty {
+                directory: directory.to_owned(),
+                found: name.to_string_lossy().into_owned(),
+            });
+        }
+    }
+    if was_interrupted {
         tracing::warn!("removing a store whose creation was interrupted");
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(at("removing", &path)(error));
             }
             _ => disk::remove_if_there(&creating).map_err(at("removing", &creating))?,
-        }
-    }
-    for entry in fs::read_dir(directory).map_err(at("reading", directory))? {
-        let name = entry.map_err(at("reading", directory))?.file_name();
-        if name != LOCK {
-            return Err(OpenError::NotEmpty {
-                directory: directory.to_owned(),
-                found: name.to_string_lossy().into_owned(),
-            });
         }
     }
     let current = Current {

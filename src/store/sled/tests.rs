@@ -154,6 +154,22 @@ fn an_interrupted_creation_is_begun_anew() {
 }
 
 #[test]
+fn a_store_that_was_in_use_is_not_taken_for_an_interrupted_creation() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(&directory).unwrap());
+    let path = |name| directory.path().join(name);
+    fs::create_dir(path("documents")).unwrap();
+    fs::rename(path(CURRENT), path(CREATING)).unwrap();
+    assert!(matches!(
+        open(&directory),
+        Err(OpenError::NotEmpty { found, .. }) if found == "documents"
+    ));
+    assert!(path(FIRST_DATABASE).join("db").exists());
+    fs::rename(path(CREATING), path(CURRENT)).unwrap();
+    open(&directory).unwrap();
+}
+
+#[test]
 fn an_unfinished_snapshot_is_removed_before_it_makes_the_open_fail() {
     let directory = tempfile::tempdir().unwrap();
     let backend = open(&directory).unwrap();

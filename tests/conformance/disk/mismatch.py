@@ -31,6 +31,7 @@ def cases(own, other):
 
     return {
         "CURRENT is missing": remove("CURRENT"),
+        "CURRENT has its name of before": lambda state: (state / "CURRENT").rename(state / "CURRENT.new"),
         "CURRENT is empty": current(b""),
         "CURRENT is cut off": current((own / "CURRENT").read_bytes()[:-5]),
         "CURRENT has zeros only": current(bytes(len((own / "CURRENT").read_bytes()))),
