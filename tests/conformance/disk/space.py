@@ -203,7 +203,8 @@ def files_of(house):
 def full(program, directory, seed, rounds):
     """Somebody takes all of the disk between two looks of the daemon's, so that the database meets the end of
     it."""
-    disk, house = on(64, program, directory, seed)
+    # Each round leaves something.
+    disk, house = on(max(64, 12 * rounds), program, directory, seed)
     numbers = random.Random(f"{seed} full")
     hand, findings, codes = house.hand, [], {}
     versions = itertools.count(1)

@@ -42,16 +42,20 @@ class Receiver:
         self.repeated_by_postfix = 0
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.listen, daemon=True).start()
+        self.listening = threading.Thread(target=self.listen, daemon=True)
+        self.listening.start()
 
     def listen(self):
-        # Closing the listener is what ends this.
+        # Shutting the listener down is what ends this.
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.listener.accept()
                 threading.Thread(target=Session(self, connection).run, daemon=True).start()
 
     def close(self):
+        # Only closed, its number would go to the next listener, and the thread take that one's connections.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listening.join()
         self.listener.close()
 
     def accept(self, copy):

@@ -96,7 +96,7 @@ impl World {
         let now = self.clock.now();
         let commit = self
             .store()
-            .resume(scope_of(account.as_ref()), operator, now);
+            .resume(scope_of(account.as_ref()), None, operator, now);
         self.disk.tell(commit, move |model, answer, _| {
             if answer.is_ok() {
                 model.note(format!("resumed: {account:?}"));

@@ -54,11 +54,12 @@ class Sink:
         self.gate = None
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.listen, daemon=True).start()
+        self.listening = threading.Thread(target=self.listen, daemon=True)
+        self.listening.start()
 
     def listen(self):
         connections = 0
-        # Closing the listener is what ends this.
+        # Shutting the listener down is what ends this.
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.listener.accept()
@@ -67,6 +68,9 @@ class Sink:
                 threading.Thread(target=session.run, daemon=True).start()
 
     def close(self):
+        # Only closed, its number would go to the next listener, and the thread take that one's connections.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listening.join()
         self.listener.close()
         self.spool.close()
 
