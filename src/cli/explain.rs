@@ -5,7 +5,10 @@ use serde_json::Value;
 
 use super::admin::segment;
 use super::out::text;
-use super::words::{pause_in_words, relay_in_words, state_in_words, who, why};
+use super::words::{
+    each_address, pause_in_words, relay_in_words, state_in_words, tombstone_in_words, who, whom,
+    why,
+};
 use super::{Context, Failure};
 use crate::clock::Clock;
 use crate::domain::delivery::Shown;
@@ -59,20 +62,39 @@ fn invoice(invoice: &Value) -> String {
     let state = text(invoice, "/state");
     let number = text(invoice, "/number");
     let outcome = state_in_words(state);
+    if let Some(tombstone) = tombstone_in_words(invoice) {
+        return format!("{number} is {outcome}.\n{tombstone}");
+    }
     let recipient = &invoice["recipient"];
     if recipient.is_null() {
         return format!("{number} is {outcome}.\nNo recipient is known for it yet.");
     }
-    let verb = if state == "delivered" {
-        "went to"
-    } else {
-        "goes to"
-    };
-    let mut lines = vec![
-        format!("{number} is {outcome}."),
-        format!("It {verb} {}.", who(recipient)),
-        format!("Why: {}.", why(recipient)),
-    ];
+    let mut lines = vec![format!("{number} is {outcome}.")];
+    let addresses = each_address(invoice);
+    match Shown::parse(state) {
+        // Not all of the recipient's addresses need have got it.
+        Some(Shown::Delivered) => {
+            lines.push(format!("It went to {}:", whom(recipient)));
+            lines.extend(addresses.into_iter().map(|address| format!("  {address}")));
+        }
+        Some(Shown::Withdrawn | Shown::Undeliverable) => {
+            lines.push(format!(
+                "It goes to nobody; its recipient is {}.",
+                whom(recipient)
+            ));
+            lines.extend(addresses.into_iter().map(|address| format!("  {address}")));
+        }
+        Some(
+            Shown::Parked
+            | Shown::Waiting
+            | Shown::Due
+            | Shown::Sending
+            | Shown::Withheld
+            | Shown::Held,
+        )
+        | None => lines.push(format!("It goes to {}.", who(recipient))),
+    }
+    lines.push(format!("Why: {}.", why(recipient)));
     if let Some(reason) = invoice["held_reason"].as_str() {
         lines.push(format!("It is held: {reason}."));
     }

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::admin::segment;
 use super::out::{list, table, text};
-use super::words::{outcome_in_words, pause_in_words, state_in_words, who, why};
+use super::words::{
+    each_address, outcome_in_words, pause_in_words, state_in_words, tombstone_in_words, who, why,
+};
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments};
 
 pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
@@ -112,6 +114,8 @@ fn describe(invoice: &Value) -> String {
         lines.push(format!("to {}", who(recipient)));
         lines.push(format!("why: {}", why(recipient)));
     }
+    lines.extend(each_address(invoice));
+    lines.extend(tombstone_in_words(invoice));
     for (name, pointer) in [
         ("held", "/held_reason"),
         ("next attempt", "/next_attempt_at"),

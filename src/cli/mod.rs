@@ -123,6 +123,9 @@ enum Command {
         /// Only this account.
         #[arg(long, value_parser = account_id)]
         account: Option<AccountId>,
+        /// Why, for those who read it later.
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Check all that the state directory holds, while no daemon runs: records, indexes, the trail, documents.
     Verify,
@@ -323,7 +326,9 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
         ),
         Command::Dispatch(arguments) => sending::dispatch(context, &arguments),
         Command::Pause { account, reason } => sending::pause(context, account.as_ref(), &reason),
-        Command::Resume { account } => sending::resume(context, account.as_ref()),
+        Command::Resume { account, reason } => {
+            sending::resume(context, account.as_ref(), reason.as_deref())
+        }
         Command::Verify => verify::run(context),
         Command::TestMail { address } => test_mail::run(context, &address),
     }

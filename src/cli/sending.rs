@@ -108,8 +108,16 @@ pub(super) fn pause(
     Ok(())
 }
 
-pub(super) fn resume(context: &Context, account: Option<&AccountId>) -> Result<(), Failure> {
-    let answer = context.admin()?.post("/v1/resume", &scope(account))?;
+pub(super) fn resume(
+    context: &Context,
+    account: Option<&AccountId>,
+    reason: Option<&str>,
+) -> Result<(), Failure> {
+    let mut body = scope(account);
+    if let Some(reason) = reason {
+        body["reason"] = json!(reason);
+    }
+    let answer = context.admin()?.post("/v1/resume", &body)?;
     context.out.show(&answer, |answer| {
         let (sending, scope) = named(account);
         let was_paused = text(answer, "/result") != "duplicate";

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::admin::Admin;
 use super::out::{list, text};
-use crate::domain::delivery::{Outcome, Shown};
+use crate::domain::delivery::{AddressState, Outcome, Shown};
 use crate::domain::recipient::{Rule, TargetKind};
 
 /// A state as people read it: nobody but the recipient knows that a mail arrived.
@@ -34,6 +34,41 @@ pub(super) fn outcome_in_words(raw: &str) -> &str {
         Some(Outcome::Accepted) => "accepted by relay",
         Some(Outcome::Deferred | Outcome::Rejected | Outcome::Uncertain) | None => raw,
     }
+}
+
+/// The state of one of an invoice's addresses as people read it.
+fn address_in_words(raw: &str) -> &str {
+    let known = AddressState::ALL
+        .into_iter()
+        .find(|state| state.as_str() == raw);
+    match known {
+        Some(AddressState::Pending) => "not sent yet",
+        Some(AddressState::Delivered) => "accepted by relay",
+        Some(AddressState::Rejected) => "rejected",
+        Some(AddressState::Superseded) => "stopped, it gets nothing",
+        Some(AddressState::Unknown) => "may have it, the outcome is unknown",
+        None => raw,
+    }
+}
+
+/// What became of each address of an invoice; nothing before its first attempt.
+pub(super) fn each_address(invoice: &Value) -> Vec<String> {
+    let addresses = list(invoice, "/addresses").iter();
+    addresses
+        .map(|one| {
+            let state = address_in_words(text(one, "/state"));
+            format!("{}: {state}", text(one, "/address"))
+        })
+        .collect()
+}
+
+/// Why only an invoice's number and state are known.
+pub(super) fn tombstone_in_words(invoice: &Value) -> Option<String> {
+    let since = invoice["tombstone_since"].as_str()?;
+    Some(format!(
+        "Only its number is kept, since {since}: it was withdrawn before it came, or the time for which \
+         finished invoices are kept was over."
+    ))
 }
 
 /// Who a recipient is, with the addresses.

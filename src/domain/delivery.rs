@@ -200,6 +200,15 @@ pub enum AddressState {
 }
 
 impl AddressState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Delivered,
+        Self::Rejected,
+        Self::Superseded,
+        Self::Unknown,
+    ];
+
     /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -153,11 +153,10 @@ pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Repl
 
 /// `POST /v1/resume`.
 pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
-    // A reason is taken for symmetry with pausing; the end of a pause needs none.
-    let scope = read_body(exchange, |fields| {
+    let (scope, reason) = read_body(exchange, |fields| {
         let scope = scope(fields);
-        fields.optionally("reason", reason)?;
-        scope
+        let reason = fields.optionally("reason", reason);
+        Ok((scope?, reason?))
     })
     .await?;
     let context = Arc::clone(&exchange.service.context);
@@ -165,7 +164,7 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
     let now = context.clock.now();
     let changed = context
         .store
-        .resume(scope.clone(), Actor::Operator(actor), now)
+        .resume(scope.clone(), reason, Actor::Operator(actor), now)
         .await?;
     context.nudge.notify_one();
     switched(exchange, &scope, false, changed)

@@ -252,7 +252,13 @@ pub trait Store: Send + Sync + 'static {
     ) -> Commit<bool>;
 
     /// Goes on sending. Says whether it was paused.
-    fn resume(&self, scope: PauseScope, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
+    fn resume(
+        &self,
+        scope: PauseScope,
+        reason: Option<String>,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Commit<bool>;
 
     /// The pause of everything, or of one account.
     fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;

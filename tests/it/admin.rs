@@ -314,9 +314,15 @@ async fn a_pause_is_kept_and_shown_until_it_is_resumed() {
     let shown = interfaces.get("/v1/accounts/K-1001").await;
     assert_eq!(shown.body["paused"]["reason"], "wrong logo");
     let resumed = interfaces
-        .act("/v1/resume", json!({"account": "K-1001"}))
+        .act(
+            "/v1/resume",
+            json!({"account": "K-1001", "reason": "asked the customer"}),
+        )
         .await;
     assert_eq!(resumed.body["result"], "applied");
+    let audit = interfaces.get("/v1/audit?order=newest").await;
+    let told = &audit.body["items"][0]["what"];
+    assert_eq!(told, "sending resumed; reason given: asked the customer");
     let everything = interfaces.act("/v1/pause", json!({})).await;
     assert_eq!(everything.body["account"], Value::Null);
     let pause = interfaces.store.paused(&PauseScope::Everything).unwrap();

@@ -123,7 +123,9 @@ pub(in crate::http) async fn hold(
 ) -> Result<Reply, Problem> {
     let reason = read_body(exchange, |fields| fields.optionally("reason", reason)).await?;
     let command = Command::Hold {
-        reason: reason.unwrap_or_default(),
+        reason: reason
+            .filter(|reason| !reason.is_empty())
+            .unwrap_or_else(|| "an operator said nothing about it".to_owned()),
     };
     operate(exchange, params, command.into(), actor).await
 }

@@ -11,8 +11,8 @@ use super::write::{self, Placed};
 use super::{read, runs};
 use crate::domain::account::Account;
 use crate::domain::delivery::{
-    AddressState, Answer, Attempt, Delivery, Event, HoldReason, Intent, Outcome, Shown, Stage,
-    State, Verdict, step,
+    AddressDelivery, AddressState, Answer, Attempt, Delivery, Event, HoldReason, Intent, Outcome,
+    Shown, Stage, State, Verdict, step,
 };
 use crate::domain::id::{Sequence, Version};
 use crate::domain::invoice::Invoice;
@@ -259,12 +259,18 @@ fn describe_end(
                 let what = "withdrawn, but an earlier revision was accepted: delivered";
                 return Some(what.to_owned());
             }
-            let total = after
+            let stopped = after
                 .addresses
                 .iter()
-                .filter(|address| address.state != AddressState::Superseded)
+                .filter(|address| address.state == AddressState::Superseded)
                 .count();
-            Some(format!("delivered to {count} of {total} addresses"))
+            let total = after.addresses.len() - stopped;
+            let mut what = format!("delivered to {count} of {total} addresses");
+            if before.withdraw {
+                what =
+                    format!("the withdrawal came too late: {what}; {stopped} others get nothing");
+            }
+            Some(what)
         }
         Shown::Undeliverable => Some("no address is left: undeliverable".to_owned()),
         Shown::Withdrawn => Some("withdrawn".to_owned()),
@@ -306,7 +312,17 @@ pub(super) fn withhold(
         Some(reason) => reason.to_string(),
         None => recipient.reason.rule.as_str().to_owned(),
     };
-    let what = format!("{} ({why})", resolved.delivery.shown(false));
+    let superseded = |delivery: &Delivery| {
+        let of = |address: &&AddressDelivery| address.state == AddressState::Superseded;
+        delivery.addresses.iter().filter(of).count()
+    };
+    let stopped = superseded(&resolved.delivery).saturating_sub(superseded(&subject.row.delivery));
+    let mut what = format!("{} ({why})", resolved.delivery.shown(false));
+    if stopped > 0 {
+        what = format!(
+            "{what}; {stopped} addresses that are not the recipient's any more get nothing"
+        );
+    }
     write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
     subject.put(tx, sequence, resolved.delivery, at)?;
     Ok(true)

@@ -8,7 +8,7 @@ use super::tx::{Records, Tx};
 use super::write::{self, Memory, Placed};
 use super::{accounts, read};
 use crate::domain::account::Account;
-use crate::domain::delivery::{Answer, Delivery, Event, HoldReason, Shown, State, step};
+use crate::domain::delivery::{Answer, Delivery, Event, HoldReason, Shown, step};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Sequence, Version};
 use crate::domain::invoice::{Document, Invoice, Release};
 use crate::store::record::{CounterRow, DocumentRow, IdentityRow, InvoiceRow};
@@ -362,7 +362,7 @@ fn move_invoice(
         };
         let mut what = describe(event, moved.answer, state);
         write::put_delivery(tx, &placed, Some(&row), moved.delivery, at)?;
-        if is_to_be_tried_anew(event, row.delivery.state)
+        if is_to_be_tried_anew(event)
             && let Some(account) = &account
         {
             let marks = accounts::clear_marks_of_recipients(tx, account, at)?;
@@ -370,9 +370,7 @@ fn move_invoice(
                 what = format!("{what}; {marks} rejected addresses count as good again");
             }
         }
-        if let Some(reason) = by.reason.filter(|reason| !reason.is_empty()) {
-            what = format!("{what}; reason given: {reason}");
-        }
+        let what = write::with_reason(what, by.reason);
         write::tell(tx, Object::Invoice(sequence), at, by.actor, what);
     }
     Ok(OperateAnswer {
@@ -381,12 +379,11 @@ fn move_invoice(
     })
 }
 
-/// Whether an operator lets go on what stopped since nobody could be reached, or has it sent again: then
-/// what the relay said of addresses counts no more.
-fn is_to_be_tried_anew(event: &Event<'_>, before: State) -> bool {
+/// Whether an operator lets it go on, or has it sent again: then what the relay said of addresses counts no
+/// more. It may have been wrong about many (see the brake on rejections), and tells it again where it was right.
+fn is_to_be_tried_anew(event: &Event<'_>) -> bool {
     match event {
-        Event::Release { .. } => matches!(before, State::Withheld | State::Undeliverable),
-        Event::Resend { .. } => true,
+        Event::Release { .. } | Event::Resend { .. } => true,
         Event::Freed(_)
         | Event::AccountChanged
         | Event::Resolved { .. }

@@ -387,9 +387,15 @@ impl<B: Backend> Store for Engine<B> {
         })
     }
 
-    fn resume(&self, scope: PauseScope, actor: Actor, at: DateTime<Utc>) -> Commit<bool> {
+    fn resume(
+        &self,
+        scope: PauseScope,
+        reason: Option<String>,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Commit<bool> {
         self.commit(Urgency::Settle, move |tx, _| {
-            runs::resume(tx, &scope, &actor, at)
+            runs::resume(tx, &scope, reason.as_deref(), &actor, at)
         })
     }
 

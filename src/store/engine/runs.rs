@@ -273,6 +273,7 @@ pub(super) fn pause(
 pub(super) fn resume(
     tx: &mut Tx<'_>,
     scope: &PauseScope,
+    reason: Option<&str>,
     actor: &Actor,
     at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
@@ -280,7 +281,8 @@ pub(super) fn resume(
     if !tx.is_there(&key)? {
         return Ok(false);
     }
-    write::tell(tx, object(scope), at, actor, "sending resumed");
+    let what = write::with_reason("sending resumed".to_owned(), reason);
+    write::tell(tx, object(scope), at, actor, what);
     tx.remove(&key)?;
     Ok(true)
 }

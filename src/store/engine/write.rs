@@ -132,6 +132,14 @@ pub(super) fn mark_schedule(tx: &mut Tx<'_>, account: &Account) -> Result<(), St
     Ok(())
 }
 
+/// What was done, with the reason that an operator gave for it.
+pub(super) fn with_reason(what: String, reason: Option<&str>) -> String {
+    match reason.filter(|reason| !reason.is_empty()) {
+        Some(reason) => format!("{what}; reason given: {reason}"),
+        None => what,
+    }
+}
+
 /// Adds a line to an object's story. What others said in it, an operator or a relay, or an id that is
 /// an address, goes in without addresses.
 pub(super) fn tell(

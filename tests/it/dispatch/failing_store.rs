@@ -123,7 +123,7 @@ impl Store for FailingStore {
         fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
         fn operate(&self, account: &AccountId, number: &InvoiceNumber, order: Order, actor: Actor, at: DateTime<Utc>) -> Commit<Option<OperateAnswer>>;
         fn pause(&self, scope: PauseScope, reason: String, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
-        fn resume(&self, scope: PauseScope, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
+        fn resume(&self, scope: PauseScope, reason: Option<String>, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
         fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
         fn pause_in_force(&self, account: Option<&AccountId>) -> Result<Option<PauseInForce>, StoreError>;
         fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()>;

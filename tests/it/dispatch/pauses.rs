@@ -17,7 +17,7 @@ pub(super) async fn pause(house: &House, scope: PauseScope) {
 
 pub(super) async fn resume(house: &House, scope: PauseScope) {
     let actor = Actor::Operator("erika".to_owned());
-    let resumed = house.store.resume(scope, actor, house.clock.now());
+    let resumed = house.store.resume(scope, None, actor, house.clock.now());
     assert!(resumed.await.unwrap());
     house.nudge.notify_one();
 }

@@ -467,7 +467,7 @@ fn pausing_one_account_leaves_others_alone(world: &mut World) {
         "sending asks for the account's own"
     );
     let resume = |world: &mut World| {
-        let resumed = world.step().resume(scope.clone(), anna(), now);
+        let resumed = world.step().resume(scope.clone(), None, anna(), now);
         resumed.wait().unwrap()
     };
     assert!(resume(world));

@@ -298,6 +298,11 @@ fn an_operator_has_rejected_addresses_tried_anew(world: &mut World) {
     world.attempt(sequence, Verdict::Accepted);
     world.obey("K-1", "R-1", Command::Resend { revision: 1 });
     assert_eq!(to(world, sequence), billing, "it counts as good again");
+    world.attempt(sequence, Verdict::AddressRejected);
+    world.hold("K-1", "R-1");
+    assert_eq!(to(world, sequence), main, "a hold says nothing of it");
+    world.obey("K-1", "R-1", Command::Release { now: true });
+    assert_eq!(to(world, sequence), billing, "it does so again");
 
     for _ in [&billing, &main] {
         world.attempt(sequence, Verdict::AddressRejected);
@@ -519,10 +524,10 @@ fn a_story_tells_what_happened_without_an_address(world: &mut World) {
     let sequence = world.take(urgent("K-1", "R-1"));
     world.attempt(sequence, Verdict::MessageRefused);
     world.obey("K-1", "R-1", Command::Release { now: true });
-    world.attempt(sequence, Verdict::AddressRejected);
     let reason = "asked a@muster.example first".to_owned();
     world.obey("K-1", "R-1", Command::Hold { reason });
     world.obey("K-1", "R-1", Command::Release { now: true });
+    world.attempt(sequence, Verdict::AddressRejected);
     let settled = world.attempt(sequence, Verdict::Accepted);
     assert_eq!(settled.delivery.state, State::Delivered);
     let story = world.view("K-1", "R-1").story;
@@ -532,9 +537,9 @@ fn a_story_tells_what_happened_without_an_address(world: &mut World) {
         "goes to sub-user u-7",
         "held: the relay refused the message",
         "released at once",
-        "left out from now on",
         "held: asked",
         "released at once",
+        "left out from now on",
         "goes to the main contact (fallback_after_rejection)",
         "delivered",
     ];
