@@ -352,8 +352,12 @@ impl Live {
             return Err(Failure::silence(Stage::Data, "no message was begun"));
         }
         check_message(message).map_err(|fault| Failure::message(Stage::Body, fault.to_string()))?;
-        for block in Blocks::of(message) {
-            self.nothing_unasked(Stage::Body).await?;
+        // Not before the first block: whoever let the message go looked directly before it, and nobody is to
+        // have a turn in between.
+        for (index, block) in Blocks::of(message).enumerate() {
+            if index > 0 {
+                self.nothing_unasked(Stage::Body).await?;
+            }
             self.write_block(&block).await?;
         }
         self.nothing_unasked(Stage::Body).await?;

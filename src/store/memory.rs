@@ -1,8 +1,8 @@
 //! A store in memory, for tests and trials: what is written is durable as long as the process is, and
 //! nobody is refused.
 //!
-//! A unit is committed before it has been submitted to the end. Held back, it waits as it does for the committer, and
-//! is committed together with others when that is asked for, or lost.
+//! `submit` returns once the unit is committed. Held back, units wait as they do for the committer, and are
+//! committed together when that is asked for, or lost.
 
 #[cfg(test)]
 mod tests;
@@ -71,9 +71,14 @@ impl MemoryBackend {
         *locked(&self.disk.held_back) = Some(HeldBack { units, waits });
     }
 
-    /// Commits what is held back.
-    pub(super) fn commit_held_back(&self) -> Result<(), StoreError> {
-        self.commit(self.take_held_back())
+    /// Commits the first of what is held back, at most so many units.
+    pub(super) fn commit_held_back(&self, most: usize) -> Result<(), StoreError> {
+        let mut first = self.take_held_back();
+        let rest = first.split_off(most.min(first.len()));
+        if let Some(held_back) = locked(&self.disk.held_back).as_mut() {
+            held_back.units = rest;
+        }
+        self.commit(first)
     }
 
     /// Takes what is held back away. When it is dropped, whoever waits for it is told so.

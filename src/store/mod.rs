@@ -85,9 +85,9 @@ impl Memory {
         self.backend.go_on()
     }
 
-    /// Commits what waits, in as few batches as it fits into.
-    pub fn commit(&self) -> Result<(), StoreError> {
-        self.backend.commit_held_back()
+    /// Commits the first of what waits, at most so many units, in as few batches as they fit into.
+    pub fn commit(&self, most: usize) -> Result<(), StoreError> {
+        self.backend.commit_held_back(most)
     }
 
     /// Forgets what waits, as a crash does: whoever asked for it hears that the store is closed.

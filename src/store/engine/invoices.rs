@@ -8,7 +8,7 @@ use super::tx::{Records, Tx};
 use super::write::{self, Memory, Placed};
 use super::{accounts, read};
 use crate::domain::account::Account;
-use crate::domain::delivery::{Answer, Delivery, Event, HoldReason, Shown, step};
+use crate::domain::delivery::{Answer, Delivery, Event, HoldReason, Shown, State, step};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Sequence, Version};
 use crate::domain::invoice::{Document, Invoice, Release};
 use crate::store::record::{CounterRow, DocumentRow, IdentityRow, InvoiceRow};
@@ -362,7 +362,7 @@ fn move_invoice(
         };
         let mut what = describe(event, moved.answer, state);
         write::put_delivery(tx, &placed, Some(&row), moved.delivery, at)?;
-        if is_to_be_tried_anew(event)
+        if is_to_be_tried_anew(event, &row.delivery)
             && let Some(account) = &account
         {
             let marks = accounts::clear_marks_of_recipients(tx, account, at)?;
@@ -379,11 +379,17 @@ fn move_invoice(
     })
 }
 
-/// Whether an operator lets it go on, or has it sent again: then what the relay said of addresses counts no
-/// more. It may have been wrong about many (see the brake on rejections), and tells it again where it was right.
-fn is_to_be_tried_anew(event: &Event<'_>) -> bool {
+/// Whether an operator lets go on what stopped since nobody could be reached, or what he held himself, or has
+/// it sent again: then what the relay said of addresses counts no more. Where it was wrong about many (see the
+/// brake on rejections), a hold and a release put that right. A hold because of a rejection is left by the way
+/// that the rejection leads to.
+fn is_to_be_tried_anew(event: &Event<'_>, before: &Delivery) -> bool {
     match event {
-        Event::Release { .. } | Event::Resend { .. } => true,
+        Event::Release { .. } => {
+            matches!(before.state, State::Withheld | State::Undeliverable)
+                || matches!(before.hold, Some(HoldReason::Operator(_)))
+        }
+        Event::Resend { .. } => true,
         Event::Freed(_)
         | Event::AccountChanged
         | Event::Resolved { .. }
