@@ -82,7 +82,11 @@ impl Disk {
 
     /// Commits what waits now. `lost`: nobody hears the answers.
     pub(crate) fn commit(&self, lost: bool) {
-        let committed = self.memory.commit();
+        self.commit_first(usize::MAX, lost);
+    }
+
+    fn commit_first(&self, most: usize, lost: bool) {
+        let committed = self.memory.commit(most);
         let mut model = locked(&self.model);
         locked(&self.answers).retain_mut(|answer| !answer.look(&mut model, lost));
         if let Err(failure) = committed {
@@ -90,11 +94,9 @@ impl Disk {
         }
     }
 
-    /// The process is gone: of what waits nothing is left or, if it was `written`, only the answers are missing.
-    pub(crate) fn crash(&self, written: bool) {
-        if written {
-            self.commit(true);
-        }
+    /// The process is gone: of what waits the first are `written`, and only their answers missing.
+    pub(crate) fn crash(&self, written: usize) {
+        self.commit_first(written, true);
         self.memory.lose();
         self.commit(true);
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use invoice_router::domain::retry::AfterUncertain;
 use invoice_router::store::{Command, InvoiceView, PauseScope};
 use tokio::time::sleep;
 
@@ -90,7 +91,7 @@ impl World {
     fn goes_on(&mut self) -> bool {
         let mut goes_on = false;
         for invoice in self.invoices() {
-            let (account, number) = (invoice.issue.account, invoice.issue.number);
+            let (account, number) = (invoice.issue.account.clone(), invoice.issue.number.clone());
             let Some(InvoiceView::Whole(whole)) = self.look(&account, &number) else {
                 continue;
             };
@@ -99,14 +100,24 @@ impl World {
             }
             goes_on = true;
             if whole.delivery.hold.is_some() {
+                if !verdict::is_hold_explained(&invoice, &whole, self.after_uncertain()) {
+                    let hold = &whole.delivery.hold;
+                    self.model()
+                        .wrong(format!("{number} is held, and why? {hold:?}"));
+                }
                 self.operate(&account, &number, Command::Release { now: false });
             }
         }
         goes_on
     }
 
+    fn after_uncertain(&self) -> AfterUncertain {
+        self.model().limits.after_uncertain
+    }
+
     fn judge(&mut self) {
         let copies = self.relay.copies();
+        let blamed = self.model().blamed.clone();
         for invoice in self.invoices() {
             let number = &invoice.issue.number;
             let copies: Vec<&Copy> = copies
@@ -120,7 +131,7 @@ impl World {
                     verdict::judge_tombstone(&invoice, state, &copies)
                 }
                 Some(InvoiceView::Whole(whole)) => {
-                    verdict::judge(&invoice, &whole, &copies, &mut self.figures)
+                    verdict::judge(&invoice, &whole, &copies, &blamed, &mut self.figures)
                 }
             };
             let mut model = self.model();

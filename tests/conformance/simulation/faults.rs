@@ -66,7 +66,10 @@ impl World {
         let to = self.clock.now() + jump;
         // Before the dawn of invoices there is nothing to be seen.
         if to > at("2020-01-01T00:00:00Z") {
-            self.model().note(format!("the clock jumps by {jump}"));
+            let mut model = self.model();
+            model.jumped = true;
+            model.note(format!("the clock jumps by {jump}"));
+            drop(model);
             self.clock.set(to);
         }
     }

@@ -8,6 +8,7 @@ mod faults;
 mod figures;
 mod model;
 mod operators;
+mod outgoing;
 mod relay;
 mod rules;
 mod senders;

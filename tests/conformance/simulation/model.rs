@@ -7,10 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use invoice_router::clock::Clock;
+use invoice_router::domain::delivery::{Attempt, Intent, Outcome};
 use invoice_router::domain::id::InvoiceNumber;
+use invoice_router::domain::retry::AfterUncertain;
 use invoice_router::store::{
-    ChangeAnswer, ChangeResult, IssueAnswer, Judged, Store, StoreError, WithdrawAnswer,
+    ChangeAnswer, ChangeResult, InvoiceView, IssueAnswer, Judged, Store, StoreError, WholeInvoice,
+    WithdrawAnswer,
 };
 use tokio::time::Instant;
 
@@ -18,20 +22,65 @@ use crate::events::{Event, Issue, Remembered};
 use crate::relay::Stream;
 use crate::rules::{self, Account, Kind, account_of};
 use crate::watch::Beginning;
+use crate::wire::{id, number_of};
+
+/// What is configured, as far as the model goes by it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) falls_back: bool,
+    pub(crate) after_uncertain: AfterUncertain,
+    /// So many rejections within ten minutes end all sending, whatever is under way.
+    pub(crate) rejections: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ordered {
+    Hold,
+    Release,
+    Resend,
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Invoice {
     pub(crate) issue: Issue,
+    /// Since when it waits, and for which schedule; none if it was parked at first.
+    pub(crate) waits: Option<(DateTime<Utc>, Option<&'static str>)>,
     /// It was answered that it is withdrawn, which is final.
     pub(crate) withdrawn: bool,
-    pub(crate) resent: bool,
+    /// What operators did to it at some time.
+    pub(crate) orders: BTreeSet<Ordered>,
+    /// How many attempts were uncertain when an operator last let it go on.
+    pub(crate) uncertain_at_release: usize,
+    /// A hold or withdrawal is to be obeyed after this attempt: nothing else may begin.
+    pub(crate) last_intent: Option<Intent>,
+    /// The addresses that it had before one of them accepted, and the revision.
+    pub(crate) addresses: (u32, BTreeSet<String>),
+}
+
+impl Invoice {
+    pub(crate) fn was(&self, ordered: Ordered) -> bool {
+        self.orders.contains(&ordered)
+    }
+
+    /// Notes the addresses of now, unless one has accepted.
+    pub(crate) fn note_addresses(&mut self, whole: &WholeInvoice) {
+        let revision = whole.delivery.revision;
+        let is_accepted = whole.attempts.iter().any(|attempt| {
+            attempt.intent.revision == revision && attempt.outcome == Outcome::Accepted
+        });
+        if !is_accepted {
+            let addresses = whole.delivery.addresses.iter();
+            let addresses = addresses.map(|one| one.address.as_str().to_owned());
+            self.addresses = (revision, addresses.collect());
+        }
+    }
 }
 
 pub(crate) struct Model {
     pub(crate) clock: Clock,
     /// The one that is open.
     pub(crate) store: Option<Arc<dyn Store>>,
-    pub(crate) falls_back: bool,
+    pub(crate) limits: Limits,
     pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) invoices: BTreeMap<String, Invoice>,
     /// Account and number of what was withdrawn before it came.
@@ -47,8 +96,12 @@ pub(crate) struct Model {
     pub(crate) blamed: BTreeSet<String>,
     /// By socket.
     pub(crate) beginnings: BTreeMap<u64, Beginning>,
-    /// Invoices that a change named as in flight, and when.
-    pub(crate) named: BTreeMap<String, Instant>,
+    /// When the relay blamed an address, since sending was started or resumed.
+    pub(crate) rejections: Vec<Instant>,
+    /// Whether the clock ever jumped.
+    pub(crate) jumped: bool,
+    /// Whether an operator ever dispatched.
+    pub(crate) dispatched: bool,
     pub(crate) log: Vec<String>,
     pub(crate) violations: Vec<String>,
     pub(crate) messages: u64,
@@ -58,11 +111,11 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(clock: Clock, falls_back: bool) -> Self {
+    pub(crate) fn new(clock: Clock, limits: Limits) -> Self {
         Self {
             clock,
             store: None,
-            falls_back,
+            limits,
             accounts: BTreeMap::new(),
             invoices: BTreeMap::new(),
             withdrawn_ahead: BTreeSet::new(),
@@ -73,7 +126,9 @@ impl Model {
             outbox: Vec::new(),
             blamed: BTreeSet::new(),
             beginnings: BTreeMap::new(),
-            named: BTreeMap::new(),
+            rejections: Vec::new(),
+            jumped: false,
+            dispatched: false,
             log: Vec::new(),
             violations: Vec::new(),
             messages: 0,
@@ -198,17 +253,16 @@ impl Model {
     /// A change names what is on its way to somebody who is not the recipient any more.
     fn names_in_flight(&mut self, id: &str, in_flight: &[InvoiceNumber], streams: &[Stream]) {
         let in_flight: BTreeSet<&str> = in_flight.iter().map(InvoiceNumber::as_str).collect();
-        let now = Instant::now();
-        self.named
-            .extend(in_flight.iter().map(|number| ((*number).to_owned(), now)));
         let mut missing = Vec::new();
         let Some(known) = self.accounts.get(id) else {
             return;
         };
         for Stream { to, number } in streams {
             let Some(number) = number else { continue };
-            let belongs =
-                account_of(to) != id || known.profile.allows(to, self.falls_back, &self.blamed);
+            let belongs = account_of(to) != id
+                || known
+                    .profile
+                    .allows(to, self.limits.falls_back, &self.blamed);
             if !belongs && !in_flight.contains(number.as_str()) {
                 missing.push(format!(
                     "{number} on its way to {to} is not named in flight"
@@ -235,6 +289,7 @@ impl Model {
         let account = self.accounts.get(&issue.account);
         let is_ready =
             account.is_some_and(|account| account.version >= issue.min_version.unwrap_or(0));
+        let schedule = account.and_then(|account| account.profile.schedule);
         let place = (issue.account.clone(), number.clone());
         let expected = match self.invoices.get(number) {
             Some(known) if known.issue == *issue => "duplicate",
@@ -251,8 +306,12 @@ impl Model {
         if matches!(found, "applied" | "parked") {
             let invoice = Invoice {
                 issue: issue.clone(),
+                waits: (found == "applied").then(|| (self.clock.now(), schedule)),
                 withdrawn: false,
-                resent: false,
+                orders: BTreeSet::new(),
+                uncertain_at_release: 0,
+                last_intent: None,
+                addresses: (1, BTreeSet::new()),
             };
             self.invoices.insert(number.clone(), invoice);
         }
@@ -276,10 +335,70 @@ impl Model {
                     self.withdrawn_ahead.insert(place);
                 }
             }
-            WithdrawAnswer::Recorded | WithdrawAnswer::Duplicate { .. } => {}
-            WithdrawAnswer::AlreadySent { .. } => return,
+            WithdrawAnswer::Recorded => self.stops_after_this(number),
+            WithdrawAnswer::Duplicate { .. } => {}
+            WithdrawAnswer::AlreadySent { .. } => {
+                self.stops_after_this(number);
+                return;
+            }
         }
         self.remembered.add(event);
+    }
+
+    /// An operator holds it, or has it held after the attempt under way.
+    pub(crate) fn held(&mut self, number: &str) {
+        if let Some(invoice) = self.invoices.get_mut(number) {
+            invoice.orders.insert(Ordered::Hold);
+        }
+    }
+
+    /// After the attempt under way nothing more is sent of it; nothing at all if there is none.
+    pub(crate) fn stops_after_this(&mut self, number: &str) {
+        match self.whole(number).and_then(|whole| whole.intent) {
+            None => {
+                self.stopped.insert(number.to_owned());
+            }
+            Some(intent) => {
+                if let Some(invoice) = self.invoices.get_mut(number) {
+                    invoice.last_intent = Some(intent);
+                }
+            }
+        }
+    }
+
+    /// An operator lets it go on.
+    pub(crate) fn released(&mut self, number: &str) {
+        let whole = self.whole(number);
+        let Some(invoice) = self.invoices.get_mut(number) else {
+            return;
+        };
+        invoice.orders.insert(Ordered::Release);
+        invoice.last_intent = None;
+        if let Some(whole) = whole {
+            let uncertain = |attempt: &&Attempt| attempt.outcome == Outcome::Uncertain;
+            invoice.uncertain_at_release = whole.attempts.iter().filter(uncertain).count();
+        }
+    }
+
+    /// An operator has it sent again.
+    pub(crate) fn resent(&mut self, number: &str) {
+        self.released(number);
+        if let Some(invoice) = self.invoices.get_mut(number) {
+            invoice.orders.insert(Ordered::Resend);
+        }
+    }
+
+    /// An invoice as it is stored.
+    pub(crate) fn whole(&self, number: &str) -> Option<WholeInvoice> {
+        let account = &self.invoices.get(number)?.issue.account;
+        match self
+            .store
+            .as_ref()?
+            .invoice(&id(account), &number_of(number))
+        {
+            Ok(Some(InvoiceView::Whole(whole))) => Some(*whole),
+            Ok(Some(InvoiceView::Tombstone { .. }) | None) | Err(_) => None,
+        }
     }
 
     /// An invoice is withdrawn for good. Says whether it is known.

@@ -12,6 +12,21 @@ use crate::world::World;
 
 impl World {
     fn some_invoice(&mut self) -> Option<(String, String)> {
+        if self.rng.bool() {
+            // What is just being sent is worth a second look.
+            let streams = self.relay.streams();
+            let numbers = streams.into_iter().filter_map(|stream| stream.number);
+            let model = self.model();
+            let sending: Vec<_> = numbers
+                .filter_map(|number| {
+                    Some((model.invoices.get(&number)?.issue.account.clone(), number))
+                })
+                .collect();
+            drop(model);
+            if let Some(found) = self.rng.choice(sending) {
+                return Some(found);
+            }
+        }
         let invoices: Vec<_> = self
             .model()
             .invoices
@@ -101,7 +116,10 @@ impl World {
             if answer.is_ok() {
                 model.note(format!("resumed: {account:?}"));
                 match account {
-                    None => model.all_paused = false,
+                    None => {
+                        model.all_paused = false;
+                        model.rejections.clear();
+                    }
                     Some(account) => {
                         model.paused.remove(&account);
                     }
@@ -118,6 +136,7 @@ impl World {
             RunScope::Account(id(&format!("K{}", self.rng.u32(1..5))))
         };
         let operator = anna();
+        self.model().dispatched = true;
         let commit = self.store().open_run(scope, self.clock.now(), operator);
         self.disk.tell(commit, |model, answer, _| {
             model.note(format!("dispatched: {answer:?}"));
@@ -138,27 +157,32 @@ fn operated(
     };
     match (command, answer) {
         (Command::Hold { .. }, Answer::Done) => {
+            model.held(number);
             model.stopped.insert(number.to_owned());
+        }
+        (Command::Hold { .. }, Answer::Recorded) => {
+            model.held(number);
+            model.stops_after_this(number);
         }
         (Command::Withdraw, Answer::Done) => {
             model.withdrawn(number);
         }
+        (Command::Withdraw, Answer::Recorded | Answer::AlreadySent) => {
+            model.stops_after_this(number);
+        }
         (Command::Release { .. }, Answer::Done | Answer::Recorded) => {
             model.stopped.remove(number);
+            model.released(number);
         }
         (Command::Resend { .. }, Answer::Done) => {
             model.stopped.remove(number);
-            if let Some(invoice) = model.invoices.get_mut(number) {
-                invoice.resent = true;
-            }
+            model.resent(number);
         }
-        (
+        (Command::Hold { .. } | Command::Resend { .. }, Answer::AlreadySent)
+        | (Command::Resend { .. }, Answer::Recorded)
+        | (
             Command::Hold { .. } | Command::Withdraw | Command::Resend { .. },
-            Answer::Recorded
-            | Answer::Already
-            | Answer::AlreadySent
-            | Answer::WrongState
-            | Answer::OtherRevision { .. },
+            Answer::Already | Answer::WrongState | Answer::OtherRevision { .. },
         )
         | (
             Command::Release { .. },

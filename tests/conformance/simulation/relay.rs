@@ -66,6 +66,8 @@ pub(crate) trait Watch: Send {
     fn first_byte(&mut self, socket: u64, to: &str);
     /// The header of the message that began last on this socket has come: it is `number`.
     fn header(&mut self, socket: u64, to: &str, number: &str);
+    /// More connections are open than may be.
+    fn too_many_connections(&mut self);
     /// The relay blames an address.
     fn rejected(&mut self, to: &str);
 }
@@ -88,13 +90,18 @@ pub(crate) struct Inner {
     pub(crate) streams: BTreeMap<u64, Stream>,
     seen: Seen,
     pub(crate) pipelining: bool,
+    connections: usize,
+    pub(crate) open: usize,
 }
 
 impl Relay {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A relay that is to see no more than so many `connections` at once.
+    pub(crate) fn new(seed: u64, connections: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         Self(Arc::new(Mutex::new(Inner {
             pipelining: rng.bool(),
+            connections,
+            open: 0,
             rng,
             weather: Weather::FINE,
             dead: BTreeSet::new(),
@@ -149,6 +156,14 @@ impl Relay {
         });
         if refused {
             return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let too_many = self.with(|inner| {
+            inner.open += 1;
+            // Beside those that send, one may be left with good-bye for each, and one be probed.
+            inner.open > 2 * inner.connections + 1
+        });
+        if too_many {
+            locked(&watch).too_many_connections();
         }
         Ok(Socket::open(id, self.clone(), watch))
     }

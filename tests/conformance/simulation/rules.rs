@@ -41,14 +41,20 @@ impl Profile {
     /// Whether mail may go to `to`: if it is the one recipient's, or the stand-in's.
     pub(crate) fn allows(&self, to: &str, falls_back: bool, blamed: &BTreeSet<String>) -> bool {
         let contains = |addresses: &[String]| addresses.iter().any(|address| address == to);
-        match self.selected.as_ref().and_then(|id| self.subs.get(id)) {
+        match self.selected_addresses() {
             None => contains(&self.main),
-            Some(sub) if contains(&sub.addresses) => true,
-            Some(sub) => {
-                let is_lost = sub.addresses.iter().all(|address| blamed.contains(address));
+            Some(addresses) if contains(addresses) => true,
+            Some(addresses) => {
+                let is_lost = addresses.iter().all(|address| blamed.contains(address));
                 falls_back && is_lost && contains(&self.main)
             }
         }
+    }
+
+    /// The selected billing contact's addresses.
+    pub(crate) fn selected_addresses(&self) -> Option<&[String]> {
+        let sub = self.subs.get(self.selected.as_ref()?)?;
+        Some(&sub.addresses)
     }
 
     fn refuses(&self) -> Option<&'static str> {

@@ -368,7 +368,10 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.relay.with(|inner| inner.streams.remove(&self.id));
+        self.relay.with(|inner| {
+            inner.open -= 1;
+            inner.streams.remove(&self.id);
+        });
     }
 }
 

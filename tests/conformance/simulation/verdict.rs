@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use invoice_router::domain::delivery::{AddressState, Attempt, HoldReason, Outcome, Shown};
+use invoice_router::domain::delivery::{
+    AddressState, Attempt, HoldReason, Outcome, Reply, Shown, Stage,
+};
+use invoice_router::domain::retry::{AfterUncertain, GIVE_UP_ATTEMPTS, UNCERTAIN_MAX};
 use invoice_router::store::WholeInvoice;
 
 use crate::figures::Figures;
-use crate::model::Invoice;
+use crate::model::{Invoice, Ordered};
 use crate::relay::Copy;
 
 /// Whether nothing more happens to it, with nothing going wrong and no operator.
@@ -25,6 +28,7 @@ pub(crate) fn judge(
     invoice: &Invoice,
     whole: &WholeInvoice,
     copies: &[&Copy],
+    blamed: &BTreeSet<String>,
     figures: &mut Figures,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -38,13 +42,15 @@ pub(crate) fn judge(
     every_acceptance_is_true(whole, copies, &mut wrong);
     every_copy_was_needed(whole, copies, figures, &mut wrong);
     every_revision_is_one_message(whole, &mut wrong);
+    every_attempt_is_one(whole, &mut wrong);
+    every_address_is_accounted_for(whole, blamed, &mut wrong);
     the_state_is_true(invoice, whole, copies, &mut wrong);
     figures.uncertain += whole
         .attempts
         .iter()
         .map(|attempt| u64::from(attempt.outcome == Outcome::Uncertain))
         .sum::<u64>();
-    figures.resent += u64::from(invoice.resent);
+    figures.resent += u64::from(invoice.was(Ordered::Resend));
     figures.delivered += u64::from(whole.state == Shown::Delivered);
     wrong
 }
@@ -55,7 +61,9 @@ pub(crate) fn judge_tombstone(invoice: &Invoice, state: Shown, copies: &[&Copy])
     let is_true = match state {
         Shown::Delivered => is_confirmed && !invoice.withdrawn,
         Shown::Withdrawn => copies.is_empty(),
-        Shown::Undeliverable => !invoice.withdrawn && (!is_confirmed || invoice.resent),
+        Shown::Undeliverable => {
+            !invoice.withdrawn && (!is_confirmed || invoice.was(Ordered::Resend))
+        }
         Shown::Parked
         | Shown::Waiting
         | Shown::Due
@@ -174,6 +182,85 @@ fn every_revision_is_one_message(whole: &WholeInvoice, wrong: &mut Vec<String>) 
     }
 }
 
+/// What failed before RCPT is the relay's, and no attempt; a clean reply leaves nothing uncertain.
+fn every_attempt_is_one(whole: &WholeInvoice, wrong: &mut Vec<String>) {
+    for attempt in &whole.attempts {
+        if attempt.stage < Stage::Rcpt {
+            wrong.push(format!("no attempt at all: {attempt:?}"));
+        }
+        let is_clean = |reply: &Reply| matches!(reply.code, 250 | 400..=599);
+        let is_uncertain = attempt.outcome == Outcome::Uncertain;
+        if is_uncertain && attempt.reply.as_ref().is_some_and(is_clean) {
+            wrong.push(format!("uncertain, though the relay said it: {attempt:?}"));
+        }
+    }
+}
+
+/// At a finished delivery's end each address has it, or there is a reason why not.
+fn every_address_is_accounted_for(
+    whole: &WholeInvoice,
+    blamed: &BTreeSet<String>,
+    wrong: &mut Vec<String>,
+) {
+    let delivery = &whole.delivery;
+    for one in &delivery.addresses {
+        let of = |outcome| {
+            let is_it = |attempt: &&Attempt| {
+                attempt.intent.revision == delivery.revision
+                    && attempt.intent.address == one.address
+                    && attempt.outcome == outcome
+            };
+            whole.attempts.iter().filter(is_it).count()
+        };
+        let failures = of(Outcome::Deferred) + of(Outcome::Uncertain);
+        let is_given_up = u32::try_from(failures).is_ok_and(|count| count >= GIVE_UP_ATTEMPTS);
+        let has_a_reason = match one.state {
+            AddressState::Delivered => of(Outcome::Accepted) == 1,
+            AddressState::Pending | AddressState::Unknown => !delivery.is_finished(),
+            AddressState::Superseded => true,
+            AddressState::Rejected => {
+                blamed.contains(one.address.as_str()) || is_given_up || of(Outcome::Uncertain) > 0
+            }
+        };
+        if !has_a_reason || (of(Outcome::Accepted) > 0) != (one.state == AddressState::Delivered) {
+            wrong.push(format!(
+                "an address is not accounted for: {one:?} of {delivery:?}"
+            ));
+        }
+    }
+}
+
+/// Whether it can be said why somebody has to let it go on.
+pub(crate) fn is_hold_explained(
+    invoice: &Invoice,
+    whole: &WholeInvoice,
+    after_uncertain: AfterUncertain,
+) -> bool {
+    let any = |outcome| {
+        whole
+            .attempts
+            .iter()
+            .any(|attempt| attempt.outcome == outcome)
+    };
+    match &whole.delivery.hold {
+        None => true,
+        Some(HoldReason::Operator(_)) => invoice.was(Ordered::Hold),
+        Some(HoldReason::MessageRefused(_)) => any(Outcome::Rejected),
+        Some(HoldReason::NotComposable(_)) => false,
+        Some(HoldReason::Uncertain) => {
+            after_uncertain == AfterUncertain::Hold && any(Outcome::Uncertain)
+        }
+        Some(HoldReason::UncertainTooOften) => whole
+            .delivery
+            .addresses
+            .iter()
+            .any(|address| address.uncertain >= UNCERTAIN_MAX),
+        Some(HoldReason::RejectedAfterUncertain | HoldReason::WithdrawnAfterUncertain) => {
+            any(Outcome::Uncertain)
+        }
+    }
+}
+
 fn the_state_is_true(
     invoice: &Invoice,
     whole: &WholeInvoice,
@@ -186,13 +273,13 @@ fn the_state_is_true(
         .iter()
         .any(|one| one.state == AddressState::Delivered);
     match whole.state {
-        Shown::Delivered if !is_confirmed || !(is_delivered || invoice.resent) => {
+        Shown::Delivered if !is_confirmed || !(is_delivered || invoice.was(Ordered::Resend)) => {
             wrong.push("delivered to nobody".to_owned());
         }
         Shown::Withdrawn if !copies.is_empty() => {
             wrong.push(format!("withdrawn, yet the relay has {copies:?}"));
         }
-        Shown::Undeliverable if is_confirmed && !invoice.resent => {
+        Shown::Undeliverable if is_confirmed && !invoice.was(Ordered::Resend) => {
             wrong.push("undeliverable, yet the relay said 250".to_owned());
         }
         Shown::Withheld => {

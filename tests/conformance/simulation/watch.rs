@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use invoice_router::domain::id::{AccountId, InvoiceNumber};
-use invoice_router::store::InvoiceView;
 use tokio::time::Instant;
 
 use crate::model::Model;
@@ -44,9 +42,7 @@ impl Watch for Model {
             return self.wrong("a header without a beginning");
         };
         self.check(begun == to, "a header of another message");
-        // Whoever asked for the change was told, if that came between the last look and the first byte.
-        let is_named = self.named.get(number) == Some(&Instant::now());
-        if let Some(fault) = fault.filter(|_| !is_named) {
+        if let Some(fault) = fault {
             self.wrong(fault);
         }
         let profile = self
@@ -61,7 +57,7 @@ impl Watch for Model {
             !stopped.contains(number),
             format!("{number} begins though it is stopped"),
         );
-        let Some(invoice) = self.invoices.get(number) else {
+        let Some(mut invoice) = self.invoices.get(number).cloned() else {
             return self.wrong(format!("{number} begins and is not known"));
         };
         let account = invoice.issue.account.clone();
@@ -69,26 +65,23 @@ impl Watch for Model {
             account == account_of(to),
             format!("{number} of {account} begins to {to}"),
         );
-        let view = self.store.as_ref().and_then(|store| {
-            let account = AccountId::parse(account).ok()?;
-            store
-                .invoice(&account, &InvoiceNumber::parse(number).ok()?)
-                .ok()?
-        });
-        let intends = match view {
-            Some(InvoiceView::Whole(whole)) => whole
-                .intent
-                .is_some_and(|intent| intent.address.as_str() == to),
-            Some(InvoiceView::Tombstone { .. }) | None => false,
+        let Some(whole) = self.whole(number) else {
+            return self.wrong(format!("{number} begins and is not stored"));
         };
-        self.check(
-            intends,
-            format!("{number} begins to {to} without an intent"),
-        );
+        invoice.note_addresses(&whole);
+        for fault in self.faults(&invoice, &whole, to, stands_in) {
+            self.wrong(format!("{number} begins to {to}: {fault}"));
+        }
+        self.invoices.insert(number.to_owned(), invoice);
+    }
+
+    fn too_many_connections(&mut self) {
+        self.wrong("more connections than are configured");
     }
 
     fn rejected(&mut self, to: &str) {
         self.blamed.insert(to.to_owned());
+        self.rejections.push(Instant::now());
     }
 }
 
@@ -102,7 +95,10 @@ impl Model {
         let Some(known) = self.accounts.get(&account) else {
             return Some(format!("a message to {to} of an unknown account"));
         };
-        if known.profile.allows(to, self.falls_back, &self.blamed) {
+        if known
+            .profile
+            .allows(to, self.limits.falls_back, &self.blamed)
+        {
             return None;
         }
         Some(format!(

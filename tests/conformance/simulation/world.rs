@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use crate::disk::Disk;
 use crate::events::Event;
 use crate::figures::Figures;
-use crate::model::Model;
+use crate::model::{Limits, Model};
 use crate::relay::{Relay, Watch};
 use crate::rules::Account;
 use crate::{setting, wire};
@@ -37,8 +37,8 @@ pub(crate) struct Outcome {
 
 /// Lives through the world of a seed; documents lie in `directory`.
 pub(crate) fn live(seed: u64, directory: &Path) -> Outcome {
-    // The jitter of retries and probes comes from here.
-    fastrand::seed(seed);
+    // The jitter of retries and probes comes from here; it is not to go with the world's own numbers.
+    fastrand::seed(!seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -82,8 +82,13 @@ impl World {
         let rules = setting::rules(&mut rng);
         let settings = setting::settings(&mut rng, &rules);
         let falls_back = rules.on_rejected == OnRejected::MainContact;
-        let model = Arc::new(Mutex::new(Model::new(clock.clone(), falls_back)));
-        let relay = Relay::new(rng.u64(..));
+        let limits = Limits {
+            falls_back,
+            after_uncertain: rules.policy.after_uncertain,
+            rejections: settings.rejections_max + settings.connections,
+        };
+        let model = Arc::new(Mutex::new(Model::new(clock.clone(), limits)));
+        let relay = Relay::new(rng.u64(..), settings.connections);
         let watch: Arc<Mutex<dyn Watch>> = Arc::clone(&model) as _;
         let dialled = relay.clone();
         let dial = Dial::With(Arc::new(move || {
@@ -211,13 +216,12 @@ impl World {
         drop(running.task.await);
         // Its tasks are dropped when the runtime comes to them.
         sleep(Duration::from_millis(1)).await;
-        let written = self.rng.bool();
-        self.model().note(if written {
-            "crash; the disk has what was waiting"
-        } else {
-            "crash; what was waiting is lost"
-        });
+        let written = [0, 1, 2, usize::MAX][self.rng.usize(..4)];
+        self.model().note(format!(
+            "crash; the disk has the first {written} of what was waiting"
+        ));
         self.disk.crash(written);
+        self.model().rejections.clear();
         self.model().store = None;
         self.verify();
         self.open();
@@ -255,6 +259,7 @@ impl World {
                 if let Some(running) = self.running.take() {
                     self.model().note("stops and starts");
                     self.stop(running).await;
+                    self.model().rejections.clear();
                     self.start();
                 }
             }
