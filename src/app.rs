@@ -421,7 +421,7 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         Ok(Err(error)) => Err(error.into()),
         // sled panics if the disk fails it as it closes a database that could not be used.
         Err(panicked) => Err(StartError::Prepare(StoreError::SyncFailed(format!(
-            "the database could not be opened, or closed again: {panicked}"
+            "opening the database crashed, for it is damaged, or closing it, for the disk fails: {panicked}"
         )))),
     }
 }

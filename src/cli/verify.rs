@@ -1,13 +1,14 @@
 //! `verify`: everything that the state directory holds, checked while no daemon has it open.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
 use super::{Context, Failure};
 use crate::app;
-use crate::store::{Finding, OpenError, Verified};
+use crate::store::{Finding, OpenError, StoreError, Verified};
 
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let config = context.load()?;
@@ -27,15 +28,10 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         context.out.tell(&format!("{place}: {what}"));
         findings.push(format!("{place}: {what}"));
     };
-    let verified = app::verify(&config, &mut tell).map_err(|error| {
-        let is_in_use = matches!(error, OpenError::InUse(_));
-        let error = anyhow::Error::new(error);
-        Failure::Failed(if is_in_use {
-            error.context("stop the daemon first")
-        } else {
-            error
-        })
-    })?;
+    // sled panics over some damages.
+    let verified = catch_unwind(AssertUnwindSafe(|| app::verify(&config, &mut tell)))
+        .map_err(|_| Failure::Failed(anyhow!("the database is damaged: reading it crashed")))?
+        .map_err(not_verified)?;
     let Verified {
         records,
         links,
@@ -65,5 +61,19 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::Failed(anyhow!("the store does not hold together")))
+    }
+}
+
+/// Why nothing could be checked.
+fn not_verified(error: OpenError) -> Failure {
+    let is_in_use = matches!(error, OpenError::InUse(_));
+    let has_failed_a_sync = matches!(error, OpenError::Store(StoreError::SyncFailed(_)));
+    let error = anyhow::Error::new(error);
+    if has_failed_a_sync {
+        Failure::SyncFailed(error)
+    } else if is_in_use {
+        Failure::Failed(error.context("stop the daemon first"))
+    } else {
+        Failure::Failed(error)
     }
 }
