@@ -31,6 +31,8 @@ pub(in crate::store) mod kind {
     pub(in crate::store) const STANDING_BY: u8 = b'p';
     /// account → cursor: a change frees more than fits in one unit.
     pub(in crate::store) const FREEING: u8 = b'z';
+    /// sequence → nothing: an invoice that is gone, with more left of its story than fits in one unit.
+    pub(in crate::store) const BURYING: u8 = b'b';
     /// time, sequence → nothing: what is due.
     pub(in crate::store) const DUE: u8 = b'D';
     /// sequence → intent.
@@ -134,6 +136,10 @@ pub(in crate::store) fn invoice(sequence: Sequence) -> Key {
 
 pub(in crate::store) fn delivery(sequence: Sequence) -> Key {
     Builder::new(kind::DELIVERY).number(sequence.0).0
+}
+
+pub(in crate::store) fn burying(sequence: Sequence) -> Key {
+    Builder::new(kind::BURYING).number(sequence.0).0
 }
 
 pub(in crate::store) fn recipient(sequence: Sequence) -> Key {

@@ -116,15 +116,26 @@ impl<B: Backend> Engine<B> {
     }
 
     fn sweep_invoices(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        // What a process that ended left half removed.
+        for sequence in upkeep::half_buried(&self.backend)? {
+            self.bury_remains(sequence)?;
+        }
         let reached = self.swept().invoices;
         if reached == Reached::TheEnd {
             return Ok(());
         }
         let (finished, next) = upkeep::finished(&self.backend, reached.place(), before)?;
         for sequence in finished {
-            while self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now))? {}
+            if self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now))? {
+                self.bury_remains(sequence)?;
+            }
         }
         self.swept().invoices = Reached::after(next);
+        Ok(())
+    }
+
+    fn bury_remains(&self, sequence: Sequence) -> Result<(), StoreError> {
+        while self.remove_now(move |tx, _| upkeep::bury_remains(tx, sequence))? {}
         Ok(())
     }
 

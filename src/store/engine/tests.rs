@@ -13,12 +13,15 @@ use crate::domain::account::{Profile, SubUser};
 use crate::domain::address::{EmailAddress, FileName, HeaderText};
 use crate::domain::change::ChangeKind;
 use crate::domain::contact::{Addresses, Contact};
+use crate::domain::delivery::{Answer, State};
 use crate::domain::id::{Group, SubUserId};
 use crate::domain::invoice::{Document, Documents as Attached, Kind, MediaType, Release};
 use crate::domain::money::{Currency, Money};
+use crate::store::Command;
 use crate::store::engine::backend::Met;
 use crate::store::engine::tx::Tree;
 use crate::store::memory::MemoryBackend;
+use crate::store::record::DeliveryRow;
 use crate::store::testing::rules;
 
 /// A backend whose process ends after each unit: what a unit leaves for later is not done.
@@ -114,15 +117,15 @@ pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap()
 }
 
-fn account() -> AccountId {
+pub(super) fn account() -> AccountId {
     AccountId::parse("K-1").unwrap()
 }
 
-fn number(n: usize) -> InvoiceNumber {
+pub(super) fn number(n: usize) -> InvoiceNumber {
     InvoiceNumber::parse(format!("R-{n}")).unwrap()
 }
 
-fn received(id: &str, seconds: i64) -> Received {
+pub(super) fn received(id: &str, seconds: i64) -> Received {
     Received {
         sender: SenderName::parse("portal").unwrap(),
         id: WebhookId::parse(id).unwrap(),
@@ -247,11 +250,7 @@ fn an_invoice_that_is_removed_while_it_is_read_is_there_or_not_and_never_damaged
     let withdrawn = engine.withdraw(received("withdraw", 0), account(), number(0));
     withdrawn.wait().unwrap();
     let before = snapshot(&engine.backend);
-    let retention = Retention {
-        unused_documents: Duration::from_secs(1_000),
-        finished: Duration::from_secs(10),
-    };
-    assert!(!engine.sweep(&retention, at(100)).unwrap());
+    assert!(!engine.sweep(&SOON, at(100)).unwrap());
     let after = snapshot(&engine.backend);
 
     for reads in 0..40 {
@@ -385,16 +384,29 @@ fn a_file_that_no_record_names_is_swept_once_it_is_old() {
     assert_eq!(second, []);
 }
 
-/// Spoils the value under `key`.
-fn spoil(memory: &MemoryBackend, key: Vec<u8>) {
-    let spoilt = Box::new(move |tx: &mut Tx<'_>| {
-        tx.put_bytes(key, vec![0, 1, 2, 3]);
+/// Writes past the engine.
+pub(super) fn submit(memory: &MemoryBackend, write: impl FnOnce(&mut Tx<'_>) + Send + 'static) {
+    let unit = Box::new(|tx: &mut Tx<'_>| {
+        write(tx);
         Evaluated {
             answer: Box::new(drop),
             next: None,
         }
     });
-    memory.submit(Urgency::Accept, spoilt).unwrap();
+    memory.submit(Urgency::Accept, unit).unwrap();
+}
+
+fn fill(memory: &MemoryBackend, values: BTreeMap<Vec<u8>, Vec<u8>>) {
+    submit(memory, |tx| {
+        for (key, value) in values {
+            tx.put_bytes(key, value);
+        }
+    });
+}
+
+/// Spoils the value under `key`.
+pub(super) fn spoil(memory: &MemoryBackend, key: Vec<u8>) {
+    fill(memory, BTreeMap::from([(key, vec![0, 1, 2, 3])]));
 }
 
 #[test]
@@ -414,11 +426,7 @@ fn one_damaged_record_stands_in_nobodys_way() {
             engine.withdraw(received(&format!("withdraw-{n}"), 20), account(), number(n));
         withdrawn.wait().unwrap();
     }
-    let retention = Retention {
-        unused_documents: Duration::from_secs(1_000),
-        finished: Duration::from_secs(10),
-    };
-    while engine.sweep(&retention, at(100)).unwrap() {}
+    while engine.sweep(&SOON, at(100)).unwrap() {}
     for n in 1..3 {
         let left = engine.invoice(&account(), &number(n)).unwrap();
         assert!(
@@ -431,4 +439,123 @@ fn one_damaged_record_stands_in_nobodys_way() {
         spoil(&memory, keys::intent(Sequence(sequence)));
     }
     assert_eq!(engine.recover(at(200), 0.0).wait(), Ok(Vec::new()));
+}
+
+/// Issues an invoice and withdraws it, after so many holds and releases.
+pub(super) fn withdraw_after<B: Backend>(engine: &Engine<B>, n: usize, changes: usize) {
+    issue(engine, n, 0);
+    for change in 0..changes {
+        let command = if change % 2 == 0 {
+            Command::Hold {
+                reason: "asked for".to_owned(),
+            }
+        } else {
+            Command::Release { now: false }
+        };
+        let by = Actor::Operator("anna".to_owned());
+        engine
+            .operate(&account(), &number(n), command.into(), by, at(1))
+            .wait()
+            .unwrap();
+    }
+    engine
+        .withdraw(received(&format!("withdraw-{n}"), 1), account(), number(n))
+        .wait()
+        .unwrap();
+}
+
+/// Invoices that did not change for ten seconds are removed, documents after a thousand.
+pub(super) const SOON: Retention = Retention {
+    unused_documents: Duration::from_secs(1_000),
+    finished: Duration::from_secs(10),
+};
+
+#[test]
+fn a_removal_that_was_cut_off_is_a_tombstone_at_once_and_goes_on_after_a_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let store = engine(memory.reopen(), &directory);
+    change(&store, 1, 0, 0);
+    withdraw_after(&store, 0, 200);
+    let mut states = Vec::new();
+    let bury = |tx: &mut Tx<'_>, _: &Rules| upkeep::bury(tx, Sequence(1), at(50), at(100));
+    let mut more = store.remove_now(bury).unwrap();
+    while more {
+        states.push(snapshot(&memory));
+        let view = store.invoice(&account(), &number(0)).unwrap();
+        assert!(
+            matches!(view, Some(InvoiceView::Tombstone { .. })),
+            "{view:?}"
+        );
+        let page = store.invoices(&Filter::default(), None, 10).unwrap();
+        assert!(page.items.is_empty(), "{:?}", page.items);
+        let (trail, _) = store.audit(TrailOrder::NewestFirst, None, 10).unwrap();
+        assert_eq!(trail.len(), 1, "the account's change");
+        more = store
+            .remove_now(|tx, _| upkeep::bury_remains(tx, Sequence(1)))
+            .unwrap();
+    }
+    assert!(states.len() > 2, "it took {} units more", states.len());
+    let whole = snapshot(&memory);
+    for (before, after) in states.iter().zip(states[1..].iter().chain([&whole])) {
+        let removed = before.len() - after.len();
+        assert!(
+            (1..tx::BATCH_OPERATIONS).contains(&removed),
+            "{removed} keys"
+        );
+    }
+    let left = |kind| whole.keys().filter(|key| key[0] == kind).count();
+    assert_eq!(left(keys::kind::BURYING), 0);
+    assert_eq!(left(keys::kind::ENTRY), 1);
+
+    for state in states {
+        let memory = MemoryBackend::new().unwrap();
+        fill(&memory, state);
+        let reopened = engine(memory.reopen(), &directory);
+        while reopened.sweep(&SOON, at(100)).unwrap() {}
+        assert_eq!(snapshot(&memory), whole);
+    }
+}
+
+#[test]
+fn an_invoice_that_is_sent_again_between_look_and_removal_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    issue(&engine, 0, 0);
+    let key = keys::delivery(Sequence(1));
+    let mut row: DeliveryRow = engine.backend.read(&key).unwrap().unwrap();
+    row.delivery.state = State::Delivered;
+    submit(&memory, move |tx| tx.put(&key, &row).unwrap());
+    let (found, _) = upkeep::finished(&engine.backend, None, at(50)).unwrap();
+    assert_eq!(found, [Sequence(1)]);
+
+    let resend = Command::Resend { revision: 1 };
+    let by = Actor::Operator("anna".to_owned());
+    let answer = engine.operate(&account(), &number(0), resend.into(), by, at(90));
+    assert_eq!(answer.wait().unwrap().unwrap().answer, Answer::Done);
+    let before = snapshot(&memory);
+    // The clock went back meanwhile: that it is not finished protects it alone.
+    for changed_before in [at(50), at(100)] {
+        let buried =
+            engine.remove_now(move |tx, _| upkeep::bury(tx, Sequence(1), changed_before, at(100)));
+        assert_eq!(buried, Ok(false));
+        assert_eq!(snapshot(&memory), before);
+    }
+}
+
+#[test]
+fn a_mark_of_removal_that_stands_without_reason_costs_nobody_a_story() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    issue(&engine, 0, 0);
+    fill(
+        &memory,
+        BTreeMap::from([(keys::burying(Sequence(1)), vec![0])]),
+    );
+    let before = snapshot(&memory);
+    while engine.sweep(&SOON, at(100)).unwrap() {}
+    assert_eq!(snapshot(&memory), before);
 }

@@ -15,7 +15,7 @@ use crate::store::{ClockNote, Rules, StoreError};
 /// How many keys or rows one unit, or one look, takes.
 const AT_ONCE: usize = 64;
 /// No more is removed in a unit that has come to so many operations.
-const OPERATIONS: usize = 100;
+const OPERATIONS: usize = 64;
 
 /// Where it is kept what the clock said last, and since when it has gone right; in milliseconds.
 const CLOCK_SEEN: &str = "clock-seen";
@@ -184,38 +184,18 @@ pub(super) fn finished<T: Records + ?Sized>(
     ))
 }
 
-/// Removes a finished invoice with its story and leaves its tombstone. What is more than fits in one
-/// unit goes in the next; says whether it does.
+/// Removes a finished invoice and leaves its tombstone. Its attempts and its story go in the same unit as
+/// far as they fit; says whether some are left, which are marked for [`bury_remains`].
 pub(super) fn bury(
     tx: &mut Tx<'_>,
     sequence: Sequence,
     before: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let mut first = Vec::new();
-    for prefix in [
-        keys::attempts(sequence),
-        keys::entries(&Object::Invoice(sequence)),
-    ] {
-        tx.prefix(&prefix, None, &mut |key, _| {
-            first.push(key.to_vec());
-            if first.len() == AT_ONCE {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })?;
-    }
     let row: Option<DeliveryRow> = tx.read(&keys::delivery(sequence))?;
     let Some(row) = row.filter(|row| row.delivery.is_finished() && row.changed_at < before) else {
         return Ok(false);
     };
-    for key in first {
-        if tx.operations() >= OPERATIONS / 2 {
-            return Ok(true);
-        }
-        tx.remove(&key)?;
-    }
     let invoice = read::invoice(tx, sequence)?.invoice;
     let state = row.delivery.shown(false);
     let tombstone = IdentityRow::Tombstone {
@@ -248,7 +228,59 @@ pub(super) fn bury(
     ] {
         tx.remove(&key)?;
     }
+    bury_remains(tx, sequence)
+}
+
+/// Removes what is left of an invoice that is gone, as much as fits in one unit. While more is left, a mark
+/// stands by which it is found again after a crash; says whether it does.
+pub(super) fn bury_remains(tx: &mut Tx<'_>, sequence: Sequence) -> Result<bool, StoreError> {
+    // A mark that stands without reason must not cost an invoice that is there its story.
+    for key in [keys::invoice(sequence), keys::delivery(sequence)] {
+        if tx.is_there(&key)? {
+            return Ok(false);
+        }
+    }
+    let mut remains = Vec::new();
+    for prefix in [
+        keys::attempts(sequence),
+        keys::entries(&Object::Invoice(sequence)),
+    ] {
+        tx.prefix(&prefix, None, &mut |key, _| {
+            remains.push(key.to_vec());
+            if remains.len() > OPERATIONS {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+    }
+    let mark = keys::burying(sequence);
+    for key in remains {
+        if tx.operations() >= OPERATIONS {
+            tx.mark(mark);
+            return Ok(true);
+        }
+        tx.remove(&key)?;
+    }
+    if tx.is_there(&mark)? {
+        tx.remove(&mark)?;
+    }
     Ok(false)
+}
+
+/// Invoices that are gone, of which more is left.
+pub(super) fn half_buried<T: Records + ?Sized>(tree: &T) -> Result<Vec<Sequence>, StoreError> {
+    let mut sequences = Vec::new();
+    let prefix = keys::kind_prefix(keys::kind::BURYING);
+    tree.prefix(&prefix, None, &mut |key, _| {
+        sequences.extend(keys::sequence_at_the_end(key));
+        if sequences.len() >= AT_ONCE {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    Ok(sequences)
 }
 
 /// The instant `span` before `now`.

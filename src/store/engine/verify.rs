@@ -103,8 +103,9 @@ impl Check<'_> {
             kind::INVOICE => self.invoice(key, value),
             kind::DELIVERY => self.delivery(key, value),
             kind::RECIPIENT => self.of_delivery::<Recipient>(key, value),
-            kind::ATTEMPT => self.of_delivery::<Attempt>(key, value),
-            kind::INTENT => self.intent(key, value),
+            kind::ATTEMPT => self.attempt(key, value),
+            kind::INTENT => self.of_delivery::<Intent>(key, value),
+            kind::BURYING => self.burying(key),
             kind::SCHEDULED => self.scheduled(key),
             kind::STANDING_BY | kind::DUE => self.indexed(key),
             kind::FREEING => self.decoded::<CursorRow>(key, value).map(drop),
@@ -221,8 +222,7 @@ impl Check<'_> {
     /// A record that lies with a delivery.
     fn of_delivery<R: Record>(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.decoded::<R>(key, value)?;
-        let sequence = key.get(1..9).and_then(keys::sequence_at_the_end);
-        let has_delivery = match sequence {
+        let has_delivery = match delivery_of(key) {
             Some(sequence) => self.tree.is_there(&keys::delivery(sequence))?,
             None => false,
         };
@@ -230,8 +230,28 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn intent(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.of_delivery::<Intent>(key, value)
+    fn attempt(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        match delivery_of(key) {
+            Some(sequence) if self.is_being_buried(sequence)? => {
+                self.decoded::<Attempt>(key, value).map(drop)
+            }
+            Some(_) | None => self.of_delivery::<Attempt>(key, value),
+        }
+    }
+
+    fn burying(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        let Some(sequence) = self.sequence(key) else {
+            return Ok(());
+        };
+        let is_gone = !self.tree.is_there(&keys::invoice(sequence))?
+            && !self.tree.is_there(&keys::delivery(sequence))?;
+        self.expect(key, is_gone, "the invoice is not gone");
+        Ok(())
+    }
+
+    /// Whether retention has removed an invoice, and not yet all of its story.
+    fn is_being_buried(&self, sequence: Sequence) -> Result<bool, StoreError> {
+        self.tree.is_there(&keys::burying(sequence))
     }
 
     fn scheduled(&mut self, key: &[u8]) -> Result<(), StoreError> {
@@ -482,6 +502,11 @@ impl Check<'_> {
             what: what.to_owned(),
         });
     }
+}
+
+/// The delivery that a record lies with.
+fn delivery_of(key: &[u8]) -> Option<Sequence> {
+    key.get(1..9).and_then(keys::sequence_at_the_end)
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {

@@ -36,6 +36,7 @@ pub(super) fn place(key: &[u8]) -> String {
         kind::STANDING_BY => ("what stands by for account", text()),
         kind::DUE => ("what is due", String::new()),
         kind::FREEING => ("what is being freed of account", text()),
+        kind::BURYING => ("what is left of invoice", number()),
         kind::RUN => ("run", text()),
         kind::OPENER => ("opener of run", text()),
         kind::REMEMBERED => ("remembered webhook-id", String::new()),

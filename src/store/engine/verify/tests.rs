@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::super::tests::{at, change, engine, issue, snapshot};
+use super::super::tests::{at, change, engine, issue, snapshot, submit, withdraw_after};
+use super::super::upkeep;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
+
 use super::*;
 use crate::domain::id::ScheduleName;
 use crate::store::engine::tx::Visit;
 use crate::store::memory::MemoryBackend;
+use crate::store::record::samples::attempt;
 
 struct Map(BTreeMap<Vec<u8>, Vec<u8>>);
 
@@ -199,4 +204,39 @@ fn documents_are_read_and_their_references_counted() {
     let (verified, told) = findings(&map, &directory);
     assert_eq!(told, [format!("document {digest}: its file is missing")]);
     assert_eq!(verified.left_over, 1);
+}
+
+#[test]
+fn each_state_of_a_removal_holds_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    withdraw_after(&engine, 0, 200);
+    issue(&engine, 1, 200);
+    let attempt = attempt()
+        .new_tree(&mut TestRunner::deterministic())
+        .unwrap()
+        .current();
+    submit(&memory, move |tx| {
+        for ordinal in 0..100 {
+            tx.put(&keys::attempt(Sequence(1), ordinal), &attempt)
+                .unwrap();
+        }
+    });
+    let mut more = engine
+        .remove_now(|tx, _| upkeep::bury(tx, Sequence(1), at(50), at(100)))
+        .unwrap();
+    let mut units = 1;
+    while more {
+        let (_, told) = findings(&Map(snapshot(&memory)), &directory);
+        assert_eq!(told, [""; 0], "after {units} units");
+        more = engine
+            .remove_now(|tx, _| upkeep::bury_remains(tx, Sequence(1)))
+            .unwrap();
+        units += 1;
+    }
+    assert!(units > 2);
+    let (_, told) = findings(&Map(snapshot(&memory)), &directory);
+    assert_eq!(told, [""; 0]);
 }
