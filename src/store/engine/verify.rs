@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use sha2::{Digest as _, Sha256};
 
 use self::place::place;
-use super::keys::{self, Class, kind};
+use super::keys::{self, Class, Object, kind};
 use super::tx::{Records, Tree};
 use super::write::index_key;
 use crate::domain::account::Account;
@@ -44,7 +44,7 @@ pub(in crate::store) fn verify(
         recorded: HashMap::new(),
         chain: Chain::default(),
         last_sequence: Sequence(0),
-        has_buried: false,
+        numbers: 0,
     };
     let mut failure = None;
     tree.range(
@@ -69,9 +69,6 @@ pub(in crate::store) fn verify(
 struct Chain {
     links: u64,
     hash: [u8; 32],
-    /// Digests in all links, and entries that lie with their objects.
-    digests: u64,
-    entries: u64,
 }
 
 struct Check<'a> {
@@ -85,8 +82,8 @@ struct Check<'a> {
     recorded: HashMap<Digest, u64>,
     chain: Chain,
     last_sequence: Sequence,
-    /// Whether retention removed an invoice, whose entries left their digests in the chain.
-    has_buried: bool,
+    /// How many numbers stand for an invoice that came, whether it is there or has a tombstone.
+    numbers: u64,
 }
 
 impl Check<'_> {
@@ -153,6 +150,7 @@ impl Check<'_> {
     }
 
     fn identity(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.numbers += 1;
         let Some(identity) = self.decoded::<IdentityRow>(key, value)? else {
             return Ok(());
         };
@@ -164,7 +162,11 @@ impl Check<'_> {
                 });
                 self.expect(key, names_it, "it leads to no invoice of that number");
             }
-            IdentityRow::Tombstone { content, .. } => self.has_buried |= content.is_some(),
+            // A withdrawal that came first had no invoice.
+            IdentityRow::Tombstone { content: None, .. } => self.numbers -= 1,
+            IdentityRow::Tombstone {
+                content: Some(_), ..
+            } => {}
         }
         Ok(())
     }
@@ -338,15 +340,15 @@ impl Check<'_> {
         let Some(entry) = self.decoded::<EntryRow>(key, value)? else {
             return Ok(());
         };
-        self.chain.entries += 1;
-        let number = |at: usize| -> Option<u64> {
-            let bytes = key.get(key.len().checked_sub(at)?..)?.first_chunk::<8>()?;
-            Some(u64::from_be_bytes(*bytes))
-        };
-        let (Some(batch), Some(index)) = (number(16), number(8)) else {
+        let Some((object, batch, index)) = place_of_entry(key) else {
             self.wrong(key, "its key holds no place in the trail");
             return Ok(());
         };
+        if let Object::Invoice(sequence) = object {
+            let is_known =
+                self.tree.is_there(&keys::invoice(sequence))? || self.is_being_buried(sequence)?;
+            self.expect(key, is_known, "its invoice is gone");
+        }
         let link = self.other::<TrailRow>(&keys::trail(batch))?;
         let told = link.and_then(|link| link.entries.get(usize::try_from(index).ok()?).copied());
         let digest = hash(&[key, &entry.encode()].concat());
@@ -368,10 +370,34 @@ impl Check<'_> {
         let follows = link.previous == self.chain.hash;
         self.expect(key, follows, "it does not follow from the link before");
         self.chain.hash = link.hash();
-        self.chain.digests += u64::try_from(link.entries.len()).unwrap_or(u64::MAX);
+        self.entries_of(key, &link)?;
         // What follows a gap is told once, not at each link.
         if let Some(sequence) = keys::sequence_at_the_end(key) {
             self.chain.links = sequence.0;
+        }
+        Ok(())
+    }
+
+    /// Whether the entries that a link tells of are there. Only retention may take them, with their invoice.
+    fn entries_of(&mut self, key: &[u8], link: &TrailRow) -> Result<(), StoreError> {
+        let Some(Sequence(batch)) = self.sequence(key) else {
+            return Ok(());
+        };
+        for (index, object) in (0..).zip(&link.objects) {
+            let Some(object) = Object::parse(object) else {
+                self.wrong(key, "it tells of something that has no story");
+                continue;
+            };
+            let entry = keys::entry(&object, batch, index);
+            if self.tree.is_there(&entry)? {
+                continue;
+            }
+            let may_be_gone = match object {
+                Object::Invoice(sequence) => !self.tree.is_there(&keys::invoice(sequence))?,
+                Object::Account(_) | Object::Daemon => false,
+            };
+            let what = format!("it is gone, and link {batch} of the trail tells of it");
+            self.expect(&entry, may_be_gone, &what);
         }
         Ok(())
     }
@@ -410,10 +436,16 @@ impl Check<'_> {
     /// What can only be said at the end.
     fn finish(mut self) -> Result<Verified, StoreError> {
         let counter = self.other::<CounterRow>(&keys::counter("sequence"))?;
-        let last = self.last_sequence;
-        if counter.map_or(0, |CounterRow(last)| last) < last.0 {
+        let came = counter.map_or(0, |CounterRow(last)| last);
+        let (last, numbers) = (self.last_sequence, self.numbers);
+        if came < last.0 {
             let what = format!("it stands below the last invoice, {last}");
             self.found("the counter of invoices".to_owned(), &what);
+        }
+        // Sequences are given away without a gap, each to one number, which stays for ever.
+        if numbers < came {
+            let what = format!("{came} invoices came, and {numbers} are there or left a tombstone");
+            self.found("the numbers of invoices".to_owned(), &what);
         }
         for (digest, recorded) in std::mem::take(&mut self.recorded) {
             let named_by = self.references.remove(&digest).unwrap_or(0);
@@ -422,20 +454,7 @@ impl Check<'_> {
                 self.found(format!("document {digest}"), &what);
             }
         }
-        let Chain {
-            links,
-            digests,
-            entries,
-            ..
-        } = self.chain;
-        if entries < digests && !self.has_buried {
-            let what = format!(
-                "{} entries are gone, though no invoice was removed",
-                digests - entries
-            );
-            self.found("the trail".to_owned(), &what);
-        }
-        self.verified.links = links;
+        self.verified.links = self.chain.links;
         self.verified.left_over = self.left_over()?;
         Ok(self.verified)
     }
@@ -507,6 +526,17 @@ impl Check<'_> {
 /// The delivery that a record lies with.
 fn delivery_of(key: &[u8]) -> Option<Sequence> {
     key.get(1..9).and_then(keys::sequence_at_the_end)
+}
+
+/// In whose story an entry lies, and its place in the trail.
+fn place_of_entry(key: &[u8]) -> Option<(Object, u64, u64)> {
+    let (rest, index) = key.get(1..)?.split_last_chunk::<8>()?;
+    let (object, batch) = rest.split_last_chunk::<8>()?;
+    Some((
+        Object::parse(object)?,
+        u64::from_be_bytes(*batch),
+        u64::from_be_bytes(*index),
+    ))
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {

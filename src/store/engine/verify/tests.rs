@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::super::tests::{at, change, engine, issue, snapshot, submit, withdraw_after};
+use super::super::tests::{
+    SOON, account, at, change, engine, issue, number, received, snapshot, submit, withdraw_after,
+};
 use super::super::upkeep;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::domain::id::ScheduleName;
+use crate::store::Store as _;
 use crate::store::engine::tx::Visit;
 use crate::store::memory::MemoryBackend;
 use crate::store::record::samples::attempt;
@@ -142,7 +145,7 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
         ),
         (
             |map| drop(map.0.remove(&map.first(kind::ENTRY))),
-            "the trail: 1 entries are gone, though no invoice was removed",
+            "entry of account K-1: it is gone, and link 1 of the trail tells of it",
         ),
         (
             |map| {
@@ -239,4 +242,100 @@ fn each_state_of_a_removal_holds_together() {
     assert!(units > 2);
     let (_, told) = findings(&Map(snapshot(&memory)), &directory);
     assert_eq!(told, [""; 0]);
+}
+
+/// An invoice that is buried, and one that is due.
+fn buried(directory: &tempfile::TempDir) -> Map {
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), directory);
+    change(&engine, 1, 0, 0);
+    withdraw_after(&engine, 0, 0);
+    while engine.sweep(&SOON, at(100)).unwrap() {}
+    issue(&engine, 1, 200);
+    let map = Map(snapshot(&memory));
+    let (_, told) = findings(&map, directory);
+    assert_eq!(told, [""; 0]);
+    map
+}
+
+#[test]
+fn an_entry_that_is_gone_is_told_though_an_invoice_was_buried() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut map = buried(&directory);
+    map.0.retain(|key, _| key[0] != kind::ENTRY);
+    let (_, told) = findings(&map, &directory);
+    assert_eq!(
+        told,
+        [
+            "entry of account K-1: it is gone, and link 1 of the trail tells of it",
+            "entry of invoice 2: it is gone, and link 4 of the trail tells of it",
+        ]
+    );
+}
+
+#[test]
+fn an_invoice_of_which_only_entries_are_left_is_told_by_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut map = buried(&directory);
+    for key in [
+        keys::identity(&account(), &number(1)),
+        keys::invoice(Sequence(2)),
+        keys::delivery(Sequence(2)),
+        map.first(kind::DUE),
+    ] {
+        map.0.remove(&key).unwrap();
+    }
+    let (_, told) = findings(&map, &directory);
+    let expected = [
+        "entry of invoice 2: its invoice is gone",
+        "the numbers of invoices: 2 invoices came, and 1 are there or left a tombstone",
+    ];
+    assert_eq!(told[..2], expected);
+    assert!(told[2].ends_with("0 invoices name it, and its record says 1"));
+}
+
+#[test]
+fn a_tombstone_that_is_gone_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut map = buried(&directory);
+    map.0.remove(&map.first(kind::IDENTITY)).unwrap();
+    let (_, told) = findings(&map, &directory);
+    assert_eq!(
+        told,
+        ["the numbers of invoices: 2 invoices came, and 1 are there or left a tombstone"]
+    );
+}
+
+#[test]
+fn a_withdrawal_that_came_first_stands_for_no_invoice() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    issue(&engine, 0, 0);
+    engine
+        .withdraw(received("first", 1), account(), number(7))
+        .wait()
+        .unwrap();
+    let mut map = Map(snapshot(&memory));
+    let (_, told) = findings(&map, &directory);
+    assert_eq!(told, [""; 0]);
+    map.0
+        .remove(&keys::identity(&account(), &number(0)))
+        .unwrap();
+    let (_, told) = findings(&map, &directory);
+    assert!(
+        told.iter()
+            .any(|told| told.starts_with("the numbers of invoices: 1 ")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_mark_of_removal_with_its_invoice_still_there_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut map = buried(&directory);
+    map.0.insert(keys::burying(Sequence(2)), vec![0]);
+    let (_, told) = findings(&map, &directory);
+    assert_eq!(told, ["what is left of invoice 2: the invoice is not gone"]);
 }
