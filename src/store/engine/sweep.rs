@@ -1,15 +1,14 @@
 //! The sweep: goes through documents and finished invoices, a page at each call, and removes what
 //! retention no longer covers.
 
+use std::fmt;
 use std::sync::{MutexGuard, PoisonError};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::backend::Backend;
-use super::tx::Records as _;
-use super::{Engine, keys, upkeep};
+use super::{Engine, upkeep};
 use crate::domain::id::{Digest, Sequence};
-use crate::store::record::DocumentRow;
 use crate::store::{Retention, StoreError};
 
 /// How far a sweep has come; in memory only.
@@ -74,8 +73,9 @@ impl<B: Backend> Engine<B> {
         for digest in unused {
             // An upload of the same bytes waits until record and file are gone, and keeps both anew.
             let _lock = self.documents.lock(digest);
-            if let Some(row) =
-                self.remove_now(move |tx, _| upkeep::remove_document(tx, &digest, before))?
+            let removed =
+                self.remove_now(move |tx, _| upkeep::remove_document(tx, &digest, before));
+            if let Some(row) = unless_damaged(format_args!("document {digest}"), removed)?.flatten()
             {
                 self.documents.remove(&digest, row.day)?;
             }
@@ -97,10 +97,7 @@ impl<B: Backend> Engine<B> {
             .find(|one| *one < day && reached.place().is_none_or(|reached| *one > reached));
         if let Some(day) = next {
             for digest in self.documents.of_day(day)? {
-                let is_named = || -> Result<bool, StoreError> {
-                    let row: Option<DocumentRow> = self.backend.read(&keys::document(&digest))?;
-                    Ok(row.is_some_and(|row| row.day == day))
-                };
+                let is_named = || upkeep::is_named(&self.backend, &digest, day);
                 if is_named()? {
                     continue;
                 }
@@ -126,7 +123,8 @@ impl<B: Backend> Engine<B> {
         }
         let (finished, next) = upkeep::finished(&self.backend, reached.place(), before)?;
         for sequence in finished {
-            if self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now))? {
+            let buried = self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now));
+            if unless_damaged(format_args!("invoice {sequence}"), buried)? == Some(true) {
                 self.bury_remains(sequence)?;
             }
         }
@@ -141,5 +139,21 @@ impl<B: Backend> Engine<B> {
 
     fn swept(&self) -> MutexGuard<'_, Swept> {
         self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a removal came to. One that met a damaged record removed nothing, and must not stand in the way of
+/// the others for ever.
+fn unless_damaged<T>(
+    what: fmt::Arguments<'_>,
+    removal: Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    match removal {
+        Ok(removed) => Ok(Some(removed)),
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::error!(%what, %error, "what cannot be removed is left out of the sweep");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }

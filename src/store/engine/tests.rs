@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::tx::Visit;
@@ -177,7 +178,7 @@ pub(super) fn change<B: Backend>(engine: &Engine<B>, version: u64, sub_users: us
 
 pub(super) fn issue<B: Backend>(engine: &Engine<B>, n: usize, seconds: i64) {
     let bytes = b"%PDF";
-    let digest = Digest::from_bytes(<sha2::Sha256 as sha2::Digest>::digest(bytes).into());
+    let digest = digest(bytes);
     let put = engine.put_document(digest, bytes, at(seconds));
     put.wait().unwrap();
     let invoice = Invoice {
@@ -333,10 +334,8 @@ impl Backend for Full {
 
 #[test]
 fn a_refused_document_leaves_no_file_and_takes_none_that_is_referred_to() {
-    use sha2::{Digest as _, Sha256};
     let directory = tempfile::tempdir().unwrap();
     let memory = MemoryBackend::new().unwrap();
-    let digest = |bytes: &[u8]| Digest::from_bytes(Sha256::digest(bytes).into());
     let kept = engine(memory.reopen(), &directory);
     kept.put_document(digest(b"kept"), b"kept", at(0))
         .wait()
@@ -558,4 +557,117 @@ fn a_mark_of_removal_that_stands_without_reason_costs_nobody_a_story() {
     let before = snapshot(&memory);
     while engine.sweep(&SOON, at(100)).unwrap() {}
     assert_eq!(snapshot(&memory), before);
+}
+
+#[test]
+fn an_invoice_that_cannot_be_removed_stands_in_no_others_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    for n in 0..3 {
+        withdraw_after(&engine, n, 0);
+    }
+    spoil(&memory, keys::invoice(Sequence(1)));
+    let kept = |key: &[u8]| engine.backend.is_there(key).unwrap();
+    while engine.sweep(&SOON, at(100)).unwrap() {}
+    for n in 1..3 {
+        let left = engine.invoice(&account(), &number(n)).unwrap();
+        assert!(
+            matches!(left, Some(InvoiceView::Tombstone { .. })),
+            "{left:?}"
+        );
+    }
+    assert!(kept(&keys::invoice(Sequence(1))) && kept(&keys::delivery(Sequence(1))));
+}
+
+#[test]
+fn a_damaged_record_of_a_document_keeps_its_file_and_stops_no_sweep() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    withdraw_after(&engine, 0, 0);
+    let (damaged, unused) = (digest(b"damaged"), digest(b"unused"));
+    for (digest, bytes) in [(damaged, &b"damaged"[..]), (unused, b"unused")] {
+        engine.put_document(digest, bytes, at(0)).wait().unwrap();
+    }
+    spoil(&memory, keys::document(&damaged));
+    submit(&memory, |tx| {
+        tx.put_bytes(vec![keys::kind::DOCUMENT, 1], vec![0, 1]);
+        tx.put_bytes(vec![keys::kind::DELIVERY, 1], vec![0, 1]);
+    });
+    while engine.sweep(&SOON, at(10 * 86_400)).unwrap() {}
+    let file = |digest| engine.documents.read(&digest, at(0).date_naive());
+    assert!(file(damaged).is_ok());
+    assert!(file(unused).is_err());
+    let left = engine.invoice(&account(), &number(0)).unwrap();
+    assert!(
+        matches!(left, Some(InvoiceView::Tombstone { .. })),
+        "{left:?}"
+    );
+}
+
+/// A backend in which a record is damaged from the second unit on.
+struct Spoiling(MemoryBackend, Vec<u8>, AtomicBool);
+
+impl Tree for Spoiling {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.0.range(from, to, visit)
+    }
+}
+
+impl Backend for Spoiling {
+    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+        if self.2.swap(true, Ordering::Relaxed) {
+            spoil(&self.0, self.1.clone());
+        }
+        self.0.submit(urgency, unit)
+    }
+
+    fn id(&self) -> StoreId {
+        self.0.id()
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+        self.0.last(prefix)
+    }
+}
+
+#[test]
+fn a_document_whose_record_is_found_damaged_between_look_and_removal_stops_no_sweep() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let sound = engine(memory.reopen(), &directory);
+    let mut digests = [&b"one"[..], b"two"].map(|bytes| {
+        let digest = digest(bytes);
+        sound.put_document(digest, bytes, at(0)).wait().unwrap();
+        digest
+    });
+    // In the order of the sweep, so that the damaged one comes first.
+    digests.sort();
+    // The first unit of a sweep forgets ids.
+    let key = keys::document(&digests[0]);
+    let spoiling = Spoiling(memory.reopen(), key, AtomicBool::new(false));
+    let spoiling = engine(spoiling, &directory);
+    while spoiling.sweep(&SOON, at(10 * 86_400)).unwrap() {}
+    let file = |digest| sound.documents.read(&digest, at(0).date_naive());
+    assert!(file(digests[0]).is_ok());
+    assert!(file(digests[1]).is_err());
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
 }

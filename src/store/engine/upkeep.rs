@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, Days, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
 use super::invoices::content_digest;
 use super::keys::{self, Key, Object};
@@ -126,9 +126,14 @@ fn page<R: Record, P: Copy, T: Records + ?Sized>(
     let mut rows = Vec::with_capacity(met.len());
     let mut last = None;
     for (key, value) in &met {
-        let place = place(key).ok_or_else(|| {
-            read::damaged(&format!("of kind {}", R::KIND), "its key is too short")
-        })?;
+        let Some(place) = place(key) else {
+            let kind = R::KIND;
+            tracing::error!(
+                kind,
+                "a record whose key is too short is left out of the sweep"
+            );
+            continue;
+        };
         last = Some(place);
         match tree.decode(key, value) {
             Ok(row) => rows.push((place, row)),
@@ -145,6 +150,19 @@ fn page<R: Record, P: Copy, T: Records + ?Sized>(
 fn digest_at_the_end(key: &[u8]) -> Option<Digest> {
     key.last_chunk::<32>()
         .map(|bytes| Digest::from_bytes(*bytes))
+}
+
+/// Whether a record says that a document's file lies in the directory of `day`. One that is damaged may say so.
+pub(super) fn is_named<T: Records + ?Sized>(
+    tree: &T,
+    digest: &Digest,
+    day: NaiveDate,
+) -> Result<bool, StoreError> {
+    match tree.read::<DocumentRow>(&keys::document(digest)) {
+        Ok(row) => Ok(row.is_some_and(|row| row.day == day)),
+        Err(StoreError::Damaged { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes the record of a document that is unused still; returns it, so that its file can go.

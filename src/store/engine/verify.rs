@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use self::place::place;
 use super::keys::{self, Class, Object, kind};
 use super::tx::{Records, Tree};
+use super::upkeep;
 use super::write::index_key;
 use crate::domain::account::Account;
 use crate::domain::delivery::{Attempt, Intent, State};
@@ -464,8 +465,7 @@ impl Check<'_> {
         let mut left_over = 0;
         for day in self.documents.days()? {
             for digest in self.documents.of_day(day)? {
-                let row = self.other::<DocumentRow>(&keys::document(&digest))?;
-                if row.is_none_or(|row| row.day != day) {
+                if !upkeep::is_named(self.tree, &digest, day)? {
                     left_over += 1;
                 }
             }
