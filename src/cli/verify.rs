@@ -38,13 +38,19 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         documents,
         findings: count,
         left_over,
+        strays,
     } = verified;
+    for stray in &strays {
+        let said = format!("{}: not of this store, and left alone", stray.display());
+        context.out.tell(&said);
+    }
     let value = json!({
         "result": if count == 0 { "ok" } else { "damaged" },
         "records": records,
         "links": links,
         "documents": documents,
         "left_over": left_over,
+        "strays": strays.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "findings": findings,
     });
     context.out.show(&value, |_| {

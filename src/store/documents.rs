@@ -11,7 +11,7 @@
 mod tests;
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,7 +66,7 @@ impl Documents {
     /// Opens `documents` in the state directory, or creates it, and removes what was not finished.
     pub(super) fn open(state_directory: &Path) -> Result<Self, StoreError> {
         let root = state_directory.join("documents");
-        prepare(&root).map_err(|error| failed("opening the documents", &error))?;
+        prepare(&root)?;
         for directory in [&root, state_directory] {
             disk::sync_directory(directory).map_err(|error| {
                 StoreError::SyncFailed(format!("{}: {error}", directory.display()))
@@ -153,25 +153,41 @@ impl Documents {
 
     /// The days that have a directory, in order.
     pub(super) fn days(&self) -> Result<Vec<NaiveDate>, StoreError> {
-        let mut days = names(&self.root)?;
+        let mut days: Vec<_> = list(&self.root)?.iter().filter_map(day_of).collect();
         days.sort();
-        let days = days.iter().map(|name| NaiveDate::parse_from_str(name, DAY));
-        Ok(days.filter_map(Result::ok).collect())
+        Ok(days)
     }
 
     /// The documents whose files lie in a day's directory, whether a record names them or not.
     pub(super) fn of_day(&self, day: NaiveDate) -> Result<Vec<Digest>, StoreError> {
-        let names = names(&self.directory(day))?;
-        let digests = names
-            .iter()
-            .filter_map(|name| Digest::parse(name.strip_suffix(".sha256")?).ok());
-        Ok(digests.collect())
+        let entries = list(&self.directory(day))?;
+        Ok(entries.iter().filter_map(digest_of).collect())
+    }
+
+    /// What lies among the documents and is none, nor a directory of theirs, in order.
+    pub(super) fn strays(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut strays = Vec::new();
+        for entry in list(&self.root)? {
+            let path = entry.path();
+            if path == self.root.join(INCOMING) {
+                strays.extend(list(&path)?.iter().map(DirEntry::path));
+            } else if day_of(&entry).is_some() {
+                let within = list(&path)?;
+                let none = within.iter().filter(|entry| digest_of(entry).is_none());
+                strays.extend(none.map(DirEntry::path));
+            } else {
+                strays.push(path);
+            }
+        }
+        strays.sort();
+        Ok(strays)
     }
 
     /// Removes a document's file; it may be gone. To be called once no record names it.
     pub(super) fn remove(&self, digest: &Digest, day: NaiveDate) -> Result<(), StoreError> {
-        disk::remove_if_there(&self.path(digest, day))
-            .map_err(|error| failed("removing a document", &error))
+        let path = self.path(digest, day);
+        disk::remove_if_there(&path)
+            .map_err(|error| failed_at("removing a document", &path, &error))
     }
 
     /// Sees to it that the directory of a day is there for good before anything in it is.
@@ -180,8 +196,9 @@ impl Documents {
         if *durable == Some(day) {
             return Ok(());
         }
-        disk::create_directory(&self.directory(day))
-            .map_err(|error| failed("creating a directory for documents", &error))?;
+        let directory = self.directory(day);
+        disk::create_directory(&directory)
+            .map_err(|error| failed_at("creating a directory for documents", &directory, &error))?;
         disk::sync_directory(&self.root)
             .map_err(|error| StoreError::SyncFailed(error.to_string()))?;
         *durable = Some(day);
@@ -193,29 +210,56 @@ impl Documents {
     }
 
     fn path(&self, digest: &Digest, day: NaiveDate) -> PathBuf {
-        self.directory(day).join(format!("{digest}.sha256"))
+        self.directory(day).join(file_name(digest))
     }
 }
 
-fn names(directory: &Path) -> Result<Vec<String>, StoreError> {
-    let list = || -> io::Result<Vec<String>> {
-        fs::read_dir(directory)?
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect()
-    };
-    list().map_err(|error| failed("listing the documents", &error))
+fn list(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
+    fs::read_dir(directory)
+        .and_then(Iterator::collect)
+        .map_err(|error| failed_at("listing the documents", directory, &error))
 }
 
-fn prepare(root: &Path) -> io::Result<()> {
+/// The day whose directory this is. Somebody may have linked it to another place.
+fn day_of(entry: &DirEntry) -> Option<NaiveDate> {
+    let name = entry.file_name();
+    let day = NaiveDate::parse_from_str(name.to_str()?, DAY).ok()?;
+    let is_it = day.format(DAY).to_string() == *name.to_str()? && entry.path().is_dir();
+    is_it.then_some(day)
+}
+
+/// The document whose file this is.
+fn digest_of(entry: &DirEntry) -> Option<Digest> {
+    let name = entry.file_name();
+    let digest = Digest::parse(name.to_str()?.strip_suffix(".sha256")?).ok()?;
+    let is_it =
+        file_name(&digest) == *name.to_str()? && entry.file_type().is_ok_and(|kind| !kind.is_dir());
+    is_it.then_some(digest)
+}
+
+fn file_name(digest: &Digest) -> String {
+    format!("{digest}.sha256")
+}
+
+fn prepare(root: &Path) -> Result<(), StoreError> {
+    const OPERATION: &str = "opening the documents";
     let incoming = root.join(INCOMING);
-    disk::create_directory(root)?;
-    disk::create_directory(&incoming)?;
-    for entry in fs::read_dir(&incoming)? {
-        fs::remove_file(entry?.path())?;
+    for directory in [root, &incoming] {
+        disk::create_directory(directory)
+            .map_err(|error| failed_at(OPERATION, directory, &error))?;
     }
-    for entry in fs::read_dir(root)? {
+    for entry in list(&incoming)? {
+        let path = entry.path();
+        // A directory is none of ours, and in nobody's way.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let _ = fs::remove_dir(path);
+        } else {
+            fs::remove_file(&path).map_err(|error| failed_at(OPERATION, &path, &error))?;
+        }
+    }
+    for entry in list(root)? {
         // Days whose documents are all collected; the others are not empty and stay.
-        let path = entry?.path();
+        let path = entry.path();
         if path != incoming {
             let _ = fs::remove_dir(path);
         }
@@ -233,13 +277,20 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 fn failed(operation: &'static str, error: &io::Error) -> StoreError {
-    if error.kind() == io::ErrorKind::StorageFull {
+    failed_for(operation, error.kind(), error.to_string())
+}
+
+/// As [`failed`], where it helps to know the path.
+fn failed_at(operation: &'static str, path: &Path, error: &io::Error) -> StoreError {
+    let cause = format!("{}: {error}", path.display());
+    failed_for(operation, error.kind(), cause)
+}
+
+fn failed_for(operation: &'static str, kind: io::ErrorKind, cause: String) -> StoreError {
+    if kind == io::ErrorKind::StorageFull {
         return StoreError::DiskFull;
     }
-    StoreError::Failed {
-        operation,
-        cause: error.to_string(),
-    }
+    StoreError::Failed { operation, cause }
 }
 
 /// Lets those whose files were renamed while a sync ran share the next one.

@@ -1,5 +1,6 @@
 //! What goes into and comes out of the store's use cases.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -548,7 +549,7 @@ pub struct Finding {
 }
 
 /// What a check of a whole store looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Keys of the database.
     pub records: u64,
@@ -560,6 +561,8 @@ pub struct Verified {
     pub findings: u64,
     /// Files of documents that no record names, from uploads that were cut off: of no use, and no harm.
     pub left_over: u64,
+    /// What lies among the documents and is none, nor a directory of theirs.
+    pub strays: Vec<PathBuf>,
 }
 
 /// How the store fares.

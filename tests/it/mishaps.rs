@@ -259,7 +259,16 @@ async fn a_store_is_verified_while_nobody_has_it_open_and_says_what_is_wrong() {
     let clean = daemon.json(&["verify"]).await;
     assert_eq!(clean["result"], "ok", "{clean}");
     assert_eq!(clean["documents"], 1);
-    fs::write(document_file(&daemon), "spoilt").unwrap();
+    let document = document_file(&daemon);
+    let day = document.parent().unwrap();
+    fs::write(day.join("notes.txt"), "").unwrap();
+    fs::write(day.join(format!("{}.sha256", "0".repeat(64))), "").unwrap();
+    let strange = daemon.command(&["verify"]).await;
+    assert_eq!(strange.status.code(), Some(0));
+    let said = String::from_utf8(strange.stdout).unwrap();
+    assert!(said.contains("notes.txt: not of this store"), "{said}");
+
+    fs::write(document, "spoilt").unwrap();
     let damaged = daemon.command(&["verify"]).await;
     assert_eq!(damaged.status.code(), Some(1));
     let said = String::from_utf8(damaged.stdout).unwrap();

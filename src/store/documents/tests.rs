@@ -192,3 +192,50 @@ fn after_a_failed_sync_nobody_is_told_that_something_is_durable() {
     );
     assert_eq!(group.wait_durable(day, |_| Ok(())), failure);
 }
+
+#[test]
+fn what_is_no_day_and_no_document_is_left_out_and_named() {
+    let (directory, documents) = open();
+    let (kept, stray) = (digest(b"kept"), digest(b"stray"));
+    documents.write(&kept, b"kept", day("2026-09-30")).unwrap();
+    let root = directory.path().join("documents");
+    let shouted = kept.to_string().to_uppercase();
+    let paths = [
+        root.join(".incoming/directory/file"),
+        root.join("2020-01-01"),
+        root.join("2020-1-1/file"),
+        root.join("2026-09-30").join(format!("{shouted}.sha256")),
+        root.join("2026-09-30").join(format!("{stray}.sha256/file")),
+        root.join("lost+found/file"),
+        root.join("notes.txt"),
+    ];
+    for path in &paths {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"").unwrap();
+    }
+    drop(documents);
+
+    let documents = Documents::open(directory.path()).unwrap();
+    assert_eq!(documents.days().unwrap(), [day("2026-09-30")]);
+    assert_eq!(documents.of_day(day("2026-09-30")).unwrap(), [kept]);
+    let mut expected = paths.map(|path| {
+        if path.ends_with("file") {
+            path.parent().unwrap().to_owned()
+        } else {
+            path
+        }
+    });
+    expected.sort();
+    assert_eq!(documents.strays().unwrap(), expected);
+}
+
+#[test]
+fn a_failure_to_open_the_documents_names_the_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let incoming = directory.path().join("documents/.incoming");
+    fs::create_dir(incoming.parent().unwrap()).unwrap();
+    fs::write(&incoming, b"").unwrap();
+    let error = Documents::open(directory.path()).unwrap_err();
+    let path = incoming.display().to_string();
+    assert!(error.to_string().contains(&path), "{error}");
+}

@@ -364,6 +364,10 @@ fn a_file_that_no_record_names_is_swept_once_it_is_old() {
         let day = at(seconds).date_naive();
         engine.documents.write(&stray, b"stray", day).unwrap();
     }
+    // Neither is a day's directory, and neither stands in the way.
+    let root = directory.path().join("documents");
+    std::fs::write(root.join("1969-12-31"), b"").unwrap();
+    std::fs::create_dir(root.join("1969-1-1")).unwrap();
     let retention = Retention {
         unused_documents: Duration::from_secs(86_400),
         finished: Duration::from_secs(86_400),

@@ -457,10 +457,11 @@ impl Check<'_> {
         }
         self.verified.links = self.chain.links;
         self.verified.left_over = self.left_over()?;
+        self.verified.strays = self.documents.strays()?;
         Ok(self.verified)
     }
 
-    /// Files of documents that no record names: what an upload that was cut off leaves.
+    /// How many documents no record names.
     fn left_over(&self) -> Result<u64, StoreError> {
         let mut left_over = 0;
         for day in self.documents.days()? {

@@ -339,3 +339,14 @@ fn a_mark_of_removal_with_its_invoice_still_there_is_told() {
     let (_, told) = findings(&map, &directory);
     assert_eq!(told, ["what is left of invoice 2: the invoice is not gone"]);
 }
+
+#[test]
+fn strange_files_among_the_documents_are_named_and_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let map = sound(&directory);
+    let stray = directory.path().join("documents/2020-01-01");
+    std::fs::write(&stray, b"").unwrap();
+    let (verified, told) = findings(&map, &directory);
+    assert_eq!((told, verified.left_over), (Vec::new(), 0));
+    assert_eq!(verified.strays, [stray]);
+}
