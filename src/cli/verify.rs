@@ -56,7 +56,10 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     context.out.show(&value, |_| {
         let left_over = match left_over {
             0 => String::new(),
-            some => format!("; {some} files of uploads that were cut off are of no use"),
+            some => format!(
+                "; {some} documents that no record names: left by uploads that were cut off, or by \
+                 records that are gone"
+            ),
         };
         format!(
             "{records} records, {links} links of the trail and {documents} documents checked: \

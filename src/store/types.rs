@@ -559,7 +559,7 @@ pub struct Verified {
     pub documents: u64,
     /// What was found wrong.
     pub findings: u64,
-    /// Files of documents that no record names, from uploads that were cut off: of no use, and no harm.
+    /// Documents that no record names: left by uploads that were cut off, or by records that are gone.
     pub left_over: u64,
     /// What lies among the documents and is none, nor a directory of theirs.
     pub strays: Vec<PathBuf>,
