@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::tests::{
-    SOON, account, at, change, engine, issue, number, received, snapshot, submit, withdraw_after,
-};
-use super::super::upkeep;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
+use super::super::tests::{
+    SOON, account, at, change, engine, issue, number, received, snapshot, submit, withdraw_after,
+};
 use super::*;
 use crate::domain::id::ScheduleName;
 use crate::store::Store as _;

@@ -1,0 +1,205 @@
+//! What retention removes is removed whole, in however many units and over a crash, and one damaged record
+//! stands in the way of no other.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+#[test]
+fn a_removal_that_was_cut_off_is_a_tombstone_at_once_and_goes_on_after_a_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let store = engine(memory.reopen(), &directory);
+    change(&store, 1, 0, 0);
+    withdraw_after(&store, 0, 200);
+    let mut states = Vec::new();
+    let bury = |tx: &mut Tx<'_>, _: &Rules| upkeep::bury(tx, Sequence(1), at(50), at(100));
+    let mut more = store.remove_now(bury).unwrap();
+    while more {
+        states.push(snapshot(&memory));
+        let view = store.invoice(&account(), &number(0)).unwrap();
+        assert!(
+            matches!(view, Some(InvoiceView::Tombstone { .. })),
+            "{view:?}"
+        );
+        let page = store.invoices(&Filter::default(), None, 10).unwrap();
+        assert!(page.items.is_empty(), "{:?}", page.items);
+        let (trail, _) = store.audit(TrailOrder::NewestFirst, None, 10).unwrap();
+        assert_eq!(trail.len(), 1, "the account's change");
+        more = store
+            .remove_now(|tx, _| upkeep::bury_remains(tx, Sequence(1)))
+            .unwrap();
+    }
+    assert!(states.len() > 2, "it took {} units more", states.len());
+    let whole = snapshot(&memory);
+    for (before, after) in states.iter().zip(states[1..].iter().chain([&whole])) {
+        let removed = before.len() - after.len();
+        assert!(
+            (1..tx::BATCH_OPERATIONS).contains(&removed),
+            "{removed} keys"
+        );
+    }
+    let left = |kind| whole.keys().filter(|key| key[0] == kind).count();
+    assert_eq!(left(keys::kind::BURYING), 0);
+    assert_eq!(left(keys::kind::ENTRY), 1);
+
+    for state in states {
+        let memory = MemoryBackend::new().unwrap();
+        fill(&memory, state);
+        let reopened = engine(memory.reopen(), &directory);
+        while reopened.sweep(&SOON, at(100)).unwrap() {}
+        assert_eq!(snapshot(&memory), whole);
+    }
+}
+
+#[test]
+fn an_invoice_that_is_sent_again_between_look_and_removal_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    issue(&engine, 0, 0);
+    let key = keys::delivery(Sequence(1));
+    let mut row: DeliveryRow = engine.backend.read(&key).unwrap().unwrap();
+    row.delivery.state = State::Delivered;
+    submit(&memory, move |tx| tx.put(&key, &row).unwrap());
+    let (found, _) = upkeep::finished(&engine.backend, None, at(50)).unwrap();
+    assert_eq!(found, [Sequence(1)]);
+
+    let resend = Command::Resend { revision: 1 };
+    let by = Actor::Operator("anna".to_owned());
+    let answer = engine.operate(&account(), &number(0), resend.into(), by, at(90));
+    assert_eq!(answer.wait().unwrap().unwrap().answer, Answer::Done);
+    let before = snapshot(&memory);
+    // The clock went back meanwhile: that it is not finished protects it alone.
+    for changed_before in [at(50), at(100)] {
+        let buried =
+            engine.remove_now(move |tx, _| upkeep::bury(tx, Sequence(1), changed_before, at(100)));
+        assert_eq!(buried, Ok(false));
+        assert_eq!(snapshot(&memory), before);
+    }
+}
+
+#[test]
+fn a_mark_of_removal_that_stands_without_reason_costs_nobody_a_story() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    issue(&engine, 0, 0);
+    fill(
+        &memory,
+        BTreeMap::from([(keys::burying(Sequence(1)), vec![0])]),
+    );
+    let before = snapshot(&memory);
+    while engine.sweep(&SOON, at(100)).unwrap() {}
+    assert_eq!(snapshot(&memory), before);
+}
+
+#[test]
+fn an_invoice_that_cannot_be_removed_stands_in_no_others_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    for n in 0..3 {
+        withdraw_after(&engine, n, 0);
+    }
+    spoil(&memory, keys::invoice(Sequence(1)));
+    let kept = |key: &[u8]| engine.backend.is_there(key).unwrap();
+    while engine.sweep(&SOON, at(100)).unwrap() {}
+    for n in 1..3 {
+        let left = engine.invoice(&account(), &number(n)).unwrap();
+        assert!(
+            matches!(left, Some(InvoiceView::Tombstone { .. })),
+            "{left:?}"
+        );
+    }
+    assert!(kept(&keys::invoice(Sequence(1))) && kept(&keys::delivery(Sequence(1))));
+}
+
+#[test]
+fn a_damaged_record_of_a_document_keeps_its_file_and_stops_no_sweep() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    withdraw_after(&engine, 0, 0);
+    let (damaged, unused) = (digest(b"damaged"), digest(b"unused"));
+    for (digest, bytes) in [(damaged, &b"damaged"[..]), (unused, b"unused")] {
+        engine.put_document(digest, bytes, at(0)).wait().unwrap();
+    }
+    spoil(&memory, keys::document(&damaged));
+    submit(&memory, |tx| {
+        tx.put_bytes(vec![keys::kind::DOCUMENT, 1], vec![0, 1]);
+        tx.put_bytes(vec![keys::kind::DELIVERY, 1], vec![0, 1]);
+    });
+    while engine.sweep(&SOON, at(10 * 86_400)).unwrap() {}
+    let file = |digest| engine.documents.read(&digest, at(0).date_naive());
+    assert!(file(damaged).is_ok());
+    assert!(file(unused).is_err());
+    let left = engine.invoice(&account(), &number(0)).unwrap();
+    assert!(
+        matches!(left, Some(InvoiceView::Tombstone { .. })),
+        "{left:?}"
+    );
+}
+
+/// A backend in which a record is damaged from the second unit on.
+struct Spoiling(MemoryBackend, Vec<u8>, AtomicBool);
+
+impl Tree for Spoiling {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.0.range(from, to, visit)
+    }
+}
+
+impl Backend for Spoiling {
+    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+        if self.2.swap(true, Ordering::Relaxed) {
+            spoil(&self.0, self.1.clone());
+        }
+        self.0.submit(urgency, unit)
+    }
+
+    fn id(&self) -> StoreId {
+        self.0.id()
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+        self.0.last(prefix)
+    }
+}
+
+#[test]
+fn a_document_whose_record_is_found_damaged_between_look_and_removal_stops_no_sweep() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let sound = engine(memory.reopen(), &directory);
+    let mut digests = [&b"one"[..], b"two"].map(|bytes| {
+        let digest = digest(bytes);
+        sound.put_document(digest, bytes, at(0)).wait().unwrap();
+        digest
+    });
+    // In the order of the sweep, so that the damaged one comes first.
+    digests.sort();
+    // The first unit of a sweep forgets ids.
+    let key = keys::document(&digests[0]);
+    let spoiling = Spoiling(memory.reopen(), key, AtomicBool::new(false));
+    let spoiling = engine(spoiling, &directory);
+    while spoiling.sweep(&SOON, at(10 * 86_400)).unwrap() {}
+    let file = |digest| sound.documents.read(&digest, at(0).date_naive());
+    assert!(file(digests[0]).is_ok());
+    assert!(file(digests[1]).is_err());
+}
