@@ -4,14 +4,17 @@
 //! lock        held as long as the store is open; taken before anything else is looked at
 //! CURRENT     names the database's directory and the store's id
 //! CURRENT.new while a store is being created
+//! REACHED     how far the database had come when it was last opened or closed
 //! sled-1/     the database
 //! documents/  see [`super::documents`]
 //! ```
 //!
 //! A store is created in an empty directory only: a state directory whose `CURRENT` is missing or
 //! does not fit is a mistake of configuration or of a restore, and an empty store in its place would
-//! send again what was sent before.
+//! send again what was sent before. A database that has not come as far as `REACHED` says is one, too: sled
+//! takes damage in its file for the end of what was written, and says nothing.
 
+mod reached;
 #[cfg(test)]
 mod tests;
 
@@ -148,6 +151,11 @@ impl Opened {
         if database.get(&id_key())?.as_deref() != Some(&current.id) {
             return Err(mismatch("the database is of another store than CURRENT"));
         }
+        if !reached::is_reached(&settings.directory, &database)? {
+            return Err(mismatch(
+                "the database has lost what was committed: it has not come as far as REACHED says",
+            ));
+        }
         Ok(Self {
             database,
             id: current.id,
@@ -163,6 +171,7 @@ impl Opened {
 
 /// A store on the disk. Closing order is that of the fields: the thread, the database, the lock.
 pub(super) struct SledBackend {
+    directory: PathBuf,
     committer: Committer,
     database: Arc<Database>,
     id: StoreId,
@@ -178,8 +187,18 @@ impl SledBackend {
             database.as_ref(),
             database.last(&keys::kind_prefix(kind::TRAIL))?,
         )?;
+        // After a crash what was read may not be on the disk yet.
+        Disk::sync(database.as_ref()).map_err(unsynced(&settings.directory))?;
+        match reached::note(&settings.directory, head) {
+            // A full disk, perhaps, on which operators may still do something.
+            Err(error @ OpenError::Io { .. }) => {
+                tracing::warn!(%error, "how far the database has come could not be noted");
+            }
+            noted => noted?,
+        }
         let disk: Arc<dyn Disk> = Arc::clone(&database) as _;
         Ok(Self {
+            directory: settings.directory.clone(),
             committer: Committer::start(disk, head, settings.reserve_bytes)?,
             database,
             id,
@@ -217,6 +236,17 @@ impl Backend for SledBackend {
 
     fn close(&self) {
         self.committer.close();
+        // What failed is not known to be there.
+        if self.health().failure.is_none() {
+            let noted = self
+                .last(&keys::kind_prefix(kind::TRAIL))
+                .and_then(|last| TrailHead::of(self.database.as_ref(), last))
+                .map_err(OpenError::from)
+                .and_then(|head| reached::note(&self.directory, head));
+            if let Err(error) = noted {
+                tracing::warn!(%error, "how far the database has come could not be noted");
+            }
+        }
     }
 
     fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {

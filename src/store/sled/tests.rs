@@ -145,6 +145,7 @@ fn an_interrupted_creation_is_begun_anew() {
     drop(open(&directory).unwrap());
     let path = |name| directory.path().join(name);
     let before = fs::read(path(CURRENT)).unwrap();
+    fs::remove_file(path("REACHED")).unwrap();
     fs::rename(path(CURRENT), path(CREATING)).unwrap();
 
     let backend = open(&directory).unwrap();
@@ -154,11 +155,48 @@ fn an_interrupted_creation_is_begun_anew() {
 }
 
 #[test]
+fn a_database_that_has_not_come_as_far_as_was_noted_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name| directory.path().join(name);
+    let database = path(FIRST_DATABASE).join("db");
+    let backend = open(&directory).unwrap();
+    for _ in 0..20 {
+        commit(&backend, |tx| count(tx, "a")).unwrap();
+    }
+    let earlier = fs::read(&database).unwrap();
+    commit(&backend, |tx| count(tx, "a")).unwrap();
+    backend.close();
+    drop(backend);
+    open(&directory).unwrap();
+
+    let lost = "the database has lost what was committed: it has not come as far as REACHED says";
+    let noted = fs::read_to_string(path("REACHED")).unwrap();
+    let (batch, _) = noted.split_once("hash ").unwrap();
+    fs::write(path("REACHED"), format!("{batch}hash {}\n", "0".repeat(64))).unwrap();
+    assert_eq!(cause(&open(&directory).err().unwrap()), lost);
+    // Where nothing was noted, as by an earlier version, nothing is missed.
+    fs::remove_file(path("REACHED")).unwrap();
+    open(&directory).unwrap();
+
+    // sled takes a flipped bit for the end of what was written; an older file stands for that.
+    fs::write(path("REACHED"), noted).unwrap();
+    for file in fs::read_dir(path(FIRST_DATABASE)).unwrap() {
+        let file = file.unwrap();
+        if file.file_name().to_string_lossy().starts_with("snap.") {
+            fs::remove_file(file.path()).unwrap();
+        }
+    }
+    fs::write(&database, earlier).unwrap();
+    assert_eq!(cause(&open(&directory).err().unwrap()), lost);
+}
+
+#[test]
 fn a_store_that_was_in_use_is_not_taken_for_an_interrupted_creation() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(&directory).unwrap());
     let path = |name| directory.path().join(name);
     fs::create_dir(path("documents")).unwrap();
+    fs::remove_file(path("REACHED")).unwrap();
     fs::rename(path(CURRENT), path(CREATING)).unwrap();
     assert!(matches!(
         open(&directory),

@@ -44,9 +44,9 @@ def cases(own, other):
         "the database's directory is missing": remove("sled-1"),
         "the database's directory is empty": lambda state: (remove("sled-1")(state), (state / "sled-1").mkdir()),
         "the database's file is missing": remove("sled-1/db"),
-        "only the documents are there": remove("CURRENT", "sled-1", "lock"),
+        "only the documents are there": remove("CURRENT", "REACHED", "sled-1", "lock"),
         "something else is there": lambda state: (
-            remove("CURRENT", "sled-1", "lock", "documents")(state), (state / "holiday.jpg").write_bytes(b"sea")
+            remove("CURRENT", "REACHED", "sled-1", "lock", "documents")(state), (state / "holiday.jpg").write_bytes(b"sea")
         ),
     }
 
