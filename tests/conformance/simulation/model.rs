@@ -43,14 +43,14 @@ pub(crate) enum Ordered {
 #[derive(Debug, Clone)]
 pub(crate) struct Invoice {
     pub(crate) issue: Issue,
-    /// Since when it waits, and for which schedule; none if it was parked at first.
-    pub(crate) waits: Option<(DateTime<Utc>, Option<&'static str>)>,
+    /// Since when it waits for its schedule; none if it was parked at first.
+    pub(crate) waits: Option<DateTime<Utc>>,
     /// It was answered that it is withdrawn, which is final.
     pub(crate) withdrawn: bool,
     /// What operators did to it at some time.
     pub(crate) orders: BTreeSet<Ordered>,
-    /// How many attempts were uncertain when an operator last let it go on.
-    pub(crate) uncertain_at_release: usize,
+    /// How many attempts at each address were uncertain when an operator last let it go on.
+    pub(crate) uncertain_at_release: BTreeMap<String, usize>,
     /// A hold or withdrawal is to be obeyed after this attempt: nothing else may begin.
     pub(crate) last_intent: Option<Intent>,
     /// The addresses that it had before one of them accepted, and the revision.
@@ -82,6 +82,8 @@ pub(crate) struct Model {
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) limits: Limits,
     pub(crate) accounts: BTreeMap<String, Account>,
+    /// Since when an account has its schedule.
+    pub(crate) schedule_since: BTreeMap<String, DateTime<Utc>>,
     pub(crate) invoices: BTreeMap<String, Invoice>,
     /// Account and number of what was withdrawn before it came.
     withdrawn_ahead: BTreeSet<(String, String)>,
@@ -117,6 +119,7 @@ impl Model {
             store: None,
             limits,
             accounts: BTreeMap::new(),
+            schedule_since: BTreeMap::new(),
             invoices: BTreeMap::new(),
             withdrawn_ahead: BTreeSet::new(),
             stopped: BTreeSet::new(),
@@ -224,7 +227,11 @@ impl Model {
             format!("{event_id} is {found} in place of {expected}"),
         );
         if let Some(after) = after {
-            self.accounts.insert(id.to_owned(), after);
+            let schedule = after.profile.schedule;
+            let before = self.accounts.insert(id.to_owned(), after);
+            if before.is_none_or(|before| before.profile.schedule != schedule) {
+                self.schedule_since.insert(id.to_owned(), self.clock.now());
+            }
         }
         let ChangeAnswer::Accepted {
             in_flight, account, ..
@@ -289,7 +296,6 @@ impl Model {
         let account = self.accounts.get(&issue.account);
         let is_ready =
             account.is_some_and(|account| account.version >= issue.min_version.unwrap_or(0));
-        let schedule = account.and_then(|account| account.profile.schedule);
         let place = (issue.account.clone(), number.clone());
         let expected = match self.invoices.get(number) {
             Some(known) if known.issue == *issue => "duplicate",
@@ -306,10 +312,10 @@ impl Model {
         if matches!(found, "applied" | "parked") {
             let invoice = Invoice {
                 issue: issue.clone(),
-                waits: (found == "applied").then(|| (self.clock.now(), schedule)),
+                waits: (found == "applied").then(|| self.clock.now()),
                 withdrawn: false,
                 orders: BTreeSet::new(),
-                uncertain_at_release: 0,
+                uncertain_at_release: BTreeMap::new(),
                 last_intent: None,
                 addresses: (1, BTreeSet::new()),
             };
@@ -375,8 +381,7 @@ impl Model {
         invoice.orders.insert(Ordered::Release);
         invoice.last_intent = None;
         if let Some(whole) = whole {
-            let uncertain = |attempt: &&Attempt| attempt.outcome == Outcome::Uncertain;
-            invoice.uncertain_at_release = whole.attempts.iter().filter(uncertain).count();
+            invoice.uncertain_at_release = uncertain(&whole);
         }
     }
 
@@ -410,4 +415,20 @@ impl Model {
         self.stopped.insert(number.to_owned());
         true
     }
+}
+
+/// How many attempts at each address of the revision of now were uncertain.
+pub(crate) fn uncertain(whole: &WholeInvoice) -> BTreeMap<String, usize> {
+    let mut uncertain = BTreeMap::new();
+    for Attempt {
+        intent, outcome, ..
+    } in &whole.attempts
+    {
+        if *outcome == Outcome::Uncertain && intent.revision == whole.delivery.revision {
+            *uncertain
+                .entry(intent.address.as_str().to_owned())
+                .or_default() += 1;
+        }
+    }
+    uncertain
 }

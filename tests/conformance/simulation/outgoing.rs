@@ -8,7 +8,7 @@ use invoice_router::domain::retry::{AfterUncertain, UNCERTAIN_MAX};
 use invoice_router::store::WholeInvoice;
 use tokio::time::Instant;
 
-use crate::model::{Invoice, Model, Ordered};
+use crate::model::{Invoice, Model, Ordered, uncertain};
 
 /// A failed attempt is not repeated earlier.
 const FIRST_DELAY: TimeDelta = TimeDelta::seconds(60);
@@ -72,7 +72,7 @@ impl Model {
             !is_accepted || *of == revision && addresses.contains(to),
             "the address was added after another had accepted",
         );
-        self.check_uncertain(invoice, whole, &of_now, to, stands_in, &mut check);
+        self.check_uncertain(invoice, whole, to, stands_in, &mut check);
         check(
             self.is_its_time(invoice, whole, version, of_the_address().next_back()),
             "it is not its time",
@@ -89,35 +89,26 @@ impl Model {
         &self,
         invoice: &Invoice,
         whole: &WholeInvoice,
-        of_now: &[&Attempt],
         to: &str,
         stands_in: bool,
         check: &mut impl FnMut(bool, &'static str),
     ) {
-        let is_uncertain = |attempt: &&Attempt| attempt.outcome == Outcome::Uncertain;
         // Whatever an operator let go on, he knew of.
-        if whole.attempts.iter().filter(is_uncertain).count() <= invoice.uncertain_at_release {
-            return;
-        }
-        let uncertain: Vec<&&Attempt> = of_now.iter().filter(|one| is_uncertain(one)).collect();
+        let mut uncertain = uncertain(whole);
+        uncertain.retain(|address, count| invoice.uncertain_at_release.get(address) != Some(count));
         check(
             uncertain.is_empty() || self.limits.after_uncertain == AfterUncertain::Resend,
             "it was to be held after an attempt of unknown outcome",
         );
-        let of_the_address = uncertain
-            .iter()
-            .filter(|one| one.intent.address.as_str() == to);
         let most = usize::try_from(UNCERTAIN_MAX).unwrap_or(usize::MAX);
         check(
-            of_the_address.count() < most,
+            uncertain.get(to).is_none_or(|count| *count < most),
             "it was to be held after three attempts of unknown outcome",
         );
         let known = self.accounts.get(&invoice.issue.account);
         let contact = known.and_then(|account| account.profile.selected_addresses());
-        let may_have_it = uncertain.iter().any(|attempt| {
-            let address = attempt.intent.address.as_str();
-            contact.is_some_and(|contact| contact.iter().any(|one| one == address))
-        });
+        let may_have_it =
+            contact.is_some_and(|contact| contact.iter().any(|one| uncertain.contains_key(one)));
         check(
             !may_have_it || !stands_in,
             "somebody stands in for a contact who may have it",
@@ -147,8 +138,11 @@ impl Model {
             None => {
                 let known = self.accounts.get(&invoice.issue.account);
                 let schedule = known.and_then(|account| account.profile.schedule);
+                let kept_since = self.schedule_since.get(&invoice.issue.account);
                 match invoice.waits {
-                    Some((since, of)) if of == schedule => has_fired(schedule, since, now),
+                    Some(since) if kept_since.is_some_and(|kept| *kept <= since) => {
+                        has_fired(schedule, since, now)
+                    }
                     Some(_) | None => true,
                 }
             }
