@@ -129,6 +129,8 @@ impl Model {
         }
         let now = self.clock.now();
         match last {
+            // What was rejected has no delay: whoever lets the addresses count as good again wants it sent.
+            Some(last) if last.outcome == Outcome::Rejected => true,
             // With another account, a withheld invoice is due at once.
             Some(last) => {
                 last.intent.account_version.get() != version
