@@ -8,8 +8,8 @@ from sink import Sink
 from verdict import CONFIGURATION, FAILED, Start, judge_present, judge_start, tree
 
 
-def cases(own, other):
-    """What is wrong, and how it is made; `own` and `other` are two stores."""
+def cases(own, other, older):
+    """What is wrong, and how it is made; `own` and `other` are two stores, `older` is a database that `own` had."""
     id_line = (own / "CURRENT").read_text().splitlines()[1]
     other_current = (other / "CURRENT").read_bytes()
 
@@ -44,6 +44,7 @@ def cases(own, other):
         "the database's directory is missing": remove("sled-1"),
         "the database's directory is empty": lambda state: (remove("sled-1")(state), (state / "sled-1").mkdir()),
         "the database's file is missing": remove("sled-1/db"),
+        "the database is an older copy": lambda state: shutil.copyfile(older, state / "sled-1" / "db"),
         "only the documents are there": remove("CURRENT", "REACHED", "sled-1", "lock"),
         "something else is there": lambda state: (
             remove("CURRENT", "REACHED", "sled-1", "lock", "documents")(state), (state / "holiday.jpg").write_bytes(b"sea")
@@ -54,9 +55,11 @@ def cases(own, other):
 def run(program, directory, seed):
     directory.mkdir()
     own, other = (filled(program, directory / name, f"{seed} {name}") for name in ("own", "other"))
+    older = shutil.copyfile(own.daemon.state / "sled-1" / "db", directory / "older")
+    fill(own, "RE-2")
     findings, starts = [], []
     sink = Sink(seed, directory / "mails")
-    for count, (what, spoil) in enumerate(cases(own.daemon.state, other.daemon.state).items()):
+    for count, (what, spoil) in enumerate(cases(own.daemon.state, other.daemon.state, older).items()):
         house = directory / str(count)
         house.mkdir()
         daemon = Daemon(program, house, sink.port)
@@ -94,8 +97,12 @@ def run(program, directory, seed):
 def filled(program, directory, seed):
     """A store with something in it, closed."""
     house = House(program, directory, seed)
+    fill(house, "RE-1")
+    return house
+
+
+def fill(house, number):
     house.start()
     must(house.hand.account("K-1"), 200)
-    must(house.hand.invoice("K-1", "RE-1", contents=[house.hand.bytes()]), 200)
+    must(house.hand.invoice("K-1", number, contents=[house.hand.bytes()]), 200)
     house.daemon.stop()
-    return house
