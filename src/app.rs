@@ -6,6 +6,7 @@
 
 mod named;
 mod parts;
+mod removal;
 mod watch_over;
 
 use std::collections::BTreeSet;
@@ -239,8 +240,8 @@ impl App {
         });
         let seen = stopping.clone();
         parts.spawn(async move {
-            let ended = watch_over::sweep(store, clock, retention, seen).await;
-            ("the sweep", ended)
+            let ended = removal::run(store, clock, retention, seen).await;
+            ("the removal", ended)
         });
         parts
     }

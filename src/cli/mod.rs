@@ -111,18 +111,16 @@ enum Command {
     Dispatch(DispatchArguments),
     /// Stop sending; accepting goes on.
     Pause {
-        /// Only this account.
-        #[arg(long, value_parser = account_id)]
-        account: Option<AccountId>,
+        #[command(flatten)]
+        scope: PauseArguments,
         /// Why, for those who read it later.
         #[arg(long, default_value = "paused by an operator")]
         reason: String,
     },
     /// Go on sending.
     Resume {
-        /// Only this account.
-        #[arg(long, value_parser = account_id)]
-        account: Option<AccountId>,
+        #[command(flatten)]
+        scope: PauseArguments,
         /// Why, for those who read it later.
         #[arg(long)]
         reason: Option<String>,
@@ -194,6 +192,17 @@ struct ReleaseArguments {
     /// Why, for those who read it later.
     #[arg(long)]
     reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct PauseArguments {
+    /// Only this account.
+    #[arg(long, value_parser = account_id)]
+    account: Option<AccountId>,
+    /// Not sending, but the removal of what retention no longer covers; the daemon stops it itself when the
+    /// clock stepped by over a day.
+    #[arg(long, conflicts_with = "account")]
+    removal: bool,
 }
 
 #[derive(Debug, Args)]
@@ -325,10 +334,8 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             &serde_json::json!({ "reason": reason }),
         ),
         Command::Dispatch(arguments) => sending::dispatch(context, &arguments),
-        Command::Pause { account, reason } => sending::pause(context, account.as_ref(), &reason),
-        Command::Resume { account, reason } => {
-            sending::resume(context, account.as_ref(), reason.as_deref())
-        }
+        Command::Pause { scope, reason } => sending::pause(context, &scope, &reason),
+        Command::Resume { scope, reason } => sending::resume(context, &scope, reason.as_deref()),
         Command::Verify => verify::run(context),
         Command::TestMail { address } => test_mail::run(context, &address),
     }

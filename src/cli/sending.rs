@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::out::{list, table, text};
 use super::words::{pause_in_words, relay_in_words, who, why};
-use super::{Context, DispatchArguments, Failure};
-use crate::domain::id::AccountId;
+use super::{Context, DispatchArguments, Failure, PauseArguments};
 
 pub(super) fn dispatch(context: &Context, arguments: &DispatchArguments) -> Result<(), Failure> {
     let DispatchArguments {
@@ -90,19 +89,23 @@ fn plan(answer: &Value) -> String {
 
 pub(super) fn pause(
     context: &Context,
-    account: Option<&AccountId>,
+    scope: &PauseArguments,
     reason: &str,
 ) -> Result<(), Failure> {
-    let mut body = scope(account);
+    let mut body = asked(scope);
     body["reason"] = json!(reason);
     let answer = context.admin()?.post("/v1/pause", &body)?;
     context.out.show(&answer, |answer| {
-        let (sending, scope) = named(account);
+        let Named {
+            what,
+            of,
+            meanwhile,
+        } = named(scope);
         let in_force = pause_in_words(&answer["in_force"]).unwrap_or_default();
         if text(answer, "/result") == "duplicate" {
-            format!("{scope} was paused before, and stays so: {in_force}")
+            format!("{of} was paused before, and stays so: {in_force}")
         } else {
-            format!("{sending} is paused; accepting goes on")
+            format!("{what} is paused; {meanwhile}")
         }
     })?;
     Ok(())
@@ -110,41 +113,68 @@ pub(super) fn pause(
 
 pub(super) fn resume(
     context: &Context,
-    account: Option<&AccountId>,
+    scope: &PauseArguments,
     reason: Option<&str>,
 ) -> Result<(), Failure> {
-    let mut body = scope(account);
+    let mut body = asked(scope);
     if let Some(reason) = reason {
         body["reason"] = json!(reason);
     }
     let answer = context.admin()?.post("/v1/resume", &body)?;
     context.out.show(&answer, |answer| {
-        let (sending, scope) = named(account);
+        let Named { what, of, .. } = named(scope);
         let was_paused = text(answer, "/result") != "duplicate";
         match (was_paused, pause_in_words(&answer["in_force"])) {
-            (true, None) => format!("{sending} goes on"),
-            (true, Some(paused)) => format!("the pause of {scope} has ended, but {paused}"),
-            (false, None) => format!("there was no pause of {scope}"),
-            (false, Some(paused)) => format!("there was no pause of {scope}, but {paused}"),
+            (true, None) => format!("{what} goes on"),
+            (true, Some(paused)) => format!("the pause of {of} has ended, but {paused}"),
+            (false, None) => format!("there was no pause of {of}"),
+            (false, Some(paused)) => format!("there was no pause of {of}, but {paused}"),
         }
     })?;
     Ok(())
 }
 
-/// What a pause stops, and what it is of.
-fn named(account: Option<&AccountId>) -> (String, String) {
-    match account {
-        None => ("all sending".to_owned(), "everything".to_owned()),
-        Some(account) => (
-            format!("sending for account {account}"),
-            format!("account {account}"),
-        ),
+/// A pause in words.
+struct Named {
+    /// What it stops.
+    what: String,
+    /// What it is of.
+    of: String,
+    /// What it does not stop.
+    meanwhile: &'static str,
+}
+
+fn named(scope: &PauseArguments) -> Named {
+    let accepting = "accepting goes on";
+    let (what, of, meanwhile) = match &scope.account {
+        None if scope.removal => {
+            let removal = "the removal of what retention no longer covers";
+            (
+                removal.to_owned(),
+                "the removal".to_owned(),
+                "all else goes on",
+            )
+        }
+        None => ("all sending".to_owned(), "everything".to_owned(), accepting),
+        Some(account) => {
+            let what = format!("sending for account {account}");
+            (what, format!("account {account}"), accepting)
+        }
+    };
+    Named {
+        what,
+        of,
+        meanwhile,
     }
 }
 
-fn scope(account: Option<&AccountId>) -> Value {
-    account.map_or_else(
-        || json!({}),
-        |account| json!({ "account": account.as_str() }),
-    )
+fn asked(scope: &PauseArguments) -> Value {
+    let mut body = json!({});
+    if let Some(account) = &scope.account {
+        body["account"] = json!(account.as_str());
+    }
+    if scope.removal {
+        body["removal"] = json!(true);
+    }
+    body
 }

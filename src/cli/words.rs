@@ -148,11 +148,12 @@ pub(super) fn rule_in_words(raw: &str) -> &str {
     }
 }
 
-/// What stops mail, if anything does.
+/// What is paused, if anything is.
 pub(super) fn pause_in_words(paused: &Value) -> Option<String> {
     let what = match text(paused, "/scope") {
         "" => return None,
         "account" => "sending for this account is paused",
+        "removal" => "nothing is removed",
         _ => "all sending is paused",
     };
     let reason = match text(paused, "/reason") {

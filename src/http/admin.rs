@@ -24,7 +24,7 @@ use super::routes::{Params, Query};
 use super::server::Peer;
 use super::{Readiness, documents, view};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
-use crate::store::{Actor, PauseScope};
+use crate::store::{Actor, PauseInForce, PauseScope, StoreError};
 
 /// Items on a page of a list, unless the caller wants fewer.
 const PAGE: usize = 100;
@@ -113,10 +113,15 @@ pub(super) fn live() -> Reply {
 pub(super) fn ready(exchange: &Exchange) -> Reply {
     let context = exchange.context();
     let Readiness { mut failing, relay } = (context.readiness)();
-    let paused = context.store.pause_in_force(None).unwrap_or_else(|error| {
-        failing.push(("store", error.to_string()));
-        None
-    });
+    let mut shown = |scope| {
+        let paused = in_force(exchange, &scope).unwrap_or_else(|error| {
+            failing.push(("store", error.to_string()));
+            None
+        });
+        view::paused(paused.as_ref())
+    };
+    let paused = shown(PauseScope::Everything);
+    let removal_paused = shown(PauseScope::Removal);
     let (status, word) = if failing.is_empty() {
         (StatusCode::OK, "ready")
     } else {
@@ -126,14 +131,19 @@ pub(super) fn ready(exchange: &Exchange) -> Reply {
         .iter()
         .map(|(check, detail)| json!({"check": check, "detail": detail}))
         .collect();
-    let paused = view::paused(paused.as_ref());
     Reply::new(
         status,
-        json!({"status": word, "failing": failing, "paused": paused, "relay": view::relay(&relay)}),
+        json!({
+            "status": word,
+            "failing": failing,
+            "paused": paused,
+            "removal_paused": removal_paused,
+            "relay": view::relay(&relay),
+        }),
     )
 }
 
-/// `POST /v1/pause`: accepts, but does not send.
+/// `POST /v1/pause`: accepts, but does not send; or keeps what retention no longer covers.
 pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
     let (scope, reason) = read_body(exchange, |fields| {
         let scope = scope(fields);
@@ -170,7 +180,7 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
     switched(exchange, &scope, false, changed)
 }
 
-/// What became of a pause or its end, and what stops mail of that scope now.
+/// What became of a pause or its end, and what stops that scope now.
 fn switched(
     exchange: &mut Exchange,
     scope: &PauseScope,
@@ -178,15 +188,32 @@ fn switched(
     changed: bool,
 ) -> Result<Reply, Problem> {
     let account = account_of(scope);
-    let in_force = exchange.context().store.pause_in_force(account)?;
+    let in_force = in_force(exchange, scope)?;
     let result = if changed { "applied" } else { "duplicate" };
     exchange.about.result = Some(result);
     Ok(Reply::ok(json!({
         "result": result,
         "account": account.map(AccountId::as_str),
+        "removal": *scope == PauseScope::Removal,
         "paused": paused,
         "in_force": view::paused(in_force.as_ref()),
     })))
+}
+
+/// The pause that stops what is of this scope.
+fn in_force(exchange: &Exchange, scope: &PauseScope) -> Result<Option<PauseInForce>, StoreError> {
+    let store = &exchange.context().store;
+    match scope {
+        PauseScope::Everything => store.pause_in_force(None),
+        PauseScope::Account(account) => store.pause_in_force(Some(account)),
+        PauseScope::Removal => {
+            let pause = store.paused(scope)?;
+            Ok(pause.map(|pause| PauseInForce {
+                scope: scope.clone(),
+                pause,
+            }))
+        }
+    }
 }
 
 /// A mistyped account must not leave an operator believing that its mail has been stopped, or goes on.
@@ -202,13 +229,19 @@ fn check_known(exchange: &mut Exchange, scope: &PauseScope) -> Result<(), Proble
 }
 
 fn scope(fields: &Fields<'_>) -> Result<PauseScope, Noted> {
-    let account = fields.optionally("account", |item| item.parse(|raw| AccountId::parse(raw)))?;
-    Ok(account.map_or(PauseScope::Everything, PauseScope::Account))
+    let account = fields.optionally("account", |item| item.parse(|raw| AccountId::parse(raw)));
+    let removal = fields.optionally("removal", Item::boolean);
+    match (account?, removal?.unwrap_or(false)) {
+        (None, false) => Ok(PauseScope::Everything),
+        (Some(account), false) => Ok(PauseScope::Account(account)),
+        (None, true) => Ok(PauseScope::Removal),
+        (Some(_), true) => fields.fault("removal", "either an account or the removal"),
+    }
 }
 
 fn account_of(scope: &PauseScope) -> Option<&AccountId> {
     match scope {
-        PauseScope::Everything => None,
+        PauseScope::Everything | PauseScope::Removal => None,
         PauseScope::Account(account) => Some(account),
     }
 }

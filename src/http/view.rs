@@ -155,6 +155,7 @@ pub(super) fn paused(paused: Option<&PauseInForce>) -> Value {
     let scope = match scope {
         PauseScope::Everything => "everything",
         PauseScope::Account(_) => "account",
+        PauseScope::Removal => "removal",
     };
     let Pause { reason, by, since } = pause;
     json!({"scope": scope, "reason": reason, "by": by, "since": instant(*since)})

@@ -260,7 +260,7 @@ pub trait Store: Send + Sync + 'static {
         at: DateTime<Utc>,
     ) -> Commit<bool>;
 
-    /// The pause of everything, or of one account.
+    /// The pause of this, if there is one.
     fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
 
     /// The pause that stops an account's mail; without an account, that of everything.
@@ -389,11 +389,11 @@ pub trait Store: Send + Sync + 'static {
     /// Blocks on the file system.
     fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
 
-    /// What was noted of the clock last, so that a step while nobody looked is noticed.
-    fn clock_note(&self) -> Result<Option<ClockNote>, StoreError>;
+    /// What the clock said when that was noted last, so that a step while nobody looked is noticed.
+    fn clock_seen(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
 
     /// Notes what the clock says.
-    fn note_clock(&self, note: ClockNote) -> Commit<()>;
+    fn note_clock(&self, now: DateTime<Utc>) -> Commit<()>;
 
     /// A random id given when the store was created; Message-IDs are derived from it.
     fn id(&self) -> StoreId;

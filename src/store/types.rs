@@ -238,9 +238,11 @@ pub enum PauseScope {
     Everything,
     /// Sending for one account.
     Account(AccountId),
+    /// The removal of what retention no longer covers.
+    Removal,
 }
 
-/// That sending is paused.
+/// That sending, or removing, is paused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
     /// For those who read it later.
@@ -488,15 +490,6 @@ pub struct Retention {
     pub unused_documents: Duration,
     /// Invoices that are delivered, withdrawn or undeliverable; a tombstone stays for ever.
     pub finished: Duration,
-}
-
-/// What the clock said, and since when it has gone right: without a step, as far as anybody saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClockNote {
-    /// The time when this was noted.
-    pub seen: DateTime<Utc>,
-    /// When it began to go right.
-    pub right_since: DateTime<Utc>,
 }
 
 /// What an entry of the trail is about.

@@ -180,6 +180,11 @@ async fn what_an_operator_sends_is_read_as_strictly_as_events() {
             "/revision",
         ),
         ("/v1/pause", json!({"account": 7}), "/account"),
+        (
+            "/v1/resume",
+            json!({"account": "K-1001", "removal": true}),
+            "/removal",
+        ),
         ("/v1/dispatch", json!({"schedule": "typo"}), "/schedule"),
         (
             "/v1/dispatch",
@@ -327,6 +332,30 @@ async fn a_pause_is_kept_and_shown_until_it_is_resumed() {
     assert_eq!(everything.body["account"], Value::Null);
     let pause = interfaces.store.paused(&PauseScope::Everything).unwrap();
     assert!(pause.is_some());
+}
+
+#[tokio::test]
+async fn a_pause_of_removals_stops_no_mail() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    let body = json!({"removal": true, "reason": "an audit"});
+    let paused = interfaces.act("/v1/pause", body).await;
+    assert_eq!(paused.body["removal"], true);
+    assert_eq!(paused.body["in_force"]["scope"], "removal");
+    let ready = interfaces.get("/readyz").await;
+    assert_eq!(ready.status, 200);
+    assert_eq!(ready.body["paused"], Value::Null);
+    assert_eq!(ready.body["removal_paused"]["reason"], "an audit");
+    let audit = interfaces.get("/v1/audit?order=newest").await;
+    assert_eq!(audit.body["items"][0]["what"], "removal paused: an audit");
+    assert_eq!(
+        interfaces
+            .act("/v1/resume", json!({"removal": true}))
+            .await
+            .body["result"],
+        "applied"
+    );
+    let ready = interfaces.get("/readyz").await;
+    assert_eq!(ready.body["removal_paused"], Value::Null);
 }
 
 /// What each answer that speaks of sending shows as `paused`.

@@ -101,6 +101,18 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
     );
     let told = ask(&["resume"]).await;
     assert_eq!(told, "all sending goes on\n");
+    let told = ask(&["pause", "--removal", "--reason", "an audit"]).await;
+    let removal = "the removal of what retention no longer covers";
+    assert_eq!(told, format!("{removal} is paused; all else goes on\n"));
+    let told = ask(&["resume"]).await;
+    assert_eq!(told, "there was no pause of everything\n");
+    let told = ask(&["pause", "--removal"]).await;
+    assert!(
+        told.contains("stays so: nothing is removed since 20") && told.contains(": an audit"),
+        "{told}"
+    );
+    let told = ask(&["resume", "--removal"]).await;
+    assert_eq!(told, format!("{removal} goes on\n"));
 
     for command in ["pause", "resume"] {
         let output = daemon.command(&[command, "--account", "NOPE"]).await;

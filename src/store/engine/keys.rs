@@ -251,6 +251,7 @@ pub(in crate::store) fn suspects(account: &AccountId) -> Key {
 pub(in crate::store) fn pause(scope: &PauseScope) -> Key {
     match scope {
         PauseScope::Everything => Builder::new(kind::PAUSE).byte(b'*').0,
+        PauseScope::Removal => Builder::new(kind::PAUSE).byte(b'r').0,
         PauseScope::Account(id) => Builder::new(kind::PAUSE).byte(b'a').text(id.as_str()).0,
     }
 }

@@ -32,10 +32,10 @@ use self::tx::{Evaluated, Records, Tx, Unit};
 use super::documents::Documents;
 use super::record::DocumentRow;
 use super::{
-    AccountView, Actor, Audited, Begin, Begun, ChangeAnswer, ClockNote, Commit, DocumentAnswer,
-    DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Order, Page,
-    Pause, PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle,
-    Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
+    AccountView, Actor, Audited, Begin, Begun, ChangeAnswer, Commit, DocumentAnswer, DuePlace,
+    Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Order, Page, Pause,
+    PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle, Settled,
+    Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
 use crate::domain::delivery::Intent;
@@ -581,12 +581,12 @@ impl<B: Backend> Store for Engine<B> {
         self.sweep_on(retention, now)
     }
 
-    fn clock_note(&self) -> Result<Option<ClockNote>, StoreError> {
-        upkeep::clock_note(&self.backend)
+    fn clock_seen(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        upkeep::clock_seen(&self.backend)
     }
 
-    fn note_clock(&self, note: ClockNote) -> Commit<()> {
-        self.commit(Urgency::Settle, move |tx, _| upkeep::note_clock(tx, note))
+    fn note_clock(&self, now: DateTime<Utc>) -> Commit<()> {
+        self.commit(Urgency::Settle, move |tx, _| upkeep::note_clock(tx, now))
     }
 
     fn id(&self) -> StoreId {

@@ -239,7 +239,7 @@ fn scheduled_accounts<T: Records + ?Sized>(
         .collect()
 }
 
-/// Stops sending.
+/// Stops sending, or removing.
 pub(super) fn pause(
     tx: &mut Tx<'_>,
     scope: &PauseScope,
@@ -256,7 +256,7 @@ pub(super) fn pause(
         object(scope),
         at,
         actor,
-        format!("sending paused: {reason}"),
+        format!("{} paused: {reason}", what(scope)),
     );
     tx.put(
         &key,
@@ -269,7 +269,7 @@ pub(super) fn pause(
     Ok(true)
 }
 
-/// Goes on sending.
+/// Goes on with it.
 pub(super) fn resume(
     tx: &mut Tx<'_>,
     scope: &PauseScope,
@@ -281,15 +281,22 @@ pub(super) fn resume(
     if !tx.is_there(&key)? {
         return Ok(false);
     }
-    let what = write::with_reason("sending resumed".to_owned(), reason);
-    write::tell(tx, object(scope), at, actor, what);
+    let told = write::with_reason(format!("{} resumed", what(scope)), reason);
+    write::tell(tx, object(scope), at, actor, told);
     tx.remove(&key)?;
     Ok(true)
 }
 
+fn what(scope: &PauseScope) -> &'static str {
+    match scope {
+        PauseScope::Everything | PauseScope::Account(_) => "sending",
+        PauseScope::Removal => "removal",
+    }
+}
+
 fn object(scope: &PauseScope) -> Object {
     match scope {
-        PauseScope::Everything => Object::Daemon,
+        PauseScope::Everything | PauseScope::Removal => Object::Daemon,
         PauseScope::Account(id) => Object::Account(id.clone()),
     }
 }

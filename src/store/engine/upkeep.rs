@@ -10,39 +10,30 @@ use super::read;
 use super::tx::{Records, Tree as _, Tx};
 use crate::domain::id::{Digest, Sequence};
 use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdentityRow, Record};
-use crate::store::{ClockNote, Rules, StoreError};
+use crate::store::{Rules, StoreError};
 
 /// How many keys or rows one unit, or one look, takes.
 const AT_ONCE: usize = 64;
 /// No more is removed in a unit that has come to so many operations.
 const OPERATIONS: usize = 64;
 
-/// Where it is kept what the clock said last, and since when it has gone right; in milliseconds.
+/// Where it is kept what the clock said last; in milliseconds.
 const CLOCK_SEEN: &str = "clock-seen";
-const CLOCK_RIGHT_SINCE: &str = "clock-right-since";
 
-/// What was noted of the clock last.
-pub(super) fn clock_note<T: Records + ?Sized>(tree: &T) -> Result<Option<ClockNote>, StoreError> {
-    let read = |name| -> Result<Option<DateTime<Utc>>, StoreError> {
-        let noted: Option<CounterRow> = tree.read(&keys::counter(name))?;
-        Ok(noted.and_then(|CounterRow(millis)| {
-            DateTime::from_timestamp_millis(i64::try_from(millis).ok()?)
-        }))
-    };
-    let (seen, right_since) = (read(CLOCK_SEEN)?, read(CLOCK_RIGHT_SINCE)?);
-    Ok(seen
-        .zip(right_since)
-        .map(|(seen, right_since)| ClockNote { seen, right_since }))
+/// What the clock said when that was noted last.
+pub(super) fn clock_seen<T: Records + ?Sized>(
+    tree: &T,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let noted: Option<CounterRow> = tree.read(&keys::counter(CLOCK_SEEN))?;
+    Ok(noted.and_then(|CounterRow(millis)| {
+        DateTime::from_timestamp_millis(i64::try_from(millis).ok()?)
+    }))
 }
 
 /// Notes what the clock says.
-pub(super) fn note_clock(tx: &mut Tx<'_>, note: ClockNote) -> Result<(), StoreError> {
-    let ClockNote { seen, right_since } = note;
-    for (name, at) in [(CLOCK_SEEN, seen), (CLOCK_RIGHT_SINCE, right_since)] {
-        let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
-        tx.put(&keys::counter(name), &CounterRow(millis))?;
-    }
-    Ok(())
+pub(super) fn note_clock(tx: &mut Tx<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
+    tx.put(&keys::counter(CLOCK_SEEN), &CounterRow(millis))
 }
 
 /// Forgets `webhook-id`s of days that are over. Says whether more may be left.

@@ -142,8 +142,8 @@ impl Store for FailingStore {
         fn audit(&self, order: TrailOrder, after: Option<TrailPlace>, limit: usize) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError>;
         fn invoices(&self, filter: &Filter, after: Option<Sequence>, limit: usize) -> Result<Page, StoreError>;
         fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
-        fn clock_note(&self) -> Result<Option<ClockNote>, StoreError>;
-        fn note_clock(&self, note: ClockNote) -> Commit<()>;
+        fn clock_seen(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
+        fn note_clock(&self, now: DateTime<Utc>) -> Commit<()>;
         fn id(&self) -> StoreId;
         fn close(&self) -> Result<(), StoreError>;
     }

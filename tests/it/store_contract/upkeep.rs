@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 
 use invoice_router::domain::delivery::{Shown, Verdict};
 use invoice_router::domain::id::Sequence;
 use invoice_router::domain::invoice::{Documents, Invoice};
 use invoice_router::store::{
-    ClockNote, DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, StoreError, WithdrawAnswer,
+    DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, StoreError, WithdrawAnswer,
 };
 
 use super::sample::{
@@ -65,15 +64,12 @@ fn a_document_is_kept_until_nobody_has_referred_to_it_for_days(world: &mut World
 }
 
 fn what_the_clock_said_last_is_remembered(world: &mut World) {
-    assert_eq!(world.step().clock_note(), Ok(None));
+    assert_eq!(world.step().clock_seen(), Ok(None));
     for day in 0..2 {
         world.pass(day * DAY);
-        let note = ClockNote {
-            seen: world.now,
-            right_since: world.now - TimeDelta::days(3),
-        };
-        world.step().note_clock(note).wait().unwrap();
-        assert_eq!(world.step().clock_note(), Ok(Some(note)));
+        let now = world.now;
+        world.step().note_clock(now).wait().unwrap();
+        assert_eq!(world.step().clock_seen(), Ok(Some(now)));
     }
 }
 
