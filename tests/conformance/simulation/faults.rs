@@ -24,7 +24,12 @@ impl World {
                 final_dot: 1.0,
                 ..Weather::FINE
             },
+            120..135 => Weather {
+                rejects_all: true,
+                ..Weather::FINE
+            },
             _ => Weather {
+                rejects_all: false,
                 refused: chance(&mut self.rng),
                 greeting: chance(&mut self.rng),
                 envelope: chance(&mut self.rng),

@@ -25,6 +25,8 @@ pub(crate) struct Weather {
     pub(crate) body: f64,
     /// At the final dot.
     pub(crate) final_dot: f64,
+    /// Every address is rejected, whoever's fault that is.
+    pub(crate) rejects_all: bool,
     /// The longest delay of a reply.
     pub(crate) delay: Duration,
 }
@@ -36,6 +38,7 @@ impl Weather {
         envelope: 0.0,
         body: 0.0,
         final_dot: 0.0,
+        rejects_all: false,
         delay: Duration::from_millis(20),
     };
 }
@@ -174,6 +177,10 @@ impl Relay {
 }
 
 impl Inner {
+    pub(crate) fn rejects(&self, address: &str) -> bool {
+        self.weather.rejects_all || self.dead.contains(address)
+    }
+
     pub(crate) fn happens(&mut self, chance: f64) -> bool {
         let happens = self.rng.f64() < chance;
         self.seen.troubles += u64::from(happens);

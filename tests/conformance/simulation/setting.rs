@@ -81,7 +81,7 @@ pub(crate) fn settings(rng: &mut fastrand::Rng, rules: &Rules) -> Settings {
         connection_idle: Duration::from_secs(60),
         probe_first: Duration::from_secs(5),
         rules: rules.clone(),
-        rejections_max: if rng.u8(..) < 60 { 3 } else { 100 },
+        rejections_max: [1, 3, 100, 100][rng.usize(..4)],
         tick: Duration::from_secs(20),
     }
 }

@@ -256,8 +256,7 @@ impl Socket {
             self.to = rcpt.split('>').next().map(str::to_owned);
             if self.failed {
                 self.say("503 5.5.1 no");
-            } else if self.with(|inner| self.to.as_ref().is_some_and(|to| inner.dead.contains(to)))
-            {
+            } else if self.with(|inner| self.to.as_ref().is_some_and(|to| inner.rejects(to))) {
                 self.failed = true;
                 self.go_wrong(Trouble::Say("550 5.1.1 no such user"));
             } else {

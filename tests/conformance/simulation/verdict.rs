@@ -244,7 +244,7 @@ pub(crate) fn is_hold_explained(
     };
     match &whole.delivery.hold {
         None => true,
-        Some(HoldReason::Operator(_)) => invoice.was(Ordered::Hold),
+        Some(HoldReason::Operator { .. }) => invoice.was(Ordered::Hold),
         Some(HoldReason::MessageRefused(_)) => any(Outcome::Rejected),
         Some(HoldReason::NotComposable(_)) => false,
         Some(HoldReason::Uncertain) => {
