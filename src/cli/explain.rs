@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::admin::segment;
 use super::out::text;
 use super::words::{
-    each_address, pause_in_words, relay_in_words, state_in_words, tombstone_in_words, who, whom,
-    why,
+    each_address, hold_in_words, pause_in_words, relay_in_words, state_in_words,
+    tombstone_in_words, who, whom, why,
 };
 use super::{Context, Failure};
 use crate::clock::Clock;
@@ -67,7 +67,8 @@ fn invoice(invoice: &Value) -> String {
     }
     let recipient = &invoice["recipient"];
     if recipient.is_null() {
-        return format!("{number} is {outcome}.\nNo recipient is known for it yet.");
+        let waits = waits_for(invoice).unwrap_or_default();
+        return format!("{number} is {outcome}.\nNo recipient is known for it yet. {waits}");
     }
     let mut lines = vec![format!("{number} is {outcome}.")];
     let addresses = each_address(invoice);
@@ -95,9 +96,8 @@ fn invoice(invoice: &Value) -> String {
         | None => lines.push(format!("It goes to {}.", who(recipient))),
     }
     lines.push(format!("Why: {}.", why(recipient)));
-    if let Some(reason) = invoice["held_reason"].as_str() {
-        lines.push(format!("It is held: {reason}."));
-    }
+    lines.extend(hold_in_words(invoice).map(|hold| format!("It is held: {hold}.")));
+    lines.extend(waits_for(invoice));
     match (not_now(invoice), invoice["next_attempt_at"].as_str()) {
         // Until that ends, no time means anything.
         (Some(paused), _) => lines.push(paused),
@@ -106,6 +106,34 @@ fn invoice(invoice: &Value) -> String {
         (None, None) => {}
     }
     lines.join("\n")
+}
+
+/// What must come before it can be sent, if that is known.
+fn waits_for(invoice: &Value) -> Option<String> {
+    let words = match Shown::parse(text(invoice, "/state"))? {
+        Shown::Parked => match invoice["min_account_version"].as_u64() {
+            Some(version) => format!("version {version} of its account"),
+            None => "its account".to_owned(),
+        },
+        Shown::Waiting => {
+            let schedule = match invoice["schedule"].as_str() {
+                Some(schedule) => format!("its schedule, {schedule}"),
+                None => "its account's schedule".to_owned(),
+            };
+            match invoice["release_at"].as_str() {
+                Some(at) => format!("{schedule}, at {at}"),
+                None => schedule,
+            }
+        }
+        Shown::Withheld => "a change of its account".to_owned(),
+        Shown::Due
+        | Shown::Sending
+        | Shown::Delivered
+        | Shown::Held
+        | Shown::Withdrawn
+        | Shown::Undeliverable => return None,
+    };
+    Some(format!("It waits for {words}."))
 }
 
 /// That nothing goes out now, and why.

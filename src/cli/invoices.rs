@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::admin::segment;
 use super::out::{list, table, text};
 use super::words::{
-    each_address, outcome_in_words, pause_in_words, state_in_words, tombstone_in_words, who, why,
+    each_address, hold_in_words, outcome_in_words, pause_in_words, state_in_words,
+    tombstone_in_words, who, why,
 };
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments};
 
@@ -116,13 +117,9 @@ fn describe(invoice: &Value) -> String {
     }
     lines.extend(each_address(invoice));
     lines.extend(tombstone_in_words(invoice));
-    for (name, pointer) in [
-        ("held", "/held_reason"),
-        ("next attempt", "/next_attempt_at"),
-    ] {
-        if !text(invoice, pointer).is_empty() {
-            lines.push(format!("{name}: {}", text(invoice, pointer)));
-        }
+    lines.extend(hold_in_words(invoice).map(|hold| format!("held: {hold}")));
+    if let Some(at) = invoice["next_attempt_at"].as_str() {
+        lines.push(format!("next attempt: {at}"));
     }
     lines.extend(pause_in_words(&invoice["paused"]));
     let mut story = vec![["at", "who", "what"].map(str::to_owned).to_vec()];

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::invoices::{self, list_path};
 use super::out::{list, table, text};
+use super::words::hold_in_words;
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments, ReleaseArguments};
 use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, InvoiceNumber};
@@ -40,6 +41,7 @@ fn all(context: &Context, state: Shown, dry_run: bool, body: &Value) -> Result<(
     }))?;
     let mut items = Vec::new();
     let mut refused = 0_usize;
+    let mut failed = None;
     for item in list(&listed, "/items") {
         let invoice = InvoiceArguments {
             account: parsed(AccountId::parse(text(item, "/account")))?,
@@ -48,20 +50,24 @@ fn all(context: &Context, state: Shown, dry_run: bool, body: &Value) -> Result<(
         let result = if dry_run {
             "would be released".to_owned()
         } else {
-            // One that moved on meanwhile is no reason to leave the others.
+            // One that moved on meanwhile, or is gone, is no reason to leave the others.
             match admin.post(&format!("{}/release", invoices::path(&invoice)), body) {
                 Ok(answer) => text(&answer, "/state").to_owned(),
-                Err(Failure::Refused(words)) => {
+                Err(failure @ (Failure::Refused(_) | Failure::Failed(_))) => {
                     refused += 1;
-                    words
+                    failure.to_string()
                 }
-                Err(failure) => return Err(failure),
+                // What was released before is told all the same.
+                Err(failure) => {
+                    failed = Some(failure);
+                    break;
+                }
             }
         };
         items.push(json!({
             "account": invoice.account.as_str(),
             "number": invoice.number.as_str(),
-            "reason": item["held_reason"],
+            "reason": hold_in_words(item).unwrap_or_else(|| why_it_stopped(state).to_owned()),
             "result": result,
         }));
     }
@@ -79,10 +85,25 @@ fn all(context: &Context, state: Shown, dry_run: bool, body: &Value) -> Result<(
             table(&rows)
         }
     })?;
-    if refused == 0 {
-        Ok(())
-    } else {
-        Err(Failure::Failed(anyhow!("{refused} were not released")))
+    match failed {
+        Some(failure) => Err(failure),
+        None if refused == 0 => Ok(()),
+        None => Err(Failure::Failed(anyhow!("{refused} were not released"))),
+    }
+}
+
+/// What a state that an operator may end says by itself.
+fn why_it_stopped(state: Shown) -> &'static str {
+    match state {
+        Shown::Withheld => "no address can be reached",
+        Shown::Undeliverable => "every address was rejected or given up",
+        Shown::Parked
+        | Shown::Waiting
+        | Shown::Due
+        | Shown::Sending
+        | Shown::Delivered
+        | Shown::Held
+        | Shown::Withdrawn => "",
     }
 }
 

@@ -148,6 +148,15 @@ pub(super) fn rule_in_words(raw: &str) -> &str {
     }
 }
 
+/// Who holds an invoice, and why, if it is held.
+pub(super) fn hold_in_words(invoice: &Value) -> Option<String> {
+    let reason = invoice["held_reason"].as_str()?;
+    Some(match text(invoice, "/held_by") {
+        "" => reason.to_owned(),
+        by => format!("{reason} (by {by})"),
+    })
+}
+
 /// What is paused, if anything is.
 pub(super) fn pause_in_words(paused: &Value) -> Option<String> {
     let what = match text(paused, "/scope") {

@@ -133,8 +133,13 @@ impl fmt::Display for Shown {
 /// Why a delivery waits for an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HoldReason {
-    /// An operator's words.
-    Operator(String),
+    /// An operator wants it.
+    Operator {
+        /// Who.
+        by: String,
+        /// Why, in his words.
+        reason: String,
+    },
     /// The relay refused the message without blaming an address.
     MessageRefused(String),
     /// No message could be made of it.
@@ -149,10 +154,26 @@ pub enum HoldReason {
     WithdrawnAfterUncertain,
 }
 
+impl HoldReason {
+    /// The operator who holds it; none if the daemon does.
+    #[must_use]
+    pub fn operator(&self) -> Option<&str> {
+        match self {
+            Self::Operator { by, reason: _ } => Some(by),
+            Self::MessageRefused(_)
+            | Self::NotComposable(_)
+            | Self::Uncertain
+            | Self::UncertainTooOften
+            | Self::RejectedAfterUncertain
+            | Self::WithdrawnAfterUncertain => None,
+        }
+    }
+}
+
 impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Operator(words) => f.write_str(words),
+            Self::Operator { by: _, reason } => f.write_str(reason),
             Self::MessageRefused(reply) => write!(f, "the relay refused the message: {reply}"),
             Self::NotComposable(cause) => write!(f, "no message could be made: {cause}"),
             Self::Uncertain => f.write_str("the outcome of an attempt is unknown"),

@@ -7,13 +7,13 @@ use super::Relay;
 use crate::domain::account::{BillingGroups, Login, SubUser};
 use crate::domain::address::{EmailAddress, HeaderText};
 use crate::domain::contact::{Contact, Language};
-use crate::domain::delivery::Attempt;
+use crate::domain::delivery::{Attempt, HoldReason};
 use crate::domain::id::{AccountId, InvoiceNumber, SubUserId};
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{Addressee, Recipient, Target};
 use crate::store::{
-    AccountView, Audited, Entry, InvoiceView, Listed, Pause, PauseInForce, PauseScope, Subject,
-    WholeInvoice,
+    AccountView, Actor, Audited, Entry, InvoiceView, Listed, Pause, PauseInForce, PauseScope,
+    Subject, WholeInvoice,
 };
 
 /// An instant in UTC (RFC 3339).
@@ -241,13 +241,14 @@ pub(super) fn listed(listed: &Listed) -> Value {
         invoice: what,
         state,
         next_at,
-        held_reason,
+        hold,
         changed_at,
     } = listed;
     let mut line = invoice(what);
     line["state"] = state.as_str().into();
     line["next_attempt_at"] = next_at.map(instant).into();
-    line["held_reason"] = held_reason.clone().into();
+    line["held_reason"] = hold.as_ref().map(ToString::to_string).into();
+    line["held_by"] = hold.as_ref().map(held_by).into();
     line["changed_at"] = instant(*changed_at).into();
     line
 }
@@ -316,6 +317,7 @@ pub(super) fn whole(view: &WholeInvoice, release_at: Option<DateTime<Utc>>) -> V
         "recipient": who.as_ref().map(recipient),
         "next_attempt_at": delivery.next_attempt_at().map(instant),
         "held_reason": delivery.hold.as_ref().map(ToString::to_string),
+        "held_by": delivery.hold.as_ref().map(held_by),
         "paused": self::paused(paused.as_ref()),
         "addresses": now,
         "earlier_attempts": earlier,
@@ -343,12 +345,19 @@ pub(super) fn invoice_view(
             "recipient": null,
             "next_attempt_at": null,
             "held_reason": null,
+            "held_by": null,
             "paused": null,
             "addresses": [],
             "story": [],
             "tombstone_since": instant(*at),
         }),
     }
+}
+
+/// Who holds it.
+fn held_by(hold: &HoldReason) -> String {
+    hold.operator()
+        .map_or_else(|| Actor::Daemon.to_string(), ToOwned::to_owned)
 }
 
 /// An attempt of a revision that was replaced.

@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::StoreError;
 use crate::domain::account::{Account, BillingGroups};
 use crate::domain::change::{Refused, Warning};
-use crate::domain::delivery::{Answer, Attempt, Delivery, Intent, Shown, Verdict};
+use crate::domain::delivery::{Answer, Attempt, Delivery, HoldReason, Intent, Shown, Verdict};
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
@@ -468,8 +468,8 @@ pub struct Listed {
     pub state: Shown,
     /// When it is tried next, if it is due.
     pub next_at: Option<DateTime<Utc>>,
-    /// Why it is held.
-    pub held_reason: Option<String>,
+    /// Why it is held, if it is.
+    pub hold: Option<HoldReason>,
     /// When its delivery changed last.
     pub changed_at: DateTime<Utc>,
 }

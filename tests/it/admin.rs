@@ -136,6 +136,8 @@ async fn an_operator_holds_releases_and_withdraws() {
     );
     let shown = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
     assert_eq!(shown.body["held_reason"], "a question of the customer");
+    let by = shown.body["held_by"].as_str().unwrap();
+    assert!(by.starts_with("operator "), "{by}");
     let story = shown.body["story"].as_array().unwrap();
     let actor = story.last().unwrap()["actor"].as_str().unwrap();
     assert!(actor.starts_with("operator uid:"), "{actor}");

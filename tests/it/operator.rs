@@ -262,8 +262,14 @@ async fn all_that_is_held_is_released_together_and_says_why() {
         .ask(&["release", "--state", "held", "--dry-run"])
         .await;
     assert!(
-        planned.contains("a wrong total") && planned.contains("would be released"),
+        planned.contains("a wrong total (by operator uid:")
+            && planned.contains("would be released"),
         "{planned}"
+    );
+    let explained = daemon.ask(&["explain", "K-1001", "RE-2026/0042"]).await;
+    assert!(
+        explained.contains("It is held: a wrong total (by operator uid:"),
+        "{explained}"
     );
     let whole = daemon.json(&["invoice", "K-1001", "RE-2026/0042"]).await;
     assert_eq!(whole["state"], "held");
@@ -298,6 +304,34 @@ async fn all_that_is_held_is_released_together_and_says_why() {
             Some(2),
             "{wrong:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_sent_yet_is_told_with_what_it_waits_for() {
+    let (mut daemon, _sink) = world().await;
+    let mut early = event(5);
+    early["data"]["number"] = "RE-8".into();
+    early["data"]["min_account_version"] = 99.into();
+    daemon.push(&early).await.expect(202);
+    early["data"]["account"] = "K-NEW".into();
+    early["data"]["min_account_version"] = Value::Null;
+    daemon.push(&early).await.expect(202);
+    for (account, number, expected) in [
+        (
+            "K-1001",
+            "RE-2026/0042",
+            "It waits for its schedule, default, at 20",
+        ),
+        ("K-1001", "RE-8", "It waits for version 99 of its account."),
+        (
+            "K-NEW",
+            "RE-8",
+            "No recipient is known for it yet. It waits for its account.",
+        ),
+    ] {
+        let told = daemon.ask(&["explain", account, number]).await;
+        assert!(told.contains(expected), "{told}");
     }
 }
 

@@ -58,11 +58,18 @@ fn part(raw: &str, state: AddressState) -> AddressDelivery {
     }
 }
 
+fn operator(reason: &str) -> HoldReason {
+    HoldReason::Operator {
+        by: "operator erika".to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
 fn delivery(state: State, held: bool, withdraw: bool, addresses: Vec<AddressDelivery>) -> Delivery {
     Delivery {
         revision: 1,
         state,
-        hold: held.then(|| HoldReason::Operator("look".to_owned())),
+        hold: held.then(|| operator("look")),
         withdraw,
         next_at: (state == State::Due).then(|| at(5)),
         round_at: None,
@@ -125,7 +132,7 @@ impl Fixture {
             ("relay failed", ended(Verdict::RelayFailed, false)),
             ("dropped", Event::AttemptDropped),
             ("interrupted", Event::Interrupted(&self.a)),
-            ("hold", Event::Hold(HoldReason::Operator("wait".to_owned()))),
+            ("hold", Event::Hold(operator("wait"))),
             ("release", Event::Release { now: false }),
             ("release now", Event::Release { now: true }),
             ("withdraw", Event::Withdraw),

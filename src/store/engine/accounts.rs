@@ -85,8 +85,9 @@ fn judge(
         return Ok((accepted(tx, rules, result, account)?, false));
     }
 
+    let mut marks = 0;
     if let Some(current) = current {
-        clear_marks(tx, current, &account)?;
+        marks = clear_marks(tx, current, &account)?;
         if current.schedule() != account.schedule() {
             tx.remove(&keys::scheduled(&current.schedule(), current.id()))?;
         }
@@ -95,6 +96,7 @@ fn judge(
     write::mark_schedule(tx, &account)?;
     let recipient = read::recipient(tx, &account, rules)?;
     let what = describe(change, &account, &recipient, &warnings);
+    let what = with_marks_cleared(what, marks);
     write::tell(
         tx,
         Object::Account(account.id().clone()),
@@ -222,11 +224,14 @@ fn free(
                     account: Some(account),
                 };
                 write::put_delivery(tx, &placed, Some(&row), freed.delivery, at)?;
-                let what = if event == Event::AccountChanged {
+                let mut what = if event == Event::AccountChanged {
                     "due again: somebody may be reached by now".to_owned()
                 } else {
                     format!("freed by version {} of the account", account.version())
                 };
+                if row.delivery.hold.is_some() {
+                    what = format!("{what}; still held");
+                }
                 write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
                 break;
             }
@@ -241,11 +246,11 @@ fn free(
 
 /// Clears the marks of addresses of contacts whose addresses changed: those of the contacts that invoices
 /// go to before all others. A snapshot that changes many contacts with many marks leaves some, since the
-/// batch has a limit; those are cleared when their contact changes again, or by an operator.
-fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(), StoreError> {
+/// batch has a limit; those are cleared when their contact changes again, or by an operator. Says how many.
+fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<usize, StoreError> {
     let suspects = read::suspects(tx, before.id())?;
     if suspects.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let (old, new) = (before.profile(), after.profile());
     let mut pairs: Vec<(Option<&Contact>, Option<&Contact>)> =
@@ -269,10 +274,20 @@ fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<(),
             }
         }
     }
-    for address in cleared.into_iter().take(MARKS_AT_ONCE) {
+    cleared.truncate(MARKS_AT_ONCE);
+    for address in &cleared {
         tx.remove(&keys::suspect(before.id(), address))?;
     }
-    Ok(())
+    Ok(cleared.len())
+}
+
+/// Adds how many marks something cleared.
+pub(super) fn with_marks_cleared(what: String, marks: usize) -> String {
+    if marks == 0 {
+        what
+    } else {
+        format!("{what}; {marks} rejected addresses count as good again")
+    }
 }
 
 fn contact_of<'p>(profile: &'p Profile, id: &SubUserId) -> Option<&'p Contact> {

@@ -319,7 +319,10 @@ pub(super) fn operate(
             Event::Hold(HoldReason::NotComposable(reason.clone()))
         }
         (Command::Hold { reason }, Actor::Sender(..) | Actor::Operator(_)) => {
-            Event::Hold(HoldReason::Operator(reason.clone()))
+            Event::Hold(HoldReason::Operator {
+                by: actor.to_string(),
+                reason: reason.clone(),
+            })
         }
         (Command::Release { now }, _) => Event::Release { now: *now },
         (Command::Withdraw, _) => Event::Withdraw,
@@ -366,9 +369,7 @@ fn move_invoice(
             && let Some(account) = &account
         {
             let marks = accounts::clear_marks_of_recipients(tx, account, at)?;
-            if marks > 0 {
-                what = format!("{what}; {marks} rejected addresses count as good again");
-            }
+            what = accounts::with_marks_cleared(what, marks);
         }
         let what = write::with_reason(what, by.reason);
         write::tell(tx, Object::Invoice(sequence), at, by.actor, what);
@@ -387,7 +388,7 @@ fn is_to_be_tried_anew(event: &Event<'_>, before: &Delivery) -> bool {
     match event {
         Event::Release { .. } => {
             matches!(before.state, State::Withheld | State::Undeliverable)
-                || matches!(before.hold, Some(HoldReason::Operator(_)))
+                || matches!(before.hold, Some(HoldReason::Operator { .. }))
         }
         Event::Resend { .. } => true,
         Event::Freed(_)

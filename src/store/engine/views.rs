@@ -293,7 +293,7 @@ fn listed<T: Records + ?Sized>(
         sequence,
         state: shown,
         next_at: row.delivery.next_attempt_at(),
-        held_reason: row.delivery.hold.as_ref().map(ToString::to_string),
+        hold: row.delivery.hold,
         changed_at: row.changed_at,
         invoice,
     }))

@@ -272,7 +272,7 @@ pub(super) fn document_row() -> impl Strategy<Value = DocumentRow> {
 
 fn hold() -> impl Strategy<Value = HoldReason> {
     prop_oneof![
-        "\\PC{0,40}".prop_map(HoldReason::Operator),
+        ("\\PC{0,40}", "\\PC{0,40}").prop_map(|(by, reason)| HoldReason::Operator { by, reason }),
         "\\PC{0,40}".prop_map(HoldReason::MessageRefused),
         "\\PC{0,40}".prop_map(HoldReason::NotComposable),
         Just(HoldReason::Uncertain),

@@ -295,7 +295,10 @@ fn variants_of_a_delivery_keep_their_numbers() {
     assert_eq!(numbers(states, with_state, 1), [0, 1, 2, 3, 4, 5, 6, 7]);
 
     let reasons = [
-        HoldReason::Operator(String::new()),
+        HoldReason::Operator {
+            by: String::new(),
+            reason: String::new(),
+        },
         HoldReason::MessageRefused(String::new()),
         HoldReason::NotComposable(String::new()),
         HoldReason::Uncertain,

@@ -353,7 +353,10 @@ impl Model {
             Known::Buried(_, state) => return gone(*state),
         };
         let event = match command {
-            Command::Hold { reason } => Event::Hold(HoldReason::Operator(reason.clone())),
+            Command::Hold { reason } => Event::Hold(HoldReason::Operator {
+                by: "operator anna".to_owned(),
+                reason: reason.clone(),
+            }),
             Command::Release { now } => Event::Release { now: *now },
             Command::Withdraw => Event::Withdraw,
             Command::Resend { revision } => Event::Resend {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-
-use invoice_router::domain::delivery::{Shown, Verdict};
+use invoice_router::domain::delivery::{HoldReason, Shown, Verdict};
 use invoice_router::domain::id::Sequence;
 use invoice_router::domain::invoice::{Documents, Invoice};
 use invoice_router::store::{
@@ -313,7 +312,11 @@ fn a_list_of_invoices_is_filtered(world: &mut World) {
         .step()
         .invoices(&in_state(Shown::Held), None, 10)
         .unwrap();
-    assert_eq!(held.items[0].held_reason.as_deref(), Some("look at it"));
+    let expected = HoldReason::Operator {
+        by: "operator anna".to_owned(),
+        reason: "look at it".to_owned(),
+    };
+    assert_eq!(held.items[0].hold, Some(expected));
 }
 
 fn a_list_goes_on_where_its_page_ended(world: &mut World) {

@@ -56,7 +56,7 @@ numbered!(
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::store::record) enum HoldForm<'a> {
-    Operator(&'a str),
+    Operator { by: &'a str, reason: &'a str },
     MessageRefused(&'a str),
     NotComposable(&'a str),
     Uncertain,
@@ -151,7 +151,7 @@ impl Stored for DeliveryRow {
 impl<'a> HoldForm<'a> {
     fn of(reason: &'a HoldReason) -> Self {
         match reason {
-            HoldReason::Operator(words) => Self::Operator(words),
+            HoldReason::Operator { by, reason } => Self::Operator { by, reason },
             HoldReason::MessageRefused(reply) => Self::MessageRefused(reply),
             HoldReason::NotComposable(cause) => Self::NotComposable(cause),
             HoldReason::Uncertain => Self::Uncertain,
@@ -163,7 +163,10 @@ impl<'a> HoldForm<'a> {
 
     fn restore(self) -> HoldReason {
         match self {
-            Self::Operator(words) => HoldReason::Operator(words.to_owned()),
+            Self::Operator { by, reason } => HoldReason::Operator {
+                by: by.to_owned(),
+                reason: reason.to_owned(),
+            },
             Self::MessageRefused(reply) => HoldReason::MessageRefused(reply.to_owned()),
             Self::NotComposable(cause) => HoldReason::NotComposable(cause.to_owned()),
             Self::Uncertain => HoldReason::Uncertain,
