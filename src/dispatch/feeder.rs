@@ -380,13 +380,15 @@ impl Feeder {
             connection,
             transactions,
             relay_failure,
+            broken_off,
         } = report;
         let now = Instant::now();
         for _ in 0..transactions {
             self.circuit.succeeded(generation, now);
         }
+        let broken_off = broken_off.filter(|_| self.circuit.broke_off(generation));
         let served = self.busy + self.idle.len();
-        match relay_failure {
+        match relay_failure.or(broken_off) {
             Some(failure) if served > 0 && is_one_too_many(&failure) => {
                 info!(
                     served,

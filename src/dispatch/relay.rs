@@ -1,8 +1,9 @@
 //! How the relay fares, and how hard it may be asked.
 //!
 //! Pure: time is an argument, what to do about it is the feeder's. Three judgements live here.
-//! - The [`Circuit`] opens when the relay itself fails. While it is open nothing is claimed; one probe
-//!   at a time, at growing distances, finds out when the relay is back.
+//! - The [`Circuit`] opens when the relay itself fails, or breaks off one transaction after the other: a single
+//!   one may be the message's fault, but of many that ended at the final dot each may be a second copy. While it
+//!   is open nothing is claimed; one probe at a time, at growing distances, finds out when the relay is back.
 //! - A ceiling, a part of it: a relay that turns one more connection away while others are served is not
 //!   down; it allows no more, and is asked again after a while.
 //! - The ramp, a part of it: after an opening (and after the start) one connection is used, and twice as
@@ -18,6 +19,8 @@ use tokio::time::Instant;
 
 /// Probes move apart up to so many times the first distance.
 const PROBE_DOUBLINGS: u32 = 6;
+/// So many transactions in a row that the relay breaks off are its own failure.
+const BROKEN_OFF_MAX: u32 = 3;
 /// For how long a relay is believed that it allows no more connections.
 const CEILING: Duration = Duration::from_secs(600);
 /// For how long a rejection counts.
@@ -51,6 +54,8 @@ pub(super) struct Circuit {
     generation: Generation,
     /// Openings since a transaction came to an end.
     failures: u32,
+    /// Transactions that were broken off since one came to an end.
+    broken_off: u32,
     connections_max: usize,
     probe_first: Duration,
     /// How many connections the relay allows, as it said, and until when that is believed.
@@ -71,6 +76,7 @@ impl Circuit {
             state: State::ramp(),
             generation: Generation(0),
             failures: 0,
+            broken_off: 0,
             connections_max: connections_max.max(1),
             probe_first,
             ceiling: None,
@@ -100,12 +106,22 @@ impl Circuit {
         };
         if let State::Closed { allowed, successes } = &mut self.state {
             self.failures = 0;
+            self.broken_off = 0;
             *successes += 1;
             if *successes >= *allowed {
                 *allowed = allowed.saturating_mul(2).min(most);
                 *successes = 0;
             }
         }
+    }
+
+    /// The relay broke a transaction off, without a reply that tells why. Says whether that is its own failure.
+    pub(super) fn broke_off(&mut self, generation: Generation) -> bool {
+        if generation != self.generation {
+            return false;
+        }
+        self.broken_off = self.broken_off.saturating_add(1);
+        self.broken_off >= BROKEN_OFF_MAX
     }
 
     /// The relay turned one more connection away, beside so many that it serves.
@@ -306,6 +322,24 @@ mod tests {
         succeed(&mut circuit, 1);
         fail(&mut circuit, now);
         assert_eq!(circuit.probe_at(), Some(now + PROBE_FIRST));
+    }
+
+    #[test]
+    fn one_transaction_after_the_other_that_is_broken_off_is_the_relays_failure() {
+        let now = Instant::now();
+        let mut circuit = circuit(8);
+        let broken_off = |circuit: &mut Circuit| circuit.broke_off(circuit.generation());
+        assert!(!broken_off(&mut circuit));
+        assert!(!broken_off(&mut circuit));
+        succeed(&mut circuit, 1);
+        assert!(!broken_off(&mut circuit));
+        assert!(!broken_off(&mut circuit));
+        let before = circuit.generation();
+        assert!(broken_off(&mut circuit));
+        assert!(fail(&mut circuit, now));
+        circuit.probe_succeeded();
+        assert!(!circuit.broke_off(before), "of before the opening");
+        assert!(broken_off(&mut circuit), "nothing came to an end since");
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub(super) struct Report {
     pub(super) transactions: u32,
     /// That the relay failed.
     pub(super) relay_failure: Option<Failure>,
+    /// That it broke a transaction off, which may be the message's fault.
+    pub(super) broken_off: Option<Failure>,
 }
 
 /// Whether a claim has come to its end.
@@ -89,6 +91,7 @@ pub(super) async fn work(shared: Arc<Shared>, sequence: Sequence, line: Line) ->
         last: None,
         transactions: 0,
         relay_failure: None,
+        broken_off: None,
     };
     let end = loop {
         if let Break(end) = round.next_address().await {
@@ -101,6 +104,7 @@ pub(super) async fn work(shared: Arc<Shared>, sequence: Sequence, line: Line) ->
         connection: std::mem::take(&mut round.line).into_usable(),
         transactions: round.transactions,
         relay_failure: round.relay_failure.take(),
+        broken_off: round.broken_off.take(),
         claim: match round.last.take() {
             Some(last) => Claim::Settling(Box::new(Settling { round, last })),
             None => Claim::Ended(end),
@@ -155,6 +159,7 @@ struct Round {
     last: Option<Last>,
     transactions: u32,
     relay_failure: Option<Failure>,
+    broken_off: Option<Failure>,
 }
 
 /// One attempt, as far as it is decided before the network is asked.
@@ -203,6 +208,9 @@ impl Round {
             self.count_rejection().await?;
         }
         self.tried.push(plan.intent.address);
+        if heard.is_broken_off() {
+            self.broken_off = heard.outcome.as_ref().err().cloned();
+        }
         match heard.outcome {
             // The message was tried, but the relay does not want another.
             Err(failure)
