@@ -72,13 +72,18 @@ impl Documents {
                 StoreError::SyncFailed(format!("{}: {error}", directory.display()))
             })?;
         }
-        Ok(Self {
-            root,
+        Ok(Self::to_be_read(state_directory))
+    }
+
+    /// `documents` in the state directory, as it is and to be read only; it need not be there.
+    pub(super) fn to_be_read(state_directory: &Path) -> Self {
+        Self {
+            root: state_directory.join("documents"),
             held: Arc::default(),
             group: SyncGroup::default(),
             day: Mutex::new(None),
             written: AtomicU64::new(0),
-        })
+        }
     }
 
     /// Waits until nobody else is at work on the document.
@@ -214,8 +219,13 @@ impl Documents {
     }
 }
 
+/// What lies in a directory; nothing, if it is not there.
 fn list(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
-    fs::read_dir(directory)
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries,
+    };
+    entries
         .and_then(Iterator::collect)
         .map_err(|error| failed_at("listing the documents", directory, &error))
 }

@@ -56,7 +56,7 @@ pub fn open(settings: &Settings, rules: Rules) -> Result<Arc<dyn Store>, OpenErr
 /// else may have it open. Blocks.
 pub fn verify(settings: &Settings, tell: &mut dyn FnMut(Finding)) -> Result<Verified, OpenError> {
     let opened = sled::Opened::open(settings)?;
-    let documents = Documents::open(&settings.directory)?;
+    let documents = Documents::to_be_read(&settings.directory);
     Ok(engine::verify::verify(opened.tree(), &documents, tell)?)
 }
 
@@ -97,7 +97,7 @@ impl Memory {
 
     /// Checks all that it holds; see [`verify`].
     pub fn verify(&self, tell: &mut dyn FnMut(Finding)) -> Result<Verified, StoreError> {
-        let documents = Documents::open(&self.directory)?;
+        let documents = Documents::to_be_read(&self.directory);
         engine::verify::verify(&self.backend, &documents, tell)
     }
 

@@ -54,7 +54,7 @@ fn sound(directory: &tempfile::TempDir) -> Map {
 }
 
 fn findings(map: &Map, directory: &tempfile::TempDir) -> (Verified, Vec<String>) {
-    let documents = Documents::open(directory.path()).unwrap();
+    let documents = Documents::to_be_read(directory.path());
     let mut findings = Vec::new();
     let mut tell = |Finding { place, what }| findings.push(format!("{place}: {what}"));
     let verified = verify(map, &documents, &mut tell).unwrap();
@@ -206,6 +206,23 @@ fn documents_are_read_and_their_references_counted() {
     let (verified, told) = findings(&map, &directory);
     assert_eq!(told, [format!("document {digest}: its file is missing")]);
     assert_eq!(verified.left_over, 1);
+
+    std::fs::remove_dir_all(directory.path().join("documents")).unwrap();
+    let (_, told) = findings(&map, &directory);
+    assert_eq!(told, [format!("document {digest}: its file is missing")]);
+}
+
+#[test]
+fn nothing_is_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let map = sound(&directory);
+    let half_written = directory.path().join("documents/.incoming/one");
+    std::fs::write(&half_written, b"%PDF").unwrap();
+    let collected = directory.path().join("documents/2020-01-01");
+    std::fs::create_dir(&collected).unwrap();
+    let (_, told) = findings(&map, &directory);
+    assert_eq!(told, [""; 0]);
+    assert!(half_written.is_file() && collected.is_dir());
 }
 
 #[test]
