@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::events::{Event, Issue, Remembered};
 use crate::relay::Stream;
-use crate::rules::{self, Account, Kind, account_of};
+use crate::rules::{self, Account, Kind, Sub, account_of};
 use crate::watch::Beginning;
 use crate::wire::{id, number_of};
 
@@ -84,6 +84,8 @@ pub(crate) struct Model {
     pub(crate) accounts: BTreeMap<String, Account>,
     /// Since when an account has its schedule.
     pub(crate) schedule_since: BTreeMap<String, DateTime<Utc>>,
+    /// Since which version of its account a sub-user has its addresses.
+    addresses_since: BTreeMap<(String, String), u64>,
     pub(crate) invoices: BTreeMap<String, Invoice>,
     /// Account and number of what was withdrawn before it came.
     withdrawn_ahead: BTreeSet<(String, String)>,
@@ -120,6 +122,7 @@ impl Model {
             limits,
             accounts: BTreeMap::new(),
             schedule_since: BTreeMap::new(),
+            addresses_since: BTreeMap::new(),
             invoices: BTreeMap::new(),
             withdrawn_ahead: BTreeSet::new(),
             stopped: BTreeSet::new(),
@@ -227,10 +230,18 @@ impl Model {
             format!("{event_id} is {found} in place of {expected}"),
         );
         if let Some(after) = after {
-            let schedule = after.profile.schedule;
-            let before = self.accounts.insert(id.to_owned(), after);
-            if before.is_none_or(|before| before.profile.schedule != schedule) {
+            let before = self.accounts.insert(id.to_owned(), after.clone());
+            let is_new = before.is_none();
+            let before = before.map(|before| before.profile).unwrap_or_default();
+            if is_new || before.schedule != after.profile.schedule {
                 self.schedule_since.insert(id.to_owned(), self.clock.now());
+            }
+            for (sub, Sub { addresses, .. }) in after.profile.subs {
+                let known = before.subs.get(&sub).map(|sub| &sub.addresses);
+                if known != Some(&addresses) {
+                    let place = (id.to_owned(), sub);
+                    self.addresses_since.insert(place, after.version);
+                }
             }
         }
         let ChangeAnswer::Accepted {
@@ -391,6 +402,29 @@ impl Model {
         if let Some(invoice) = self.invoices.get_mut(number) {
             invoice.orders.insert(Ordered::Resend);
         }
+    }
+
+    /// Whether an address of the selected contact counts as rejected though the contact's addresses changed since.
+    pub(crate) fn is_a_mark_too_old(&self, account: &str) -> bool {
+        let selected = self
+            .accounts
+            .get(account)
+            .and_then(|known| Some((known, known.profile.selected.clone()?)));
+        let Some((known, sub)) = selected else {
+            return false;
+        };
+        let addresses = known.profile.selected_addresses().unwrap_or_default();
+        let place = (account.to_owned(), sub);
+        let since = self.addresses_since.get(&place).copied().unwrap_or(0);
+        let Some(Ok(Some(view))) = self.store.as_ref().map(|store| store.account(&id(account)))
+        else {
+            return false;
+        };
+        let mut marks = view.suspects.iter();
+        marks.any(|(address, mark)| {
+            addresses.iter().any(|one| one == address.as_str())
+                && mark.account_version.get() < since
+        })
     }
 
     /// An invoice as it is stored.

@@ -99,7 +99,9 @@ impl Model {
             .profile
             .allows(to, self.limits.falls_back, &self.blamed)
         {
-            return None;
+            return self.is_a_mark_too_old(&account).then(|| {
+                format!("a message to {to} with a mark from before the contact's addresses changed")
+            });
         }
         Some(format!(
             "a message to {to}, who is not the recipient of {:?}",
