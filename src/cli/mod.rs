@@ -121,6 +121,10 @@ enum Command {
     Resume {
         #[command(flatten)]
         scope: PauseArguments,
+        /// After the brake on rejections, if it was not the addresses' fault: those that were rejected within the
+        /// ten minutes before it count as good again.
+        #[arg(long, conflicts_with_all = ["account", "removal"])]
+        forget_rejections: bool,
         /// Why, for those who read it later.
         #[arg(long)]
         reason: Option<String>,
@@ -335,7 +339,11 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
         ),
         Command::Dispatch(arguments) => sending::dispatch(context, &arguments),
         Command::Pause { scope, reason } => sending::pause(context, &scope, &reason),
-        Command::Resume { scope, reason } => sending::resume(context, &scope, reason.as_deref()),
+        Command::Resume {
+            scope,
+            forget_rejections,
+            reason,
+        } => sending::resume(context, &scope, forget_rejections, reason.as_deref()),
         Command::Verify => verify::run(context),
         Command::TestMail { address } => test_mail::run(context, &address),
     }

@@ -114,9 +114,13 @@ pub(super) fn pause(
 pub(super) fn resume(
     context: &Context,
     scope: &PauseArguments,
+    forget_rejections: bool,
     reason: Option<&str>,
 ) -> Result<(), Failure> {
     let mut body = asked(scope);
+    if forget_rejections {
+        body["forget_rejections"] = json!(true);
+    }
     if let Some(reason) = reason {
         body["reason"] = json!(reason);
     }
@@ -124,6 +128,9 @@ pub(super) fn resume(
     context.out.show(&answer, |answer| {
         let Named { what, of, .. } = named(scope);
         let was_paused = text(answer, "/result") != "duplicate";
+        if let Some(count) = answer["rejections_forgotten"].as_u64() {
+            return format!("{what} goes on; {count} rejected addresses count as good again");
+        }
         match (was_paused, pause_in_words(&answer["in_force"])) {
             (true, None) => format!("{what} goes on"),
             (true, Some(paused)) => format!("the pause of {of} has ended, but {paused}"),

@@ -17,14 +17,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use crate::domain::retry::REJECTIONS_WINDOW;
+
 /// Probes move apart up to so many times the first distance.
 const PROBE_DOUBLINGS: u32 = 6;
 /// So many transactions in a row that the relay breaks off are its own failure.
 const BROKEN_OFF_MAX: u32 = 3;
 /// For how long a relay is believed that it allows no more connections.
 const CEILING: Duration = Duration::from_secs(600);
-/// For how long a rejection counts.
-const REJECTIONS_WINDOW: Duration = Duration::from_secs(600);
 
 /// How the relay fares, for readiness and status.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -245,6 +245,10 @@ impl Round {
         if job.paused.is_some() {
             return Break(End::AccountPaused(job.account.id().clone()));
         }
+        // A round begins with that looked at.
+        if self.is_going_on() && self.is_all_paused()? {
+            return Break(End::Again);
+        }
         if !job.delivery.may_send() || !(self.is_going_on() || self.is_its_time(&job)) {
             return Break(End::Through);
         }
@@ -304,6 +308,13 @@ impl Round {
             intent,
             is_last,
         })
+    }
+
+    fn is_all_paused(&self) -> ControlFlow<End, bool> {
+        match self.shared.store.paused(&PauseScope::Everything) {
+            Ok(pause) => Continue(pause.is_some()),
+            Err(failure) => Break(stop(failure)),
+        }
     }
 
     fn job(&self) -> ControlFlow<End, Job> {
@@ -530,7 +541,10 @@ impl Round {
             return Continue(());
         }
         let max = self.shared.settings.rejections_max;
-        let reason = format!("more than {max} addresses were rejected within ten minutes");
+        let reason = format!(
+            "more than {max} addresses were rejected within ten minutes: is it them, or the relay, or ours? \
+             `resume` believes the relay, `resume --forget-rejections` does not"
+        );
         error!("all sending is paused: {reason}");
         let mut wait = Duration::from_millis(50);
         loop {

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const GIVE_UP_ATTEMPTS: u32 = 12;
 /// How many uncertain attempts at an address lead to a hold.
 pub const UNCERTAIN_MAX: u32 = 3;
+/// For how long a rejected address counts for the brake on rejections.
+pub const REJECTIONS_WINDOW: Duration = Duration::from_secs(600);
 
 /// Exponential backoff with full jitter between its two bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

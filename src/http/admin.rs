@@ -16,7 +16,7 @@ use hyper::header::AUTHORIZATION;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use super::exchange::{Exchange, Reply};
+use super::exchange::{Exchange, Reply, blocking};
 use super::fields::{Fields, Item, Noted, Report};
 use super::json::{self, Node};
 use super::problem::{Code, Fault, Problem};
@@ -24,6 +24,7 @@ use super::routes::{Params, Query};
 use super::server::Peer;
 use super::{Readiness, documents, view};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
+use crate::domain::retry::REJECTIONS_WINDOW;
 use crate::store::{Actor, PauseInForce, PauseScope, StoreError};
 
 /// Items on a page of a list, unless the caller wants fewer.
@@ -163,21 +164,37 @@ pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Repl
 
 /// `POST /v1/resume`.
 pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
-    let (scope, reason) = read_body(exchange, |fields| {
+    let (scope, forget, reason) = read_body(exchange, |fields| {
         let scope = scope(fields);
+        let forget = fields.optionally("forget_rejections", Item::boolean);
         let reason = fields.optionally("reason", reason);
-        Ok((scope?, reason?))
+        let (scope, forget) = (scope?, forget?.unwrap_or(false));
+        if forget && scope != PauseScope::Everything {
+            return fields.fault("forget_rejections", "only for all sending");
+        }
+        Ok((scope, forget, reason?))
     })
     .await?;
     let context = Arc::clone(&exchange.service.context);
     check_known(exchange, &scope)?;
-    let now = context.clock.now();
+    let (actor, now) = (Actor::Operator(actor), context.clock.now());
+    // Before anything goes on.
+    let forgotten = match context.store.paused(&scope)? {
+        Some(pause) if forget => {
+            let store = Arc::clone(&context.store);
+            let since = pause.since - REJECTIONS_WINDOW;
+            let (reason, actor) = (reason.clone(), actor.clone());
+            Some(blocking(move || store.forget_rejections(since, reason, actor, now)).await?)
+        }
+        Some(_) | None => None,
+    };
     let changed = context
         .store
-        .resume(scope.clone(), reason, Actor::Operator(actor), now)
+        .resume(scope.clone(), reason, actor, now)
         .await?;
     context.nudge.notify_one();
-    switched(exchange, &scope, false, changed)
+    let reply = switched(exchange, &scope, false, changed)?;
+    Ok(reply.with("rejections_forgotten", json!(forgotten)))
 }
 
 /// What became of a pause or its end, and what stops that scope now.

@@ -49,6 +49,12 @@ impl Reply {
         Self { status, body }
     }
 
+    /// With one member more.
+    pub(super) fn with(mut self, name: &str, value: Value) -> Self {
+        self.body[name] = value;
+        self
+    }
+
     pub(super) fn ok(body: Value) -> Self {
         Self::new(StatusCode::OK, body)
     }

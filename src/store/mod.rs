@@ -251,6 +251,16 @@ pub trait Store: Send + Sync + 'static {
         at: DateTime<Utc>,
     ) -> Commit<bool>;
 
+    /// Forgets what the relay rejected since then: these addresses count as good again, and what was withheld
+    /// on account of them is due. Says how many there were. Each account is a unit of its own. Blocks.
+    fn forget_rejections(
+        &self,
+        since: DateTime<Utc>,
+        reason: Option<String>,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Result<usize, StoreError>;
+
     /// Goes on sending. Says whether it was paused.
     fn resume(
         &self,

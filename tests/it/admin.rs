@@ -187,6 +187,11 @@ async fn what_an_operator_sends_is_read_as_strictly_as_events() {
             json!({"account": "K-1001", "removal": true}),
             "/removal",
         ),
+        (
+            "/v1/resume",
+            json!({"account": "K-1001", "forget_rejections": true}),
+            "/forget_rejections",
+        ),
         ("/v1/dispatch", json!({"schedule": "typo"}), "/schedule"),
         (
             "/v1/dispatch",
@@ -330,6 +335,14 @@ async fn a_pause_is_kept_and_shown_until_it_is_resumed() {
     let audit = interfaces.get("/v1/audit?order=newest").await;
     let told = &audit.body["items"][0]["what"];
     assert_eq!(told, "sending resumed; reason given: asked the customer");
+    assert_eq!(resumed.body["rejections_forgotten"], Value::Null);
+    let forget = json!({"forget_rejections": true});
+    let not_paused = interfaces.act("/v1/resume", forget.clone()).await;
+    assert_eq!(not_paused.body["result"], "duplicate");
+    assert_eq!(not_paused.body["rejections_forgotten"], Value::Null);
+    interfaces.act("/v1/pause", json!({})).await;
+    let resumed = interfaces.act("/v1/resume", forget).await;
+    assert_eq!(resumed.body["rejections_forgotten"], 0);
     let everything = interfaces.act("/v1/pause", json!({})).await;
     assert_eq!(everything.body["account"], Value::Null);
     let pause = interfaces.store.paused(&PauseScope::Everything).unwrap();

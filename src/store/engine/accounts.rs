@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
 
+use super::invoices::By;
 use super::keys::{self, Object};
 use super::last_looks::LastLooks;
 use super::read;
@@ -16,7 +17,7 @@ use crate::domain::change::{AccountChange, Applied, ChangeKind, Refused, Warning
 use crate::domain::contact::Contact;
 use crate::domain::delivery::{Answer, Event, Intent, step};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence, SubUserId, Version};
-use crate::domain::recipient::{Recipient, Target};
+use crate::domain::recipient::{Recipient, Suspect, Target};
 use crate::store::record::{CursorRow, InvoiceRow, Record as _};
 use crate::store::{Actor, ChangeAnswer, ChangeResult, Judged, Received, Rules, StoreError};
 
@@ -320,6 +321,55 @@ pub(super) fn clear_marks_of_recipients(
         tx.put(&keys::freeing(account.id()), &cursor(at, &[]))?;
     }
     Ok(marked.len())
+}
+
+/// The first account with an address that was rejected since then.
+pub(super) fn rejected_since<T: Records + ?Sized>(
+    tree: &T,
+    since: DateTime<Utc>,
+) -> Result<Option<AccountId>, StoreError> {
+    let kind = keys::kind_prefix(keys::kind::SUSPECT);
+    let mut found = Ok(None);
+    tree.prefix(&kind, None, &mut |key, value| {
+        let mark: Result<Suspect, StoreError> = tree.decode(key, value);
+        match mark {
+            Ok(mark) if mark.since < since => return ControlFlow::Continue(()),
+            Ok(_) => found = Ok(Some(key.to_vec())),
+            Err(error) => found = Err(error),
+        }
+        ControlFlow::Break(())
+    })?;
+    let account = |key: Vec<u8>| {
+        keys::text_after(&key, kind.len())
+            .and_then(|text| AccountId::parse(text).ok())
+            .ok_or_else(|| read::damaged("of kind suspect", "its key holds no account"))
+    };
+    found?.map(account).transpose()
+}
+
+/// Clears the marks that an account has got since then, a bounded number of them. Says how many. What is
+/// withheld is to be freed then, by units that follow.
+pub(super) fn forget_marks(
+    tx: &mut Tx<'_>,
+    account: &AccountId,
+    since: DateTime<Utc>,
+    by: &By<'_>,
+    at: DateTime<Utc>,
+) -> Result<usize, StoreError> {
+    let mut marks: Vec<EmailAddress> = read::suspects(tx, account)?
+        .into_iter()
+        .filter_map(|(address, mark)| (mark.since >= since).then_some(address))
+        .collect();
+    marks.truncate(MARKS_AT_ONCE);
+    for address in &marks {
+        tx.remove(&keys::suspect(account, address))?;
+    }
+    let count = marks.len();
+    let what = format!("{count} rejected addresses count as good again");
+    let what = write::with_reason(what, by.reason);
+    write::tell(tx, Object::Account(account.clone()), at, by.actor, what);
+    tx.put(&keys::freeing(account), &cursor(at, &[]))?;
+    Ok(count)
 }
 
 /// The account's invoices that have an intent for another recipient than the one of now.

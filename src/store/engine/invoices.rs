@@ -337,10 +337,10 @@ pub(super) fn operate(
     move_invoice(tx, rules, sequence, &event, &by, at).map(Some)
 }
 
-/// Who moves an invoice, and why.
-struct By<'a> {
-    actor: &'a Actor,
-    reason: Option<&'a str>,
+/// Who does something, and why.
+pub(super) struct By<'a> {
+    pub(super) actor: &'a Actor,
+    pub(super) reason: Option<&'a str>,
 }
 
 fn move_invoice(

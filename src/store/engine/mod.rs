@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use self::backend::{Backend, Urgency};
+use self::invoices::By;
 use self::last_looks::LastLooks;
 use self::sweep::Swept;
 use self::tx::{Evaluated, Records, Tx, Unit};
@@ -385,6 +386,31 @@ impl<B: Backend> Store for Engine<B> {
         self.commit(Urgency::Settle, move |tx, _| {
             runs::pause(tx, &scope, reason, &actor, at)
         })
+    }
+
+    fn forget_rejections(
+        &self,
+        since: DateTime<Utc>,
+        reason: Option<String>,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Result<usize, StoreError> {
+        let mut forgotten = 0;
+        while let Some(account) = accounts::rejected_since(&self.backend, since)? {
+            let (rules, reason, actor) = (Arc::clone(&self.rules), reason.clone(), actor.clone());
+            let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
+                let by = By {
+                    actor: &actor,
+                    reason: reason.as_deref(),
+                };
+                let marks = accounts::forget_marks(tx, &account, since, &by, at)?;
+                Ok((marks, Some(free(rules, account))))
+            };
+            forgotten += self
+                .submit(Urgency::Settle, evaluate, |marks| marks)?
+                .wait()?;
+        }
+        Ok(forgotten)
     }
 
     fn resume(

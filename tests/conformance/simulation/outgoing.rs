@@ -1,10 +1,8 @@
 //! What a message must have behind it when it begins, beyond the right recipient.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use invoice_router::domain::delivery::{Attempt, Outcome};
-use invoice_router::domain::retry::{AfterUncertain, UNCERTAIN_MAX};
+use invoice_router::domain::retry::{AfterUncertain, REJECTIONS_WINDOW, UNCERTAIN_MAX};
 use invoice_router::store::WholeInvoice;
 use tokio::time::Instant;
 
@@ -12,8 +10,6 @@ use crate::model::{Invoice, Model, Ordered, uncertain};
 
 /// A failed attempt is not repeated earlier.
 const FIRST_DELAY: TimeDelta = TimeDelta::seconds(60);
-/// For how long a rejection counts for the brake.
-const REJECTIONS: Duration = Duration::from_secs(600);
 
 impl Model {
     /// What speaks against a message of this invoice to `to`, which begins now, as a stand-in or not.
@@ -77,12 +73,17 @@ impl Model {
             self.is_its_time(invoice, whole, version, of_the_address().next_back()),
             "it is not its time",
         );
-        let recent = |at: &&Instant| at.elapsed() < REJECTIONS;
         check(
-            self.rejections.iter().filter(recent).count() <= self.limits.rejections,
+            self.recent_rejections() <= self.limits.rejections,
             "the brake should have stopped it",
         );
         faults
+    }
+
+    /// How many rejections count for the brake.
+    pub(crate) fn recent_rejections(&self) -> usize {
+        let recent = |at: &&Instant| at.elapsed() < REJECTIONS_WINDOW;
+        self.rejections.iter().filter(recent).count()
     }
 
     fn check_uncertain(

@@ -82,6 +82,10 @@ impl Watch for Model {
     fn rejected(&mut self, to: &str) {
         self.blamed.insert(to.to_owned());
         self.rejections.push(Instant::now());
+        self.check(
+            self.recent_rejections() <= self.limits.rejections,
+            "the brake on rejections should have held",
+        );
     }
 }
 

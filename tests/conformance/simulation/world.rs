@@ -85,7 +85,8 @@ impl World {
         let limits = Limits {
             falls_back,
             after_uncertain: rules.policy.after_uncertain,
-            rejections: settings.rejections_max + settings.connections,
+            // Those beside the one that pulls the brake may be at it, and come to further addresses before it holds.
+            rejections: settings.rejections_max + 1 + 3 * (settings.connections - 1),
         };
         let model = Arc::new(Mutex::new(Model::new(clock.clone(), limits)));
         let relay = Relay::new(rng.u64(..), settings.connections);

@@ -123,6 +123,7 @@ impl Store for FailingStore {
         fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
         fn operate(&self, account: &AccountId, number: &InvoiceNumber, order: Order, actor: Actor, at: DateTime<Utc>) -> Commit<Option<OperateAnswer>>;
         fn pause(&self, scope: PauseScope, reason: String, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
+        fn forget_rejections(&self, since: DateTime<Utc>, reason: Option<String>, actor: Actor, at: DateTime<Utc>) -> Result<usize, StoreError>;
         fn resume(&self, scope: PauseScope, reason: Option<String>, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
         fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
         fn pause_in_force(&self, account: Option<&AccountId>) -> Result<Option<PauseInForce>, StoreError>;

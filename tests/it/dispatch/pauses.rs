@@ -1,7 +1,10 @@
 //! The brake, pulled by an operator or by the daemon itself.
 
+use std::sync::Arc;
+
 use invoice_router::domain::delivery::Shown;
 use invoice_router::domain::invoice::Release;
+use invoice_router::domain::retry::REJECTIONS_WINDOW;
 use invoice_router::store::{Actor, PauseScope};
 
 use super::house::{House, account, at};
@@ -54,8 +57,8 @@ async fn a_paused_accounts_invoices_neither_starve_others_nor_miss_their_run() {
     assert_eq!(house.relay.book().accepted.len(), 41);
 }
 
-#[tokio::test]
-async fn too_many_rejected_addresses_stop_all_sending() {
+/// Eight invoices and a relay that rejects everybody, until that is noticed.
+async fn stopped_by_rejections(billing: bool) -> House {
     let mut house = House::new().await;
     house.settings.rejections_max = 2;
     house.settings.connections = 1;
@@ -65,9 +68,13 @@ async fn too_many_rejected_addresses_stop_all_sending() {
     });
     for number in 0..8 {
         let id = format!("K-{number}");
-        house
-            .account(&id, 1, &[&format!("a{number}@muster.example")], &[])
-            .await;
+        let (main, selected) = (
+            format!("a{number}@muster.example"),
+            format!("b{number}@muster.example"),
+        );
+        let selected = [selected.as_str()];
+        let selected = if billing { &selected[..] } else { &[] };
+        house.account(&id, 1, &[&main], selected).await;
         house
             .invoice(&id, &format!("R-{number}"), Release::Immediately)
             .await;
@@ -83,6 +90,37 @@ async fn too_many_rejected_addresses_stop_all_sending() {
         })
         .await;
     running.stop().await;
+    house
+}
+
+#[tokio::test]
+async fn once_the_fault_was_the_relays_nobody_stands_in_for_whom_it_rejected() {
+    let house = stopped_by_rejections(true).await;
+    house.relay.behave_well();
+    let actor = || Actor::Operator("erika".to_owned());
+    let (store, now) = (&house.store, house.clock.now());
+    let paused = store.paused(&PauseScope::Everything).unwrap().unwrap();
+    assert!(paused.reason.contains("resume --forget-rejections"));
+    let since = paused.since - REJECTIONS_WINDOW;
+    let (waiting, by) = (Arc::clone(store), actor());
+    let forgotten = move || waiting.forget_rejections(since, None, by, now);
+    let forgotten = tokio::task::spawn_blocking(forgotten).await.unwrap();
+    assert_eq!(forgotten, Ok(3));
+    resume(&house, PauseScope::Everything).await;
+    let running = house.start();
+    for number in 0..8 {
+        let (account, invoice) = (format!("K-{number}"), format!("R-{number}"));
+        let whole = house.until(&account, &invoice, Shown::Delivered).await;
+        let last = whole.attempts.last().unwrap();
+        let billing = format!("b{number}@muster.example");
+        assert_eq!(last.intent.address.as_str(), billing);
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn too_many_rejected_addresses_stop_all_sending() {
+    let house = stopped_by_rejections(false).await;
     let tried = (0..8)
         .filter(|number| {
             let whole = house.whole(&format!("K-{number}"), &format!("R-{number}"));

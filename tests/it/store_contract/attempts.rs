@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use invoice_router::domain::change::ChangeKind;
 use invoice_router::domain::delivery::{AddressState, Answer, Outcome, Shown, State, Verdict};
 use invoice_router::domain::id::Sequence;
 use invoice_router::domain::recipient::OnRejected;
-use invoice_router::store::{Begun, Command, InvoiceView, IssueAnswer, Settle, WithdrawAnswer};
+use invoice_router::store::{
+    Actor, Begun, Command, InvoiceView, IssueAnswer, Settle, TrailOrder, WithdrawAnswer,
+};
 
 use super::sample::{self, address, id, instant, invoice, profile, selecting, urgent, version};
 use super::world::World;
@@ -19,6 +23,7 @@ contract![
     each_address_is_an_attempt_of_its_own,
     what_a_crash_left_is_uncertain,
     many_intents_are_recovered,
+    rejections_are_forgotten_from_a_time_on,
     a_rejected_billing_contact_leaves_the_invoice_to_the_main_contact,
     without_a_fallback_it_is_undeliverable,
     where_nobody_is_left_it_is_withheld_until_its_account_changes,
@@ -236,6 +241,42 @@ fn many_intents_are_recovered(world: &mut World) {
     assert_eq!(sequences, begun);
     world.pass(Duration::from_secs(14_400));
     assert_eq!(world.due(), begun);
+}
+
+fn rejections_are_forgotten_from_a_time_on(world: &mut World) {
+    for (account, number) in [("K-1", "R-1"), ("K-2", "R-2"), ("K-3", "R-3")] {
+        world.account(account, 1, selecting(&["a@muster.example"]));
+        let sequence = world.take(urgent(account, number));
+        world.attempt(sequence, Verdict::AddressRejected);
+        world.pass(Duration::from_secs(60));
+    }
+    let since = world.now - TimeDelta::seconds(120);
+    let reason = Some("a wrong relay".to_owned());
+    let (anna, now) = (Actor::Operator("anna".to_owned()), world.now);
+    let forgotten = world.step().forget_rejections(since, reason, anna, now);
+    assert_eq!(forgotten, Ok(2));
+    for (account, marks, to) in [
+        ("K-1", 1, "erika@muster.example"),
+        ("K-2", 0, "a@muster.example"),
+        ("K-3", 0, "a@muster.example"),
+    ] {
+        let view = world.step().account(&id(account)).unwrap().unwrap();
+        assert_eq!(view.suspects.len(), marks, "{account}");
+        assert_eq!(view.recipient.addresses(), [address(to)]);
+    }
+    let (trail, _) = world
+        .step()
+        .audit(TrailOrder::NewestFirst, None, 1)
+        .unwrap();
+    assert_eq!(
+        trail[0].entry.what,
+        "1 rejected addresses count as good again; reason given: a wrong relay"
+    );
+    let anna = Actor::Operator("anna".to_owned());
+    assert_eq!(
+        world.step().forget_rejections(since, None, anna, now),
+        Ok(0)
+    );
 }
 
 fn a_rejected_billing_contact_leaves_the_invoice_to_the_main_contact(world: &mut World) {
