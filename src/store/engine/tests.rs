@@ -26,10 +26,10 @@ use crate::store::memory::MemoryBackend;
 use crate::store::record::DeliveryRow;
 use crate::store::testing::rules;
 
-/// A backend whose process ends after each unit: what a unit leaves for later is not done.
-struct Ending(MemoryBackend);
+/// A backend with something between it and those who submit to it.
+struct Between<F>(MemoryBackend, F);
 
-impl Tree for Ending {
+impl<F> Tree for Between<F> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.0.get(key)
     }
@@ -39,13 +39,12 @@ impl Tree for Ending {
     }
 }
 
-impl Backend for Ending {
+impl<F> Backend for Between<F>
+where
+    F: Fn(&MemoryBackend, Urgency, Unit) -> Result<(), StoreError> + Send + Sync + 'static,
+{
     fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
-        let only = Box::new(|tx: &mut Tx<'_>| Evaluated {
-            next: None,
-            ..unit(tx)
-        });
-        self.0.submit(urgency, only)
+        (self.1)(&self.0, urgency, unit)
     }
 
     fn id(&self) -> StoreId {
@@ -63,6 +62,15 @@ impl Backend for Ending {
     fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
         self.0.last(prefix)
     }
+}
+
+/// As if the process ended after each unit: what a unit leaves for later is not done.
+fn only_this_unit(memory: &MemoryBackend, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+    let only = Box::new(|tx: &mut Tx<'_>| Evaluated {
+        next: None,
+        ..unit(tx)
+    });
+    memory.submit(urgency, only)
 }
 
 /// A tree that a commit changes after so many reads.
@@ -214,7 +222,7 @@ fn due_at<B: Backend>(engine: &Engine<B>, seconds: i64) -> usize {
 fn freeing_that_was_interrupted_goes_on_as_of_the_change_that_began_it() {
     let directory = tempfile::tempdir().unwrap();
     let memory = MemoryBackend::new().unwrap();
-    let ending = engine(Ending(memory.reopen()), &directory);
+    let ending = engine(Between(memory.reopen(), only_this_unit), &directory);
     for n in 0..200 {
         issue(&ending, n, 0);
     }
@@ -223,7 +231,7 @@ fn freeing_that_was_interrupted_goes_on_as_of_the_change_that_began_it() {
     assert!((1..200).contains(&freed), "{freed} are freed at once");
     drop(ending);
 
-    let ending = engine(Ending(memory.reopen()), &directory);
+    let ending = engine(Between(memory.reopen(), only_this_unit), &directory);
     let more = due_at(&ending, 10);
     assert!((freed + 1..200).contains(&more), "a start goes on");
     // Another change comes before it is done, and frees with its own time.
@@ -298,39 +306,9 @@ fn a_record_in_parts_that_is_written_while_it_is_read_is_read_whole() {
     }
 }
 
-/// A backend on a full disk.
-struct Full(MemoryBackend);
-
-impl Tree for Full {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get(key)
-    }
-
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
-        self.0.range(from, to, visit)
-    }
-}
-
-impl Backend for Full {
-    fn submit(&self, _: Urgency, _: Unit) -> Result<(), StoreError> {
-        Err(StoreError::DiskFull)
-    }
-
-    fn id(&self) -> StoreId {
-        self.0.id()
-    }
-
-    fn health(&self) -> Health {
-        self.0.health()
-    }
-
-    fn close(&self) {
-        self.0.close();
-    }
-
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
-        self.0.last(prefix)
-    }
+/// As on a full disk.
+fn no_room(_: &MemoryBackend, _: Urgency, _: Unit) -> Result<(), StoreError> {
+    Err(StoreError::DiskFull)
 }
 
 #[test]
@@ -342,7 +320,7 @@ fn a_refused_document_leaves_no_file_and_takes_none_that_is_referred_to() {
         .wait()
         .unwrap();
 
-    let full = engine(Full(memory.reopen()), &directory);
+    let full = engine(Between(memory.reopen(), no_room), &directory);
     for bytes in [&b"kept"[..], b"refused"] {
         let answer = full.put_document(digest(bytes), bytes, at(0)).wait();
         assert_eq!(answer, Err(StoreError::DiskFull));

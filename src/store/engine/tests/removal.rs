@@ -144,44 +144,6 @@ fn a_damaged_record_of_a_document_keeps_its_file_and_stops_no_sweep() {
     );
 }
 
-/// A backend in which a record is damaged from the second unit on.
-struct Spoiling(MemoryBackend, Vec<u8>, AtomicBool);
-
-impl Tree for Spoiling {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get(key)
-    }
-
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
-        self.0.range(from, to, visit)
-    }
-}
-
-impl Backend for Spoiling {
-    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
-        if self.2.swap(true, Ordering::Relaxed) {
-            spoil(&self.0, self.1.clone());
-        }
-        self.0.submit(urgency, unit)
-    }
-
-    fn id(&self) -> StoreId {
-        self.0.id()
-    }
-
-    fn health(&self) -> Health {
-        self.0.health()
-    }
-
-    fn close(&self) {
-        self.0.close();
-    }
-
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
-        self.0.last(prefix)
-    }
-}
-
 #[test]
 fn a_document_whose_record_is_found_damaged_between_look_and_removal_stops_no_sweep() {
     let directory = tempfile::tempdir().unwrap();
@@ -194,10 +156,16 @@ fn a_document_whose_record_is_found_damaged_between_look_and_removal_stops_no_sw
     });
     // In the order of the sweep, so that the damaged one comes first.
     digests.sort();
-    // The first unit of a sweep forgets ids.
     let key = keys::document(&digests[0]);
-    let spoiling = Spoiling(memory.reopen(), key, AtomicBool::new(false));
-    let spoiling = engine(spoiling, &directory);
+    // The first unit of a sweep forgets ids.
+    let is_later = AtomicBool::new(false);
+    let spoiling = move |memory: &MemoryBackend, urgency, unit| {
+        if is_later.swap(true, Ordering::Relaxed) {
+            spoil(memory, key.clone());
+        }
+        memory.submit(urgency, unit)
+    };
+    let spoiling = engine(Between(memory.reopen(), spoiling), &directory);
     while spoiling.sweep(&SOON, at(10 * 86_400)).unwrap() {}
     let file = |digest| sound.documents.read(&digest, at(0).date_naive());
     assert!(file(digests[0]).is_ok());
