@@ -214,8 +214,21 @@ class Client:
         path = f"/v1/accounts/{account}/invoices/{number}/hold"
         return self.call(self.admin, "POST", path, b'{"reason": "by the test"}', {"content-type": "application/json"})
 
+    @classmethod
+    def call(cls, connection, method, path, body, headers):
+        """A connection that was left idle for too long may have been closed (RFC 9112, section 9.5): then it is asked
+        again on a new one. Nothing that is asked here has an effect twice."""
+        was_kept = connection.sock is not None
+        try:
+            return cls.ask(connection, method, path, body, headers)
+        except ConnectionError:
+            connection.close()
+            if not was_kept:
+                raise
+        return cls.ask(connection, method, path, body, headers)
+
     @staticmethod
-    def call(connection, method, path, body, headers):
+    def ask(connection, method, path, body, headers):
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
