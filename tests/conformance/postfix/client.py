@@ -129,17 +129,28 @@ class Router:
         name, seconds = f"msg_{next(self.ids)}_{threading.get_ident()}", str(int(time.time()))
         signed = f"{name}.{seconds}.".encode() + body
         signature = base64.b64encode(hmac.digest(self.daemon.keys[sender], signed, hashlib.sha256)).decode()
-        if not hasattr(self.local, "webhook"):
-            self.local.webhook = http.client.HTTPConnection(*self.daemon.address, timeout=PATIENCE_SECONDS)
-        self.local.webhook.request("POST", "/v1/events", body, {
+        answer, text = self.post(body, {
             "content-type": "application/json", "webhook-id": name, "webhook-timestamp": seconds,
             "webhook-signature": f"v1,{signature}",
         })
-        answer = self.local.webhook.getresponse()
-        text = answer.read()
         if answer.status != 200:
             raise Broken(f"{kind}: {answer.status} {text}")
         return json.loads(text)
+
+    def post(self, body, headers):
+        """The connection is made anew if the daemon closed it, which it does with one that is idle for a while."""
+        for last in (False, True):
+            if not hasattr(self.local, "webhook"):
+                self.local.webhook = http.client.HTTPConnection(*self.daemon.address, timeout=PATIENCE_SECONDS)
+            try:
+                self.local.webhook.request("POST", "/v1/events", body, headers)
+                answer = self.local.webhook.getresponse()
+                return answer, answer.read()
+            except ConnectionError:
+                self.local.webhook.close()
+                del self.local.webhook
+                if last:
+                    raise
 
     def shown(self, account, number):
         return self.admin.invoice(account, number)

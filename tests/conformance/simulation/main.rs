@@ -19,13 +19,16 @@ mod watch;
 mod wire;
 mod world;
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::{Write as _, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
@@ -39,6 +42,9 @@ const WORLDS_LONG: u64 = 200_000;
 const TWICE: u64 = 50;
 /// Seeds that go wrong are told up to so many.
 const TOLD: usize = 10;
+/// A world takes milliseconds; one that takes so long never ends.
+const ENDLESS: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Lives through made-up worlds and looks whether anything is lost, sent to the wrong person or sent twice.
 #[derive(clap::Parser)]
@@ -73,9 +79,13 @@ fn main() -> anyhow::Result<ExitCode> {
         next: AtomicU64::new(first),
         end: first + worlds,
         tells_all: worlds == 1,
+        lived: Mutex::default(),
         sum: Mutex::default(),
     };
     std::thread::scope(|scope| {
+        let (at_work, at_the_end) = mpsc::channel::<Infallible>();
+        let watched = &run;
+        scope.spawn(move || watched.watch(&at_the_end));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| run.work())).collect();
         for worker in workers {
@@ -84,6 +94,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 Err(_) => bail!("a thread crashed"),
             }
         }
+        drop(at_work);
         Ok(())
     })?;
     let Sum {
@@ -119,6 +130,8 @@ struct Run {
     next: AtomicU64,
     end: u64,
     tells_all: bool,
+    /// Since when each world is lived that is lived now.
+    lived: Mutex<BTreeMap<u64, Instant>>,
     sum: Mutex<Sum>,
 }
 
@@ -138,6 +151,7 @@ impl Run {
             if seed >= self.end {
                 return Ok(());
             }
+            self.lived().insert(seed, Instant::now());
             let mut outcome = ground.live(seed)?;
             let mut replayed = 0;
             if seed.is_multiple_of(TWICE) {
@@ -154,6 +168,7 @@ impl Run {
                         .push(format!("it goes another way the second time: {line:?}"));
                 }
             }
+            self.lived().remove(&seed);
             let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
             sum.figures.add(&outcome.figures);
             sum.replayed += replayed;
@@ -169,6 +184,30 @@ impl Run {
                 sum.messages.push(message);
             }
         }
+    }
+}
+
+impl Run {
+    /// Names a world that does not end, and ends all.
+    fn watch(&self, at_the_end: &mpsc::Receiver<Infallible>) {
+        while at_the_end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            let endless = self
+                .lived()
+                .iter()
+                .find_map(|(seed, since)| (since.elapsed() > ENDLESS).then_some(*seed));
+            if let Some(seed) = endless {
+                let again = format!("tests/conformance/simulation/run --worlds 1 --seed {seed}");
+                drop(writeln!(
+                    stdout(),
+                    "seed {seed}: it does not end\n  again: {again}"
+                ));
+                std::process::exit(1);
+            }
+        }
+    }
+
+    fn lived(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.lived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

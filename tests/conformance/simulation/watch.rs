@@ -9,7 +9,7 @@ use crate::relay::Watch;
 use crate::rules::account_of;
 
 /// No world needs so many; see the limit of connections.
-const MESSAGES_MAX: u64 = 100_000;
+const MESSAGES_MAX: u64 = 5_000;
 
 /// What held when a message began.
 pub(crate) struct Beginning {
