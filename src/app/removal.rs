@@ -18,6 +18,8 @@ const SWEEP: Duration = Duration::from_secs(3600);
 const SWEEP_PAUSE: Duration = Duration::from_millis(200);
 /// How often it is looked whether an operator lets it go on.
 const LOOK: Duration = Duration::from_secs(60);
+/// How often it is told that nothing is removed.
+const REMINDER: Duration = Duration::from_secs(24 * 3600);
 /// A clock that stepped further is not believed.
 const STEP: TimeDelta = TimeDelta::days(1);
 
@@ -95,6 +97,7 @@ pub(super) async fn run(
 ) -> Result<(), StopError> {
     let mut clock_watch = ClockWatch::new(store.clock_seen()?);
     let mut note_is_due = Instant::now();
+    let mut reminder_is_due = Instant::now();
     let mut pause = SWEEP_PAUSE;
     loop {
         tokio::select! {
@@ -104,10 +107,7 @@ pub(super) async fn run(
         let now = clock.now();
         if let Some(step) = clock_watch.look(now, Instant::now()) {
             let reason = step.to_string();
-            tracing::error!(
-                reason,
-                "nothing is removed until an operator has looked at the clock: `resume --removal`"
-            );
+            tracing::error!("{reason}");
             store
                 .pause(PauseScope::Removal, reason, Actor::Daemon, now)
                 .await?;
@@ -118,10 +118,19 @@ pub(super) async fn run(
             store.note_clock(now).await?;
             note_is_due = Instant::now() + SWEEP;
         }
-        if store.paused(&PauseScope::Removal)?.is_some() {
+        if let Some(paused) = store.paused(&PauseScope::Removal)? {
+            if Instant::now() >= reminder_is_due {
+                tracing::warn!(
+                    reason = paused.reason,
+                    by = paused.by,
+                    "nothing is removed until `resume --removal`"
+                );
+                reminder_is_due = Instant::now() + REMINDER;
+            }
             pause = LOOK;
             continue;
         }
+        reminder_is_due = Instant::now();
         let swept = {
             let store = Arc::clone(&store);
             tokio::task::spawn_blocking(move || store.sweep(&retention, now)).await

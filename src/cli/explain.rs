@@ -125,7 +125,7 @@ fn waits_for(invoice: &Value) -> Option<String> {
                 None => schedule,
             }
         }
-        Shown::Withheld => "a change of its account".to_owned(),
+        Shown::Withheld => "a change of its account, or to be released".to_owned(),
         Shown::Due
         | Shown::Sending
         | Shown::Delivered

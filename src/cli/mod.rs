@@ -109,7 +109,7 @@ enum Command {
     },
     /// Send what is waiting, now.
     Dispatch(DispatchArguments),
-    /// Stop sending; accepting goes on.
+    /// Stop sending, or removing; accepting goes on.
     Pause {
         #[command(flatten)]
         scope: PauseArguments,
@@ -117,12 +117,12 @@ enum Command {
         #[arg(long, default_value = "paused by an operator")]
         reason: String,
     },
-    /// Go on sending.
+    /// Go on with what was paused.
     Resume {
         #[command(flatten)]
         scope: PauseArguments,
         /// After the brake on rejections, if it was not the addresses' fault: those that were rejected within the
-        /// ten minutes before it count as good again.
+        /// day before it count as good again. What is undeliverable by now is released with `release --state`.
         #[arg(long, conflicts_with_all = ["account", "removal"])]
         forget_rejections: bool,
         /// Why, for those who read it later.

@@ -128,14 +128,15 @@ pub(super) fn resume(
     context.out.show(&answer, |answer| {
         let Named { what, of, .. } = named(scope);
         let was_paused = text(answer, "/result") != "duplicate";
-        if let Some(count) = answer["rejections_forgotten"].as_u64() {
-            return format!("{what} goes on; {count} rejected addresses count as good again");
-        }
-        match (was_paused, pause_in_words(&answer["in_force"])) {
+        let ended = match (was_paused, pause_in_words(&answer["in_force"])) {
             (true, None) => format!("{what} goes on"),
             (true, Some(paused)) => format!("the pause of {of} has ended, but {paused}"),
             (false, None) => format!("there was no pause of {of}"),
             (false, Some(paused)) => format!("there was no pause of {of}, but {paused}"),
+        };
+        match answer["rejections_forgotten"].as_u64() {
+            Some(count) => format!("{ended}; {count} rejected addresses count as good again"),
+            None => ended,
         }
     })?;
     Ok(())

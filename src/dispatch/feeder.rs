@@ -380,15 +380,22 @@ impl Feeder {
             connection,
             transactions,
             relay_failure,
-            broken_off,
+            answered,
+            unanswered,
         } = report;
         let now = Instant::now();
         for _ in 0..transactions {
             self.circuit.succeeded(generation, now);
         }
-        let broken_off = broken_off.filter(|_| self.circuit.broke_off(generation));
+        if answered {
+            self.circuit.answered(generation);
+        }
+        let unanswered = unanswered.filter(|_| self.circuit.left_unanswered(generation));
+        if unanswered.is_some() {
+            warn!("the relay left one message after the other without an answer to the final dot");
+        }
         let served = self.busy + self.idle.len();
-        match relay_failure.or(broken_off) {
+        match relay_failure.or(unanswered) {
             Some(failure) if served > 0 && is_one_too_many(&failure) => {
                 info!(
                     served,

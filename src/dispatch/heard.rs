@@ -42,18 +42,6 @@ impl Heard {
         }
     }
 
-    /// Whether the relay ended it without a reply that tells what became of the message.
-    pub(super) fn is_broken_off(&self) -> bool {
-        match self.verdict {
-            Verdict::Uncertain => true,
-            Verdict::Deferred => self.reply().is_none(),
-            Verdict::Accepted
-            | Verdict::AddressRejected
-            | Verdict::MessageRefused
-            | Verdict::RelayFailed => false,
-        }
-    }
-
     /// For the record; none if it does not count.
     pub(super) fn attempt(&self, intent: Intent) -> Option<Attempt> {
         let outcome = match self.verdict {

@@ -1,8 +1,8 @@
 //! How the relay fares, and how hard it may be asked.
 //!
 //! Pure: time is an argument, what to do about it is the feeder's. Three judgements live here.
-//! - The [`Circuit`] opens when the relay itself fails, or breaks off one transaction after the other: a single
-//!   one may be the message's fault, but of many that ended at the final dot each may be a second copy. While it
+//! - The [`Circuit`] opens when the relay itself fails, or leaves one message after the other without an answer to
+//!   its final dot: a single one may be the message's fault, but each of them may be a second copy later. While it
 //!   is open nothing is claimed; one probe at a time, at growing distances, finds out when the relay is back.
 //! - A ceiling, a part of it: a relay that turns one more connection away while others are served is not
 //!   down; it allows no more, and is asked again after a while.
@@ -21,8 +21,8 @@ use crate::domain::retry::REJECTIONS_WINDOW;
 
 /// Probes move apart up to so many times the first distance.
 const PROBE_DOUBLINGS: u32 = 6;
-/// So many transactions in a row that the relay breaks off are its own failure.
-const BROKEN_OFF_MAX: u32 = 3;
+/// So many messages in a row without an answer to the final dot are the relay's failure.
+const UNANSWERED_MAX: u32 = 3;
 /// For how long a relay is believed that it allows no more connections.
 const CEILING: Duration = Duration::from_secs(600);
 
@@ -54,8 +54,8 @@ pub(super) struct Circuit {
     generation: Generation,
     /// Openings since a transaction came to an end.
     failures: u32,
-    /// Transactions that were broken off since one came to an end.
-    broken_off: u32,
+    /// Messages without an answer to the final dot, since the relay answered to one or was probed.
+    unanswered: u32,
     connections_max: usize,
     probe_first: Duration,
     /// How many connections the relay allows, as it said, and until when that is believed.
@@ -76,7 +76,7 @@ impl Circuit {
             state: State::ramp(),
             generation: Generation(0),
             failures: 0,
-            broken_off: 0,
+            unanswered: 0,
             connections_max: connections_max.max(1),
             probe_first,
             ceiling: None,
@@ -106,7 +106,6 @@ impl Circuit {
         };
         if let State::Closed { allowed, successes } = &mut self.state {
             self.failures = 0;
-            self.broken_off = 0;
             *successes += 1;
             if *successes >= *allowed {
                 *allowed = allowed.saturating_mul(2).min(most);
@@ -115,13 +114,20 @@ impl Circuit {
         }
     }
 
-    /// The relay broke a transaction off, without a reply that tells why. Says whether that is its own failure.
-    pub(super) fn broke_off(&mut self, generation: Generation) -> bool {
+    /// The relay answered to a message or its envelope, whatever it said.
+    pub(super) fn answered(&mut self, generation: Generation) {
+        if generation == self.generation {
+            self.unanswered = 0;
+        }
+    }
+
+    /// The relay left a message without an answer to its final dot. Says whether that is its own failure by now.
+    pub(super) fn left_unanswered(&mut self, generation: Generation) -> bool {
         if generation != self.generation {
             return false;
         }
-        self.broken_off = self.broken_off.saturating_add(1);
-        self.broken_off >= BROKEN_OFF_MAX
+        self.unanswered = self.unanswered.saturating_add(1);
+        self.unanswered >= UNANSWERED_MAX
     }
 
     /// The relay turned one more connection away, beside so many that it serves.
@@ -172,6 +178,7 @@ impl Circuit {
 
     /// The probe found the relay at work: the ramp begins.
     pub(super) fn probe_succeeded(&mut self) {
+        self.unanswered = 0;
         self.state = State::ramp();
     }
 
@@ -325,21 +332,26 @@ mod tests {
     }
 
     #[test]
-    fn one_transaction_after_the_other_that_is_broken_off_is_the_relays_failure() {
+    fn one_message_after_the_other_without_an_answer_is_the_relays_failure() {
         let now = Instant::now();
         let mut circuit = circuit(8);
-        let broken_off = |circuit: &mut Circuit| circuit.broke_off(circuit.generation());
-        assert!(!broken_off(&mut circuit));
-        assert!(!broken_off(&mut circuit));
-        succeed(&mut circuit, 1);
-        assert!(!broken_off(&mut circuit));
-        assert!(!broken_off(&mut circuit));
+        let unanswered = |circuit: &mut Circuit| circuit.left_unanswered(circuit.generation());
+        assert!(!unanswered(&mut circuit));
+        assert!(!unanswered(&mut circuit));
+        circuit.answered(circuit.generation());
+        assert!(!unanswered(&mut circuit));
+        assert!(!unanswered(&mut circuit));
         let before = circuit.generation();
-        assert!(broken_off(&mut circuit));
+        assert!(unanswered(&mut circuit));
         assert!(fail(&mut circuit, now));
         circuit.probe_succeeded();
-        assert!(!circuit.broke_off(before), "of before the opening");
-        assert!(broken_off(&mut circuit), "nothing came to an end since");
+        for _ in 0..3 {
+            assert!(!circuit.left_unanswered(before), "of before the opening");
+        }
+        assert!(!unanswered(&mut circuit), "three more after each probe");
+        circuit.answered(before);
+        assert!(!unanswered(&mut circuit));
+        assert!(unanswered(&mut circuit));
     }
 
     #[test]

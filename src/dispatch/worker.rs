@@ -51,8 +51,10 @@ pub(super) struct Report {
     pub(super) transactions: u32,
     /// That the relay failed.
     pub(super) relay_failure: Option<Failure>,
-    /// That it broke a transaction off, which may be the message's fault.
-    pub(super) broken_off: Option<Failure>,
+    /// Whether it answered to a message or its envelope, whatever it said.
+    pub(super) answered: bool,
+    /// That it then left one without an answer to the final dot, which may be the message's fault.
+    pub(super) unanswered: Option<Failure>,
 }
 
 /// Whether a claim has come to its end.
@@ -91,7 +93,8 @@ pub(super) async fn work(shared: Arc<Shared>, sequence: Sequence, line: Line) ->
         last: None,
         transactions: 0,
         relay_failure: None,
-        broken_off: None,
+        answered: false,
+        unanswered: None,
     };
     let end = loop {
         if let Break(end) = round.next_address().await {
@@ -104,7 +107,8 @@ pub(super) async fn work(shared: Arc<Shared>, sequence: Sequence, line: Line) ->
         connection: std::mem::take(&mut round.line).into_usable(),
         transactions: round.transactions,
         relay_failure: round.relay_failure.take(),
-        broken_off: round.broken_off.take(),
+        answered: round.answered,
+        unanswered: round.unanswered.take(),
         claim: match round.last.take() {
             Some(last) => Claim::Settling(Box::new(Settling { round, last })),
             None => Claim::Ended(end),
@@ -159,7 +163,8 @@ struct Round {
     last: Option<Last>,
     transactions: u32,
     relay_failure: Option<Failure>,
-    broken_off: Option<Failure>,
+    answered: bool,
+    unanswered: Option<Failure>,
 }
 
 /// One attempt, as far as it is decided before the network is asked.
@@ -208,10 +213,12 @@ impl Round {
             self.count_rejection().await?;
         }
         self.tried.push(plan.intent.address);
-        if heard.is_broken_off() {
-            self.broken_off = heard.outcome.as_ref().err().cloned();
-        }
         match heard.outcome {
+            // The others have their turn in the next round: what may become a second copy is to be little.
+            Err(failure) if heard.verdict == Verdict::Uncertain => {
+                self.unanswered = Some(failure);
+                Break(End::Again)
+            }
             // The message was tried, but the relay does not want another.
             Err(failure)
                 if failure
@@ -440,6 +447,7 @@ impl Round {
             self.settle(settle).await?;
             None
         };
+        self.answered |= heard.verdict != Verdict::Uncertain && heard.reply().is_some();
         match heard.verdict {
             Verdict::Accepted | Verdict::AddressRejected | Verdict::MessageRefused => {
                 self.transactions += 1;

@@ -11,6 +11,7 @@ pub(super) mod invoices;
 use std::fmt;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use hyper::StatusCode;
 use hyper::header::AUTHORIZATION;
 use serde_json::json;
@@ -24,7 +25,6 @@ use super::routes::{Params, Query};
 use super::server::Peer;
 use super::{Readiness, documents, view};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
-use crate::domain::retry::REJECTIONS_WINDOW;
 use crate::store::{Actor, PauseInForce, PauseScope, StoreError};
 
 /// Items on a page of a list, unless the caller wants fewer.
@@ -162,6 +162,10 @@ pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Repl
     switched(exchange, &scope, true, changed)
 }
 
+/// How long before a pause rejections are forgotten. More than the ten minutes of the brake: what is forgotten
+/// without need is rejected once more, and the clock may have been put on in between.
+const FORGOTTEN: TimeDelta = TimeDelta::days(1);
+
 /// `POST /v1/resume`.
 pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
     let (scope, forget, reason) = read_body(exchange, |fields| {
@@ -182,9 +186,13 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
     let forgotten = match context.store.paused(&scope)? {
         Some(pause) if forget => {
             let store = Arc::clone(&context.store);
-            let since = pause.since - REJECTIONS_WINDOW;
+            let since = pause.since - FORGOTTEN;
             let (reason, actor) = (reason.clone(), actor.clone());
             Some(blocking(move || store.forget_rejections(since, reason, actor, now)).await?)
+        }
+        None if forget => {
+            let sentence = "sending is not paused: pause it, so that nothing goes out meanwhile";
+            return Err(Problem::new(Code::WrongState, sentence));
         }
         Some(_) | None => None,
     };

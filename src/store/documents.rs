@@ -169,13 +169,21 @@ impl Documents {
         Ok(entries.iter().filter_map(digest_of).collect())
     }
 
+    /// How many uploads were cut off; what they left goes when the documents are opened.
+    pub(super) fn unfinished(&self) -> Result<u64, StoreError> {
+        let within = list(&self.root.join(INCOMING))?;
+        Ok(within.iter().map(|entry| u64::from(is_file(entry))).sum())
+    }
+
     /// What lies among the documents and is none, nor a directory of theirs, in order.
     pub(super) fn strays(&self) -> Result<Vec<PathBuf>, StoreError> {
         let mut strays = Vec::new();
         for entry in list(&self.root)? {
             let path = entry.path();
             if path == self.root.join(INCOMING) {
-                strays.extend(list(&path)?.iter().map(DirEntry::path));
+                let within = list(&path)?;
+                let none = within.iter().filter(|entry| !is_file(entry));
+                strays.extend(none.map(DirEntry::path));
             } else if day_of(&entry).is_some() {
                 let within = list(&path)?;
                 let none = within.iter().filter(|entry| digest_of(entry).is_none());
@@ -242,9 +250,12 @@ fn day_of(entry: &DirEntry) -> Option<NaiveDate> {
 fn digest_of(entry: &DirEntry) -> Option<Digest> {
     let name = entry.file_name();
     let digest = Digest::parse(name.to_str()?.strip_suffix(".sha256")?).ok()?;
-    let is_it =
-        file_name(&digest) == *name.to_str()? && entry.file_type().is_ok_and(|kind| !kind.is_dir());
+    let is_it = file_name(&digest) == *name.to_str()? && is_file(entry);
     is_it.then_some(digest)
+}
+
+fn is_file(entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| !kind.is_dir())
 }
 
 fn file_name(digest: &Digest) -> String {

@@ -242,7 +242,8 @@ pub trait Store: Send + Sync + 'static {
         at: DateTime<Utc>,
     ) -> Commit<Option<OperateAnswer>>;
 
-    /// Stops sending for all or for one account; accepting goes on. Says whether it was not paused.
+    /// Stops sending for all or for one account, or removing; accepting goes on. Says whether it was not paused:
+    /// what the daemon has against it is kept beside the reason of a pause that is there.
     fn pause(
         &self,
         scope: PauseScope,
@@ -251,8 +252,9 @@ pub trait Store: Send + Sync + 'static {
         at: DateTime<Utc>,
     ) -> Commit<bool>;
 
-    /// Forgets what the relay rejected since then: these addresses count as good again, and what was withheld
-    /// on account of them is due. Says how many there were. Each account is a unit of its own. Blocks.
+    /// Forgets what the relay rejected since then: these addresses count as good again, and what is withheld is
+    /// due; what is held or undeliverable stays so. Says how many there were. Each account is a unit of its own,
+    /// and one with a damaged mark is left alone. Blocks.
     fn forget_rejections(
         &self,
         since: DateTime<Utc>,
@@ -261,7 +263,7 @@ pub trait Store: Send + Sync + 'static {
         at: DateTime<Utc>,
     ) -> Result<usize, StoreError>;
 
-    /// Goes on sending. Says whether it was paused.
+    /// Goes on with what was paused. Says whether it was.
     fn resume(
         &self,
         scope: PauseScope,
@@ -395,7 +397,8 @@ pub trait Store: Send + Sync + 'static {
 
     // Upkeep.
 
-    /// Removes a bounded amount of what retention no longer covers; says whether more may be left.
+    /// Removes a bounded amount of what retention no longer covers, unless that is paused; says whether more may be
+    /// left.
     /// Blocks on the file system.
     fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
 

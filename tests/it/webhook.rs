@@ -19,6 +19,7 @@ use crate::interface::{
 };
 
 mod at_once;
+mod attempts;
 mod connections;
 mod documents;
 mod withdrawals;

@@ -323,28 +323,22 @@ pub(super) fn clear_marks_of_recipients(
     Ok(marked.len())
 }
 
-/// The first account with an address that was rejected since then.
+/// The accounts with an address that was rejected since then. A damaged mark is left alone.
 pub(super) fn rejected_since<T: Records + ?Sized>(
     tree: &T,
     since: DateTime<Utc>,
-) -> Result<Option<AccountId>, StoreError> {
+) -> Result<BTreeSet<AccountId>, StoreError> {
     let kind = keys::kind_prefix(keys::kind::SUSPECT);
-    let mut found = Ok(None);
+    let mut accounts = BTreeSet::new();
     tree.prefix(&kind, None, &mut |key, value| {
         let mark: Result<Suspect, StoreError> = tree.decode(key, value);
-        match mark {
-            Ok(mark) if mark.since < since => return ControlFlow::Continue(()),
-            Ok(_) => found = Ok(Some(key.to_vec())),
-            Err(error) => found = Err(error),
+        if mark.is_ok_and(|mark| mark.since >= since) {
+            let account = keys::text_after(key, kind.len());
+            accounts.extend(account.and_then(|text| AccountId::parse(text).ok()));
         }
-        ControlFlow::Break(())
+        ControlFlow::Continue(())
     })?;
-    let account = |key: Vec<u8>| {
-        keys::text_after(&key, kind.len())
-            .and_then(|text| AccountId::parse(text).ok())
-            .ok_or_else(|| read::damaged("of kind suspect", "its key holds no account"))
-    };
-    found?.map(account).transpose()
+    Ok(accounts)
 }
 
 /// Clears the marks that an account has got since then, a bounded number of them. Says how many. What is
@@ -365,6 +359,9 @@ pub(super) fn forget_marks(
         tx.remove(&keys::suspect(account, address))?;
     }
     let count = marks.len();
+    if count == 0 {
+        return Ok(0);
+    }
     let what = format!("{count} rejected addresses count as good again");
     let what = write::with_reason(what, by.reason);
     write::tell(tx, Object::Account(account.clone()), at, by.actor, what);

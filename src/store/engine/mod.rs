@@ -396,19 +396,29 @@ impl<B: Backend> Store for Engine<B> {
         at: DateTime<Utc>,
     ) -> Result<usize, StoreError> {
         let mut forgotten = 0;
-        while let Some(account) = accounts::rejected_since(&self.backend, since)? {
-            let (rules, reason, actor) = (Arc::clone(&self.rules), reason.clone(), actor.clone());
-            let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
-                let by = By {
-                    actor: &actor,
-                    reason: reason.as_deref(),
+        for account in accounts::rejected_since(&self.backend, since)? {
+            loop {
+                let (rules, reason) = (Arc::clone(&self.rules), reason.clone());
+                let (account, actor) = (account.clone(), actor.clone());
+                let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
+                    let by = By {
+                        actor: &actor,
+                        reason: reason.as_deref(),
+                    };
+                    let marks = accounts::forget_marks(tx, &account, since, &by, at)?;
+                    Ok((marks, (marks > 0).then(|| free(rules, account))))
                 };
-                let marks = accounts::forget_marks(tx, &account, since, &by, at)?;
-                Ok((marks, Some(free(rules, account))))
-            };
-            forgotten += self
-                .submit(Urgency::Settle, evaluate, |marks| marks)?
-                .wait()?;
+                let forget = self.submit(Urgency::Settle, evaluate, |marks| marks)?;
+                match forget.wait() {
+                    Ok(0) => break,
+                    Ok(marks) => forgotten += marks,
+                    Err(error @ StoreError::Damaged { .. }) => {
+                        tracing::error!(%error, "an account's rejections cannot be forgotten");
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         }
         Ok(forgotten)
     }

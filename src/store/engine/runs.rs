@@ -239,7 +239,11 @@ fn scheduled_accounts<T: Records + ?Sized>(
         .collect()
 }
 
-/// Stops sending, or removing.
+/// A reason grows no further by what the daemon adds to it.
+const REASON_BYTES: usize = 1_000;
+
+/// Stops sending, or removing. What the daemon has against it is kept beside the reason of a pause that is there:
+/// whoever ends that must know of both.
 pub(super) fn pause(
     tx: &mut Tx<'_>,
     scope: &PauseScope,
@@ -248,7 +252,15 @@ pub(super) fn pause(
     at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let key = keys::pause(scope);
-    if tx.is_there(&key)? {
+    if let Some(before) = tx.read::<Pause>(&key)? {
+        if *actor == Actor::Daemon && !before.reason.contains(&reason) {
+            let told = format!("{} stays paused, now also since: {reason}", what(scope));
+            write::tell(tx, object(scope), at, actor, told);
+            if before.reason.len() < REASON_BYTES {
+                let reason = format!("{}; {reason}", before.reason);
+                tx.put(&key, &Pause { reason, ..before })?;
+            }
+        }
         return Ok(false);
     }
     write::tell(

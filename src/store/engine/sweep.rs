@@ -7,9 +7,9 @@ use std::sync::{MutexGuard, PoisonError};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::backend::Backend;
-use super::{Engine, upkeep};
+use super::{Engine, read, upkeep};
 use crate::domain::id::{Digest, Sequence};
-use crate::store::{Retention, StoreError};
+use crate::store::{PauseScope, Retention, StoreError};
 
 /// How far a sweep has come; in memory only.
 #[derive(Debug, Default, Clone, Copy)]
@@ -48,6 +48,9 @@ impl<B: Backend> Engine<B> {
         retention: &Retention,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
+        if self.is_removal_paused()? {
+            return Ok(false);
+        }
         let ids = self.remove_now(move |tx, rules| upkeep::forget(tx, rules, now))?;
         let unused_before = upkeep::before(now, retention.unused_documents);
         self.sweep_documents(unused_before)?;
@@ -71,6 +74,9 @@ impl<B: Backend> Engine<B> {
         }
         let (unused, next) = upkeep::unused_documents(&self.backend, reached.place(), before)?;
         for digest in unused {
+            if self.is_removal_paused()? {
+                return Ok(());
+            }
             // An upload of the same bytes waits until record and file are gone, and keeps both anew.
             let _lock = self.documents.lock(digest);
             let removed =
@@ -101,6 +107,9 @@ impl<B: Backend> Engine<B> {
                 if is_named()? {
                     continue;
                 }
+                if self.is_removal_paused()? {
+                    return Ok(());
+                }
                 // An upload of the same bytes may be about to commit its record.
                 let _lock = self.documents.lock(digest);
                 if !is_named()? {
@@ -123,6 +132,9 @@ impl<B: Backend> Engine<B> {
         }
         let (finished, next) = upkeep::finished(&self.backend, reached.place(), before)?;
         for sequence in finished {
+            if self.is_removal_paused()? {
+                return Ok(());
+            }
             let buried = self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now));
             if unless_damaged(format_args!("invoice {sequence}"), buried)? == Some(true) {
                 self.bury_remains(sequence)?;
@@ -135,6 +147,12 @@ impl<B: Backend> Engine<B> {
     fn bury_remains(&self, sequence: Sequence) -> Result<(), StoreError> {
         while self.remove_now(move |tx, _| upkeep::bury_remains(tx, sequence))? {}
         Ok(())
+    }
+
+    /// Asked before each thing that goes, so that a pause that was answered holds.
+    fn is_removal_paused(&self) -> Result<bool, StoreError> {
+        let pause = read::pause(&self.backend, &PauseScope::Removal)?;
+        Ok(pause.is_some())
     }
 
     fn swept(&self) -> MutexGuard<'_, Swept> {

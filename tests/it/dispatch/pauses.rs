@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use invoice_router::domain::delivery::Shown;
 use invoice_router::domain::invoice::Release;
-use invoice_router::domain::retry::REJECTIONS_WINDOW;
 use invoice_router::store::{Actor, PauseScope};
 
 use super::house::{House, account, at};
@@ -101,7 +102,7 @@ async fn once_the_fault_was_the_relays_nobody_stands_in_for_whom_it_rejected() {
     let (store, now) = (&house.store, house.clock.now());
     let paused = store.paused(&PauseScope::Everything).unwrap().unwrap();
     assert!(paused.reason.contains("resume --forget-rejections"));
-    let since = paused.since - REJECTIONS_WINDOW;
+    let since = paused.since - TimeDelta::days(1);
     let (waiting, by) = (Arc::clone(store), actor());
     let forgotten = move || waiting.forget_rejections(since, None, by, now);
     let forgotten = tokio::task::spawn_blocking(forgotten).await.unwrap();

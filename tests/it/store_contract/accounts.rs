@@ -36,6 +36,7 @@ contract![
     the_largest_account_is_kept_whole,
     accounts_are_listed_by_id,
     pausing_one_account_leaves_others_alone,
+    what_the_daemon_has_against_it_stands_beside_an_operators_reason,
 ];
 
 fn asking_for(raw: u64, invoice: Invoice) -> Invoice {
@@ -420,6 +421,41 @@ fn accounts_are_listed_by_id(world: &mut World) {
         "it need not be there"
     );
     assert!(page(world, Some("K-2"), 10).is_empty());
+}
+
+fn what_the_daemon_has_against_it_stands_beside_an_operators_reason(world: &mut World) {
+    use invoice_router::store::{Actor, TrailOrder};
+    let (scope, now) = (PauseScope::Removal, world.now);
+    let anna = Actor::Operator("anna".to_owned());
+    for (actor, reason, is_new) in [
+        (anna.clone(), "an audit", true),
+        (anna, "another audit", false),
+        (Actor::Daemon, "the clock stepped", false),
+        (Actor::Daemon, "the clock stepped", false),
+    ] {
+        let paused = world
+            .step()
+            .pause(scope.clone(), reason.to_owned(), actor, now);
+        assert_eq!(paused.wait(), Ok(is_new), "{reason}");
+    }
+    let paused = world.step().paused(&scope).unwrap().unwrap();
+    assert_eq!(paused.reason, "an audit; the clock stepped");
+    assert_eq!(paused.by, "operator anna");
+    let (trail, _) = world
+        .step()
+        .audit(TrailOrder::NewestFirst, None, 5)
+        .unwrap();
+    let told: Vec<&str> = trail
+        .iter()
+        .map(|audited| audited.entry.what.as_str())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "removal stays paused, now also since: the clock stepped",
+            "removal paused: an audit"
+        ]
+    );
 }
 
 fn pausing_one_account_leaves_others_alone(world: &mut World) {

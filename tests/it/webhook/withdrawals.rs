@@ -1,13 +1,10 @@
 //! Withdrawals, before their invoice, after it, and while it is being sent.
 
-use invoice_router::domain::address::MessageId;
-use invoice_router::domain::delivery::{
-    Attempt, EnhancedCode, Intent, Outcome, Reply, Stage, Verdict,
-};
+use invoice_router::domain::delivery::Verdict;
 use invoice_router::domain::id::Sequence;
-use invoice_router::domain::recipient::{OnRejected, resolve};
-use invoice_router::store::{Begin, Begun, Filter, Retention, Settle};
+use invoice_router::store::Retention;
 
+use super::attempts::{begin, end, with_one_due};
 use super::*;
 
 fn withdrawn(number: &str) -> Value {
@@ -15,75 +12,9 @@ fn withdrawn(number: &str) -> Value {
         "data": {"account": "K-1001", "number": number}})
 }
 
-/// An invoice of a known account that is due.
-async fn with_one_due() -> (Interfaces, Sequence) {
-    let interfaces = Interfaces::start().await;
-    interfaces.portal(&account(1)).await;
-    interfaces.put_pdf().await;
-    let mut at_once = invoice("RE-1");
-    at_once["data"]["release"] = json!("immediately");
-    let answer = interfaces.billing(&at_once).await;
-    assert_eq!(answer.body["state"], "due", "{answer:?}");
-    let page = interfaces.store.invoices(&Filter::default(), None, 1);
-    let sequence = page.unwrap().items[0].sequence;
-    (interfaces, sequence)
-}
-
-/// Begins an attempt, as sending does.
-async fn begin(interfaces: &Interfaces, sequence: Sequence) -> Intent {
-    let job = interfaces.store.job(sequence).unwrap().unwrap();
-    let recipient = resolve(&job.account, &job.suspects, OnRejected::MainContact);
-    let intent = Intent {
-        revision: job.delivery.revision,
-        address: recipient.addresses()[0].clone(),
-        number: 1,
-        started_at: morning(),
-        account_version: job.account.version(),
-        message_id: MessageId::parse("0123abcd@mail.hosting.example").unwrap(),
-        message_digest: digest(b"message"),
-        message_bytes: 7,
-    };
-    let begin = Begin {
-        seen: job.seen,
-        recipient,
-        round_at: morning(),
-        intent: intent.clone(),
-    };
-    let answer = interfaces.store.begin(sequence, begin).await.unwrap();
-    assert_eq!(answer, Begun::Durable);
-    intent
-}
-
-/// Ends it, with the relay's acceptance or without.
-async fn end(interfaces: &Interfaces, sequence: Sequence, intent: Intent, accepted: bool) {
-    let (verdict, outcome, code) = if accepted {
-        (Verdict::Accepted, Outcome::Accepted, 250)
-    } else {
-        (Verdict::Deferred, Outcome::Deferred, 451)
-    };
-    let reply = Reply {
-        code,
-        enhanced: Some(EnhancedCode(u8::try_from(code / 100).unwrap(), 0, 0)),
-        text: String::new(),
-    };
-    let settle = Settle::Ended {
-        attempt: Box::new(Attempt {
-            intent,
-            stage: Stage::FinalDot,
-            reply: Some(reply),
-            cause: None,
-            outcome,
-        }),
-        verdict,
-        at: morning(),
-        jitter: 0.0,
-    };
-    interfaces.store.settle(sequence, settle).await.unwrap();
-}
-
 async fn deliver(interfaces: &Interfaces, sequence: Sequence) {
     let intent = begin(interfaces, sequence).await;
-    end(interfaces, sequence, intent, true).await;
+    end(interfaces, sequence, intent, Verdict::Accepted, morning()).await;
 }
 
 fn said(answer: &Answer) -> (u16, &str, &str) {
@@ -142,7 +73,7 @@ async fn a_withdrawal_while_sending_never_claims_more_than_is_certain() {
     let operator = interfaces.act(path, json!({})).await;
     assert_eq!(said(&operator), (202, "duplicate", "sending"));
 
-    end(&interfaces, sequence, intent, true).await;
+    end(&interfaces, sequence, intent, Verdict::Accepted, morning()).await;
     let repeated = interfaces.post(BILLING, "evt_w", body.as_bytes()).await;
     assert_eq!(said(&repeated), (200, "duplicate", "delivered"));
     let another = interfaces.billing(&withdrawn("RE-1")).await;
@@ -155,7 +86,7 @@ async fn a_withdrawal_while_sending_is_obeyed_if_the_attempt_fails() {
     let intent = begin(&interfaces, sequence).await;
     let body = withdrawn("RE-1").to_string();
     interfaces.post(BILLING, "evt_w", body.as_bytes()).await;
-    end(&interfaces, sequence, intent, false).await;
+    end(&interfaces, sequence, intent, Verdict::Deferred, morning()).await;
     let repeated = interfaces.post(BILLING, "evt_w", body.as_bytes()).await;
     assert_eq!(said(&repeated), (200, "duplicate", "withdrawn"));
 }

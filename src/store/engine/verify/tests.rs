@@ -220,8 +220,9 @@ fn nothing_is_changed() {
     std::fs::write(&half_written, b"%PDF").unwrap();
     let collected = directory.path().join("documents/2020-01-01");
     std::fs::create_dir(&collected).unwrap();
-    let (_, told) = findings(&map, &directory);
+    let (verified, told) = findings(&map, &directory);
     assert_eq!(told, [""; 0]);
+    assert_eq!((verified.left_over, verified.strays), (1, Vec::new()));
     assert!(half_written.is_file() && collected.is_dir());
 }
 
