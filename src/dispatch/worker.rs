@@ -507,8 +507,7 @@ impl Round {
         if store.pause_in_force(Some(account))?.is_some() {
             return Ok(false);
         }
-        let version = plan.job.seen.account_version;
-        store.may_go_out(self.sequence, account, version, &plan.recipient)
+        store.may_go_out(self.sequence, account, &plan.recipient)
     }
 
     async fn drop_intent(&self) -> ControlFlow<End> {

@@ -338,13 +338,12 @@ pub trait Store: Send + Sync + 'static {
     fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun>;
 
     /// The last look, directly before the first byte of a message whose intent is durable: whether
-    /// `recipient`, as of the account's `version`, is still the one of now. Once it was, the answer to a
-    /// change that makes it another names the invoice, until the attempt is settled.
+    /// `recipient` is still the one of now, after changes of the account and of the marks of its addresses. Once it
+    /// was, the answer to a change that makes it another names the invoice, until the attempt is settled.
     fn may_go_out(
         &self,
         sequence: Sequence,
         account: &AccountId,
-        version: crate::domain::id::Version,
         recipient: &Recipient,
     ) -> Result<bool, StoreError>;
 

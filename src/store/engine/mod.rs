@@ -520,19 +520,14 @@ impl<B: Backend> Store for Engine<B> {
         &self,
         sequence: Sequence,
         account: &AccountId,
-        version: Version,
         recipient: &Recipient,
     ) -> Result<bool, StoreError> {
         self.looks.take(sequence, || {
-            let account = read::account(&self.backend, account)?;
-            match account {
-                Some(account) if account.version() == version => Ok(true),
-                Some(account) => {
-                    Ok(read::recipient(&self.backend, &account, &self.rules)?
-                        .same_target(recipient))
-                }
-                None => Ok(false),
-            }
+            let Some(account) = read::account(&self.backend, account)? else {
+                return Ok(false);
+            };
+            let of_now = read::recipient(&self.backend, &account, &self.rules)?;
+            Ok(of_now.same_target(recipient))
         })
     }
 

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use invoice_router::clock::Clock;
 use invoice_router::domain::delivery::{Attempt, Intent, Outcome};
 use invoice_router::domain::id::InvoiceNumber;
+use invoice_router::domain::recipient::Suspect;
 use invoice_router::domain::retry::AfterUncertain;
 use invoice_router::store::{
     ChangeAnswer, ChangeResult, InvoiceView, IssueAnswer, Judged, Store, StoreError, WholeInvoice,
@@ -404,27 +405,29 @@ impl Model {
         }
     }
 
-    /// Whether an address of the selected contact counts as rejected though the contact's addresses changed since.
-    pub(crate) fn is_a_mark_too_old(&self, account: &str) -> bool {
+    /// What is wrong with the marks of the selected contact's addresses when a message to `to` begins: one is from
+    /// before the contact's addresses changed, or one is missing though somebody stands in.
+    pub(crate) fn wrong_mark(&self, account: &str, to: &str) -> Option<&'static str> {
         let selected = self
             .accounts
             .get(account)
             .and_then(|known| Some((known, known.profile.selected.clone()?)));
-        let Some((known, sub)) = selected else {
-            return false;
-        };
+        let (known, sub) = selected?;
         let addresses = known.profile.selected_addresses().unwrap_or_default();
         let place = (account.to_owned(), sub);
         let since = self.addresses_since.get(&place).copied().unwrap_or(0);
-        let Some(Ok(Some(view))) = self.store.as_ref().map(|store| store.account(&id(account)))
-        else {
-            return false;
+        let view = self.store.as_ref()?.account(&id(account)).ok()??;
+        let mark_of = |wanted: &String| {
+            let mut marks = view.suspects.iter();
+            marks.find_map(|(address, mark)| (address.as_str() == wanted).then_some(mark))
         };
-        let mut marks = view.suspects.iter();
-        marks.any(|(address, mark)| {
-            addresses.iter().any(|one| one == address.as_str())
-                && mark.account_version.get() < since
-        })
+        let is_old = |mark: &Suspect| mark.account_version.get() < since;
+        if addresses.iter().filter_map(mark_of).any(is_old) {
+            return Some("a mark is from before the contact's addresses changed");
+        }
+        let stands_in = !addresses.iter().any(|address| address == to);
+        let is_missing = stands_in && addresses.iter().any(|address| mark_of(address).is_none());
+        is_missing.then_some("somebody stands in for an address that is not marked")
     }
 
     /// An invoice as it is stored.

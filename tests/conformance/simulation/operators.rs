@@ -1,5 +1,6 @@
 //! Operators: they hold, release, withdraw, resend, pause and dispatch, at any time.
 
+use chrono::TimeDelta;
 use invoice_router::domain::delivery::Answer;
 use invoice_router::domain::id::ScheduleName;
 use invoice_router::store::{
@@ -109,6 +110,9 @@ impl World {
     pub(crate) fn resume(&mut self, account: Option<String>) {
         let operator = anna();
         let now = self.clock.now();
+        if account.is_none() && self.rng.bool() {
+            self.forgets_rejections();
+        }
         let commit = self
             .store()
             .resume(scope_of(account.as_ref()), None, operator, now);
@@ -127,6 +131,19 @@ impl World {
             }
         });
         self.nudge.notify_one();
+    }
+
+    fn forgets_rejections(&mut self) {
+        let (store, now) = (self.store(), self.clock.now());
+        let since = now - TimeDelta::days(1);
+        // It waits for its commits, which a task must not.
+        let forget = || {
+            let forget = move || store.forget_rejections(since, None, anna(), now);
+            std::thread::spawn(forget).join()
+        };
+        let forgotten = self.disk.at_once(forget);
+        self.model()
+            .note(format!("rejections forgotten: {forgotten:?}"));
     }
 
     pub(crate) fn dispatches(&mut self) {

@@ -103,9 +103,8 @@ impl Model {
             .profile
             .allows(to, self.limits.falls_back, &self.blamed)
         {
-            return self.is_a_mark_too_old(&account).then(|| {
-                format!("a message to {to} with a mark from before the contact's addresses changed")
-            });
+            let wrong = self.wrong_mark(&account, to)?;
+            return Some(format!("a message to {to}: {wrong}"));
         }
         Some(format!(
             "a message to {to}, who is not the recipient of {:?}",

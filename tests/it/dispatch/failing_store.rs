@@ -135,7 +135,7 @@ impl Store for FailingStore {
         fn run_page(&self, run: &Run, after: Option<&AccountId>, limit: usize) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError>;
         fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError>;
         fn account_version(&self, account: &AccountId) -> Result<Version, StoreError>;
-        fn may_go_out(&self, sequence: Sequence, account: &AccountId, version: Version, recipient: &Recipient) -> Result<bool, StoreError>;
+        fn may_go_out(&self, sequence: Sequence, account: &AccountId, recipient: &Recipient) -> Result<bool, StoreError>;
         fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
         fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError>;
         fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<AccountView>, StoreError>;

@@ -9,7 +9,7 @@ use invoice_router::domain::invoice::Release;
 use invoice_router::store::{Actor, PauseScope};
 
 use super::house::{House, account, at};
-use super::relay::{Moment, Reaction};
+use super::relay::{Gate, Moment, Reaction};
 
 pub(super) async fn pause(house: &House, scope: PauseScope) {
     let actor = Actor::Operator("erika".to_owned());
@@ -117,6 +117,50 @@ async fn once_the_fault_was_the_relays_nobody_stands_in_for_whom_it_rejected() {
         assert_eq!(last.intent.address.as_str(), billing);
     }
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_to_a_stand_in_is_not_begun_once_the_rejection_is_forgotten() {
+    let house = House::new().await;
+    let gate = Arc::new(Gate::default());
+    let waits = Arc::clone(&gate);
+    let (mut rejected, mut waited) = (false, false);
+    house.relay.behave(move |moment| match moment {
+        Moment::Rcpt(_) if !rejected => {
+            rejected = true;
+            Reaction::Say("550 5.1.1 unknown")
+        }
+        Moment::Data if !waited => {
+            waited = true;
+            Reaction::Wait(Arc::clone(&waits))
+        }
+        _ => Reaction::Yes,
+    });
+    let (main, selected) = (["main@muster.example"], ["billing@muster.example"]);
+    house.account("K-1", 1, &main, &selected).await;
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    gate.reached().await;
+    assert_eq!(
+        house.whole("K-1", "R-1").intent.unwrap().address.as_str(),
+        main[0]
+    );
+
+    let (store, now) = (Arc::clone(&house.store), house.clock.now());
+    let by = Actor::Operator("erika".to_owned());
+    let forgotten = move || store.forget_rejections(now - TimeDelta::days(1), None, by, now);
+    let forgotten = tokio::task::spawn_blocking(forgotten).await.unwrap();
+    assert_eq!(forgotten, Ok(1));
+    gate.open();
+    let whole = house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+    let tried: Vec<&str> = whole
+        .attempts
+        .iter()
+        .map(|one| one.intent.address.as_str())
+        .collect();
+    assert_eq!(tried, [selected[0], selected[0]]);
+    assert_eq!(house.relay.book().accepted.len(), 1);
 }
 
 #[tokio::test]

@@ -348,9 +348,8 @@ fn an_answer_names_a_message_exactly_if_a_look_at_the_same_time_let_it_go(world:
         for raw in 2..32 {
             let begin = world.begin(sequence);
             let store = world.store();
-            let (version, to) = (begin.intent.account_version, begin.recipient.clone());
-            let look =
-                std::thread::spawn(move || store.may_go_out(sequence, &id("K-1"), version, &to));
+            let to = begin.recipient.clone();
+            let look = std::thread::spawn(move || store.may_go_out(sequence, &id("K-1"), &to));
             let selected = selecting(&[&format!("neu-{raw}@muster.example")]);
             let (_, _, in_flight) = recipient(world.account("K-1", raw, selected));
             let went_out = look.join().unwrap().unwrap();

@@ -502,12 +502,8 @@ impl Model {
     pub(super) fn may_go_out(&mut self, sequence: Sequence) -> bool {
         let held = &self.invoices[&sequence];
         let account = &self.accounts[&held.invoice.account];
-        let (intent, sent_to) = (
-            held.intent.as_ref().unwrap(),
-            held.sent_to.as_ref().unwrap(),
-        );
-        let may_go_out = intent.account_version == account.version()
-            || self.recipient(account).same_target(sent_to);
+        let sent_to = held.sent_to.as_ref().unwrap();
+        let may_go_out = self.recipient(account).same_target(sent_to);
         let held = self.invoices.get_mut(&sequence).unwrap();
         held.look_ahead &= !may_go_out;
         may_go_out

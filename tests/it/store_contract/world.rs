@@ -308,10 +308,9 @@ impl World {
     /// The last look at the account before the message goes out.
     pub(super) fn may_go_out(&mut self, sequence: Sequence, begin: &Begin) -> bool {
         let account = self.step().job(sequence).unwrap().unwrap().account;
-        let version = begin.intent.account_version;
         let store = self.step();
         store
-            .may_go_out(sequence, account.id(), version, &begin.recipient)
+            .may_go_out(sequence, account.id(), &begin.recipient)
             .unwrap()
     }
 
