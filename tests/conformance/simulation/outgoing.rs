@@ -8,6 +8,8 @@ use tokio::time::Instant;
 
 use crate::model::{Invoice, Model, Ordered, uncertain};
 
+/// A run includes what comes until it is opened, so long after its instant at most.
+const OPENING: TimeDelta = TimeDelta::seconds(5);
 /// A failed attempt is not repeated earlier.
 const FIRST_DELAY: TimeDelta = TimeDelta::seconds(60);
 
@@ -144,7 +146,7 @@ impl Model {
                 let kept_since = self.schedule_since.get(&invoice.issue.account);
                 match invoice.waits {
                     Some(since) if kept_since.is_some_and(|kept| *kept <= since) => {
-                        has_fired(schedule, since, now)
+                        has_fired(schedule, since - OPENING, now)
                     }
                     Some(_) | None => true,
                 }

@@ -80,6 +80,7 @@ impl Watch for Model {
     }
 
     fn rejected(&mut self, to: &str) {
+        self.note(format!("{to} is rejected"));
         self.blamed.insert(to.to_owned());
         self.rejections.push(Instant::now());
         self.check(
