@@ -259,11 +259,17 @@ impl Delivery {
     }
 
     /// Gives up the addresses of unknown outcome that are none of the recipient's, since the relay rejects
-    /// their contact by now. Says whether there were any.
+    /// their contact by now; those too that were left out earlier, while the contact had others. Says whether
+    /// there were any.
     fn reject_who_may_have_it(&mut self, recipient: &[EmailAddress]) -> bool {
         let mut may_have_it = false;
         for address in &mut self.addresses {
-            if address.state == AddressState::Unknown && !recipient.contains(&address.address) {
+            let is_unknown = match address.state {
+                AddressState::Unknown => true,
+                AddressState::Superseded => address.uncertain > 0,
+                AddressState::Pending | AddressState::Delivered | AddressState::Rejected => false,
+            };
+            if is_unknown && !recipient.contains(&address.address) {
                 address.state = AddressState::Rejected;
                 may_have_it = true;
             }

@@ -7,6 +7,7 @@ use crate::domain::retry::{AfterUncertain, Backoff, Policy};
 
 const A: &str = "a@b.example";
 const B: &str = "b@b.example";
+const C: &str = "c@b.example";
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap()
@@ -534,6 +535,16 @@ fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
     let sent = step(&released, &stands_in, at(902), &policy(), 0.0).delivery;
     let open: Vec<_> = sent.open_addresses().map(|open| &open.address).collect();
     assert_eq!(open, [&main[0]]);
+
+    // One that was left out while the contact had another may have it, too.
+    let both = [address(A), address(C)];
+    let first = step(&fresh, &resolved(&both), at(10), &policy(), 0.0).delivery;
+    let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
+    let left = step(&unknown, &resolved(&both[1..]), at(900), &policy(), 0.0).delivery;
+    assert_eq!(left.addresses[0].state, AddressState::Superseded);
+    let rejected = end(&begin(&left, C), C, Verdict::AddressRejected, true);
+    let held = step(&rejected, &stands_in, at(901), &policy(), 0.0).delivery;
+    assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
 
     // An unknown outcome at the stand-in is one like any other.
     let unknown = end(&begin(&sent, B), B, Verdict::Uncertain, false);

@@ -61,9 +61,8 @@ pub(crate) fn judge_tombstone(invoice: &Invoice, state: Shown, copies: &[&Copy])
     let is_true = match state {
         Shown::Delivered => is_confirmed && !invoice.withdrawn,
         Shown::Withdrawn => copies.is_empty(),
-        Shown::Undeliverable => {
-            !invoice.withdrawn && (!is_confirmed || invoice.was(Ordered::Resend))
-        }
+        // What the relay said may not have been heard.
+        Shown::Undeliverable => !invoice.withdrawn,
         Shown::Parked
         | Shown::Waiting
         | Shown::Due
@@ -272,6 +271,9 @@ fn the_state_is_true(
     let is_delivered = addresses
         .iter()
         .any(|one| one.state == AddressState::Delivered);
+    // A 250 that nobody heard is an attempt of unknown outcome.
+    let mut attempts = whole.attempts.iter();
+    let is_accepted = attempts.any(|attempt| attempt.outcome == Outcome::Accepted);
     match whole.state {
         Shown::Delivered if !is_confirmed || !(is_delivered || invoice.was(Ordered::Resend)) => {
             wrong.push("delivered to nobody".to_owned());
@@ -279,8 +281,8 @@ fn the_state_is_true(
         Shown::Withdrawn if !copies.is_empty() => {
             wrong.push(format!("withdrawn, yet the relay has {copies:?}"));
         }
-        Shown::Undeliverable if is_confirmed && !invoice.was(Ordered::Resend) => {
-            wrong.push("undeliverable, yet the relay said 250".to_owned());
+        Shown::Undeliverable if is_accepted && !invoice.was(Ordered::Resend) => {
+            wrong.push("undeliverable, yet the relay accepted it".to_owned());
         }
         Shown::Withheld => {
             let recipient = whole.recipient.as_ref();

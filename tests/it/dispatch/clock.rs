@@ -431,6 +431,24 @@ async fn schedules_that_fire_at_the_same_instant_release_each_invoice_once() {
 }
 
 #[tokio::test]
+async fn a_run_that_an_operator_opened_under_a_clock_far_ahead_stops_no_schedule() {
+    let house = House::new().await;
+    let main = ["erika@muster.example"];
+    house.account("K-1", 1, &main, &[]).await;
+    let running = house.start();
+    house.until_noted().await;
+    let run = RunScope::Schedule(ScheduleName::default());
+    let operator = Actor::Operator("erika".to_owned());
+    let a_year_ahead = house.clock.now() + TimeDelta::days(365);
+    let opened = house.store.open_run(run, a_year_ahead, operator);
+    assert!(!opened.await.unwrap(), "nothing waits");
+    house.invoice("K-1", "R-1", Release::Scheduled).await;
+    house.clock.set(at("23T08:00"));
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_run_of_hundreds_that_crashes_twice_brings_each_once_but_what_is_uncertain() {
     const ACCOUNTS: usize = 75;
     const CRASHES_AFTER: [usize; 2] = [100, 200];
