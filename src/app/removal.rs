@@ -112,6 +112,7 @@ pub(super) async fn run(
                 .pause(PauseScope::Removal, reason, Actor::Daemon, now)
                 .await?;
             note_is_due = Instant::now();
+            reminder_is_due = Instant::now();
         }
         // After the pause, so that no end of the process comes between.
         if Instant::now() >= note_is_due {
@@ -121,8 +122,7 @@ pub(super) async fn run(
         if let Some(paused) = store.paused(&PauseScope::Removal)? {
             if Instant::now() >= reminder_is_due {
                 tracing::warn!(
-                    reason = paused.reason,
-                    by = paused.by,
+                    since = %paused.since,
                     "nothing is removed until `resume --removal`"
                 );
                 reminder_is_due = Instant::now() + REMINDER;

@@ -122,7 +122,7 @@ enum Command {
         #[command(flatten)]
         scope: PauseArguments,
         /// After the brake on rejections, if it was not the addresses' fault: those that were rejected within the
-        /// day before it count as good again. What is undeliverable by now is released with `release --state`.
+        /// two hours before it count as good again. What is undeliverable by now is released with `release --state`.
         #[arg(long, conflicts_with_all = ["account", "removal"])]
         forget_rejections: bool,
         /// Why, for those who read it later.

@@ -128,16 +128,20 @@ pub(super) fn resume(
     context.out.show(&answer, |answer| {
         let Named { what, of, .. } = named(scope);
         let was_paused = text(answer, "/result") != "duplicate";
-        let ended = match (was_paused, pause_in_words(&answer["in_force"])) {
+        let said = match (was_paused, pause_in_words(&answer["in_force"])) {
             (true, None) => format!("{what} goes on"),
             (true, Some(paused)) => format!("the pause of {of} has ended, but {paused}"),
             (false, None) => format!("there was no pause of {of}"),
             (false, Some(paused)) => format!("there was no pause of {of}, but {paused}"),
         };
-        match answer["rejections_forgotten"].as_u64() {
-            Some(count) => format!("{ended}; {count} rejected addresses count as good again"),
-            None => ended,
-        }
+        let forgotten = answer["rejections_forgotten"]
+            .as_u64()
+            .map(|count| format!("; {count} rejected addresses count as good again"));
+        let why = match text(answer, "/ended/reason") {
+            "" => String::new(),
+            why => format!("\nit was paused: {why}"),
+        };
+        format!("{said}{}{why}", forgotten.unwrap_or_default())
     })?;
     Ok(())
 }

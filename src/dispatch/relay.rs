@@ -54,7 +54,7 @@ pub(super) struct Circuit {
     generation: Generation,
     /// Openings since a transaction came to an end.
     failures: u32,
-    /// Messages without an answer to the final dot, since the relay answered to one or was probed.
+    /// Messages without an answer to the final dot, since the relay answered to one, or was probed.
     unanswered: u32,
     connections_max: usize,
     probe_first: Duration,
@@ -114,7 +114,7 @@ impl Circuit {
         }
     }
 
-    /// The relay answered to a message or its envelope, whatever it said.
+    /// The relay answered to a final dot, whatever it said.
     pub(super) fn answered(&mut self, generation: Generation) {
         if generation == self.generation {
             self.unanswered = 0;

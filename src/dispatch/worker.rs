@@ -24,7 +24,7 @@ use super::line::Line;
 use super::prepare::{Prepared, Unfit};
 use super::{Shared, can_be_repeated, stopped};
 use crate::domain::address::{EmailAddress, masked};
-use crate::domain::delivery::{Event, Intent, State, Verdict, step};
+use crate::domain::delivery::{Event, Intent, Stage, State, Verdict, step};
 use crate::domain::id::{AccountId, Sequence};
 use crate::domain::recipient::{Recipient, resolve};
 use crate::mail::compose::Message;
@@ -51,9 +51,9 @@ pub(super) struct Report {
     pub(super) transactions: u32,
     /// That the relay failed.
     pub(super) relay_failure: Option<Failure>,
-    /// Whether it answered to a message or its envelope, whatever it said.
+    /// Whether it answered to a final dot, whatever it said.
     pub(super) answered: bool,
-    /// That it then left one without an answer to the final dot, which may be the message's fault.
+    /// That it then left one without an answer, which may be the message's fault.
     pub(super) unanswered: Option<Failure>,
 }
 
@@ -276,9 +276,9 @@ impl Round {
             let open = resolved.open_addresses();
             open.filter(|open| !self.tried.contains(&open.address))
         };
-        // The one with the fewest attempts first: whoever had one that held the invoice comes after the others
-        // once it is released, and does not keep it from them again.
-        let Some(next) = untried().min_by_key(|open| open.attempts) else {
+        // The one with the fewest attempts first, those of unknown outcome counted before all: whoever had one that
+        // held the invoice, or ended the round, comes after the others and does not keep it from them again.
+        let Some(next) = untried().min_by_key(|open| (open.uncertain, open.attempts)) else {
             return Break(End::Through);
         };
         let is_last = untried().nth(1).is_none();
@@ -447,7 +447,7 @@ impl Round {
             self.settle(settle).await?;
             None
         };
-        self.answered |= heard.verdict != Verdict::Uncertain && heard.reply().is_some();
+        self.answered |= heard.stage() == Stage::FinalDot && heard.verdict != Verdict::Uncertain;
         match heard.verdict {
             Verdict::Accepted | Verdict::AddressRejected | Verdict::MessageRefused => {
                 self.transactions += 1;

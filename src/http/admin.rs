@@ -162,9 +162,9 @@ pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Repl
     switched(exchange, &scope, true, changed)
 }
 
-/// How long before a pause rejections are forgotten. More than the ten minutes of the brake: what is forgotten
-/// without need is rejected once more, and the clock may have been put on in between.
-const FORGOTTEN: TimeDelta = TimeDelta::days(1);
+/// How long before a pause rejections are forgotten. More than the ten minutes of the brake, since the clock may
+/// have been put on in between; not much more, since what is forgotten without need counts for the brake again.
+const FORGOTTEN: TimeDelta = TimeDelta::hours(2);
 
 /// `POST /v1/resume`.
 pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
@@ -182,8 +182,9 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
     let context = Arc::clone(&exchange.service.context);
     check_known(exchange, &scope)?;
     let (actor, now) = (Actor::Operator(actor), context.clock.now());
+    let ended = context.store.paused(&scope)?;
     // Before anything goes on.
-    let forgotten = match context.store.paused(&scope)? {
+    let forgotten = match &ended {
         Some(pause) if forget => {
             let store = Arc::clone(&context.store);
             let since = pause.since - FORGOTTEN;
@@ -191,7 +192,8 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
             Some(blocking(move || store.forget_rejections(since, reason, actor, now)).await?)
         }
         None if forget => {
-            let sentence = "sending is not paused: pause it, so that nothing goes out meanwhile";
+            let sentence = "sending is not paused: if this was asked before, it is done; otherwise pause first, so that \
+                 nothing goes out meanwhile";
             return Err(Problem::new(Code::WrongState, sentence));
         }
         Some(_) | None => None,
@@ -201,8 +203,14 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
         .resume(scope.clone(), reason, actor, now)
         .await?;
     context.nudge.notify_one();
+    let ended = ended.filter(|_| changed).map(|pause| PauseInForce {
+        scope: scope.clone(),
+        pause,
+    });
     let reply = switched(exchange, &scope, false, changed)?;
-    Ok(reply.with("rejections_forgotten", json!(forgotten)))
+    Ok(reply
+        .with("ended", view::paused(ended.as_ref()))
+        .with("rejections_forgotten", json!(forgotten)))
 }
 
 /// What became of a pause or its end, and what stops that scope now.

@@ -334,7 +334,11 @@ async fn a_pause_is_kept_and_shown_until_it_is_resumed() {
     assert_eq!(resumed.body["result"], "applied");
     let audit = interfaces.get("/v1/audit?order=newest").await;
     let told = &audit.body["items"][0]["what"];
-    assert_eq!(told, "sending resumed; reason given: asked the customer");
+    assert_eq!(
+        told,
+        "sending resumed, which was paused: wrong logo; reason given: asked the customer"
+    );
+    assert_eq!(resumed.body["ended"]["reason"], "wrong logo");
     assert_eq!(resumed.body["rejections_forgotten"], Value::Null);
     let forget = json!({"forget_rejections": true});
     let not_paused = interfaces.act("/v1/resume", forget.clone()).await;

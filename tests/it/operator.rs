@@ -100,7 +100,7 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
         "{told}"
     );
     let told = ask(&["resume"]).await;
-    assert_eq!(told, "all sending goes on\n");
+    assert_eq!(told, "all sending goes on\nit was paused: a wrong batch\n");
     let told = ask(&["pause", "--removal", "--reason", "an audit"]).await;
     let removal = "the removal of what retention no longer covers";
     assert_eq!(told, format!("{removal} is paused; all else goes on\n"));
@@ -112,7 +112,10 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
         "{told}"
     );
     let told = ask(&["resume", "--removal"]).await;
-    assert_eq!(told, format!("{removal} goes on\n"));
+    assert_eq!(
+        told,
+        format!("{removal} goes on\nit was paused: an audit\n")
+    );
 
     for command in ["pause", "resume"] {
         let output = daemon.command(&[command, "--account", "NOPE"]).await;

@@ -143,13 +143,20 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Submits a unit that removes something, and waits for it. Blocks. It is not refused when the disk
-    /// is full, since it makes room.
+    /// is full, since it makes room; while removing is paused, it removes nothing.
     fn remove_now<T, F>(&self, evaluate: F) -> Result<T, StoreError>
     where
-        T: Send + 'static,
+        T: Default + Send + 'static,
         F: FnOnce(&mut Tx<'_>, &Rules) -> Result<T, StoreError> + Send + 'static,
     {
-        self.commit(Urgency::Settle, evaluate).wait()
+        // Asked within the unit, so that a pause that was answered holds.
+        let unless_paused = |tx: &mut Tx<'_>, rules: &Rules| {
+            if tx.is_there(&keys::pause(&PauseScope::Removal))? {
+                return Ok(T::default());
+            }
+            evaluate(tx, rules)
+        };
+        self.commit(Urgency::Settle, unless_paused).wait()
     }
 
     /// Removes the file of a document whose record was refused, unless the same bytes came again.

@@ -239,8 +239,9 @@ fn scheduled_accounts<T: Records + ?Sized>(
         .collect()
 }
 
-/// A reason grows no further by what the daemon adds to it.
-const REASON_BYTES: usize = 1_000;
+/// A reason grows no further by what the daemon adds to it: above the longest of an operator's, below what a value
+/// may have.
+const REASON_BYTES: usize = 2_500;
 
 /// Stops sending, or removing. What the daemon has against it is kept beside the reason of a pause that is there:
 /// whoever ends that must know of both.
@@ -257,7 +258,10 @@ pub(super) fn pause(
             let told = format!("{} stays paused, now also since: {reason}", what(scope));
             write::tell(tx, object(scope), at, actor, told);
             if before.reason.len() < REASON_BYTES {
-                let reason = format!("{}; {reason}", before.reason);
+                let reason = match before.reason.as_str() {
+                    "" => reason,
+                    before => format!("{before}; {reason}"),
+                };
                 tx.put(&key, &Pause { reason, ..before })?;
             }
         }
@@ -290,10 +294,14 @@ pub(super) fn resume(
     at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let key = keys::pause(scope);
-    if !tx.is_there(&key)? {
+    let Some(ended) = tx.read::<Pause>(&key)? else {
         return Ok(false);
-    }
-    let told = write::with_reason(format!("{} resumed", what(scope)), reason);
+    };
+    let told = match ended.reason.as_str() {
+        "" => format!("{} resumed", what(scope)),
+        why => format!("{} resumed, which was paused: {why}", what(scope)),
+    };
+    let told = write::with_reason(told, reason);
     write::tell(tx, object(scope), at, actor, told);
     tx.remove(&key)?;
     Ok(true)

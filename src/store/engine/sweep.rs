@@ -74,9 +74,6 @@ impl<B: Backend> Engine<B> {
         }
         let (unused, next) = upkeep::unused_documents(&self.backend, reached.place(), before)?;
         for digest in unused {
-            if self.is_removal_paused()? {
-                return Ok(());
-            }
             // An upload of the same bytes waits until record and file are gone, and keeps both anew.
             let _lock = self.documents.lock(digest);
             let removed =
@@ -107,11 +104,11 @@ impl<B: Backend> Engine<B> {
                 if is_named()? {
                     continue;
                 }
+                // An upload of the same bytes may be about to commit its record.
+                let _lock = self.documents.lock(digest);
                 if self.is_removal_paused()? {
                     return Ok(());
                 }
-                // An upload of the same bytes may be about to commit its record.
-                let _lock = self.documents.lock(digest);
                 if !is_named()? {
                     self.documents.remove(&digest, day)?;
                 }
@@ -132,9 +129,6 @@ impl<B: Backend> Engine<B> {
         }
         let (finished, next) = upkeep::finished(&self.backend, reached.place(), before)?;
         for sequence in finished {
-            if self.is_removal_paused()? {
-                return Ok(());
-            }
             let buried = self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now));
             if unless_damaged(format_args!("invoice {sequence}"), buried)? == Some(true) {
                 self.bury_remains(sequence)?;
@@ -149,7 +143,6 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Asked before each thing that goes, so that a pause that was answered holds.
     fn is_removal_paused(&self) -> Result<bool, StoreError> {
         let pause = read::pause(&self.backend, &PauseScope::Removal)?;
         Ok(pause.is_some())

@@ -6,7 +6,8 @@ use invoice_router::domain::delivery::{HoldReason, Shown, Verdict};
 use invoice_router::domain::id::Sequence;
 use invoice_router::domain::invoice::{Documents, Invoice};
 use invoice_router::store::{
-    DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, StoreError, WithdrawAnswer,
+    Actor, DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, PauseScope, StoreError,
+    WithdrawAnswer,
 };
 
 use super::sample::{
@@ -16,6 +17,7 @@ use super::world::{DAY, Medium, Passage, World};
 
 contract![
     a_document_is_kept_until_nobody_has_referred_to_it_for_days,
+    nothing_is_removed_while_that_is_paused,
     what_the_clock_said_last_is_remembered,
     a_document_that_is_put_again_is_kept_anew,
     a_document_stays_while_one_invoice_refers_to_it,
@@ -60,6 +62,23 @@ fn a_document_is_kept_until_nobody_has_referred_to_it_for_days(world: &mut World
     assert!(!is_kept(world, b"one"));
     assert_eq!(world.put(b"one"), DocumentAnswer::Stored);
     assert!(is_kept(world, b"one"));
+}
+
+fn nothing_is_removed_while_that_is_paused(world: &mut World) {
+    world.put(b"one");
+    world.pass(8 * DAY);
+    let (scope, now) = (PauseScope::Removal, world.now);
+    let anna = || Actor::Operator("anna".to_owned());
+    let paused = world
+        .step()
+        .pause(scope.clone(), "an audit".to_owned(), anna(), now);
+    assert_eq!(paused.wait(), Ok(true));
+    world.sweep();
+    assert!(is_kept(world, b"one"));
+    let resumed = world.step().resume(scope, None, anna(), now);
+    assert_eq!(resumed.wait(), Ok(true));
+    world.sweep();
+    assert!(!is_kept(world, b"one"));
 }
 
 fn what_the_clock_said_last_is_remembered(world: &mut World) {

@@ -90,8 +90,8 @@ pub(super) async fn end(
 }
 
 #[tokio::test]
-async fn rejections_of_the_day_before_a_pause_are_forgotten_at_an_operators_wish() {
-    for (hours, forgotten, kind) in [(1, 1, "sub_user"), (25, 0, "main_contact")] {
+async fn rejections_shortly_before_a_pause_are_forgotten_at_an_operators_wish() {
+    for (hours, forgotten, kind) in [(1, 1, "sub_user"), (3, 0, "main_contact")] {
         let (interfaces, sequence) = with_one_due().await;
         let intent = begin(&interfaces, sequence).await;
         let at = morning() - TimeDelta::hours(hours);
