@@ -155,6 +155,41 @@ async fn a_relay_that_hangs_up_at_the_end_of_each_message_is_left_alone_after_th
 }
 
 #[tokio::test]
+async fn an_answer_to_an_envelope_does_not_speak_for_the_final_dots() {
+    let mut house = House::new().await;
+    house.settings.connections = 1;
+    house.settings.probe_first = Duration::from_secs(3_600);
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    for number in 1..=9 {
+        let number = format!("R-{number}");
+        house.invoice("K-1", &number, Release::Immediately).await;
+    }
+    let mut envelopes = 0;
+    house.relay.behave(move |moment| match moment {
+        Moment::Rcpt(_) => {
+            envelopes += 1;
+            if envelopes % 2 == 0 {
+                Reaction::Say("450 4.2.0 greylisted")
+            } else {
+                Reaction::Yes
+            }
+        }
+        Moment::FinalDot(_) => Reaction::Cut,
+        _ => Reaction::Yes,
+    });
+    let mut running = house.start();
+    until_down(&mut running).await;
+    running.stop().await;
+    let uncertain = (1..=9)
+        .flat_map(|number| house.whole("K-1", &format!("R-{number}")).attempts)
+        .filter(|attempt| attempt.outcome == Outcome::Uncertain)
+        .count();
+    assert_eq!(uncertain, 3);
+}
+
+#[tokio::test]
 async fn a_relay_that_allows_one_connection_only_is_not_taken_for_down() {
     let mut house = House::new().await;
     house.settings.connections = 4;

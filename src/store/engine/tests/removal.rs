@@ -53,6 +53,25 @@ fn a_removal_that_was_cut_off_is_a_tombstone_at_once_and_goes_on_after_a_start()
 }
 
 #[test]
+fn a_removal_that_was_decided_before_a_pause_removes_nothing_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let store = engine(memory.reopen(), &directory);
+    change(&store, 1, 0, 0);
+    withdraw_after(&store, 0, 200);
+    let (scope, actor) = (PauseScope::Removal, Actor::Daemon);
+    let paused = store.pause(scope.clone(), "a look".to_owned(), actor, at(60));
+    assert_eq!(paused.wait(), Ok(true));
+    let bury = |tx: &mut Tx<'_>, _: &Rules| upkeep::bury(tx, Sequence(1), at(50), at(100));
+    assert_eq!(store.remove_now(bury), Ok(false));
+    let view = store.invoice(&account(), &number(0)).unwrap();
+    assert!(matches!(view, Some(InvoiceView::Whole(_))), "{view:?}");
+    let resumed = store.resume(scope, None, Actor::Daemon, at(70));
+    assert_eq!(resumed.wait(), Ok(true));
+    assert_eq!(store.remove_now(bury), Ok(true));
+}
+
+#[test]
 fn an_invoice_that_is_sent_again_between_look_and_removal_stays() {
     let directory = tempfile::tempdir().unwrap();
     let memory = MemoryBackend::new().unwrap();
