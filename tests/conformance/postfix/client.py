@@ -9,16 +9,12 @@ import hmac
 import http.client
 import itertools
 import json
-import pathlib
 import subprocess
-import sys
 import threading
 import time
 from datetime import UTC, datetime
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-from daemon import HOUSE, PATIENCE_SECONDS, Admin, Broken, Daemon, quoted  # noqa: E402
+from daemon import HOUSE, PATIENCE_SECONDS, Admin, Broken, Daemon, quoted
 
 FROM, REPLY_TO, BOUNCES = "invoices@hosting.example", "billing@hosting.example", "bounces@hosting.example"
 # What nothing more comes of by itself.

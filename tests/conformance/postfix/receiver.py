@@ -13,6 +13,8 @@ import re
 import socket
 import threading
 
+from head import head
+
 
 @dataclasses.dataclass(frozen=True)
 class Copy:
@@ -144,16 +146,10 @@ def read(raw, address, sender):
     received = re.match(rb"Received: .*\r\n(?:[ \t].*\r\n)*", raw)
     by = re.search(rb"\bwith (\S+) id (\S+?)\s", received[0]) if received else None
     handed_over = raw[received.end():] if received else raw
+    fields = head(handed_over)
     return Copy(
         address=address, sender=sender, queue_id=by[2].decode() if by else "none",
         protocol=by[1].decode() if by else "none",
-        message_id=header(handed_over, "Message-ID").strip("<>"),
-        number=header(handed_over, "X-Invoice-Number"), raw=handed_over,
+        message_id=fields["Message-ID"].strip("<>"), number=fields["X-Invoice-Number"], raw=handed_over,
         digest=hashlib.sha256(handed_over).hexdigest(),
     )
-
-
-def header(raw, name):
-    head = raw.partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
-    found = re.findall(rf"(?im)^{name}:[ \t]*(.*(?:\r\n[ \t].*)*)", head)
-    return " ".join(found[0].split()) if len(found) == 1 else f"{len(found)} of {name}"

@@ -15,6 +15,8 @@ import socket
 import threading
 import time
 
+from head import head
+
 # Where a mail can be when the daemon is killed; see `Trap`.
 STAGES = ("rcpt", "data", "body", "dot", "answered")
 # How long a mail that is waited for stays where it is.
@@ -199,20 +201,15 @@ class Session:
 
 
 def read(raw, address, asked_for_at, begun_at):
-    head, _, body = raw.partition(b"\r\n\r\n")
+    body = raw.partition(b"\r\n\r\n")[2]
     documents = []
     for part in re.split(rb"\r\n--[^\r\n]*\r\n", body):
         about, _, content = part.partition(b"\r\n\r\n")
         if re.search(rb"(?i)^content-disposition:\s*attachment", about, re.M):
             documents.append(hashlib.sha256(base64.b64decode(content)).hexdigest())
+    fields = head(raw)
     return Mail(
-        queue_id="", address=address, to=tuple(re.findall(r"[\w.-]+@[\w.-]+", header(head, "To"))),
-        message_id=header(head, "Message-ID").strip("<>"),
-        number=header(head, "X-Invoice-Number"), digest=hashlib.sha256(raw).hexdigest(),
+        queue_id="", address=address, to=fields.addresses("To"), message_id=fields["Message-ID"].strip("<>"),
+        number=fields["X-Invoice-Number"], digest=hashlib.sha256(raw).hexdigest(),
         documents=tuple(documents), asked_for_at=asked_for_at, begun_at=begun_at, accepted_at=time.monotonic(),
     )
-
-
-def header(head, name):
-    found = re.findall(rf"(?im)^{name}:[ \t]*(.*(?:\r\n[ \t].*)*)", head.decode("utf-8", "replace"))
-    return " ".join(found[0].split()) if len(found) == 1 else f"{len(found)} of {name}"
