@@ -136,7 +136,7 @@ pub(super) fn resume(
         };
         let forgotten = answer["rejections_forgotten"]
             .as_u64()
-            .map(|count| format!("; {count} rejected addresses count as good again"));
+            .map(|count| format!("; rejected addresses that count as good again: {count}"));
         let why = match text(answer, "/ended/reason") {
             "" => String::new(),
             why => format!("\nit was paused: {why}"),

@@ -37,7 +37,11 @@ pub(super) fn outcome_in_words(raw: &str) -> &str {
 }
 
 /// The state of one of an invoice's addresses as people read it.
-fn address_in_words(raw: &str) -> &str {
+fn address_in_words(address: &Value) -> &str {
+    let raw = text(address, "/state");
+    let mut attempts = list(address, "/attempts").iter();
+    let may_have_it =
+        attempts.any(|attempt| text(attempt, "/outcome") == Outcome::Uncertain.as_str());
     let known = AddressState::ALL
         .into_iter()
         .find(|state| state.as_str() == raw);
@@ -45,6 +49,7 @@ fn address_in_words(raw: &str) -> &str {
         Some(AddressState::Pending) => "not sent yet",
         Some(AddressState::Delivered) => "accepted by relay",
         Some(AddressState::Rejected) => "rejected",
+        Some(AddressState::Superseded) if may_have_it => "stopped, but may have it",
         Some(AddressState::Superseded) => "stopped, it gets nothing",
         Some(AddressState::Unknown) => "may have it, the outcome is unknown",
         None => raw,
@@ -56,7 +61,7 @@ pub(super) fn each_address(invoice: &Value) -> Vec<String> {
     let addresses = list(invoice, "/addresses").iter();
     addresses
         .map(|one| {
-            let state = address_in_words(text(one, "/state"));
+            let state = address_in_words(one);
             format!("{}: {state}", text(one, "/address"))
         })
         .collect()

@@ -93,21 +93,24 @@ async fn what_was_acknowledged_is_there_after_a_kill_at_that_very_moment() {
     assert!(daemon.stop().await.success());
 }
 
+/// A relay that takes a message for this address, whatever it says then.
+fn message_to(address: &str) -> Script {
+    Script::new()
+        .say("220 relay.example")
+        .hear("EHLO ")
+        .say("250 relay.example")
+        .hear("MAIL FROM:")
+        .say("250 ok")
+        .hear(&format!("RCPT TO:<{address}>"))
+        .say("250 ok")
+        .hear("DATA")
+        .say("354 go ahead")
+        .message()
+}
+
 #[tokio::test]
 async fn an_attempt_cut_off_by_a_kill_is_repeated_as_the_very_same_message() {
-    let envelope = || {
-        Script::new()
-            .say("220 relay.example")
-            .hear("EHLO ")
-            .say("250 relay.example")
-            .hear("MAIL FROM:")
-            .say("250 ok")
-            .hear("RCPT TO:<rechnung@muster.example>")
-            .say("250 ok")
-            .hear("DATA")
-            .say("354 go ahead")
-            .message()
-    };
+    let envelope = || message_to("rechnung@muster.example");
     let heard = Arc::new(Notify::new());
     let relay =
         ScriptedRelay::start([envelope().tell(&heard), envelope().say("250 2.0.0 queued")]).await;
@@ -130,6 +133,40 @@ async fn an_attempt_cut_off_by_a_kill_is_repeated_as_the_very_same_message() {
     assert!(daemon.stop().await.success());
     let heard = relay.heard().await;
     assert_eq!(heard[0].last(), heard[1].get(4), "{heard:#?}");
+}
+
+#[tokio::test]
+async fn an_address_of_before_that_may_have_it_is_told_as_such() {
+    let heard = Arc::new(Notify::new());
+    let relay = ScriptedRelay::start([
+        message_to("rechnung@muster.example").tell(&heard),
+        message_to("neu@muster.example").say("250 2.0.0 queued"),
+    ])
+    .await;
+    let mut daemon = daemon((Ipv4Addr::LOCALHOST, relay.port()).into()).await;
+    daemon
+        .push(&invoice("RE-1", "immediately"))
+        .await
+        .expect(200);
+    timeout(DEADLINE, heard.notified())
+        .await
+        .expect("no message comes");
+    let mut change = account();
+    change["data"]["version"] = 2.into();
+    change["data"]["sub_users"][0]["contact"]["addresses"] = json!(["neu@muster.example"]);
+    daemon.push(&change).await.expect(200);
+    daemon.kill().await;
+    daemon.start_again().await;
+
+    daemon.settled("K-1", "RE-1", "delivered").await;
+    let explained = daemon.ask(&["explain", "K-1", "RE-1"]).await;
+    for told in [
+        "rechnung@muster.example: stopped, but may have it",
+        "neu@muster.example: accepted by relay",
+    ] {
+        assert!(explained.contains(told), "{explained}");
+    }
+    assert!(daemon.stop().await.success());
 }
 
 #[tokio::test]

@@ -287,7 +287,7 @@ pub(super) fn with_marks_cleared(what: String, marks: usize) -> String {
     if marks == 0 {
         what
     } else {
-        format!("{what}; {marks} rejected addresses count as good again")
+        format!("{what}; rejected addresses that count as good again: {marks}")
     }
 }
 
@@ -362,7 +362,7 @@ pub(super) fn forget_marks(
     if count == 0 {
         return Ok(0);
     }
-    let what = format!("{count} rejected addresses count as good again");
+    let what = format!("rejected addresses that count as good again: {count}");
     let what = write::with_reason(what, by.reason);
     write::tell(tx, Object::Account(account.clone()), at, by.actor, what);
     tx.put(&keys::freeing(account), &cursor(at, &[]))?;

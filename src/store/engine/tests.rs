@@ -19,6 +19,7 @@ use crate::domain::delivery::{Answer, State};
 use crate::domain::id::{Group, SubUserId};
 use crate::domain::invoice::{Document, Documents as Attached, Kind, MediaType, Release};
 use crate::domain::money::{Currency, Money};
+use crate::domain::recipient::Suspect;
 use crate::store::Command;
 use crate::store::engine::backend::Met;
 use crate::store::engine::tx::Tree;
@@ -421,6 +422,34 @@ fn one_damaged_record_stands_in_nobodys_way() {
         spoil(&memory, keys::intent(Sequence(sequence)));
     }
     assert_eq!(engine.recover(at(200), 0.0).wait(), Ok(Vec::new()));
+}
+
+#[test]
+fn a_damaged_mark_keeps_only_its_accounts_rejections_from_being_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    let mark = Suspect {
+        since: at(10),
+        account_version: Version::parse(1).unwrap(),
+        reply: "550 5.1.1 unknown".to_owned(),
+    };
+    let key = |account: &str, address: &str| {
+        let address = EmailAddress::parse(address).unwrap();
+        keys::suspect(&AccountId::parse(account).unwrap(), &address)
+    };
+    submit(&memory, move |tx| {
+        for (account, address) in [("K-1", "b@x.example"), ("K-2", "c@x.example")] {
+            tx.put(&key(account, address), &mark).unwrap();
+        }
+    });
+    spoil(&memory, key("K-1", "a@x.example"));
+    let actor = Actor::Operator("anna".to_owned());
+    let forgotten = engine.forget_rejections(at(0), None, actor, at(20));
+    assert_eq!(forgotten, Ok(1));
+    let left = snapshot(&engine.backend);
+    assert!(left.contains_key(&key("K-1", "b@x.example")));
+    assert!(!left.contains_key(&key("K-2", "c@x.example")));
 }
 
 /// Issues an invoice and withdraws it, after so many holds and releases.

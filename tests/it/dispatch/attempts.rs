@@ -142,6 +142,60 @@ async fn an_uncertain_attempt_is_repeated_as_the_very_same_message() {
 }
 
 #[tokio::test]
+async fn an_address_of_unknown_outcome_comes_after_one_that_was_tried_more_often() {
+    const CUT: &str = "a@muster.example";
+    const SLOW: &str = "b@muster.example";
+    let house = House::new().await;
+    house.account("K-1", 1, &[SLOW], &[]).await;
+    house.relay.behave(|moment| match moment {
+        Moment::Rcpt(_) => Reaction::Say("450 4.2.1 full"),
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.invoice("K-1", "R-1", Release::Immediately).await;
+    for tries in 1..=2 {
+        let whole = house
+            .until_it_is("K-1", "R-1", "it is tried", |whole| {
+                whole.attempts.len() == tries && whole.state == Shown::Due
+            })
+            .await;
+        if tries == 2 {
+            house.account("K-1", 2, &[CUT, SLOW], &[]).await;
+            house.relay.behave(|moment| match moment {
+                Moment::FinalDot(mail) if mail.to == CUT => Reaction::Cut,
+                _ => Reaction::Yes,
+            });
+        }
+        house.clock.set(whole.delivery.next_at.unwrap());
+    }
+    let whole = house
+        .until_it_is("K-1", "R-1", "the new address is tried", |whole| {
+            whole.attempts.len() == 3 && whole.state == Shown::Due
+        })
+        .await;
+    house.clock.set(whole.delivery.next_at.unwrap());
+    let whole = house
+        .until_it_is("K-1", "R-1", "both are tried", |whole| {
+            whole.attempts.len() == 5 && whole.state == Shown::Due
+        })
+        .await;
+    running.stop().await;
+    let tried: Vec<_> = whole
+        .attempts
+        .iter()
+        .map(|attempt| (attempt.intent.address.as_str(), attempt.outcome))
+        .collect();
+    assert_eq!(
+        tried[2..],
+        [
+            (CUT, Outcome::Uncertain),
+            (SLOW, Outcome::Accepted),
+            (CUT, Outcome::Uncertain)
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_change_that_leaves_the_recipient_alone_does_not_stop_the_message() {
     let house = House::new().await;
     house

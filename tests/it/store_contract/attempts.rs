@@ -270,7 +270,7 @@ fn rejections_are_forgotten_from_a_time_on(world: &mut World) {
         .unwrap();
     assert_eq!(
         trail[0].entry.what,
-        "1 rejected addresses count as good again; reason given: a wrong relay"
+        "rejected addresses that count as good again: 1; reason given: a wrong relay"
     );
     let anna = Actor::Operator("anna".to_owned());
     assert_eq!(
@@ -356,7 +356,7 @@ fn an_operator_has_rejected_addresses_tried_anew(world: &mut World) {
     let story = world.view("K-1", "R-1").story;
     let last = &story.last().unwrap().what;
     assert!(
-        last.ends_with("2 rejected addresses count as good again"),
+        last.ends_with("rejected addresses that count as good again: 2"),
         "{last}"
     );
 }

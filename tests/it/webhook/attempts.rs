@@ -113,7 +113,7 @@ async fn rejections_shortly_before_a_pause_are_forgotten_at_an_operators_wish() 
         let audit = interfaces.get("/v1/audit?order=newest&limit=2").await;
         let told = &audit.body["items"][1];
         let is_told = told["what"]
-            == "1 rejected addresses count as good again; reason given: the relay is mended"
+            == "rejected addresses that count as good again: 1; reason given: the relay is mended"
             && told["actor"].as_str().unwrap().starts_with("operator ");
         assert_eq!(is_told, forgotten > 0, "{audit:?}");
     }
