@@ -8,7 +8,7 @@
 //! - A run is through only once each invoice that it named was sent, or found not to be sent now; its
 //!   cursor never passes an account with one that was not.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::domain::id::{AccountId, Sequence};
 use crate::store::{Run, RunScope};
@@ -31,6 +31,7 @@ pub(super) struct Claims {
     /// To be offered again with the next pass.
     again: Vec<Sequence>,
     by_paused_account: BTreeMap<AccountId, Vec<Sequence>>,
+    unreadable: HashSet<Sequence>,
     turn_of_runs: bool,
 }
 
@@ -84,6 +85,16 @@ impl Claims {
             .entry(account)
             .or_default()
             .push(sequence);
+    }
+
+    /// It cannot be read, and is left alone.
+    pub(super) fn unreadable(&mut self, sequence: Sequence) {
+        self.unreadable.insert(sequence);
+    }
+
+    /// Whether it was found not to be readable.
+    pub(super) fn is_unreadable(&self, sequence: Sequence) -> bool {
+        self.unreadable.contains(&sequence)
     }
 
     /// Accounts that were paused when last looked at.
@@ -149,15 +160,13 @@ pub(super) enum RunStep {
 }
 
 impl Runs {
-    /// Takes the open runs as the store has them now. One that was widened is read anew.
+    /// Takes the open runs as the store has them now. One that was widened, or has a latecomer, is read anew.
     pub(super) fn refresh(&mut self, open: Vec<Run>) {
         self.0
             .retain(|scope, _| open.iter().any(|run| run.scope == *scope));
         for run in open {
             match self.0.get_mut(&run.scope) {
-                Some(known)
-                    if known.run.instant == run.instant
-                        && known.run.high_water == run.high_water => {}
+                Some(known) if known.run.is_to_read_as(&run) => {}
                 Some(known) => {
                     known.read_to = run.cursor.clone();
                     known.at_the_end = false;
@@ -182,7 +191,7 @@ impl Runs {
     }
 
     /// Takes what was read of a run; `at_the_end` if no account is left. A page that was read before the
-    /// run was widened is dropped: it is read again. Says whether it was taken.
+    /// run was to be read anew is dropped. Says whether it was taken.
     pub(super) fn read(
         &mut self,
         run: &Run,
@@ -192,7 +201,7 @@ impl Runs {
         let Some(progress) = self.0.get_mut(&run.scope) else {
             return false;
         };
-        if progress.run.instant != run.instant || progress.run.high_water != run.high_water {
+        if !progress.run.is_to_read_as(run) {
             return false;
         }
         for (account, sequences) in page {
@@ -308,6 +317,7 @@ mod tests {
             high_water: Sequence(high_water),
             cursor: None,
             open: true,
+            latecomers: 0,
         }
     }
 

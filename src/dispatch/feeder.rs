@@ -452,7 +452,10 @@ impl Feeder {
                 self.reading.is_stale = true;
             }
             End::AccountPaused(account) => self.claims.account_paused(account, sequence),
-            End::Unreadable => self.runs.through(None, sequence),
+            End::Unreadable => {
+                self.claims.unreadable(sequence);
+                self.runs.through(None, sequence);
+            }
             End::StoreFailed(failure) => return Err(failure.into()),
         }
         Ok(())
@@ -472,14 +475,12 @@ impl Feeder {
             self.claims.account_resumed(account);
         }
         if let Some(due) = due {
-            match due.places.last() {
-                Some(last) if !due.at_the_end => self.reading.due = ReadDue::After(*last),
-                Some(_) | None => {
-                    self.reading.due = ReadDue::Not;
-                    self.reading.next_due = due.next;
-                }
+            let was_told = matches!(self.reading.due, ReadDue::MisplacedAfter(_));
+            if !was_told && !matches!(due.go_on, ReadDue::After(_)) {
+                self.reading.next_due = due.next;
             }
-            for place in due.places.iter().chain(&due.misplaced) {
+            self.reading.due = due.go_on;
+            for place in &due.places {
                 self.claims.offer(place.sequence, Source::Due);
             }
         }
@@ -487,6 +488,9 @@ impl Feeder {
             if self.runs.read(&page.run, &page.accounts, page.at_the_end) {
                 for (_, sequences) in page.accounts {
                     for sequence in sequences {
+                        if self.claims.is_unreadable(sequence) {
+                            self.runs.through(None, sequence);
+                        }
                         self.claims.offer(sequence, Source::Run);
                     }
                 }

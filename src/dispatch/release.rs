@@ -29,9 +29,10 @@ pub struct Timetable {
     pub catch_up: bool,
 }
 
-/// A clock that was put back further than this was wrong before: the last run counts as now then. After a
-/// shorter step the store refuses what it has seen, and nothing runs twice.
-const STEP_BACK: TimeDelta = TimeDelta::days(1);
+/// A clock that was put back further than this was wrong before: the last run counts as now then, so that no
+/// schedule stands still until the clock is there again; a run more does no harm. After a shorter step, as a
+/// clock is kept right by, the store refuses what it has seen.
+const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
 /// The shortest sleep, so that an instant that does not pass is not asked for without end.
 const SLEEP_MIN: Duration = Duration::from_millis(5);
 
@@ -132,7 +133,7 @@ impl Release {
             if let RunScope::Schedule(name) = &run.scope
                 && run.instant > now + STEP_BACK
             {
-                warn!(schedule = %name, "its last run is more than a day ahead of the clock: it counts as now");
+                warn!(schedule = %name, last = %run.instant, "its last run is ahead of the clock: it counts as now");
                 // What fired since, as far as the plan knows, is not lost by it.
                 let dealt_with = self
                     .plan
@@ -294,6 +295,7 @@ mod tests {
             high_water: Sequence(1),
             cursor: None,
             open: false,
+            latecomers: 0,
         }]
     }
 
@@ -339,11 +341,13 @@ mod tests {
     }
 
     #[test]
-    fn a_small_step_back_is_no_reason_to_forget_a_run() {
-        let mut plan = plan(true);
-        plan.learn(&last_run(at("23T08:00")), at("23T07:30"));
-        plan.counts_as(at("23T07:30"));
-        assert_eq!(plan.since[&name()], at("23T08:00"));
+    fn a_small_step_back_is_no_reason_to_forget_a_run_and_an_hour_is() {
+        for (now, since) in [("23T07:59", "23T08:00"), ("23T07:00", "23T07:00")] {
+            let mut plan = plan(true);
+            plan.learn(&last_run(at("23T08:00")), at(now));
+            plan.counts_as(at(now));
+            assert_eq!(plan.since[&name()], at(since));
+        }
     }
 
     #[test]

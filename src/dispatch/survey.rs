@@ -23,6 +23,8 @@ pub(super) enum ReadDue {
     FromTheStart,
     /// From where the last page ended.
     After(DuePlace),
+    /// What is misplaced, from where the last page of that ended.
+    MisplacedAfter(DuePlace),
 }
 
 /// What is to be read.
@@ -67,13 +69,12 @@ pub(super) struct Survey {
 /// A page of what is due.
 #[derive(Debug)]
 pub(super) struct Due {
+    /// What is due by now; after all of that, what is due at a time beyond now and the longest delay. No delay
+    /// leads there: the clock was ahead when that was written, and it is due now.
     pub(super) places: Vec<DuePlace>,
-    /// Whether nothing more is due now; only then are the others looked at.
-    pub(super) at_the_end: bool,
-    /// What is due at a time beyond now and the longest delay. No delay leads there: the clock was ahead
-    /// when that was written, and it is due now.
-    pub(super) misplaced: Vec<DuePlace>,
-    /// When the next one is due.
+    /// From where the next page is to be read.
+    pub(super) go_on: ReadDue,
+    /// When the next one is due, once what is due now is read.
     pub(super) next: Option<DateTime<Utc>>,
 }
 
@@ -117,6 +118,7 @@ pub(super) fn survey(store: &dyn Store, request: Request) -> Result<Survey, Stor
         ReadDue::Not => None,
         ReadDue::FromTheStart => Some(due(store, now, longest_delay, None)?),
         ReadDue::After(place) => Some(due(store, now, longest_delay, Some(place))?),
+        ReadDue::MisplacedAfter(place) => Some(misplaced(store, place)?),
     };
     let mut run_pages = Vec::new();
     for (run, after) in runs.into_iter().take(RUNS) {
@@ -141,25 +143,39 @@ fn due(
     longest_delay: Duration,
     after: Option<DuePlace>,
 ) -> Result<Due, StoreError> {
-    let places = store.due(now, after, DUE_PAGE)?;
-    let mut due = Due {
-        at_the_end: places.len() < DUE_PAGE,
-        places,
-        misplaced: Vec::new(),
-        next: None,
-    };
-    if due.at_the_end {
-        let end_of = |at| DuePlace {
-            at,
-            sequence: Sequence(u64::MAX),
-        };
-        let far = DateTime::<Utc>::MAX_UTC;
-        let horizon = now + longest_delay;
-        due.next = store
-            .due(horizon, Some(end_of(now)), 1)?
-            .first()
-            .map(|place| place.at);
-        due.misplaced = store.due(far, Some(end_of(horizon)), DUE_PAGE)?;
+    let mut places = store.due(now, after, DUE_PAGE)?;
+    if let Some(last) = last_of_full(&places) {
+        return Ok(Due {
+            go_on: ReadDue::After(last),
+            places,
+            next: None,
+        });
     }
-    Ok(due)
+    let end_of = |at| DuePlace {
+        at,
+        sequence: Sequence(u64::MAX),
+    };
+    let horizon = now + longest_delay;
+    let next = store.due(horizon, Some(end_of(now)), 1)?;
+    let misplaced = misplaced(store, end_of(horizon))?;
+    places.extend(misplaced.places);
+    Ok(Due {
+        places,
+        go_on: misplaced.go_on,
+        next: next.first().map(|place| place.at),
+    })
+}
+
+fn misplaced(store: &dyn Store, after: DuePlace) -> Result<Due, StoreError> {
+    let places = store.due(DateTime::<Utc>::MAX_UTC, Some(after), DUE_PAGE)?;
+    Ok(Due {
+        go_on: last_of_full(&places).map_or(ReadDue::Not, ReadDue::MisplacedAfter),
+        places,
+        next: None,
+    })
+}
+
+/// Where a page ended, if more may come after it.
+fn last_of_full(page: &[DuePlace]) -> Option<DuePlace> {
+    page.last().filter(|_| page.len() >= DUE_PAGE).copied()
 }

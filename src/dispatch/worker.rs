@@ -249,15 +249,16 @@ impl Round {
     async fn plan(&mut self) -> ControlFlow<End, Plan> {
         let job = self.job()?;
         self.account = Some(job.account.id().clone());
+        // Before the pauses: what has ended must not wait for the end of one.
+        if !job.delivery.may_send() || !(self.is_going_on() || self.is_its_time(&job)) {
+            return Break(End::Through);
+        }
         if job.paused.is_some() {
             return Break(End::AccountPaused(job.account.id().clone()));
         }
         // A round begins with that looked at.
         if self.is_going_on() && self.is_all_paused()? {
             return Break(End::Again);
-        }
-        if !job.delivery.may_send() || !(self.is_going_on() || self.is_its_time(&job)) {
-            return Break(End::Through);
         }
         let rules = &self.shared.settings.rules;
         let recipient = resolve(&job.account, &job.suspects, rules.on_rejected);
@@ -295,7 +296,7 @@ impl Round {
         let prepared = match prepared.await {
             Ok(prepared) => self.prepared.insert(prepared),
             Err(Unfit::Invoice(cause)) => return Break(self.hold(&job, cause).await),
-            Err(Unfit::Store(failure)) => return Break(stop(failure)),
+            Err(Unfit::Store(failure)) => return Break(self.stop(failure)),
         };
         let intent = Intent {
             revision: resolved.revision,
@@ -320,7 +321,7 @@ impl Round {
     fn is_all_paused(&self) -> ControlFlow<End, bool> {
         match self.shared.store.paused(&PauseScope::Everything) {
             Ok(pause) => Continue(pause.is_some()),
-            Err(failure) => Break(stop(failure)),
+            Err(failure) => Break(self.stop(failure)),
         }
     }
 
@@ -328,11 +329,28 @@ impl Round {
         match self.shared.store.job(self.sequence) {
             Ok(Some(job)) => Continue(job),
             Ok(None) => Break(End::Through),
-            Err(StoreError::Damaged { key, cause }) => {
+            Err(failure) => Break(self.stop(failure)),
+        }
+    }
+
+    /// What becomes of the claim when the store did not do something.
+    fn stop(&self, failure: StoreError) -> End {
+        match failure {
+            StoreError::Damaged { key, cause } => {
                 error!(sequence = %self.sequence, "an invoice is left alone until a restart: damaged record {key}: {cause}");
-                Break(End::Unreadable)
+                End::Unreadable
             }
-            Err(failure) => Break(stop(failure)),
+            StoreError::DiskFull
+            | StoreError::Busy
+            | StoreError::Closed
+            | StoreError::Failed { .. }
+            | StoreError::SyncFailed(_) => {
+                if can_be_repeated(&failure) {
+                    End::Again
+                } else {
+                    End::StoreFailed(failure)
+                }
+            }
         }
     }
 
@@ -380,7 +398,7 @@ impl Round {
                 End::Through
             }
             Ok(false) => End::Again,
-            Err(failure) => stop(failure),
+            Err(failure) => self.stop(failure),
         }
     }
 
@@ -399,7 +417,7 @@ impl Round {
         );
         match held.await {
             Ok(_) => End::Through,
-            Err(failure) => stop(failure),
+            Err(failure) => self.stop(failure),
         }
     }
 
@@ -423,7 +441,9 @@ impl Round {
                 refused => {
                     self.line.close();
                     self.drop_intent().await?;
-                    return Break(refused.map_or_else(stop, |_| End::Again));
+                    return Break(
+                        refused.map_or_else(|failure| self.stop(failure), |_| End::Again),
+                    );
                 }
             },
             Err(failure) => Err(failure),
@@ -484,7 +504,7 @@ impl Round {
             }
             Err(failure) => {
                 self.take_back(begun);
-                Break(stop(failure))
+                Break(self.stop(failure))
             }
         }
     }
@@ -602,14 +622,5 @@ impl Round {
             Verdict::Uncertain => say!(warn, "uncertain: the relay may have it"),
             Verdict::RelayFailed => say!(warn, "the relay failed"),
         }
-    }
-}
-
-/// What becomes of a claim when the store did not do something.
-fn stop(failure: StoreError) -> End {
-    if can_be_repeated(&failure) {
-        End::Again
-    } else {
-        End::StoreFailed(failure)
     }
 }

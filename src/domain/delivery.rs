@@ -497,11 +497,14 @@ impl Delivery {
     /// is sent again.
     #[must_use]
     pub fn was_accepted(&self) -> bool {
-        self.revision > 1
-            || self
-                .addresses
-                .iter()
-                .any(|address| address.state == AddressState::Delivered)
+        self.revision > 1 || self.is_accepted_by_one()
+    }
+
+    /// Whether the relay accepted this revision for somebody.
+    #[must_use]
+    pub fn is_accepted_by_one(&self) -> bool {
+        let mut addresses = self.addresses.iter();
+        addresses.any(|address| address.state == AddressState::Delivered)
     }
 
     /// Whether somebody has it, or may have it.

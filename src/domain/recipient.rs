@@ -217,16 +217,18 @@ pub fn resolve(account: &Account, suspects: &Suspects, on_rejected: OnRejected) 
         .as_slice()
         .iter()
         .filter_map(|address| suspects.get(address))
-        .max_by_key(|mark| mark.since);
+        .max_by_key(|mark| (mark.account_version, mark.since));
+    let selected_by = account.reason();
     let reason = |rule| match last_mark {
-        Some(mark) => Reason {
+        Some(mark) if mark.account_version >= selected_by.account_version => Reason {
             rule,
             account_version: mark.account_version,
             since: mark.since,
         },
-        None => Reason {
+        // Whoever was rejected before was selected again since.
+        Some(_) | None => Reason {
             rule,
-            ..account.reason()
+            ..selected_by
         },
     };
     let may_fall_back =

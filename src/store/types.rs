@@ -284,6 +284,18 @@ pub struct Run {
     pub cursor: Option<AccountId>,
     /// Whether it is still at work.
     pub open: bool,
+    /// How often something that it includes came to wait after it was opened, perhaps behind where it is read.
+    pub latecomers: u64,
+}
+
+impl Run {
+    /// Whether what was read of `other` is what is to be read of this one: it is the same run, and neither was
+    /// widened nor got a latecomer in between.
+    #[must_use]
+    pub fn is_to_read_as(&self, other: &Self) -> bool {
+        let aspect = |run: &Self| (run.instant, run.high_water, run.latecomers);
+        aspect(self) == aspect(other)
+    }
 }
 
 /// A place in the order of what is due.
@@ -417,7 +429,7 @@ pub struct WholeInvoice {
     pub state: Shown,
     /// The schedule that releases it, if it waits for one.
     pub schedule: Option<ScheduleName>,
-    /// Who got it or, before the first attempt, would get it now.
+    /// Who got it or, before an address accepted it, would get it now.
     pub recipient: Option<Recipient>,
     /// What stops its mail, unless nothing is left to be sent.
     pub paused: Option<PauseInForce>,

@@ -205,8 +205,8 @@ impl Delivery {
         if !self.may_send() {
             return Answer::WrongState;
         }
-        let accepted = self.any(AddressState::Delivered);
-        if fallback && !accepted && self.reject_who_may_have_it(recipient) {
+        let accepted = self.is_accepted_by_one();
+        if fallback && !accepted && self.reject_who_may_have_it(recipient, policy) {
             self.hold = Some(HoldReason::RejectedAfterUncertain);
             return Answer::Done;
         }
@@ -259,17 +259,20 @@ impl Delivery {
     }
 
     /// Gives up the addresses of unknown outcome that are none of the recipient's, since the relay rejects
-    /// their contact by now; those too that were left out earlier, while the contact had others. Says whether
-    /// there were any.
-    fn reject_who_may_have_it(&mut self, recipient: &[EmailAddress]) -> bool {
+    /// their contact by now; those too that were left out or given up earlier, while the contact had others.
+    /// Says whether there were any.
+    fn reject_who_may_have_it(&mut self, recipient: &[EmailAddress], policy: &Policy) -> bool {
         let mut may_have_it = false;
         for address in &mut self.addresses {
             let is_unknown = match address.state {
                 AddressState::Unknown => true,
                 AddressState::Superseded => address.uncertain > 0,
-                AddressState::Pending | AddressState::Delivered | AddressState::Rejected => false,
+                AddressState::Rejected => address.uncertain > 0 && address.is_given_up(policy),
+                AddressState::Pending | AddressState::Delivered => false,
             };
             if is_unknown && !recipient.contains(&address.address) {
+                // Once released it counts as rejected alone, and holds the invoice no more.
+                address.reopened();
                 address.state = AddressState::Rejected;
                 may_have_it = true;
             }
@@ -315,6 +318,11 @@ impl Delivery {
                     tried.state = AddressState::Rejected;
                 }
             }
+            // Whoever holds it meanwhile has reasons of his own, and does not know of this one: that the contact
+            // may have it must be there still when he lets it go.
+            Verdict::AddressRejected if tried.uncertain > 0 && self.hold.is_some() => {
+                tried.state = AddressState::Unknown;
+            }
             Verdict::AddressRejected => {
                 tried.state = AddressState::Rejected;
                 if tried.uncertain > 0 {
@@ -342,7 +350,7 @@ impl Delivery {
         }
         let fallback = end.fallback
             && end.verdict == Verdict::AddressRejected
-            && !self.any(AddressState::Delivered)
+            && !self.is_accepted_by_one()
             && self.open_addresses().next().is_none();
         self.settle(now, fallback);
         Answer::Done
@@ -469,7 +477,7 @@ impl Delivery {
         if self.open_addresses().next().is_some() || fallback {
             return;
         }
-        let accepted = self.any(AddressState::Delivered);
+        let accepted = self.is_accepted_by_one();
         if waits_for_somebody && !accepted {
             return;
         }
@@ -508,10 +516,6 @@ impl Delivery {
         self.hold = None;
         self.withdraw = false;
         self.next_at = None;
-    }
-
-    fn any(&self, state: AddressState) -> bool {
-        self.addresses.iter().any(|address| address.state == state)
     }
 }
 

@@ -546,6 +546,58 @@ fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
     let held = step(&rejected, &stands_in, at(901), &policy(), 0.0).delivery;
     assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
 
+    // So may one that was held by somebody for reasons of his own when the relay rejected it.
+    let first = step(&fresh, &resolved(&billing), at(10), &policy(), 0.0).delivery;
+    let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
+    let theirs = HoldReason::Operator {
+        by: "operator anna".to_owned(),
+        reason: "a wrong total".to_owned(),
+    };
+    let asked = step(
+        &begin(&unknown, A),
+        &Event::Hold(theirs.clone()),
+        at(20),
+        &policy(),
+        0.0,
+    );
+    let rejected = end(&asked.delivery, A, Verdict::AddressRejected, true);
+    assert_eq!(rejected.hold, Some(theirs));
+    let let_go = step(
+        &rejected,
+        &Event::Release { now: true },
+        at(30),
+        &policy(),
+        0.0,
+    )
+    .delivery;
+    let held = step(&let_go, &stands_in, at(31), &policy(), 0.0).delivery;
+    assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
+
+    // And one that was given up before the contact's other one was rejected. Once somebody has said so it counts no
+    // more.
+    let first = step(&fresh, &resolved(&both), at(10), &policy(), 0.0).delivery;
+    let mut given_up = end(&begin(&first, A), A, Verdict::Uncertain, false);
+    while given_up.addresses[0].state != AddressState::Rejected {
+        given_up = end(&begin(&given_up, A), A, Verdict::Deferred, false);
+    }
+    let rejected = end(&begin(&given_up, C), C, Verdict::AddressRejected, true);
+    let held = step(&rejected, &stands_in, at(901), &policy(), 0.0).delivery;
+    assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
+    let let_go = step(
+        &held,
+        &Event::Release { now: true },
+        at(902),
+        &policy(),
+        0.0,
+    )
+    .delivery;
+    let sent_to_another = step(&let_go, &stands_in, at(903), &policy(), 0.0).delivery;
+    let open: Vec<_> = sent_to_another
+        .open_addresses()
+        .map(|open| &open.address)
+        .collect();
+    assert_eq!(open, [&main[0]]);
+
     // An unknown outcome at the stand-in is one like any other.
     let unknown = end(&begin(&sent, B), B, Verdict::Uncertain, false);
     let again = step(&unknown, &stands_in, at(1_800), &policy(), 0.0).delivery;

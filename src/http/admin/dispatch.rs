@@ -118,6 +118,7 @@ fn everything_of(scope: RunScope, now: DateTime<Utc>) -> Run {
         high_water: Sequence(u64::MAX),
         cursor: None,
         open: true,
+        latecomers: 0,
     }
 }
 

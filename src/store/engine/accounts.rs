@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use super::invoices::By;
 use super::keys::{self, Object};
 use super::last_looks::LastLooks;
-use super::read;
 use super::tx::{Records, Tx};
 use super::write::{self, Memory, Placed};
+use super::{read, runs};
 use crate::domain::account::{Account, Profile};
 use crate::domain::address::EmailAddress;
 use crate::domain::change::{AccountChange, Applied, ChangeKind, Refused, Warning, apply};
@@ -87,13 +87,15 @@ fn judge(
     }
 
     let mut marks = 0;
+    tx.put(&keys::account(account.id()), &account)?;
     if let Some(current) = current {
         marks = clear_marks(tx, current, &account)?;
         if current.schedule() != account.schedule() {
             tx.remove(&keys::scheduled(&current.schedule(), current.id()))?;
+            // Whatever waits by now waits for the other one: for its open run, too.
+            runs::take_in(tx, &account, Sequence(0))?;
         }
     }
-    tx.put(&keys::account(account.id()), &account)?;
     write::mark_schedule(tx, &account)?;
     let recipient = read::recipient(tx, &account, rules)?;
     let what = describe(change, &account, &recipient, &warnings);
@@ -394,18 +396,21 @@ pub(super) fn under_way(
     )?;
     let mut under_way = Vec::new();
     for (key, value) in intents {
-        let intent: Intent = tx.decode(&key, &value)?;
-        let sequence = keys::sequence_at_the_end(&key)
-            .ok_or_else(|| read::damaged("of kind intent", "its key holds no sequence"))?;
-        // One that is damaged must not stand in the way of every account's changes.
+        // What is damaged must not stand in the way of every account's changes: that of which nobody knows
+        // whose it is goes unnamed, that of which nobody knows to whom it went is named.
+        let intent: Result<Intent, StoreError> = tx.decode(&key, &value);
+        let (Ok(intent), Some(sequence)) = (intent, keys::sequence_at_the_end(&key)) else {
+            continue;
+        };
         let Ok(InvoiceRow { invoice, .. }) = read::invoice(tx, sequence) else {
             continue;
         };
         if invoice.account != *account.id() || intent.account_version == account.version() {
             continue;
         }
-        let sent_to: Option<Recipient> = tx.read(&keys::recipient(sequence))?;
-        if !sent_to.is_some_and(|sent_to| sent_to.same_target(recipient)) {
+        let sent_to: Result<Option<Recipient>, StoreError> = tx.read(&keys::recipient(sequence));
+        let is_theirs = matches!(sent_to, Ok(Some(sent_to)) if sent_to.same_target(recipient));
+        if !is_theirs {
             under_way.push((sequence, invoice.number));
         }
     }

@@ -50,7 +50,11 @@ pub(super) fn begin(
     if resolved.answer != Answer::Done || sending.answer != Answer::Done {
         return Ok(Begun::Moved);
     }
-    let sent_to: Option<Recipient> = tx.read(&keys::recipient(sequence))?;
+    let sent_to: Option<Recipient> = match tx.read(&keys::recipient(sequence)) {
+        // Written anew, it is whole again.
+        Err(StoreError::Damaged { .. }) => None,
+        read => read?,
+    };
     if sent_to.as_ref() != Some(recipient) {
         tx.put(&keys::recipient(sequence), recipient)?;
         let mut what = format!(
@@ -320,7 +324,7 @@ pub(super) fn withhold(
     let mut what = format!("{} ({why})", resolved.delivery.shown(false));
     if stopped > 0 {
         what = format!(
-            "{what}; {stopped} addresses that are not the recipient's any more get nothing"
+            "{what}; addresses that are the recipient's no more, or were rejected, and get nothing: {stopped}"
         );
     }
     write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);

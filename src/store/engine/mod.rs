@@ -468,9 +468,7 @@ impl<B: Backend> Store for Engine<B> {
 
     fn close_run(&self, run: &Run) -> Commit<bool> {
         let run = run.clone();
-        self.commit(Urgency::Settle, move |tx, _| {
-            runs::close(tx, &run.scope, run.instant)
-        })
+        self.commit(Urgency::Settle, move |tx, _| runs::close(tx, &run))
     }
 
     fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()> {

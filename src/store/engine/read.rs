@@ -194,7 +194,10 @@ pub(super) fn standing<T: Records + ?Sized>(
     let state = shown(tree, account.as_ref(), sequence, &row.delivery)?;
     let sent_to = tree.read(&keys::recipient(sequence))?;
     let recipient = match (sent_to, &account) {
-        (Some(recipient), _) if row.delivery.is_finished() => Some(recipient),
+        // Once an address has it nobody else gets it.
+        (Some(recipient), _) if row.delivery.is_finished() || row.delivery.is_accepted_by_one() => {
+            Some(recipient)
+        }
         (_, Some(account)) => Some(recipient(tree, account, rules)?),
         (_, None) => None,
     };

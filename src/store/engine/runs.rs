@@ -54,17 +54,32 @@ pub(super) fn open(
             high_water,
             cursor: None,
             open: true,
+            latecomers: 0,
         },
     )?;
     Ok(true)
 }
 
-/// Remembers how far a run has come; one that was widened meanwhile starts over.
+/// Has an open run read anew that includes what has come to wait: it may have been read already.
+pub(super) fn take_in(
+    tx: &mut Tx<'_>,
+    account: &Account,
+    sequence: Sequence,
+) -> Result<(), StoreError> {
+    let Some(run) = read::releasing_run(tx, account, sequence)? else {
+        return Ok(());
+    };
+    let key = keys::run(&run.scope);
+    let latecomers = run.latecomers + 1;
+    tx.put(&key, &Run { latecomers, ..run })
+}
+
+/// Remembers how far a run has come; one that is to be read anew by now starts over.
 pub(super) fn advance(tx: &mut Tx<'_>, run: &Run, cursor: AccountId) -> Result<(), StoreError> {
     let key = keys::run(&run.scope);
     let now: Option<Run> = tx.read(&key)?;
     match now {
-        Some(now) if now.open && now.instant == run.instant => tx.put(
+        Some(now) if now.open && now.is_to_read_as(run) => tx.put(
             &key,
             &Run {
                 cursor: Some(cursor),
@@ -75,33 +90,28 @@ pub(super) fn advance(tx: &mut Tx<'_>, run: &Run, cursor: AccountId) -> Result<(
     }
 }
 
-/// Ends a run, unless it was widened meanwhile.
-pub(super) fn close(
-    tx: &mut Tx<'_>,
-    scope: &RunScope,
-    instant: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let key = keys::run(scope);
-    let run: Option<Run> = tx.read(&key)?;
-    match (run, scope) {
-        (Some(run), RunScope::Schedule(_)) if run.open && run.instant == instant => {
-            tx.put(
-                &key,
-                &Run {
-                    open: false,
-                    cursor: None,
-                    ..run
-                },
-            )?;
-            Ok(true)
-        }
-        (Some(run), RunScope::Account(_)) if run.open && run.instant == instant => {
+/// Ends a run, unless it is to be read anew by now.
+pub(super) fn close(tx: &mut Tx<'_>, run: &Run) -> Result<bool, StoreError> {
+    let key = keys::run(&run.scope);
+    let now: Option<Run> = tx.read(&key)?;
+    let Some(now) = now.filter(|now| now.open && now.is_to_read_as(run)) else {
+        return Ok(false);
+    };
+    match &run.scope {
+        RunScope::Schedule(_) => tx.put(
+            &key,
+            &Run {
+                open: false,
+                cursor: None,
+                ..now
+            },
+        )?,
+        RunScope::Account(_) => {
             tx.remove(&key)?;
-            tx.remove(&keys::opener(scope))?;
-            Ok(true)
+            tx.remove(&keys::opener(&run.scope))?;
         }
-        (Some(_) | None, _) => Ok(false),
     }
+    Ok(true)
 }
 
 /// Which run releases an invoice that waits, and who opened that; for the invoice's story, which needs
@@ -160,6 +170,7 @@ fn closed(scope: RunScope, instant: DateTime<Utc>) -> Run {
         high_water: Sequence(0),
         cursor: None,
         open: false,
+        latecomers: 0,
     }
 }
 

@@ -422,6 +422,7 @@ fn one_damaged_record_stands_in_nobodys_way() {
         spoil(&memory, keys::intent(Sequence(sequence)));
     }
     assert_eq!(engine.recover(at(200), 0.0).wait(), Ok(Vec::new()));
+    change(&engine, 2, 0, 210);
 }
 
 #[test]

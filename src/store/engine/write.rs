@@ -4,8 +4,8 @@
 use chrono::{DateTime, Utc};
 
 use super::keys::{self, Class, Key, Object};
-use super::read;
 use super::tx::{Records, Tx};
+use super::{read, runs};
 use crate::domain::account::Account;
 use crate::domain::delivery::{Delivery, State};
 use crate::domain::id::{AccountId, Sequence};
@@ -115,6 +115,10 @@ pub(super) fn put_delivery(
         }
         if let Some(account) = account {
             mark_schedule(tx, account)?;
+            let waits = row.delivery.state == State::Waiting && row.delivery.hold.is_none();
+            if waits && before.is_some() {
+                runs::take_in(tx, account, *sequence)?;
+            }
         }
     }
     Ok(row)

@@ -422,13 +422,15 @@ pub(in crate::store) fn run() -> impl Strategy<Value = Run> {
         schedule().prop_map(RunScope::Schedule),
         account_id().prop_map(RunScope::Account),
     ];
-    (scope, time(), any::<u64>(), of(account_id()), any::<bool>()).prop_map(
-        |(scope, instant, high_water, cursor, open)| Run {
+    let place = (any::<u64>(), of(account_id()));
+    (scope, time(), place, any::<bool>(), any::<u64>()).prop_map(
+        |(scope, instant, (high_water, cursor), open, latecomers)| Run {
             scope,
             instant,
             high_water: Sequence(high_water),
             cursor,
             open,
+            latecomers,
         },
     )
 }

@@ -435,6 +435,7 @@ fn the_bytes_on_the_disk_are_those_of_version_1() {
         high_water: Sequence(300),
         cursor: Some(AccountId::parse("K-1000").unwrap()),
         open: true,
+        latecomers: 2,
     };
     let pause = Pause {
         reason: "moving".to_owned(),

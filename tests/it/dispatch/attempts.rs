@@ -253,6 +253,12 @@ async fn what_one_address_accepted_goes_to_nobody_new() {
         .await;
     house.relay.behave_well();
     house.account("K-1", 2, &["c@muster.example"], &[]).await;
+    let told = house.whole("K-1", "R-1").recipient.unwrap();
+    assert_eq!(
+        told.addresses().len(),
+        2,
+        "nobody is told that it goes to c"
+    );
     house.clock.set(whole.delivery.next_at.unwrap());
     let whole = house.until("K-1", "R-1", Shown::Delivered).await;
     running.stop().await;

@@ -9,7 +9,7 @@ use invoice_router::dispatch::schedule::Schedule;
 use invoice_router::domain::delivery::{Outcome, Shown};
 use invoice_router::domain::id::ScheduleName;
 use invoice_router::domain::invoice::Release;
-use invoice_router::store::{Actor, PauseScope, RunScope, TrailOrder};
+use invoice_router::store::{Actor, PauseScope, RunScope, TrailOrder, WholeInvoice};
 
 use super::house::{House, Running, account, at};
 use super::pauses::{pause, resume};
@@ -227,6 +227,41 @@ async fn a_retry_further_away_than_any_delay_is_due_and_one_within_it_waits() {
         running.stop().await;
         assert_eq!(copies(&house), once_each(&["R-1"]));
     }
+}
+
+#[tokio::test]
+async fn retries_of_a_clock_far_ahead_wait_for_no_paused_account() {
+    let house = House::new().await;
+    house
+        .account("K-1", 1, &["erika@muster.example"], &[])
+        .await;
+    house.account("K-2", 1, &["max@muster.example"], &[]).await;
+    house.relay.behave(|moment| match moment {
+        Moment::Rcpt(_) => Reaction::Say("450 4.2.1 later"),
+        _ => Reaction::Yes,
+    });
+    let now = house.clock.now();
+    house.clock.set(now + TimeDelta::days(365));
+    let running = house.start();
+    let is_deferred = |whole: &WholeInvoice| whole.attempts.len() == 1 && whole.state == Shown::Due;
+    // More than are read at once.
+    for number in 0..140 {
+        let number = format!("R-{number}");
+        house.invoice("K-1", &number, Release::Immediately).await;
+        house
+            .until_it_is("K-1", &number, "it is deferred", is_deferred)
+            .await;
+    }
+    house.clock.set(house.clock.now() + TimeDelta::days(1));
+    pause(&house, PauseScope::Account(account("K-1"))).await;
+    house.invoice("K-2", "S-1", Release::Immediately).await;
+    house
+        .until_it_is("K-2", "S-1", "it is deferred", is_deferred)
+        .await;
+    house.relay.behave_well();
+    house.clock.set(now);
+    house.until("K-2", "S-1", Shown::Delivered).await;
+    running.stop().await;
 }
 
 /// Goes through a day in Berlin in steps of half an hour, with an invoice waiting at any time. Returns when

@@ -281,6 +281,35 @@ async fn a_shutdown_during_an_attempt_waits_for_its_outcome_and_begins_no_other(
 }
 
 #[tokio::test]
+async fn an_invoice_that_cannot_be_read_keeps_neither_others_nor_runs_from_their_end() {
+    let house = House::new().await;
+    for (id, number) in [("K-1", "R-1"), ("K-2", "S-1")] {
+        house.account(id, 1, &["erika@muster.example"], &[]).await;
+        house.invoice(id, number, Release::Scheduled).await;
+    }
+    let damaged = StoreError::Damaged {
+        key: "of kind recipient".to_owned(),
+        cause: "a wrong checksum".to_owned(),
+    };
+    let store = FailingStore::new(&house.store, [(UseCase::Begin, damaged)]);
+    let running = house.start_over(Arc::clone(&store) as Arc<dyn Store>);
+    house.until_noted().await;
+    for (day, brought) in [(23, 1), (24, 2)] {
+        house.clock.set(at(&format!("{day}T08:00")));
+        house.relay.accepted(brought).await;
+        house
+            .until_true("the run is closed", || house.open_runs() == 0)
+            .await;
+        assert!(store.has_failed());
+        house
+            .invoice("K-2", &format!("S-{day}"), Release::Scheduled)
+            .await;
+    }
+    running.stop().await;
+    assert_eq!(house.relay.book().accepted.len(), 2);
+}
+
+#[tokio::test]
 async fn a_shutdown_before_the_message_waits_for_nobody_and_leaves_nothing_uncertain() {
     for at_data in [false, true] {
         let house = House::new().await;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use invoice_router::domain::delivery::Shown;
+use invoice_router::domain::delivery::{Answer, Shown};
+use invoice_router::domain::id::InvoiceNumber;
 use invoice_router::domain::invoice::Release;
-use invoice_router::store::{Actor, PauseScope};
+use invoice_router::store::{Actor, Command, PauseScope};
 
 use super::house::{House, account, at};
 use super::relay::{Gate, Moment, Reaction};
@@ -56,6 +57,46 @@ async fn a_paused_accounts_invoices_neither_starve_others_nor_miss_their_run() {
         .await;
     running.stop().await;
     assert_eq!(house.relay.book().accepted.len(), 41);
+}
+
+#[tokio::test]
+async fn what_is_released_behind_a_run_that_waits_for_a_paused_account_is_sent_by_it() {
+    let house = House::new().await;
+    for (id, number) in [("K-1", "R-1"), ("K-2", "S-1")] {
+        house.account(id, 1, &["erika@muster.example"], &[]).await;
+        house.invoice(id, number, Release::Scheduled).await;
+    }
+    let scope = PauseScope::Account(account("K-2"));
+    pause(&house, scope.clone()).await;
+    let operate = async |command: Command| {
+        let number = InvoiceNumber::parse("R-1").unwrap();
+        let by = Actor::Operator("erika".to_owned());
+        let (store, now) = (&house.store, house.clock.now());
+        let answer = store.operate(&account("K-1"), &number, command.into(), by, now);
+        assert_eq!(answer.await.unwrap().unwrap().answer, Answer::Done);
+        house.nudge.notify_one();
+    };
+    operate(Command::Hold {
+        reason: "a look".to_owned(),
+    })
+    .await;
+    let running = house.start();
+    house.until_noted().await;
+    house.clock.set(at("23T08:00"));
+    house
+        .until_true("the run is opened", || house.open_runs() == 1)
+        .await;
+    house.until_the_feeder_went_round(&running).await;
+
+    operate(Command::Release { now: false }).await;
+    house.until("K-1", "R-1", Shown::Delivered).await;
+    assert_eq!(house.open_runs(), 1, "it waits for the paused account");
+    resume(&house, scope).await;
+    house.until("K-2", "S-1", Shown::Delivered).await;
+    house
+        .until_true("the run is closed", || house.open_runs() == 0)
+        .await;
+    running.stop().await;
 }
 
 /// Eight invoices and a relay that rejects everybody, until that is noticed.

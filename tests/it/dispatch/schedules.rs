@@ -100,7 +100,7 @@ async fn a_schedule_that_is_not_configured_acts_as_default() {
 }
 
 #[tokio::test]
-async fn a_clock_put_back_an_hour_repeats_no_run_and_one_put_back_for_days_stops_none() {
+async fn a_clock_put_back_a_little_repeats_no_run_and_one_put_back_further_stops_none() {
     let house = House::new().await;
     house
         .account("K-1", 1, &["erika@muster.example"], &[])
@@ -121,22 +121,34 @@ async fn a_clock_put_back_an_hour_repeats_no_run_and_one_put_back_for_days_stops
         })
         .await;
 
-    house.clock.set(at("23T07:30"));
+    house.clock.set(at("23T07:59"));
     house.invoice("K-1", "R-1", Release::Scheduled).await;
     house.clock.set(at("23T08:00"));
     house.invoice("K-1", "R-2", Release::Immediately).await;
     house.until("K-1", "R-2", Shown::Delivered).await;
     assert_eq!(house.whole("K-1", "R-1").state, Shown::Waiting);
 
-    house.clock.set(at("20T07:00"));
-    house
-        .until_true("the last run counts as now", || {
-            last_run() == Some((at("20T07:00"), false))
-        })
-        .await;
-    house.clock.set(at("20T08:00"));
-    house.until("K-1", "R-1", Shown::Delivered).await;
+    for (back, next, number) in [
+        ("23T07:00", "23T08:00", "R-1"),
+        ("20T07:00", "20T08:00", "R-3"),
+    ] {
+        house.clock.set(at(back));
+        house
+            .until_true("the last run counts as now", || {
+                last_run() == Some((at(back), false))
+            })
+            .await;
+        if number != "R-1" {
+            house.invoice("K-1", number, Release::Scheduled).await;
+        }
+        house.clock.set(at(next));
+        house.until("K-1", number, Shown::Delivered).await;
+        house
+            .until_true("the run is over", || last_run() == Some((at(next), false)))
+            .await;
+    }
     running.stop().await;
+    assert_eq!(house.relay.book().accepted.len(), 3);
 }
 
 #[tokio::test]

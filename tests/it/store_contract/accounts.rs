@@ -255,7 +255,18 @@ fn a_mark_is_cleared_with_the_addresses_of_its_own_contact_only(world: &mut Worl
     let (recipient, ..) = recipient(world.account("K-1", 2, other));
     assert_eq!(recipient.addressee().unwrap().contact, main_contact);
     assert_eq!(rule(world), fallen_back);
-    world.account("K-1", 3, selecting(&[bad, "neu@muster.example"]));
+    let version_of = |world: &mut World| {
+        let view = world.step().account(&id("K-1")).unwrap().unwrap();
+        view.recipient.reason.account_version
+    };
+    assert_eq!(version_of(world), version(1), "that of the rejection");
+    let nobody = ChangeKind::BillingContactSelected(None);
+    world.change("K-1", 3, nobody);
+    let again = ChangeKind::BillingContactSelected(Some(sub_user_id("u-7")));
+    world.change("K-1", 4, again);
+    assert_eq!(rule(world), fallen_back);
+    assert_eq!(version_of(world), version(4), "it was selected again since");
+    world.account("K-1", 5, selecting(&[bad, "neu@muster.example"]));
     assert_eq!(rule(world), (Rule::BillingContactSelected, Vec::new()));
 }
 

@@ -134,7 +134,10 @@ impl Model {
             self.clear_marks(current, &account);
         }
         self.accounts.insert(account.id().clone(), account.clone());
-        self.free(&account, received.at);
+        if current.is_some_and(|current| current.schedule() != account.schedule()) {
+            self.take_in(account.id(), Sequence(0));
+        }
+        self.taking_in(|this| this.free(&account, received.at));
         let mut answer = self.accepted(ChangeResult::Applied, account);
         if let ChangeAnswer::Accepted { warnings: told, .. } = &mut answer {
             *told = warnings;
@@ -363,7 +366,7 @@ impl Model {
                 revision: *revision,
             },
         };
-        Some(self.move_by(sequence, &event, at))
+        Some(self.taking_in(|this| this.move_by(sequence, &event, at)))
     }
 
     fn move_by(
@@ -377,8 +380,9 @@ impl Model {
         let moved = step(&held.delivery, event, at, &policy, 0.0);
         if moved.delivery != held.delivery {
             let was_nobody = matches!(held.delivery.state, State::Withheld | State::Undeliverable);
+            let was_theirs = matches!(held.delivery.hold, Some(HoldReason::Operator { .. }));
             let tries_anew = matches!(event, Event::Resend { .. })
-                || matches!(event, Event::Release { .. }) && was_nobody;
+                || matches!(event, Event::Release { .. }) && (was_nobody || was_theirs);
             let account = held.invoice.account.clone();
             held.put(moved.delivery, at);
             if tries_anew && let Some(marks) = self.suspects.get_mut(&account) {
@@ -424,6 +428,7 @@ impl Model {
             },
             cursor: None,
             open: something_waits,
+            latecomers: 0,
         };
         if something_waits || matches!(scope, RunScope::Schedule(_)) {
             self.runs.insert(scope.clone(), run);
@@ -434,7 +439,7 @@ impl Model {
     pub(super) fn advance_run(&mut self, run: &Run, cursor: &AccountId) {
         if let Some(now) = self.runs.get_mut(&run.scope)
             && now.open
-            && now.instant == run.instant
+            && now.is_to_read_as(run)
         {
             now.cursor = Some(cursor.clone());
         }
@@ -442,7 +447,7 @@ impl Model {
 
     pub(super) fn close_run(&mut self, run: &Run) -> bool {
         match self.runs.get_mut(&run.scope) {
-            Some(now) if now.open && now.instant == run.instant => {
+            Some(now) if now.open && now.is_to_read_as(run) => {
                 now.open = false;
                 now.cursor = None;
             }
@@ -454,17 +459,48 @@ impl Model {
         true
     }
 
-    fn released(&self, account: &Account, sequence: Sequence) -> bool {
+    /// The run that releases an invoice.
+    fn releasing(&self, account: &Account, sequence: Sequence) -> Option<RunScope> {
         let scopes = [
             RunScope::Schedule(account.schedule()),
             RunScope::Account(account.id().clone()),
         ];
-        scopes.iter().any(|scope| {
+        scopes.into_iter().find(|scope| {
             self.runs.get(scope).is_some_and(|run| {
                 let passed = run.cursor.as_ref().is_some_and(|at| at >= account.id());
                 run.open && sequence <= run.high_water && !passed
             })
         })
+    }
+
+    /// Something came to wait for an open run.
+    fn take_in(&mut self, account: &AccountId, sequence: Sequence) {
+        let account = &self.accounts[account];
+        if let Some(scope) = self.releasing(account, sequence) {
+            self.runs.get_mut(&scope).unwrap().latecomers += 1;
+        }
+    }
+
+    /// What waits, and is not held.
+    fn waits(&self) -> BTreeMap<Sequence, AccountId> {
+        let waiting = self.invoices.iter().filter(|(_, held)| {
+            held.delivery.state == State::Waiting && held.delivery.hold.is_none()
+        });
+        waiting
+            .map(|(sequence, held)| (*sequence, held.invoice.account.clone()))
+            .collect()
+    }
+
+    /// Takes in what comes to wait by something that is done to invoices that are there.
+    fn taking_in<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.waits();
+        let done = act(self);
+        for (sequence, account) in self.waits() {
+            if !before.contains_key(&sequence) {
+                self.take_in(&account, sequence);
+            }
+        }
+        done
     }
 
     // Attempts.

@@ -15,6 +15,7 @@ contract![
     a_run_includes_what_waits_when_it_is_opened,
     a_run_is_gone_through_page_by_page,
     an_open_run_is_widened_by_the_next,
+    what_comes_to_wait_for_an_open_run_has_it_read_anew,
     a_run_of_one_account_is_forgotten_once_it_is_closed,
     where_nothing_waits_no_run_is_opened_and_its_instant_is_known,
     a_run_of_an_operators_is_never_too_late,
@@ -102,6 +103,43 @@ fn an_open_run_is_widened_by_the_next(world: &mut World) {
     assert!(!world.step().close_run(&narrow).wait().unwrap());
     assert_eq!(world.run(&of_schedule("default")), wide);
     assert!(world.step().close_run(&wide).wait().unwrap());
+}
+
+fn what_comes_to_wait_for_an_open_run_has_it_read_anew(world: &mut World) {
+    for account in ["K-1", "K-2", "K-3"] {
+        world.account(account, 1, profile());
+        world.take(invoice(account, "R-1"));
+    }
+    world.account("L-1", 1, on_schedule("other"));
+    let moved = world.take(invoice("L-1", "R-1"));
+    world.hold("K-1", "R-1");
+    world.hold("K-3", "R-1");
+    assert!(world.open_run(of_schedule("default")));
+    let read = world.run(&of_schedule("default"));
+    world.step().advance_run(&read, id("K-2")).wait().unwrap();
+
+    // It has passed this one.
+    world.obey("K-1", "R-1", Command::Release { now: false });
+    assert_eq!(world.state("K-1", "R-1"), Shown::Waiting);
+    assert_eq!(world.run(&of_schedule("default")).latecomers, 0);
+
+    world.obey("K-3", "R-1", Command::Release { now: false });
+    assert_eq!(world.state("K-3", "R-1"), Shown::Due);
+    assert!(!world.step().close_run(&read).wait().unwrap());
+    world.step().advance_run(&read, id("K-3")).wait().unwrap();
+    let anew = world.run(&of_schedule("default"));
+    assert_eq!((anew.cursor.clone(), anew.latecomers), (Some(id("K-2")), 1));
+
+    world.account("L-1", 2, profile());
+    assert_eq!(world.state("L-1", "R-1"), Shown::Due);
+    assert!(!world.step().close_run(&anew).wait().unwrap());
+    let anew = world.run(&of_schedule("default"));
+    let included = world
+        .step()
+        .run_page(&anew, anew.cursor.as_ref(), 10)
+        .unwrap();
+    assert_eq!(included.last(), Some(&(id("L-1"), vec![moved])));
+    assert!(world.step().close_run(&anew).wait().unwrap());
 }
 
 fn a_run_of_one_account_is_forgotten_once_it_is_closed(world: &mut World) {

@@ -15,6 +15,7 @@ pub(in crate::store::record) struct RunForm<'a> {
     high_water: u64,
     cursor: Option<&'a str>,
     open: bool,
+    latecomers: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -34,6 +35,7 @@ impl Stored for Run {
             high_water: Sequence(high_water),
             cursor,
             open,
+            latecomers,
         } = self;
         RunForm {
             scope: match scope {
@@ -44,6 +46,7 @@ impl Stored for Run {
             high_water: *high_water,
             cursor: cursor.as_ref().map(AccountId::as_str),
             open: *open,
+            latecomers: *latecomers,
         }
     }
 
@@ -54,6 +57,7 @@ impl Stored for Run {
             high_water,
             cursor,
             open,
+            latecomers,
         } = form;
         Ok(Self {
             scope: match scope {
@@ -68,6 +72,7 @@ impl Stored for Run {
             high_water: Sequence(high_water),
             cursor: field("cursor", cursor.map(AccountId::parse).transpose())?,
             open,
+            latecomers,
         })
     }
 }

@@ -13,7 +13,7 @@ impl Model {
     pub(in crate::store_contract) fn shown(&self, sequence: Sequence) -> Shown {
         let held = &self.invoices[&sequence];
         let account = self.accounts.get(&held.invoice.account);
-        let released = account.is_some_and(|account| self.released(account, sequence));
+        let released = account.is_some_and(|account| self.releasing(account, sequence).is_some());
         held.delivery.shown(released)
     }
 
