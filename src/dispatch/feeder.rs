@@ -516,7 +516,7 @@ impl Feeder {
         }
     }
 
-    /// It was widened, or the store could not; the next pass tells.
+    /// It is to be read anew, or the store could not; the next pass tells.
     fn not_closed(&mut self, scope: &RunScope) {
         self.runs.not_closed(scope);
         self.reading.is_stale = true;

@@ -1,7 +1,7 @@
 //! From schedules to runs: when a schedule fires, a run is opened for what is waiting.
 //!
 //! A run's key is the scheduled instant, and the store opens each only once, so neither a restart nor a
-//! clock that is put back repeats one. What was missed while the daemon was down is made up for by one
+//! clock that is put right by moments repeats one. What was missed while the daemon was down is made up for by one
 //! run, where the schedule says so. The clock may jump at any time: the loop sleeps for a moment only and
 //! asks again which instants have passed.
 

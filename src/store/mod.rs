@@ -289,10 +289,11 @@ pub trait Store: Send + Sync + 'static {
     /// the invoices that it releases say who did.
     fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor) -> Commit<bool>;
 
-    /// Remembers that every account of an open run up to `cursor` has been gone through.
+    /// Remembers that every account of an open run up to `cursor` has been gone through, unless it is to be read
+    /// anew by now.
     fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()>;
 
-    /// Ends a run unless it was widened meanwhile; a schedule's last instant stays known. Says whether
+    /// Ends a run unless it was widened meanwhile, or has a latecomer; a schedule's last instant stays known. Says whether
     /// it was closed.
     fn close_run(&self, run: &Run) -> Commit<bool>;
 

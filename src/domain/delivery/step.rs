@@ -272,7 +272,7 @@ impl Delivery {
             };
             if is_unknown && !recipient.contains(&address.address) {
                 // Once released it counts as rejected alone, and holds the invoice no more.
-                address.reopened();
+                address.forget_failures();
                 address.state = AddressState::Rejected;
                 may_have_it = true;
             }
@@ -324,10 +324,12 @@ impl Delivery {
                 tried.state = AddressState::Unknown;
             }
             Verdict::AddressRejected => {
-                tried.state = AddressState::Rejected;
                 if tried.uncertain > 0 {
+                    // Once released it counts as rejected alone, and not as given up.
+                    tried.forget_failures();
                     hold = Some(HoldReason::RejectedAfterUncertain);
                 }
+                tried.state = AddressState::Rejected;
             }
             Verdict::MessageRefused => {
                 hold = Some(HoldReason::MessageRefused(end.reply.to_owned()));
@@ -544,10 +546,14 @@ impl AddressDelivery {
         policy.backoff.gives_up(self.failures, self.waited)
     }
 
-    /// The state in which it is tried once more; its delays start anew.
-    fn reopened(&mut self) -> AddressState {
+    fn forget_failures(&mut self) {
         self.failures = 0;
         self.waited = std::time::Duration::ZERO;
+    }
+
+    /// The state in which it is tried once more; its delays start anew.
+    fn reopened(&mut self) -> AddressState {
+        self.forget_failures();
         if self.uncertain > 0 {
             AddressState::Unknown
         } else {

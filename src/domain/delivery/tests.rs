@@ -573,6 +573,17 @@ fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
     let held = step(&let_go, &stands_in, at(31), &policy(), 0.0).delivery;
     assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
 
+    // One that was rejected after all its attempts counts once, too.
+    let first = step(&fresh, &resolved(&billing), at(10), &policy(), 0.0).delivery;
+    let mut tired = end(&begin(&first, A), A, Verdict::Uncertain, false);
+    tired.addresses[0].failures = 100;
+    tired.addresses[0].waited = policy().backoff.give_up_after;
+    let held = end(&begin(&tired, A), A, Verdict::AddressRejected, true);
+    assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
+    let let_go = step(&held, &Event::Release { now: true }, at(30), &policy(), 0.0).delivery;
+    let sent_to_another = step(&let_go, &stands_in, at(31), &policy(), 0.0).delivery;
+    assert_eq!(sent_to_another.hold, None);
+
     // And one that was given up before the contact's other one was rejected. Once somebody has said so it counts no
     // more.
     let first = step(&fresh, &resolved(&both), at(10), &policy(), 0.0).delivery;

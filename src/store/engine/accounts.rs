@@ -23,7 +23,8 @@ use crate::store::{Actor, ChangeAnswer, ChangeResult, Judged, Received, Rules, S
 
 /// How many invoices one unit looks at to free them.
 const FREED_AT_ONCE: usize = 64;
-/// No more is freed in a unit that has come to so many operations; one more invoice takes 5.
+/// No more is freed in a unit that has come to so many operations; one more invoice takes 5, the first
+/// that an open run takes in 1 more.
 const FREEING_OPERATIONS: usize = 96;
 
 /// Largest account, so that all of its parts fit into one batch beside what else a change writes.
@@ -398,14 +399,15 @@ pub(super) fn under_way(
     for (key, value) in intents {
         // What is damaged must not stand in the way of every account's changes: that of which nobody knows
         // whose it is goes unnamed, that of which nobody knows to whom it went is named.
-        let intent: Result<Intent, StoreError> = tx.decode(&key, &value);
-        let (Ok(intent), Some(sequence)) = (intent, keys::sequence_at_the_end(&key)) else {
+        let Some(sequence) = keys::sequence_at_the_end(&key) else {
             continue;
         };
         let Ok(InvoiceRow { invoice, .. }) = read::invoice(tx, sequence) else {
             continue;
         };
-        if invoice.account != *account.id() || intent.account_version == account.version() {
+        let intent: Result<Intent, StoreError> = tx.decode(&key, &value);
+        let is_of_now = intent.is_ok_and(|intent| intent.account_version == account.version());
+        if invoice.account != *account.id() || is_of_now {
             continue;
         }
         let sent_to: Result<Option<Recipient>, StoreError> = tx.read(&keys::recipient(sequence));

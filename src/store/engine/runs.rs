@@ -124,7 +124,11 @@ pub(super) fn release_in_words(
     let Some(run) = read::releasing_run(tx, account, sequence)? else {
         return Ok(None);
     };
-    let opener: Option<OpenerRow> = tx.read(&keys::opener(&run.scope))?;
+    // It is for these words alone, and must not keep from its invoices what the run releases.
+    let opener: Option<OpenerRow> = match tx.read(&keys::opener(&run.scope)) {
+        Err(StoreError::Damaged { .. }) => None,
+        read => read?,
+    };
     let by = match opener {
         Some(OpenerRow(by)) if by != Actor::Daemon.to_string() => format!(", which {by} opened"),
         Some(OpenerRow(_)) | None => String::new(),

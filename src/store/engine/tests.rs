@@ -157,7 +157,12 @@ fn contact(addresses: usize) -> Contact {
 }
 
 /// Brings the account in this version, with so many sub-users.
-pub(super) fn change<B: Backend>(engine: &Engine<B>, version: u64, sub_users: usize, seconds: i64) {
+pub(super) fn change<B: Backend>(
+    engine: &Engine<B>,
+    version: u64,
+    sub_users: usize,
+    seconds: i64,
+) -> Judged<ChangeAnswer> {
     let sub_user = || SubUser {
         group: Group::parse("support").unwrap(),
         contact: contact(10),
@@ -183,7 +188,7 @@ pub(super) fn change<B: Backend>(engine: &Engine<B>, version: u64, sub_users: us
     engine
         .change_account(received(&id, seconds), change)
         .wait()
-        .unwrap();
+        .unwrap()
 }
 
 pub(super) fn issue<B: Backend>(engine: &Engine<B>, n: usize, seconds: i64) {
@@ -423,6 +428,50 @@ fn one_damaged_record_stands_in_nobodys_way() {
     }
     assert_eq!(engine.recover(at(200), 0.0).wait(), Ok(Vec::new()));
     change(&engine, 2, 0, 210);
+}
+
+#[test]
+fn an_attempt_whose_intent_is_damaged_is_named_as_in_flight() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    issue(&engine, 0, 0);
+    spoil(&memory, keys::intent(Sequence(1)));
+    let answer = change(&engine, 2, 0, 10);
+    let Judged::New(ChangeAnswer::Accepted { in_flight, .. }) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(in_flight, [number(0)]);
+}
+
+#[test]
+fn a_run_whose_opener_is_damaged_releases_what_it_includes() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    change(&engine, 1, 0, 0);
+    issue(&engine, 0, 0);
+    let scope = RunScope::Account(account());
+    let high_water = Sequence(1);
+    spoil(&memory, keys::opener(&scope));
+    submit(&memory, move |tx| {
+        let run = Run {
+            scope,
+            instant: at(1),
+            high_water,
+            cursor: None,
+            open: true,
+            latecomers: 0,
+        };
+        tx.put(&keys::run(&run.scope), &run).unwrap();
+        let account = read::account(tx, &account()).unwrap().unwrap();
+        let words = runs::release_in_words(tx, &account, high_water);
+        assert_eq!(
+            words,
+            Ok(Some("released by the run of account K-1".to_owned()))
+        );
+    });
 }
 
 #[test]
