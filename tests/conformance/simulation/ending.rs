@@ -26,7 +26,7 @@ impl World {
         self.disk.set_lag(Duration::from_millis(1));
         self.relay.set_weather(Weather::FINE);
         sleep(Duration::from_secs(120)).await;
-        self.retries();
+        self.retries().await;
         sleep(Duration::from_secs(1)).await;
         self.resume(None);
         for number in 1..6 {

@@ -8,7 +8,7 @@ use crate::wire::{self, id, number_of};
 use crate::world::World;
 
 impl World {
-    pub(crate) fn portal_acts(&mut self) {
+    pub(crate) async fn portal_acts(&mut self) {
         let account = format!("K{}", self.rng.u32(1..5));
         if self.rng.u8(..) < 40 && !self.sent.is_empty() {
             // Again, or another body under an old id.
@@ -21,7 +21,7 @@ impl World {
                 }
                 _ => {}
             }
-            return self.deliver(event);
+            return self.repeat(event).await;
         }
         let known = self.portal.get(&account).cloned();
         let version = known.as_ref().map_or(0, |known| known.version);
@@ -181,12 +181,21 @@ impl World {
     }
 
     /// Sends again what was not answered, in any order.
-    pub(crate) fn retries(&mut self) {
+    pub(crate) async fn retries(&mut self) {
         let mut outbox = std::mem::take(&mut self.model().outbox);
         self.rng.shuffle(&mut outbox);
         for event in outbox {
-            self.deliver(event);
+            self.repeat(event).await;
         }
+    }
+
+    /// Hands an event over again: an invoice with its document, which may have been removed meanwhile since no invoice
+    /// had it.
+    async fn repeat(&mut self, event: Event) {
+        if let What::Issue(issue) = &event.what {
+            self.upload(issue).await;
+        }
+        self.deliver(event);
     }
 
     // The billing system.
@@ -219,6 +228,12 @@ impl World {
     }
 
     async fn issue(&mut self, issue: Issue) {
+        self.upload(&issue).await;
+        let event = self.event(What::Issue(issue));
+        self.deliver(event);
+    }
+
+    async fn upload(&mut self, issue: &Issue) {
         let document = wire::document(&issue.number);
         let digest = wire::digest(&document);
         let put = self
@@ -228,8 +243,6 @@ impl World {
             self.model()
                 .wrong(format!("a document cannot be stored: {failure}"));
         }
-        let event = self.event(What::Issue(issue));
-        self.deliver(event);
     }
 
     pub(crate) fn withdraws(&mut self) {

@@ -250,7 +250,7 @@ impl World {
         self.disk
             .set_lag(Duration::from_millis(self.rng.u64(..=lag)));
         match self.rng.u32(..100) {
-            0..30 => self.portal_acts(),
+            0..30 => self.portal_acts().await,
             30..52 => self.billing_acts().await,
             52..58 => self.withdraws(),
             58..70 => self.operator_acts(),
@@ -269,7 +269,7 @@ impl World {
             92..95 => self.an_address_dies(),
             95..97 => self.dispatches(),
             97..98 => self.sweeps(),
-            _ => self.retries(),
+            _ => self.retries().await,
         }
         let wait = match self.rng.u8(..) {
             0..100 => self.rng.u64(..50),
