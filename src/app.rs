@@ -6,6 +6,7 @@
 
 mod named;
 mod parts;
+mod reload;
 mod removal;
 mod watch_over;
 
@@ -26,7 +27,7 @@ use crate::config::{Config, ConfigError, ConfigErrors, KeyPath, Location};
 use crate::dispatch::{self, Dispatch, DispatchError, RelayState};
 use crate::domain::id::{ScheduleName, SenderName};
 use crate::http::signature::Secret;
-use crate::http::{self, Limits, Listener, Readiness};
+use crate::http::{self, Access, Limits, Listener, Readiness};
 use crate::mail::compose::Brand;
 use crate::mail::transport::Transport;
 use crate::store::{
@@ -37,6 +38,8 @@ use crate::telemetry;
 
 use self::named::{bind, bind_socket, create_mail_directory, missing_directories, unusable};
 use self::parts::Parts;
+
+pub use self::reload::{Reload, Reloaded};
 
 /// How long requests and attempts under way may take once the daemon is to stop; the unit's
 /// `TimeoutStopSec` is longer.
@@ -95,6 +98,8 @@ pub struct App {
     admin_socket: PathBuf,
     admin_tcp: Option<TcpListener>,
     notifier: Arc<Notifier>,
+    access: watch::Sender<Arc<Access>>,
+    config: Arc<Config>,
 }
 
 impl App {
@@ -133,8 +138,10 @@ impl App {
             schedules: parts.schedules.clone(),
         });
         let readiness = readiness(&store, dispatch.status().relay);
+        let (access, granted) = watch::channel(Arc::new(parts::access(&parts)));
+        let context = context(&config, &parts, &store, &clock, nudge, granted, readiness);
         Ok(Self {
-            context: Arc::new(context(&config, &parts, &store, &clock, nudge, readiness)),
+            context: Arc::new(context),
             store,
             clock,
             limits: parts::limits(&config),
@@ -142,10 +149,21 @@ impl App {
             retention: parts::retention(&config),
             webhook,
             admin,
-            admin_socket: config.admin.socket,
+            admin_socket: config.admin.socket.clone(),
             admin_tcp,
             notifier: Arc::new(Notifier::from_environment()),
+            access,
+            config: Arc::new(config),
         })
+    }
+
+    /// By what secrets and tokens can be exchanged while it runs.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        Reload {
+            access: self.access.clone(),
+            running: Arc::clone(&self.config),
+        }
     }
 
     /// Where the webhook listens.
@@ -211,6 +229,9 @@ impl App {
             admin_socket: _,
             admin_tcp,
             notifier,
+            // Whoever exchanges them has a sender too; without one, they stay as they are.
+            access: _,
+            config: _,
         } = self;
         let mut parts = JoinSet::new();
         let interfaces = Interfaces {
@@ -346,6 +367,7 @@ fn context(
     store: &Arc<dyn Store>,
     clock: &Clock,
     nudge: Arc<Notify>,
+    access: watch::Receiver<Arc<Access>>,
     readiness: impl Fn() -> Readiness + Send + Sync + 'static,
 ) -> http::Context {
     let schedules: BTreeSet<ScheduleName> = parts.schedules.keys().cloned().collect();
@@ -357,8 +379,7 @@ fn context(
         store: Arc::clone(store),
         clock: clock.clone(),
         nudge,
-        senders: parts.senders.clone(),
-        tokens: parts::tokens(&parts.secrets),
+        access,
         groups: config.billing.groups.clone(),
         languages: parts.templates.languages().cloned().collect(),
         schedules,

@@ -246,7 +246,15 @@ pub(super) fn signing_secret(
         .map(Secret::from))
 }
 
-pub(super) fn tokens(secrets: &Secrets) -> Vec<http::Token> {
+/// Who may do what.
+pub(super) fn access(parts: &Parts) -> http::Access {
+    http::Access {
+        senders: parts.senders.clone(),
+        tokens: tokens(&parts.secrets),
+    }
+}
+
+fn tokens(secrets: &Secrets) -> Vec<http::Token> {
     let token = |token: &config::AdminToken| http::Token {
         name: token.name.as_str().to_owned(),
         right: match token.may {
@@ -281,6 +289,7 @@ pub(super) fn rules(config: &Config) -> store::Rules {
         on_rejected: config.retry.on_rejected,
         webhook_id_days: u32::from(config.retention.webhook_id_days),
         documents_bytes: documents_bytes(config.mail.message_bytes),
+        unused_documents_bytes: config.webhook.unused_documents_bytes,
     }
 }
 
@@ -333,7 +342,12 @@ pub(super) fn limits(config: &Config) -> http::Limits {
         listen: _,
         event_body_bytes,
         document_bytes,
+        unused_documents_bytes: _,
         connections,
+        connections_per_peer,
+        requests_per_connection,
+        sender_requests_per_second,
+        header_bytes,
         header_time,
         body_time,
         senders: _,
@@ -344,6 +358,10 @@ pub(super) fn limits(config: &Config) -> http::Limits {
         document_bytes: *document_bytes,
         bodies_bytes: BODIES_BYTES.max(largest.saturating_mul(LARGEST_AT_ONCE)),
         connections: *connections,
+        connections_per_peer: *connections_per_peer,
+        requests_per_connection: *requests_per_connection,
+        sender_requests_per_second: *sender_requests_per_second,
+        header_bytes: *header_bytes,
         header: *header_time,
         body: *body_time,
     }

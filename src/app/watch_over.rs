@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::dispatch::Progress;
 use crate::domain::account::BillingGroups;
-use crate::store::{Store, StoreError};
+use crate::store::{Accounts, Store, StoreError};
 
 use super::StopError;
 use crate::systemd::Notifier;
@@ -121,16 +121,17 @@ pub(super) async fn census(
         let page = page.unwrap_or_else(|error| {
             tracing::warn!(%error, "counting the selected billing contacts failed; done again in a day");
             outside = 0;
-            Vec::new()
+            Accounts::default()
         });
         let selected = page
+            .items
             .iter()
             .filter_map(|view| view.account.billing_contact());
         let here = selected
             .filter(|(_, sub_user)| !groups.contains(&sub_user.group))
             .count();
         outside += u64::try_from(here).unwrap_or(u64::MAX);
-        after = page.last().map(|view| view.account.id().clone());
+        after = page.next;
         let pause = if after.is_some() {
             CENSUS_PAUSE
         } else {

@@ -14,6 +14,15 @@ use crate::http::client::{self, ClientError, Method, Target};
 /// How long the daemon has for an answer.
 const TIME_OUT: Duration = Duration::from_secs(60);
 
+/// A line of a batch.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// In its file, from 1.
+    pub(super) number: usize,
+    /// Without its end.
+    pub(super) bytes: Vec<u8>,
+}
+
 /// The admin interface of the daemon on this machine.
 pub(super) struct Admin {
     socket: PathBuf,
@@ -52,24 +61,60 @@ impl Admin {
         }
     }
 
-    fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        let target = Target::Unix(self.socket.clone());
-        let headers: &[_] = if body.is_some() {
-            &[("content-type", "application/json")]
+    /// The answers to the lines of a batch, one for each and in their order.
+    pub(super) fn batch(&self, path: &str, lines: &[Line]) -> Result<Vec<Value>, Failure> {
+        let mut body = Vec::new();
+        for line in lines {
+            body.extend_from_slice(&line.bytes);
+            body.push(b'\n');
+        }
+        let answer = self.exchange(Method::POST, path, Some("application/x-ndjson"), body)?;
+        let answers: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(&answer)
+            .into_iter()
+            .collect();
+        let answers = answers.map_err(not_json)?;
+        if answers.len() == lines.len() {
+            Ok(answers)
         } else {
-            &[]
-        };
-        let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
-        let exchange = client::request(&target, method, path, headers, body, TIME_OUT);
-        let response = block_on(exchange)?.map_err(|error| unreachable(&self.socket, error))?;
-        let value: Value = serde_json::from_slice(&response.body).map_err(|error| {
-            anyhow::Error::new(error).context("the daemon's answer is not JSON")
-        })?;
-        match response.status.as_u16() {
-            200..=299 => Ok(value),
-            status => Err(failure(status, &value)),
+            let words = format!("{} lines were answered by {}", lines.len(), answers.len());
+            Err(Failure::Failed(anyhow!(words)))
         }
     }
+
+    fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let media_type = body.map(|_| "application/json");
+        let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
+        let answer = self.exchange(method, path, media_type, body)?;
+        Ok(serde_json::from_slice(&answer).map_err(not_json)?)
+    }
+
+    /// The body of a success.
+    fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: Option<&str>,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, Failure> {
+        let target = Target::Unix(self.socket.clone());
+        let headers: Vec<_> = media_type
+            .into_iter()
+            .map(|media_type| ("content-type", media_type))
+            .collect();
+        let exchange = client::request(&target, method, path, &headers, body, TIME_OUT);
+        let response = block_on(exchange)?.map_err(|error| unreachable(&self.socket, error))?;
+        match response.status.as_u16() {
+            200..=299 => Ok(response.body),
+            status => {
+                let problem = serde_json::from_slice(&response.body).map_err(not_json)?;
+                Err(failure(status, &problem))
+            }
+        }
+    }
+}
+
+fn not_json(error: serde_json::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context("the daemon's answer is not JSON")
 }
 
 /// The socket's file permissions say who may: then the daemon may well be there.

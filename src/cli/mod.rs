@@ -16,6 +16,7 @@ mod sending;
 mod serve;
 mod sign;
 mod test_mail;
+mod transfer;
 mod verify;
 mod words;
 
@@ -129,6 +130,16 @@ enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Bring accounts from a file: the first load, or after the portal was restored from a backup.
+    Import {
+        /// JSON Lines, each the data of an `account.updated`, perhaps with `"closed": true`; "-" is standard input.
+        file: PathBuf,
+        /// Let the file count whatever is in force, older versions, too.
+        #[arg(long)]
+        accept_versions: bool,
+    },
+    /// Print all accounts as JSON Lines, as `import` takes them.
+    Export,
     /// Check all that the state directory holds, while no daemon runs: records, indexes, the trail, documents.
     Verify,
     /// Send a test mail through the configured transport.
@@ -344,6 +355,11 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
             forget_rejections,
             reason,
         } => sending::resume(context, &scope, forget_rejections, reason.as_deref()),
+        Command::Import {
+            file,
+            accept_versions,
+        } => transfer::import(context, &file, accept_versions),
+        Command::Export => transfer::export(context),
         Command::Verify => verify::run(context),
         Command::TestMail { address } => test_mail::run(context, &address),
     }

@@ -41,11 +41,20 @@ impl Out {
 
 /// Prints a line to standard output.
 pub(super) fn line(text: &str) -> anyhow::Result<()> {
+    // If nobody reads it, there is nobody to tell, either.
+    stream(&format!("{}\n", text.trim_end())).map(drop)
+}
+
+/// Prints a part of a long output as it is. Says whether somebody still reads it.
+pub(super) fn stream(text: &str) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
-        // Nobody reads it: there is nobody to tell, either.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 

@@ -86,8 +86,18 @@ pub struct Webhook {
     pub event_body_bytes: usize,
     /// Largest document.
     pub document_bytes: usize,
+    /// All documents that no invoice refers to.
+    pub unused_documents_bytes: u64,
     /// Connections at a time.
     pub connections: usize,
+    /// Connections of one address at a time.
+    pub connections_per_peer: usize,
+    /// Requests that one connection may bring.
+    pub requests_per_connection: u32,
+    /// Requests that one sender may bring in a second.
+    pub sender_requests_per_second: u32,
+    /// Largest head of a request.
+    pub header_bytes: usize,
     /// For the headers of a request.
     pub header_time: Duration,
     /// For the whole body of a request.
@@ -421,6 +431,12 @@ impl Config {
     pub fn sender_keys(&self, sender: &SenderName) -> Option<Result<SenderKeys, ConfigErrors>> {
         let configured = self.webhook.senders.get(sender)?;
         Some(secrets::sender_keys(self, sender, configured).map_err(ConfigErrors::from))
+    }
+
+    /// The keys whose values are not those of `other`, in order.
+    #[must_use]
+    pub fn differing(&self, other: &Self) -> Vec<KeyPath> {
+        self.layers.differing(&other.layers)
     }
 
     /// Where a key stands; the line of its table, where it has a default that depends on others.

@@ -118,7 +118,19 @@ fn webhook(reader: &mut Reader<'_>) -> Result<Webhook, Noted> {
         64 * 1024..=256 * 1024 * 1024,
         " bytes",
     );
+    let unused_documents_bytes =
+        reader.integer(&key("unused_documents_bytes"), MIB..=1024 * GIB, " bytes");
     let connections = reader.integer(&key("connections"), 1..=10_000, "");
+    let connections_per_peer = reader.integer(&key("connections_per_peer"), 1..=10_000, "");
+    let requests_per_connection =
+        reader.integer(&key("requests_per_connection"), 1..=1_000_000, "");
+    let sender_requests_per_second = reader.integer(
+        &key("sender_requests_per_second"),
+        1..=1_000_000,
+        " requests a second",
+    );
+    // hyper's own least.
+    let header_bytes = reader.integer(&key("header_bytes"), 8 * 1024..=1024 * 1024, " bytes");
     let header_time = reader.seconds(&key("header_seconds"), 1..=STEP_SECONDS);
     let body_time = reader.seconds(&key("body_seconds"), 1..=STEP_SECONDS);
     let senders = senders(reader);
@@ -126,7 +138,12 @@ fn webhook(reader: &mut Reader<'_>) -> Result<Webhook, Noted> {
         listen: listen?,
         event_body_bytes: event_body_bytes?,
         document_bytes: document_bytes?,
+        unused_documents_bytes: unused_documents_bytes?,
         connections: connections?,
+        connections_per_peer: connections_per_peer?,
+        requests_per_connection: requests_per_connection?,
+        sender_requests_per_second: sender_requests_per_second?,
+        header_bytes: header_bytes?,
         header_time: header_time?,
         body_time: body_time?,
         senders: senders?,

@@ -3,7 +3,7 @@
 //! The shipped file is the lowest layer, a user's file lies over it key by key. A value's place is the
 //! line of its key: a list may go over several.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -61,7 +61,9 @@ impl KeyPath {
         (1..self.0.len()).map(|depth| Self(self.0[..depth].to_vec()))
     }
 
-    pub(super) fn starts_with(&self, other: &Self) -> bool {
+    /// Whether it lies within `other`, or is that.
+    #[must_use]
+    pub fn starts_with(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
     }
 }
@@ -191,6 +193,19 @@ impl Layers {
         self.entries.append(&mut layer.entries);
         self.tables.append(&mut layer.tables);
         Ok(())
+    }
+
+    /// The keys whose values differ, or that only one of both has.
+    pub(super) fn differing(&self, other: &Self) -> Vec<KeyPath> {
+        let keys: BTreeSet<&KeyPath> = self.entries.keys().chain(other.entries.keys()).collect();
+        let item = |layers: &Self, key: &KeyPath| {
+            let entry = layers.entries.get(key);
+            entry.map(|entry| entry.item.clone())
+        };
+        keys.into_iter()
+            .filter(|key| item(self, key) != item(other, key))
+            .cloned()
+            .collect()
     }
 
     /// Where a key stands, or else the innermost table around it.

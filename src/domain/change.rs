@@ -32,6 +32,8 @@ pub struct AccountChange {
 pub enum ChangeKind {
     /// The whole account as it is now: creates, replaces, reopens.
     Updated(Profile),
+    /// The whole account as it was when somebody wrote it down, brought by an operator.
+    Imported(Import),
     /// The customer left.
     Closed,
     /// A sub-user was added or changed.
@@ -49,6 +51,18 @@ pub enum ChangeKind {
     SubUserRemoved(SubUserId),
     /// The customer chose who gets the invoices; `None` is the main contact.
     BillingContactSelected(Option<SubUserId>),
+}
+
+/// An account as it was written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// All of it.
+    pub profile: Profile,
+    /// Whether the customer had left.
+    pub closed: bool,
+    /// It counts whatever is in force, an older version or other content under the same one, too: so is a portal
+    /// healed that was restored from a backup.
+    pub accept_version: bool,
 }
 
 /// A sub-user's contact data, whole or as a copy with differences.
@@ -170,8 +184,18 @@ pub fn apply(
     now: DateTime<Utc>,
 ) -> Result<Applied, Refused> {
     let in_force = current.map_or(Version::UNKNOWN, Account::version);
-    if change.version < in_force {
-        let newer = current.is_some_and(|account| change.timestamp > account.changed_at);
+    let (is_snapshot, is_import, accept_version) = match &change.kind {
+        ChangeKind::Updated(_) => (true, false, false),
+        ChangeKind::Imported(import) => (true, true, import.accept_version),
+        ChangeKind::Closed
+        | ChangeKind::SubUserSaved { .. }
+        | ChangeKind::SubUserRemoved(_)
+        | ChangeKind::BillingContactSelected(_) => (false, false, false),
+    };
+    if change.version < in_force && !accept_version {
+        // When the file of an import was written is not known: it says nothing of the portal of now.
+        let newer =
+            !is_import && current.is_some_and(|account| change.timestamp > account.changed_at);
         return if newer {
             Err(Refused::VersionRegressed { current: in_force })
         } else {
@@ -179,12 +203,11 @@ pub fn apply(
         };
     }
     let repeated = change.version == in_force;
-    let is_snapshot = matches!(change.kind, ChangeKind::Updated(_));
     let must_follow = match change.kind {
         ChangeKind::SubUserSaved { .. }
         | ChangeKind::SubUserRemoved(_)
         | ChangeKind::BillingContactSelected(_) => true,
-        ChangeKind::Updated(_) | ChangeKind::Closed => false,
+        ChangeKind::Updated(_) | ChangeKind::Imported(_) | ChangeKind::Closed => false,
     };
     if !is_snapshot && current.is_none()
         || must_follow && !repeated && !change.version.follows(in_force)
@@ -194,16 +217,17 @@ pub fn apply(
 
     let changed = change_profile(current, &change.kind, groups);
     if repeated {
-        let same = changed.is_ok_and(|changed| {
+        let same = changed.as_ref().is_ok_and(|changed| {
             current.is_some_and(|account| {
                 account.profile == changed.profile && account.closed == changed.closed
             })
         });
-        return if same {
-            Ok(Applied::Duplicate)
-        } else {
-            Err(Refused::VersionConflict { current: in_force })
-        };
+        if same {
+            return Ok(Applied::Duplicate);
+        }
+        if !accept_version {
+            return Err(Refused::VersionConflict { current: in_force });
+        }
     }
     let Changed {
         profile,
@@ -255,7 +279,15 @@ fn change_profile(
     let unknown = || Refused::VersionGap {
         current: Version::UNKNOWN,
     };
-    if let ChangeKind::Updated(profile) = kind {
+    let snapshot = match kind {
+        ChangeKind::Updated(profile) => Some((profile, false)),
+        ChangeKind::Imported(import) => Some((&import.profile, import.closed)),
+        ChangeKind::Closed
+        | ChangeKind::SubUserSaved { .. }
+        | ChangeKind::SubUserRemoved(_)
+        | ChangeKind::BillingContactSelected(_) => None,
+    };
+    if let Some((profile, closed)) = snapshot {
         check_profile(profile, groups)?;
         let rule = match (&profile.billing_contact, current) {
             (Some(_), _) => Rule::BillingContactSelected,
@@ -267,7 +299,7 @@ fn change_profile(
         };
         return Ok(Changed {
             profile: profile.clone(),
-            closed: false,
+            closed,
             rule,
             warnings: Vec::new(),
         });
@@ -284,7 +316,7 @@ fn change_profile(
     let mut rule = reason.rule;
     let mut warnings = Vec::new();
     match kind {
-        ChangeKind::Updated(_) => {}
+        ChangeKind::Updated(_) | ChangeKind::Imported(_) => {}
         ChangeKind::Closed => closed = true,
         ChangeKind::SubUserSaved {
             id,

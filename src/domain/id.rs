@@ -94,6 +94,14 @@ text_id! {
     WebhookId, check_webhook_id
 }
 
+impl WebhookId {
+    /// The id under which a line of a batch is remembered. No sender can send it, for the slash.
+    #[must_use]
+    pub fn of_line(&self, line: usize) -> Self {
+        Self(format!("{self}/{line}"))
+    }
+}
+
 fn check_sender(raw: &str) -> Result<(), Invalid> {
     let fits = (1..=64).contains(&raw.len())
         && raw
@@ -249,6 +257,13 @@ mod tests {
             assert!(AccountId::parse(raw).is_err(), "{raw:?}");
         }
         assert!(AccountId::parse("a".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn no_sender_can_send_the_id_of_a_line() {
+        let line = WebhookId::parse("msg_1").unwrap().of_line(3);
+        assert_eq!(line.as_str(), "msg_1/3");
+        assert!(WebhookId::parse(line.as_str()).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub(super) mod accounts;
 pub(super) mod audit;
 pub(super) mod dispatch;
+pub(super) mod import;
 pub(super) mod invoices;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use hyper::header::AUTHORIZATION;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
+use super::cursor::{self, Place};
 use super::exchange::{Exchange, Reply, blocking};
 use super::fields::{Fields, Item, Noted, Report};
 use super::json::{self, Node};
@@ -76,7 +78,7 @@ pub(super) fn authorize(exchange: &Exchange, needed: Right) -> Result<String, Pr
     match exchange.peer {
         Peer::Unix(Some(uid)) => return Ok(format!("uid:{uid}")),
         Peer::Unix(None) => return Ok("socket".to_owned()),
-        Peer::Tcp => {}
+        Peer::Tcp(_) => {}
     }
     let refused = || Problem::new(Code::TokenInvalid, "expected Authorization: Bearer TOKEN");
     let mut values = exchange.headers.get_all(AUTHORIZATION).iter();
@@ -91,8 +93,8 @@ pub(super) fn authorize(exchange: &Exchange, needed: Right) -> Result<String, Pr
         .map(|(_, token)| token.trim())
         .ok_or_else(|| refused().because("no bearer token"))?;
     let digest = documents::digest_of(token.as_bytes());
-    let holder = exchange
-        .context()
+    let access = exchange.context().access();
+    let holder = access
         .tokens
         .iter()
         .find(|known| bool::from(known.digest.as_bytes().ct_eq(digest.as_bytes())))
@@ -339,6 +341,11 @@ fn page_limit(query: &Query) -> Result<usize, Problem> {
             .filter(|limit| (1..=PAGE_MAX).contains(limit))
     })?;
     Ok(limit.unwrap_or(PAGE))
+}
+
+/// The place that a list is to go on after.
+fn cursor_in<P: Place>(query: &Query) -> Result<Option<P>, Problem> {
+    query.read("cursor", "a next_cursor of this list", cursor::read)
 }
 
 fn bad_parameter(name: &str, expected: impl Into<String>) -> Problem {

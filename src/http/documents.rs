@@ -35,16 +35,26 @@ pub(super) async fn keep(
     Ok(commit.await?)
 }
 
+/// Nobody bills what was uploaded.
+pub(super) fn too_many() -> Problem {
+    Problem::new(
+        Code::TooManyDocuments,
+        "too many documents wait for an invoice that refers to them: hand over their invoices first",
+    )
+}
+
 /// Takes a document.
 pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<Reply, Problem> {
     let most = exchange.limits().document_bytes;
     exchange.check_announced(most)?;
     let context = Arc::clone(&exchange.service.context);
     let digits = params.raw("sha256");
+    let access = context.access();
     let sender = Signed::read(&exchange.headers, context.clock.now())
-        .and_then(|signed| signed.verify(&context.senders, digits.as_bytes()))
+        .and_then(|signed| signed.verify(&access.senders, digits.as_bytes()))
         .map_err(|rejected| unsigned(&rejected))?;
     exchange.about.sender = Some(sender.name.clone());
+    exchange.service.rates.admit(&sender.name)?;
     if !sender.invoices {
         return Err(forbidden("hand over documents"));
     }
@@ -79,6 +89,7 @@ pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<
     }
     let answer = keep(&context.store, &context.clock, digest, bytes).await?;
     let (status, result) = match answer {
+        DocumentAnswer::TooMany => return Err(too_many()),
         DocumentAnswer::Stored => (StatusCode::CREATED, "stored"),
         DocumentAnswer::Duplicate => (StatusCode::OK, "duplicate"),
     };

@@ -7,30 +7,29 @@
 
 mod account;
 mod answer;
+mod change;
 mod invoice;
 
 pub(super) use self::answer::{already_sent, release_at};
+pub(super) use self::change::ChangeUnderWay;
 pub(super) use self::invoice::date;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use hyper::header::CONTENT_TYPE;
 
 use self::account::ParsedChange;
 use self::invoice::ParsedInvoice;
-use super::exchange::{Exchange, Reply, blocking};
+use super::exchange::{About, Exchange, Reply, blocking};
 use super::fields::{Fields, Item, Noted, Report};
 use super::json::{self, Node};
 use super::problem::{Code, Problem};
 use super::signature::{Rejected, Sender, Signed};
-use super::{Context, documents};
+use super::{Context, batch, documents};
 use crate::domain::Invalid;
-use crate::domain::address::masked;
-use crate::domain::change::Refused;
-use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
+use crate::domain::id::{AccountId, Digest, InvoiceNumber, WebhookId};
 use crate::domain::invoice::Invoice;
-use crate::store::{ChangeAnswer, InvoiceView, Judged, Received};
+use crate::store::{DocumentAnswer, InvoiceView, Judged, Received};
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +43,19 @@ enum EventType {
     InvoiceWithdrawn,
 }
 
+/// A type with its name on the wire.
+type NamedType = (&'static str, EventType);
+
 impl EventType {
-    const ALL: [(&'static str, Self); 7] = [
+    /// Those that a batch may hold.
+    const OF_ACCOUNTS: [NamedType; 5] = [
+        Self::ALL[0],
+        Self::ALL[1],
+        Self::ALL[2],
+        Self::ALL[3],
+        Self::ALL[4],
+    ];
+    const ALL: [NamedType; 7] = [
         ("account.updated", Self::AccountUpdated),
         ("account.closed", Self::AccountClosed),
         ("sub_user.saved", Self::SubUserSaved),
@@ -95,22 +105,31 @@ pub(super) fn forbidden(what: &str) -> Problem {
     Problem::new(Code::Forbidden, format!("this sender may not {what}"))
 }
 
-/// Takes an event.
+/// Takes an event, or a batch of them.
 pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
     // Limits and headers.
     let most = exchange.limits().event_body_bytes;
     exchange.check_announced(most)?;
-    require_json(exchange)?;
+    let format = Format::of(exchange)?;
+    let most = match format {
+        Format::Event => most,
+        Format::Batch => batch::body_bytes(most),
+    };
     let context = Arc::clone(&exchange.service.context);
     let signed = Signed::read(&exchange.headers, context.clock.now())
         .map_err(|rejected| unsigned(&rejected))?;
     let body = exchange.read_body(most).await?;
 
     // Signature and right. What is no JSON has no type that could be forbidden; it is refused below.
+    let access = context.access();
     let sender = signed
-        .verify(&context.senders, &body)
+        .verify(&access.senders, &body)
         .map_err(|rejected| unsigned(&rejected))?;
     exchange.about.sender = Some(sender.name.clone());
+    exchange.service.rates.admit(&sender.name)?;
+    if format == Format::Batch {
+        return receive_batch(exchange, &context, sender, &signed, &body).await;
+    }
     let parsed = json::parse(&body);
     let claimed = parsed.as_ref().ok().and_then(EventType::claimed);
     if let Some((name, event_type)) = claimed {
@@ -121,10 +140,24 @@ pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
     }
 
     // Remembered id.
+    let received = received(&context, sender, signed.id, &body)?;
+
+    // JSON, then everything else inside the store's commit.
+    let event = read_event(&parsed?, &EventType::ALL, exchange.limits().document_bytes)?;
+    commit(exchange, &context, received, event).await
+}
+
+/// Where an event came from; refused if other bytes were accepted under its id.
+fn received(
+    context: &Context,
+    sender: &Sender,
+    id: WebhookId,
+    body: &[u8],
+) -> Result<Received, Problem> {
     let received = Received {
         sender: sender.name.clone(),
-        id: signed.id,
-        body: documents::digest_of(&body),
+        id,
+        body: documents::digest_of(body),
         at: context.clock.now(),
     };
     let remembered = context
@@ -133,60 +166,87 @@ pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
     if remembered.is_some_and(|digest| !is_start_of(digest, &received.body)) {
         return Err(answer::id_reused());
     }
+    Ok(received)
+}
 
-    // JSON, then everything else inside the store's commit.
-    let event = read_event(&parsed?, exchange.limits().document_bytes)?;
-    commit(exchange, &context, received, event).await
+/// Takes account events, each as if it had come alone under an id of its own.
+async fn receive_batch(
+    exchange: &mut Exchange,
+    context: &Context,
+    sender: &Sender,
+    signed: &Signed,
+    body: &[u8],
+) -> Result<Reply, Problem> {
+    if !sender.accounts {
+        return Err(forbidden("push accounts"));
+    }
+    let lines = batch::lines(body)?;
+    let more = u32::try_from(lines.len() - 1).unwrap_or(u32::MAX);
+    exchange.service.rates.charge(&sender.name, more);
+    let begin = |exchange: &mut Exchange, (number, line): batch::Line<'_>| {
+        let parsed = json::parse(line)?;
+        let received = received(context, sender, signed.id.of_line(number), line)?;
+        match read_event(
+            &parsed,
+            &EventType::OF_ACCOUNTS,
+            exchange.limits().document_bytes,
+        )? {
+            Event::Account(parsed) => Ok(ChangeUnderWay::of_event(context, received, *parsed)),
+            // Its type would have been none of those that are taken.
+            Event::Issued(_) | Event::Withdrawn(..) => {
+                Err(Problem::internal("an invoice in a batch"))
+            }
+        }
+    };
+    let end = |work: ChangeUnderWay| async move { work.end(&mut About::default()).await };
+    Ok(batch::answer(exchange, lines, begin, end).await)
 }
 
 fn is_start_of(digest: [u8; 16], whole: &Digest) -> bool {
     whole.as_bytes().starts_with(&digest)
 }
 
-fn require_json(exchange: &Exchange) -> Result<(), Problem> {
-    let mut values = exchange.headers.get_all(CONTENT_TYPE).iter();
-    let is_json = match (values.next().map(|value| value.to_str()), values.next()) {
-        (Some(Ok(value)), None) => is_json(value),
-        _ => false,
-    };
-    if is_json {
-        Ok(())
-    } else {
-        Err(Problem::new(
-            Code::UnsupportedMediaType,
-            "expected Content-Type: application/json",
-        ))
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// One event.
+    Event,
+    /// An account event a line.
+    Batch,
+}
+
+impl Format {
+    fn of(exchange: &Exchange) -> Result<Self, Problem> {
+        if exchange.has_content_type("application/json") {
+            Ok(Self::Event)
+        } else if exchange.has_content_type(batch::MEDIA_TYPE) {
+            Ok(Self::Batch)
+        } else {
+            let media_type = batch::MEDIA_TYPE;
+            let sentence = format!(
+                "expected Content-Type: application/json, or {media_type} for many account events"
+            );
+            Err(Problem::new(Code::UnsupportedMediaType, sentence))
+        }
     }
 }
 
-/// `application/json`, perhaps with the charset that it has anyway (RFC 8259, section 8.1).
-fn is_json(content_type: &str) -> bool {
-    let mut parts = content_type.split(';').map(str::trim);
-    let is_type = parts
-        .next()
-        .is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
-    is_type
-        && parts.all(|parameter| {
-            parameter.is_empty()
-                || parameter.split_once('=').is_some_and(|(name, value)| {
-                    name.eq_ignore_ascii_case("charset")
-                        && value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-                })
-        })
-}
-
-/// Reads a body; every mistake in it is in the problem.
-fn read_event(body: &Node, document_bytes: usize) -> Result<Event, Problem> {
+/// Reads a body with an event of one of these types; every mistake in it is in the problem.
+fn read_event(body: &Node, types: &[NamedType], document_bytes: usize) -> Result<Event, Problem> {
     let report = Report::default();
-    let event = read_envelope(&Item::root(body, &report), document_bytes);
+    let event = read_envelope(&Item::root(body, &report), types, document_bytes);
     report.finish(event)
 }
 
-fn read_envelope(body: &Item<'_>, document_bytes: usize) -> Result<Event, Noted> {
+fn read_envelope(
+    body: &Item<'_>,
+    types: &[NamedType],
+    document_bytes: usize,
+) -> Result<Event, Noted> {
     let envelope = body.fields()?;
     let event_type = envelope
         .required("type")
-        .and_then(|item| item.choice(&EventType::ALL));
+        .and_then(|item| item.choice(types));
     let timestamp = envelope
         .required("timestamp")
         .and_then(|item| item.parse(instant));
@@ -252,17 +312,10 @@ async fn commit(
     let about = &mut exchange.about;
     match event {
         Event::Account(parsed) => {
-            let ParsedChange { change, places } = *parsed;
-            about.account = Some(change.account.to_string());
-            let warnings = answer::settings_warnings(&change, &places, context);
-            let (account, version) = (change.account.clone(), change.version);
-            let judged = context.store.change_account(received, change).await?;
-            context.nudge.notify_one();
-            let (change_answer, repeated) = unless_reused(judged)?;
-            if let ChangeAnswer::Refused(Refused::VersionRegressed { current }) = change_answer {
-                alarm_of_regression(&account, version, current);
-            }
-            answer::changed(change_answer, repeated, &places, warnings, about)
+            about.account = Some(parsed.change.account.to_string());
+            ChangeUnderWay::of_event(context, received, *parsed)
+                .end(about)
+                .await
         }
         Event::Issued(parsed) => {
             let ParsedInvoice {
@@ -314,21 +367,13 @@ async fn keep_embedded(
     };
     if wanted {
         for (digest, bytes) in embedded {
-            documents::keep(&context.store, &context.clock, digest, bytes).await?;
+            match documents::keep(&context.store, &context.clock, digest, bytes).await? {
+                DocumentAnswer::Stored | DocumentAnswer::Duplicate => {}
+                DocumentAnswer::TooMany => return Err(documents::too_many()),
+            }
         }
     }
     Ok(())
-}
-
-/// Until somebody acts, every change of such a portal is refused, and mail goes to contacts of yesterday.
-fn alarm_of_regression(account: &AccountId, version: Version, current: Version) {
-    tracing::error!(
-        account.id = masked(account.as_str()).as_ref(),
-        version = version.get(),
-        current_version = current.get(),
-        "the versions of the portal went back: was it restored from a backup? \
-         It is not heard until they are above the one in force"
-    );
 }
 
 /// The answer, and whether it was given before.

@@ -37,26 +37,55 @@ use crate::store::StoreError;
 const DISCARD: Duration = Duration::from_secs(1);
 /// So much of each body is taken whatever other bodies there are: most events are smaller.
 const OWN_BYTES: usize = 64 * 1024;
+
 /// A success.
 #[derive(Debug)]
 pub(super) struct Reply {
     status: StatusCode,
-    body: Value,
+    body: Answered,
+}
+
+/// What a success says.
+#[derive(Debug)]
+enum Answered {
+    Json(Value),
+    Text(&'static str, Bytes),
 }
 
 impl Reply {
     pub(super) fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body }
-    }
-
-    /// With one member more.
-    pub(super) fn with(mut self, name: &str, value: Value) -> Self {
-        self.body[name] = value;
-        self
+        Self {
+            status,
+            body: Answered::Json(body),
+        }
     }
 
     pub(super) fn ok(body: Value) -> Self {
         Self::new(StatusCode::OK, body)
+    }
+
+    /// Text of a media type.
+    pub(super) fn text(media_type: &'static str, text: impl Into<Bytes>) -> Self {
+        Self {
+            status: StatusCode::OK,
+            body: Answered::Text(media_type, text.into()),
+        }
+    }
+
+    /// With one member more.
+    pub(super) fn with(mut self, name: &str, value: Value) -> Self {
+        if let Answered::Json(body) = &mut self.body {
+            body[name] = value;
+        }
+        self
+    }
+
+    /// Its status and what it says, to be told as a part of another answer.
+    pub(super) fn into_json(self) -> (StatusCode, Value) {
+        match self.body {
+            Answered::Json(body) => (self.status, body),
+            Answered::Text(_, _) => (self.status, Value::Null),
+        }
     }
 }
 
@@ -79,6 +108,8 @@ pub(super) struct About {
     pub(super) document: Option<Digest>,
     /// How it was accepted.
     pub(super) result: Option<&'static str>,
+    /// How many lines a batch had, and how many of them were accepted.
+    pub(super) lines: Option<(usize, usize)>,
 }
 
 /// A request under way.
@@ -90,6 +121,8 @@ pub(super) struct Exchange {
     pub(super) uri: hyper::Uri,
     pub(super) headers: HeaderMap,
     pub(super) about: About,
+    /// Stands in the answer and in the log.
+    pub(super) request_id: String,
     body: Incoming,
     /// What the body takes of the memory that all share, until the request is answered.
     memory: Option<OwnedSemaphorePermit>,
@@ -119,6 +152,16 @@ impl Exchange {
             return Err(too_large(most));
         }
         self.check_encoding()
+    }
+
+    /// Whether the body is said, once, to be of this type: perhaps with the charset that JSON has anyway (RFC 8259,
+    /// section 8.1).
+    pub(super) fn has_content_type(&self, media_type: &str) -> bool {
+        let mut values = self.headers.get_all(CONTENT_TYPE).iter();
+        match (values.next().map(HeaderValue::to_str), values.next()) {
+            (Some(Ok(value)), None) => is_content_type(value, media_type),
+            _ => false,
+        }
     }
 
     /// Nothing here takes a coding off a body.
@@ -167,6 +210,21 @@ impl Exchange {
         // Whatever comes of it, the answer stands.
         drop(timeout(DISCARD, rest).await);
     }
+}
+
+fn is_content_type(value: &str, media_type: &str) -> bool {
+    let mut parts = value.split(';').map(str::trim);
+    let is_type = parts
+        .next()
+        .is_some_and(|essence| essence.eq_ignore_ascii_case(media_type));
+    is_type
+        && parts.all(|parameter| {
+            parameter.is_empty()
+                || parameter.split_once('=').is_some_and(|(name, value)| {
+                    name.eq_ignore_ascii_case("charset")
+                        && value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+                })
+        })
 }
 
 async fn collect(
@@ -271,6 +329,7 @@ async fn work(
         uri: head.uri,
         headers: head.headers,
         about: About::default(),
+        request_id: request_id.to_owned(),
         body,
         memory: None,
     };
@@ -307,7 +366,11 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
 }
 
 fn success(reply: &Reply, request_id: &str) -> Response<Full<Bytes>> {
-    let mut response = response(reply.status, "application/json", &reply.body, request_id);
+    let (media_type, body) = match &reply.body {
+        Answered::Json(body) => ("application/json", Bytes::from(body.to_string())),
+        Answered::Text(media_type, text) => (*media_type, text.clone()),
+    };
+    let mut response = response(reply.status, media_type, body, request_id);
     // A probe's answer is no problem document, but those who probe are to come again as others are.
     if reply.status == Code::Busy.status()
         && let Some(seconds) = Code::Busy.retry_after_seconds()
@@ -320,15 +383,15 @@ fn success(reply: &Reply, request_id: &str) -> Response<Full<Bytes>> {
 
 fn refusal(problem: &Problem, request_id: &str) -> Response<Full<Bytes>> {
     let code = problem.code;
-    let body = problem.to_json(request_id);
-    let mut response = response(code.status(), "application/problem+json", &body, request_id);
+    let body = Bytes::from(problem.to_json(request_id).to_string());
+    let mut response = response(code.status(), "application/problem+json", body, request_id);
     let headers = response.headers_mut();
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }
     };
-    if let Some(seconds) = code.retry_after_seconds() {
+    if let Some(seconds) = problem.retry_after_seconds() {
         put(RETRY_AFTER, &seconds.to_string());
     }
     if let Some(allow) = &problem.details.allow {
@@ -346,10 +409,10 @@ fn refusal(problem: &Problem, request_id: &str) -> Response<Full<Bytes>> {
 fn response(
     status: StatusCode,
     content_type: &'static str,
-    body: &Value,
+    body: Bytes,
     request_id: &str,
 ) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -376,6 +439,7 @@ fn log(
         number,
         document,
         result,
+        lines,
     } = &exchange.about;
     let hidden = |id: &Option<String>| id.as_deref().map(masked).map(Cow::into_owned);
     let (actor, account, number) = (hidden(actor), hidden(account), hidden(number));
@@ -395,6 +459,8 @@ fn log(
                 invoice.number = number,
                 document.sha256 = document,
                 result,
+                lines = lines.map(|(all, _)| all),
+                accepted = lines.map(|(_, accepted)| accepted),
                 status = status.as_u16(),
                 code = problem.map(|problem| problem.code.as_str()),
                 cause = problem.and_then(|problem| problem.details.cause.as_deref()),
@@ -411,5 +477,30 @@ fn log(
         line!(debug);
     } else {
         line!(info);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_json_says_so_and_nothing_else() {
+        for fits in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+        ] {
+            assert!(is_content_type(fits, "application/json"), "{fits}");
+        }
+        for other in [
+            "",
+            "text/json",
+            "application/x-ndjson",
+            "application/json; charset=latin1",
+            "application/jsonx",
+        ] {
+            assert!(!is_content_type(other, "application/json"), "{other}");
+        }
     }
 }

@@ -7,7 +7,9 @@
 //! named in this folder only, its client for the command line included.
 
 mod admin;
+mod batch;
 pub mod client;
+mod cursor;
 mod documents;
 mod events;
 mod exchange;
@@ -15,6 +17,7 @@ mod fields;
 mod head;
 mod json;
 mod problem;
+mod rate;
 mod routes;
 mod server;
 pub mod signature;
@@ -52,10 +55,8 @@ pub struct Context {
     pub clock: Clock,
     /// Notified (`notify_one`) after a commit that may have made something due.
     pub nudge: Arc<Notify>,
-    /// Who may push.
-    pub senders: Senders,
-    /// Who may use the admin interface over TCP. The socket is guarded by its file permissions.
-    pub tokens: Vec<Token>,
+    /// Who may do what. A request is judged by what is there as it is judged.
+    pub access: watch::Receiver<Arc<Access>>,
     /// The groups whose members may be selected.
     pub groups: BillingGroups,
     /// The languages that have templates.
@@ -68,6 +69,22 @@ pub struct Context {
     pub on_rejected: OnRejected,
     /// For `/readyz`.
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+}
+
+/// Who may use the interfaces. It can be exchanged while they are served, as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Who may push.
+    pub senders: Senders,
+    /// Who may use the admin interface over TCP. The socket is guarded by its file permissions.
+    pub tokens: Vec<Token>,
+}
+
+impl Context {
+    /// Who may do what, as of now.
+    fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.borrow())
+    }
 }
 
 /// Whether the daemon can do its work.
@@ -108,6 +125,14 @@ pub struct Limits {
     pub bodies_bytes: usize,
     /// Most connections at once; further ones wait in the listener's backlog.
     pub connections: usize,
+    /// Most connections of one address at once; further ones are turned away.
+    pub connections_per_peer: usize,
+    /// How many requests a connection may bring before it is closed.
+    pub requests_per_connection: u32,
+    /// How many requests a sender may bring in a second.
+    pub sender_requests_per_second: u32,
+    /// Largest head of a request in bytes, at least 8 KiB; also what is read of a body at once.
+    pub header_bytes: usize,
     /// How long a client may take for the head of a request; the same for an idle connection.
     pub header: Duration,
     /// How long a client may take for a whole body, and for taking a part of an answer.

@@ -36,6 +36,8 @@ pub(super) struct Details {
     pub(super) differs: Vec<&'static str>,
     /// The documents that are not stored.
     pub(super) missing: Vec<Digest>,
+    /// When to come again, in seconds, where the kind alone does not say it.
+    pub(super) retry_after_seconds: Option<u32>,
     /// The methods that the resource has, for `Allow`.
     pub(super) allow: Option<String>,
     /// For the log only.
@@ -145,6 +147,12 @@ codes! {
     DigestDiffers = "digest_differs", UNPROCESSABLE_ENTITY, false, "The digest differs";
     /// No bytes.
     EmptyDocument = "empty_document", UNPROCESSABLE_ENTITY, false, "The document is empty";
+    /// More requests than the sender may bring.
+    TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, true, "Too many requests";
+    /// More connections than one address may have.
+    TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS, true, "Too many connections";
+    /// Too many documents that no invoice refers to.
+    TooManyDocuments = "too_many_documents", TOO_MANY_REQUESTS, true, "Too many unused documents";
     /// A fault of ours.
     Internal = "internal", INTERNAL_SERVER_ERROR, true, "A fault of the daemon";
     /// Too little space on the disk.
@@ -158,9 +166,13 @@ codes! {
 impl Code {
     /// When to try again, in seconds, for `Retry-After`.
     pub(super) fn retry_after_seconds(self) -> Option<u32> {
-        if self == Self::DiskFull {
+        let is_to_wait = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        if self == Self::DiskFull || self == Self::TooManyDocuments {
             Some(60)
-        } else if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+        } else if is_to_wait.contains(&self.status()) {
             Some(2)
         } else {
             None
@@ -255,6 +267,12 @@ impl Problem {
         Self::new(Code::Internal, "the log tells more under this request_id").because(cause)
     }
 
+    /// When to try again, in seconds, for `Retry-After`.
+    pub(super) fn retry_after_seconds(&self) -> Option<u32> {
+        let of_this = self.details.retry_after_seconds;
+        of_this.or_else(|| self.code.retry_after_seconds())
+    }
+
     /// With a cause for the log.
     pub(super) fn because(mut self, cause: impl Into<String>) -> Self {
         self.details.cause = Some(cause.into());
@@ -271,6 +289,7 @@ impl Problem {
             state,
             differs,
             missing,
+            retry_after_seconds: _,
             allow: _,
             cause: _,
         } = &**details;

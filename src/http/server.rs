@@ -2,35 +2,41 @@
 //!
 //! hyper is left nothing to its defaults that was measured to go wrong: HTTP/1 only (the automatic
 //! choice leaves a silent client connected for ever), a timer (without one, time-outs do nothing), a
-//! 16 KiB head, a permit taken before `accept`, so that more clients wait in the backlog instead of in
+//! bound on the head, a permit taken before `accept`, so that more clients wait in the backlog instead of in
 //! memory, and a bound on a client that does not take its answer.
 
+mod peers;
 mod stalling;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use self::peers::{Peers, Seat, TurnedAway};
 use self::stalling::Stalling;
 use super::problem::{Code, Problem};
+use super::rate::Rates;
 use super::routes::{Interface, Routes};
 use super::{Context, Limits, exchange};
 
-/// Longest head of a request in bytes; also what is read of a body at once.
-const HEAD_BYTES: usize = 16 * 1024;
+/// How long a client that is turned away has for taking in why.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -40,6 +46,7 @@ pub(super) struct Service {
     pub(super) context: Arc<Context>,
     pub(super) limits: Limits,
     pub(super) routes: Routes,
+    pub(super) rates: Rates,
     /// The memory that bodies share, in bytes.
     pub(super) bodies: Arc<Semaphore>,
 }
@@ -50,6 +57,7 @@ impl Service {
             bodies: Arc::new(Semaphore::new(
                 limits.bodies_bytes.min(Semaphore::MAX_PERMITS),
             )),
+            rates: Rates::new(limits.sender_requests_per_second),
             interface,
             context,
             limits,
@@ -61,8 +69,8 @@ impl Service {
 /// Who is at the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// Somebody, from somewhere.
-    Tcp,
+    /// Somebody, from this address.
+    Tcp(IpAddr),
     /// Somebody whom the socket's file permissions let in; the user's id, if the system tells.
     Unix(Option<u32>),
 }
@@ -78,10 +86,10 @@ impl Listen for TcpListener {
     type Io = TcpStream;
 
     async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
-        let (stream, _) = Self::accept(self).await?;
+        let (stream, address) = Self::accept(self).await?;
         // An answer is one small segment; Nagle's algorithm would hold it back.
         stream.set_nodelay(true)?;
-        Ok((stream, Peer::Tcp))
+        Ok((stream, Peer::Tcp(address.ip())))
     }
 }
 
@@ -107,6 +115,8 @@ pub(super) async fn serve<L: Listen>(
     grace: Duration,
 ) {
     let permits = Arc::new(Semaphore::new(service.limits.connections));
+    let peers = Peers::new(service.limits.connections_per_peer);
+    let mut turned_away = TurnedAway::default();
     let mut connections = JoinSet::new();
     let (working, mut worked) = mpsc::channel(1);
     loop {
@@ -124,11 +134,27 @@ pub(super) async fn serve<L: Listen>(
                 continue;
             }
         };
+        let Ok(seat) = seat_of(&peer, &peers) else {
+            if let Some(clients) = turned_away.one_more(Instant::now()) {
+                tracing::warn!(
+                    interface = service.interface.as_str(),
+                    peer = ?peer,
+                    clients,
+                    "a peer has too many connections, and further ones are turned away"
+                );
+            }
+            let farewell = too_many_connections(&service);
+            connections.spawn(async move {
+                say(io, &farewell, FAREWELL).await;
+                drop(permit);
+            });
+            continue;
+        };
         let (service, shutdown, working) =
             (Arc::clone(&service), shutdown.clone(), working.clone());
         connections.spawn(async move {
             connect(io, peer, service, working, shutdown).await;
-            drop(permit);
+            drop((seat, permit));
         });
     }
 
@@ -165,13 +191,24 @@ fn pause_after(error: &io::Error) -> Duration {
 async fn next<L: Listen>(
     listener: &L,
     permits: &Arc<Semaphore>,
-) -> io::Result<(L::Io, Peer, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(L::Io, Peer, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits)
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
     let (io, peer) = listener.accept().await?;
     Ok((io, peer, permit))
+}
+
+/// The peer has as many connections as it may.
+struct Full;
+
+/// A connection's place among those of its peer. Whom the socket's permissions let in is not counted.
+fn seat_of(peer: &Peer, peers: &Arc<Peers>) -> Result<Option<Seat>, Full> {
+    match peer {
+        Peer::Tcp(address) => peers.seat(*address).map(Some).ok_or(Full),
+        Peer::Unix(_) => Ok(None),
+    }
 }
 
 async fn stopped(shutdown: &mut watch::Receiver<bool>) {
@@ -188,13 +225,23 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let limits = service.limits;
     let clock = service.context.clock.clone();
+    let asked = AtomicU32::new(0);
     let answer = service_fn(move |request| {
-        exchange::answer(Arc::clone(&service), peer.clone(), request, working.clone())
+        let is_last = asked.fetch_add(1, Ordering::Relaxed) + 1 >= limits.requests_per_connection;
+        let answer = exchange::answer(Arc::clone(&service), peer.clone(), request, working.clone());
+        async move {
+            let mut response = answer.await?;
+            if is_last {
+                let headers = response.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
-        .max_buf_size(HEAD_BYTES)
+        .max_buf_size(limits.header_bytes)
         .serve_connection(TokioIo::new(Stalling::new(io, limits.body)), answer);
     let ended = tokio::select! {
         ended = &mut connection => Some(ended),
@@ -210,12 +257,18 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     tracing::debug!(error = %error, "a connection ended early");
     let parts = connection.into_parts();
     if error.is_timeout() && !parts.read_buf.is_empty() {
-        let mut io = parts.io.into_inner();
         let answer = head_time_out(limits.header, clock.now());
-        // The client may be gone; there is nobody else to tell.
-        drop(timeout(limits.header, io.write_all(&answer)).await);
-        drop(timeout(limits.header, io.shutdown()).await);
+        say(parts.io.into_inner(), &answer, limits.header).await;
     }
+}
+
+/// Writes an answer that hyper would not, and closes. The client may be gone; there is nobody else to tell.
+async fn say<I: AsyncWrite + Unpin>(mut io: I, answer: &[u8], patience: Duration) {
+    let said = async {
+        io.write_all(answer).await?;
+        io.shutdown().await
+    };
+    drop(timeout(patience, said).await);
 }
 
 /// The answer to a head that comes too slowly: hyper only closes the connection.
@@ -229,10 +282,27 @@ fn head_time_out(limit: Duration, now: DateTime<Utc>) -> Vec<u8> {
         code = problem.code.as_str(),
         "the head of a request came too slowly"
     );
-    let body = problem.to_json(&request_id).to_string();
+    written_out(&problem, &request_id, now)
+}
+
+/// The answer to a connection too many, whatever it was going to ask.
+fn too_many_connections(service: &Service) -> Vec<u8> {
+    let most = service.limits.connections_per_peer;
+    let sentence = format!("one address may have at most {most} connections at once");
+    let problem = Problem::new(Code::TooManyConnections, sentence);
+    let request_id = exchange::new_request_id();
+    written_out(&problem, &request_id, service.context.clock.now())
+}
+
+/// A problem as the last answer of a connection.
+fn written_out(problem: &Problem, request_id: &str, now: DateTime<Utc>) -> Vec<u8> {
+    let body = problem.to_json(request_id).to_string();
+    let retry_after = problem
+        .retry_after_seconds()
+        .map_or_else(String::new, |seconds| format!("retry-after: {seconds}\r\n"));
     format!(
         "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\nx-request-id: {request_id}\r\n\
-         connection: close\r\ncontent-length: {}\r\ndate: {}\r\n\r\n{body}",
+         {retry_after}connection: close\r\ncontent-length: {}\r\ndate: {}\r\n\r\n{body}",
         problem.code.status(),
         body.len(),
         now.format("%a, %d %b %Y %H:%M:%S GMT")

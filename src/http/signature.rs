@@ -146,6 +146,24 @@ impl Senders {
         Ok(Self(senders))
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nobody may push.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many secrets they have all together.
+    #[must_use]
+    pub fn secrets(&self) -> usize {
+        self.0.iter().map(|sender| sender.secrets.len()).sum()
+    }
+
     /// The sender of that name.
     #[must_use]
     pub fn get(&self, name: &SenderName) -> Option<&Sender> {

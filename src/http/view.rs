@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::Relay;
-use crate::domain::account::{BillingGroups, Login, SubUser};
+use crate::domain::account::{Account, BillingGroups, Login, SubUser};
 use crate::domain::address::{EmailAddress, HeaderText};
 use crate::domain::contact::{Contact, Language};
 use crate::domain::delivery::{Attempt, HoldReason};
@@ -86,6 +86,16 @@ pub(super) fn account(view: &AccountView, groups: &BillingGroups) -> Value {
         "recipient": recipient(active),
         "suspects": suspects,
         "paused": self::paused(paused.as_ref()),
+    })
+}
+
+/// An account in short.
+pub(super) fn account_version(account: &Account) -> Value {
+    json!({
+        "account": account.id().as_str(),
+        "version": account.version().get(),
+        "changed_at": instant(account.changed_at()),
+        "closed": account.closed(),
     })
 }
 

@@ -205,6 +205,14 @@ pub trait Store: Send + Sync + 'static {
         change: AccountChange,
     ) -> Commit<Judged<ChangeAnswer>>;
 
+    /// Applies a change that an operator brings, as [`Store::change_account`] does.
+    fn import_account(
+        &self,
+        change: AccountChange,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Commit<ChangeAnswer>;
+
     /// Takes an invoice; its documents must be stored.
     fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>>;
 
@@ -218,8 +226,9 @@ pub trait Store: Send + Sync + 'static {
 
     // Documents.
 
-    /// Keeps a document's bytes, whose SHA-256 is `digest`. Blocks on the file system until the
-    /// bytes are durable, then commits the record.
+    /// Keeps a document's bytes, whose SHA-256 is `digest`, unless there are too many unused ones; uploads under way
+    /// when there come to be still get in. Blocks on the file system until the bytes are durable, then commits the
+    /// record.
     fn put_document(
         &self,
         digest: Digest,
@@ -363,12 +372,9 @@ pub trait Store: Send + Sync + 'static {
     /// One account with all that bears upon its recipient.
     fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError>;
 
-    /// Accounts by id after `after`.
-    fn accounts(
-        &self,
-        after: Option<&AccountId>,
-        limit: usize,
-    ) -> Result<Vec<AccountView>, StoreError>;
+    /// Accounts by id after `after`, at most `limit` and not much more than 4 MiB of them, but at least one. What is
+    /// there all the time is told once, whatever changes meanwhile.
+    fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Accounts, StoreError>;
 
     /// One invoice with its whole story, or what is left of it.
     fn invoice(

@@ -29,6 +29,8 @@ pub struct Rules {
     pub webhook_id_days: u32,
     /// Most bytes that the documents of one invoice may have together.
     pub documents_bytes: u64,
+    /// Most bytes that documents to which no invoice refers may have all together, each counted as at least 4 KiB.
+    pub unused_documents_bytes: u64,
 }
 
 /// A store's random id.
@@ -180,6 +182,8 @@ pub enum DocumentAnswer {
     Stored,
     /// It was kept already.
     Duplicate,
+    /// There are too many to which no invoice refers; see [`Rules::unused_documents_bytes`].
+    TooMany,
 }
 
 /// What an operator may do to an invoice.
@@ -333,6 +337,8 @@ pub struct Seen {
     pub stamp: u64,
     /// The account's version.
     pub account_version: Version,
+    /// The time-stamp of the change in force, since an import can put a version into force again with other content.
+    pub account_changed_at: Option<DateTime<Utc>>,
 }
 
 /// The intent of an attempt, with the round it belongs to.
@@ -398,6 +404,17 @@ pub struct AccountView {
     pub suspects: Suspects,
     /// What stops its mail.
     pub paused: Option<PauseInForce>,
+}
+
+/// A part of the list of accounts.
+#[derive(Debug, Clone, Default)]
+pub struct Accounts {
+    /// By id.
+    pub items: Vec<AccountView>,
+    /// The last one's id, if there may be more.
+    pub next: Option<AccountId>,
+    /// How many there are in all.
+    pub total: u64,
 }
 
 /// An invoice with its story.

@@ -1,5 +1,7 @@
 //! The admin interface as operators meet it.
 
+mod import;
+
 use std::time::Duration;
 
 use invoice_router::http::client::{Method, Target};

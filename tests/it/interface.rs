@@ -23,7 +23,7 @@ use invoice_router::http::client::{self, Method, Target};
 use invoice_router::http::signature::{
     ID_HEADER, SIGNATURE_HEADER, Secret, Sender, Senders, TIMESTAMP_HEADER, sign,
 };
-use invoice_router::http::{Context, Limits, Listener, Readiness, Right, Token, serve};
+use invoice_router::http::{Access, Context, Limits, Listener, Readiness, Right, Token, serve};
 use invoice_router::store::{Filter, Memory, Rules, Store};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -40,6 +40,9 @@ pub(crate) const BILLING: &str = "whsec_YmlsbGluZyBiaWxsaW5nIGJpbGxpbmcgYmlsbGlu
 /// Nobody's.
 pub(crate) const STRANGER: &str = "whsec_c3RyYW5nZXIgc3RyYW5nZXIgc3RyYW5nZXIgc3RyYQ==";
 
+/// So much may documents have together that no invoice refers to.
+pub(crate) const UNUSED_DOCUMENTS_BYTES: u64 = 3 * 4096;
+
 /// The bytes of a small document.
 pub(crate) const PDF: &[u8] = b"%PDF-1.7 invoice";
 
@@ -54,6 +57,7 @@ pub(crate) struct Interfaces {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) nudge: Arc<Notify>,
+    pub(crate) access: watch::Sender<Arc<Access>>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) served: JoinHandle<()>,
     counter: AtomicU64,
@@ -74,6 +78,26 @@ impl Answer {
         self.body["code"].as_str().unwrap_or("none")
     }
 
+    /// Of each line of a batch's answer, its number, status and result or code.
+    pub(crate) fn lines(&self) -> Vec<(u64, u64, &str)> {
+        let lines = self.body.as_array().unwrap();
+        let line = |line: &'_ Value| {
+            (
+                line["line"].as_u64().unwrap(),
+                line["status"].as_u64().unwrap(),
+            )
+        };
+        lines
+            .iter()
+            .map(|whole| {
+                let (number, status) = line(whole);
+                let body = &whole["body"];
+                let said = body["result"].as_str().or(body["code"].as_str());
+                (number, status, said.unwrap())
+            })
+            .collect()
+    }
+
     /// Where the request is wrong.
     pub(crate) fn pointers(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array();
@@ -91,6 +115,10 @@ pub(crate) fn limits() -> Limits {
         document_bytes: 128 * 1024,
         bodies_bytes: 1024 * 1024,
         connections: 16,
+        connections_per_peer: 16,
+        requests_per_connection: 1000,
+        sender_requests_per_second: 1000,
+        header_bytes: 16 * 1024,
         header: PATIENCE,
         body: PATIENCE,
     }
@@ -100,12 +128,24 @@ pub(crate) fn morning() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_420_800, 0).unwrap()
 }
 
-fn sender(name: &str, secrets: &[&str], accounts: bool) -> Sender {
+pub(crate) fn sender(name: &str, secrets: &[&str], accounts: bool) -> Sender {
     Sender {
         name: SenderName::parse(name).unwrap(),
         secrets: secrets.iter().map(|s| Secret::parse(s).unwrap()).collect(),
         accounts,
         invoices: !accounts,
+    }
+}
+
+/// The senders and tokens that there are at first.
+pub(crate) fn access() -> Access {
+    Access {
+        senders: Senders::new(vec![
+            sender("portal", &[PORTAL, PORTAL_NEXT], true),
+            sender("billing", &[BILLING], false),
+        ])
+        .unwrap(),
+        tokens: vec![token("watch", Right::Read), token("ops", Right::Operate)],
     }
 }
 
@@ -135,6 +175,7 @@ fn rules(groups: &BillingGroups) -> Rules {
         on_rejected: OnRejected::MainContact,
         webhook_id_days: 7,
         documents_bytes: 1_000,
+        unused_documents_bytes: UNUSED_DOCUMENTS_BYTES,
     }
 }
 
@@ -195,16 +236,12 @@ impl Interfaces {
         } = over;
         let groups = groups();
         let language = |raw| Language::parse(raw).unwrap();
+        let (access, granted) = watch::channel(Arc::new(access()));
         let context = Arc::new(Context {
             store: Arc::clone(&store),
             clock: clock.clone(),
             nudge: Arc::clone(&nudge),
-            senders: Senders::new(vec![
-                sender("portal", &[PORTAL, PORTAL_NEXT], true),
-                sender("billing", &[BILLING], false),
-            ])
-            .unwrap(),
-            tokens: vec![token("watch", Right::Read), token("ops", Right::Operate)],
+            access: granted,
             groups,
             languages: BTreeSet::from([language("de"), language("en")]),
             schedules: BTreeSet::from([ScheduleName::default()]),
@@ -233,6 +270,7 @@ impl Interfaces {
             clock,
             store,
             nudge,
+            access,
             stop,
             served,
             counter: AtomicU64::new(0),
@@ -264,8 +302,34 @@ impl Interfaces {
 
     /// Sends the bytes of an event.
     pub(crate) async fn post(&self, key: &str, id: &str, body: &[u8]) -> Answer {
+        self.post_as("application/json", key, id, body).await
+    }
+
+    /// Sends the lines of a batch.
+    pub(crate) async fn batch(&self, key: &str, id: &str, lines: &[Value]) -> Answer {
+        let body = ndjson(lines);
+        self.post_as("application/x-ndjson", key, id, body.as_bytes())
+            .await
+    }
+
+    /// Imports these accounts as an operator.
+    pub(crate) async fn import(&self, query: &str, lines: &[Value]) -> Answer {
+        let target = Target::Unix(self.socket.clone());
+        let path = format!("/v1/import{query}");
+        let headers = [("content-type", "application/x-ndjson")];
+        ask(
+            &target,
+            Method::POST,
+            &path,
+            &headers,
+            ndjson(lines).into_bytes(),
+        )
+        .await
+    }
+
+    async fn post_as(&self, media_type: &str, key: &str, id: &str, body: &[u8]) -> Answer {
         let signature = self.signature(key, id, body);
-        let mut headers = vec![("content-type", "application/json")];
+        let mut headers = vec![("content-type", media_type)];
         headers.extend(
             signature
                 .iter()
@@ -344,8 +408,15 @@ impl Interfaces {
     /// Whether the store has no account and no invoice.
     pub(crate) fn is_untouched(&self) -> bool {
         let invoices = self.store.invoices(&Filter::default(), None, 1).unwrap();
-        self.store.accounts(None, 1).unwrap().is_empty() && invoices.items.is_empty()
+        self.store.accounts(None, 1).unwrap().items.is_empty() && invoices.items.is_empty()
     }
+}
+
+/// One a line.
+pub(crate) fn ndjson(lines: &[Value]) -> String {
+    let mut text: Vec<String> = lines.iter().map(Value::to_string).collect();
+    text.push(String::new());
+    text.join("\n")
 }
 
 pub(crate) async fn ask(
@@ -358,10 +429,20 @@ pub(crate) async fn ask(
     let response = client::request(target, method, path, headers, body, PATIENCE)
         .await
         .unwrap();
+    let is_batch = response
+        .headers
+        .get("content-type")
+        .is_some_and(|it| it == "application/x-ndjson");
+    let body = if is_batch {
+        let lines = serde_json::Deserializer::from_slice(&response.body).into_iter::<Value>();
+        lines.collect::<Result<Value, _>>().unwrap()
+    } else {
+        serde_json::from_slice(&response.body).unwrap_or(Value::Null)
+    };
     Answer {
         status: response.status.as_u16(),
         headers: response.headers,
-        body: serde_json::from_slice(&response.body).unwrap_or(Value::Null),
+        body,
     }
 }
 

@@ -15,6 +15,7 @@ mod figures;
 mod interface;
 mod mishaps;
 mod operator;
+mod rotation;
 mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;
@@ -22,4 +23,5 @@ mod smtp;
 mod store_contract;
 mod story;
 mod templates;
+mod transfer;
 mod webhook;

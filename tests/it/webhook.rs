@@ -20,8 +20,10 @@ use crate::interface::{
 
 mod at_once;
 mod attempts;
+mod batches;
 mod connections;
 mod documents;
+mod limits;
 mod withdrawals;
 
 fn version(interfaces: &Interfaces) -> u64 {
@@ -417,7 +419,7 @@ async fn a_path_a_method_or_a_format_that_is_not_there_is_told() {
     let answer = ask(hyper::Method::PUT, "/v1/events", vec![]).await;
     assert_refused(&answer, 405, "method_not_allowed");
     assert_eq!(answer.headers["allow"], "POST");
-    for content_type in ["text/plain", "application/x-ndjson"] {
+    for content_type in ["text/plain", "application/ndjson"] {
         let headers = vec![("content-type", content_type)];
         let answer = ask(hyper::Method::POST, "/v1/events", headers).await;
         assert_refused(&answer, 415, "unsupported_media_type");

@@ -173,15 +173,15 @@ impl Daemon {
     pub(crate) async fn push(&mut self, event: &Value) -> Answer {
         let is_invoice = event["type"].as_str().unwrap().starts_with("invoice.");
         let secret = if is_invoice { BILLING } else { PORTAL };
+        self.push_signed(secret, event).await
+    }
+
+    /// Pushes an event that is signed with this secret.
+    pub(crate) async fn push_signed(&mut self, secret: &str, event: &Value) -> Answer {
         let body = event.to_string();
-        self.send(
-            secret,
-            Method::POST,
-            "/v1/events",
-            &body,
-            body.clone().into_bytes(),
-        )
-        .await
+        let bytes = body.clone().into_bytes();
+        self.send(secret, Method::POST, "/v1/events", &body, bytes)
+            .await
     }
 
     /// Uploads a document as the billing system.
@@ -271,6 +271,11 @@ impl Daemon {
         timeout(DEADLINE, settled)
             .await
             .unwrap_or_else(|_| panic!("{number} does not become {state}"))
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// The directory with its configuration.

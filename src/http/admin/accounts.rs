@@ -4,34 +4,46 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{account_in, page_limit, unknown_account};
+use super::{account_in, cursor_in, page_limit, unknown_account};
 use crate::domain::id::AccountId;
+use crate::http::cursor;
 use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::problem::Problem;
 use crate::http::routes::{Params, Query};
 use crate::http::view;
-use crate::store::AccountView;
+use crate::store::{AccountView, Accounts};
 
-/// `GET /v1/accounts`: by id; the cursor is the last one's.
+/// How much a list shows of each account.
+#[derive(Debug, Clone, Copy)]
+enum Detail {
+    Full,
+    /// What a portal needs to know which ones to send again.
+    Version,
+}
+
+/// `GET /v1/accounts`: by id; a page may be short and still have a next one.
 pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Problem> {
-    let query = Query::parse(exchange.uri.query(), &["cursor", "limit"])?;
+    let query = Query::parse(exchange.uri.query(), &["view", "cursor", "limit"])?;
     let limit = page_limit(&query)?;
-    let after = query.read("cursor", "a next_cursor of this list", |raw| {
-        AccountId::parse(raw).ok()
+    let detail = query.read("view", "full or version", |raw| match raw {
+        "full" => Some(Detail::Full),
+        "version" => Some(Detail::Version),
+        _ => None,
     })?;
+    let after: Option<AccountId> = cursor_in(&query)?;
     let context = Arc::clone(&exchange.service.context);
     let store = Arc::clone(&context.store);
     let page = blocking(move || store.accounts(after.as_ref(), limit)).await?;
-    let next = if page.len() < limit {
-        None
-    } else {
-        page.last().map(|view| view.account.id().to_string())
+    let show = |shown: &AccountView| match detail.unwrap_or(Detail::Full) {
+        Detail::Full => view::account(shown, &context.groups),
+        Detail::Version => view::account_version(&shown.account),
     };
-    let items: Vec<_> = page
-        .iter()
-        .map(|account| view::account(account, &context.groups))
-        .collect();
-    Ok(Reply::ok(json!({"items": items, "next_cursor": next})))
+    let Accounts { items, next, total } = page;
+    let items: Vec<_> = items.iter().map(show).collect();
+    let next = next.as_ref().map(cursor::write);
+    Ok(Reply::ok(
+        json!({"items": items, "next_cursor": next, "total": total}),
+    ))
 }
 
 /// `GET /v1/accounts/{account}`.

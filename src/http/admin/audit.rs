@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::page_limit;
+use super::{cursor_in, page_limit};
+use crate::http::cursor;
 use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::problem::Problem;
 use crate::http::routes::Query;
@@ -20,19 +21,11 @@ pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Prob
         "newest" => Some(TrailOrder::NewestFirst),
         _ => None,
     })?;
-    let after = query.read("cursor", "a next_cursor of this list", place)?;
+    let after: Option<TrailPlace> = cursor_in(&query)?;
     let store = Arc::clone(&exchange.context().store);
     let order = order.unwrap_or(TrailOrder::OldestFirst);
     let (page, next) = blocking(move || store.audit(order, after, limit)).await?;
-    let next = next.map(|TrailPlace { batch, index }| format!("{batch}-{index}"));
+    let next = next.as_ref().map(cursor::write);
     let items: Vec<_> = page.iter().map(view::audited).collect();
     Ok(Reply::ok(json!({"items": items, "next_cursor": next})))
-}
-
-fn place(raw: &str) -> Option<TrailPlace> {
-    let (batch, index) = raw.split_once('-')?;
-    Some(TrailPlace {
-        batch: batch.parse().ok()?,
-        index: index.parse().ok()?,
-    })
 }

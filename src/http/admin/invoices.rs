@@ -6,9 +6,12 @@ use chrono::{DateTime, Utc};
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::{account_in, bad_parameter, number_in, page_limit, read_body, reason, unknown_invoice};
+use super::{
+    account_in, bad_parameter, cursor_in, number_in, page_limit, read_body, reason, unknown_invoice,
+};
 use crate::domain::delivery::{Answer, Shown};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
+use crate::http::cursor;
 use crate::http::events::{already_sent, date, release_at};
 use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::fields::Item;
@@ -63,9 +66,7 @@ pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Prob
     )?;
     let limit = page_limit(&query)?;
     let filter = filter(&query)?;
-    let after = query.read("cursor", "a next_cursor of this list", |raw| {
-        raw.parse().ok().map(Sequence)
-    })?;
+    let after: Option<Sequence> = cursor_in(&query)?;
     let store = Arc::clone(&exchange.context().store);
     let (page, paused) = blocking(move || {
         let page = store.invoices(&filter, after, limit)?;
@@ -73,7 +74,7 @@ pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Prob
     })
     .await?;
     let items: Vec<_> = page.items.iter().map(view::listed).collect();
-    let next = page.next.map(|sequence| sequence.to_string());
+    let next = page.next.as_ref().map(cursor::write);
     Ok(Reply::ok(json!({
         "items": items,
         "next_cursor": next,

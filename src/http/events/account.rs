@@ -6,7 +6,7 @@ use super::account_id;
 use crate::domain::account::{Login, Profile, SUB_USERS, SubUser};
 use crate::domain::address::{EmailAddress, HeaderText};
 use crate::domain::change::{
-    AccountChange, ChangeKind, ContactChange, ContactDifferences, CopySource,
+    AccountChange, ChangeKind, ContactChange, ContactDifferences, CopySource, Import,
 };
 use crate::domain::contact::{ADDRESSES, Addresses, Contact, Language};
 use crate::domain::id::{Group, ScheduleName, SubUserId, Version};
@@ -27,6 +27,8 @@ pub(super) struct ParsedChange {
 pub(super) enum Places {
     /// In a whole account, the sub-users in the order in which they came.
     Updated(Vec<SubUserId>),
+    /// The same, but the body is the data itself.
+    Imported(Vec<SubUserId>),
     /// Under `/data/sub_user`, as an object.
     Saved,
     /// Under `/data/sub_user`, as an id.
@@ -65,11 +67,31 @@ pub(super) fn version(item: &Item<'_>) -> Result<Version, Noted> {
 }
 
 pub(super) fn updated(data: &Fields<'_>) -> Read {
+    let (profile, order) = profile(data)?;
+    Ok((ChangeKind::Updated(profile), Places::Updated(order)))
+}
+
+/// As it was written down; whether it was closed stands beside it.
+pub(super) fn imported(data: &Fields<'_>, accept_version: bool) -> Read {
+    let closed = data.optionally("closed", Item::boolean);
+    let (profile, order) = profile(data)?;
+    let import = Import {
+        profile,
+        closed: closed?.unwrap_or(false),
+        accept_version,
+    };
+    Ok((ChangeKind::Imported(import), Places::Imported(order)))
+}
+
+/// A whole account, with its sub-users in the order in which they came.
+fn profile(data: &Fields<'_>) -> Result<(Profile, Vec<SubUserId>), Noted> {
     let name = data.optionally("name", text);
     let language = data.optionally("language", language);
     let schedule = data.optionally("schedule", |item| {
         item.parse(|raw| ScheduleName::parse(raw))
     });
+    // Named or not, it is the same one.
+    let schedule = schedule.map(|name| name.filter(|name| *name != ScheduleName::default()));
     let main_contact = data
         .required("main_contact")
         .and_then(|item| whole_contact(&item));
@@ -87,7 +109,7 @@ pub(super) fn updated(data: &Fields<'_>) -> Read {
         sub_users: sub_users.into_iter().collect(),
         billing_contact: billing_contact?,
     };
-    Ok((ChangeKind::Updated(profile), Places::Updated(order)))
+    Ok((profile, order))
 }
 
 #[expect(

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::account::Places;
 use crate::domain::account::Profile;
-use crate::domain::change::{AccountChange, ChangeKind, ContactChange, Refused, Warning};
+use crate::domain::change::{AccountChange, ChangeKind, ContactChange, Import, Refused, Warning};
 use crate::domain::contact::Language;
 use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, ScheduleName, SubUserId, Version};
@@ -228,17 +228,18 @@ pub(super) fn settings_warnings(
         }
     };
     match &change.kind {
-        ChangeKind::Updated(profile) => {
-            language("/data/language".to_owned(), profile.language.as_ref());
+        ChangeKind::Updated(profile) | ChangeKind::Imported(Import { profile, .. }) => {
+            let root = places.root();
+            language(format!("{root}/language"), profile.language.as_ref());
             language(
-                "/data/main_contact/language".to_owned(),
+                format!("{root}/main_contact/language"),
                 profile.main_contact.language.as_ref(),
             );
             for (id, sub_user) in &profile.sub_users {
-                let field = format!("{}/contact/language", sub_user_pointer(places, id));
+                let field = format!("{}/contact/language", places.sub_user(id));
                 language(field, sub_user.contact.language.as_ref());
             }
-            warnings.extend(unknown_schedule(profile, context));
+            warnings.extend(unknown_schedule(profile, root, context));
         }
         ChangeKind::SubUserSaved { contact, .. } => {
             let own = match contact {
@@ -256,12 +257,12 @@ pub(super) fn settings_warnings(
     warnings
 }
 
-fn unknown_schedule(profile: &Profile, context: &Context) -> Option<Value> {
+fn unknown_schedule(profile: &Profile, root: &str, context: &Context) -> Option<Value> {
     let schedule = profile.schedule.as_ref()?;
     (!context.schedules.contains(schedule)).then(|| {
         json!({
             "code": "unknown_schedule",
-            "field": "/data/schedule",
+            "field": format!("{root}/schedule"),
             "detail": format!("schedule {:?} is not configured; it acts as \"default\"", schedule.as_str()),
         })
     })
@@ -291,24 +292,45 @@ fn warning(warning: &Warning) -> Value {
     json!({"code": code, "field": field, "detail": detail})
 }
 
-/// Where a sub-user stands in the body.
-fn sub_user_pointer(places: &Places, id: &SubUserId) -> String {
-    match places {
-        Places::Updated(order) => match order.iter().position(|other| other == id) {
-            Some(at) => format!("/data/sub_users/{at}"),
-            None => "/data/sub_users".to_owned(),
-        },
-        Places::Saved | Places::Named => "/data/sub_user".to_owned(),
-        Places::Closed => "/data".to_owned(),
+impl Places {
+    /// Where the account itself stands in the body.
+    fn root(&self) -> &'static str {
+        match self {
+            Self::Updated(_) | Self::Saved | Self::Named | Self::Closed => "/data",
+            Self::Imported(_) => "",
+        }
     }
-}
 
-/// Where a selection stands in the body.
-fn selection_pointer(places: &Places) -> &'static str {
-    match places {
-        Places::Updated(_) => "/data/billing_contact",
-        Places::Saved | Places::Named => "/data/sub_user",
-        Places::Closed => "/data",
+    /// Where all sub-users stand, or the one that it is about.
+    fn sub_users(&self) -> String {
+        let root = self.root();
+        match self {
+            Self::Updated(_) | Self::Imported(_) => format!("{root}/sub_users"),
+            Self::Saved | Self::Named => format!("{root}/sub_user"),
+            Self::Closed => root.to_owned(),
+        }
+    }
+
+    /// Where a sub-user stands.
+    fn sub_user(&self, id: &SubUserId) -> String {
+        let all = self.sub_users();
+        let at = match self {
+            Self::Updated(order) | Self::Imported(order) => {
+                order.iter().position(|other| other == id)
+            }
+            Self::Saved | Self::Named | Self::Closed => None,
+        };
+        at.map_or_else(|| all.clone(), |at| format!("{all}/{at}"))
+    }
+
+    /// Where a selection stands.
+    fn selection(&self) -> String {
+        let root = self.root();
+        match self {
+            Self::Updated(_) | Self::Imported(_) => format!("{root}/billing_contact"),
+            Self::Saved | Self::Named => format!("{root}/sub_user"),
+            Self::Closed => root.to_owned(),
+        }
     }
 }
 
@@ -339,11 +361,11 @@ fn refused(refused: &Refused, places: &Places) -> Problem {
             *current,
         ),
         Refused::UnknownBillingContact(_) => rule(
-            selection_pointer(places).to_owned(),
+            places.selection(),
             "the id of a sub-user of this account, or null for the main contact",
         ),
         Refused::NotInBillingGroup { id: _, group } => rule(
-            selection_pointer(places).to_owned(),
+            places.selection(),
             &format!(
                 "a sub-user in a billing group; this one is in {group:?}",
                 group = group.as_str()
@@ -355,21 +377,17 @@ fn refused(refused: &Refused, places: &Places) -> Problem {
         ),
         Refused::NoAddress(id) => {
             let pointer = match places {
-                Places::Updated(_) | Places::Saved => {
-                    format!("{}/contact/addresses", sub_user_pointer(places, id))
+                Places::Updated(_) | Places::Imported(_) | Places::Saved => {
+                    format!("{}/contact/addresses", places.sub_user(id))
                 }
-                Places::Named | Places::Closed => selection_pointer(places).to_owned(),
+                Places::Named | Places::Closed => places.selection(),
             };
             rule(pointer, "1 to 10 addresses for a member of a billing group")
         }
-        Refused::TooManySubUsers => {
-            let pointer = match places {
-                Places::Updated(_) => "/data/sub_users",
-                Places::Saved | Places::Named => "/data/sub_user",
-                Places::Closed => "/data",
-            };
-            rule(pointer.to_owned(), "at most 100 sub-users of an account")
-        }
-        Refused::TooLarge => rule("/data".to_owned(), "an account of at most 300 KiB in all"),
+        Refused::TooManySubUsers => rule(places.sub_users(), "at most 100 sub-users of an account"),
+        Refused::TooLarge => rule(
+            places.root().to_owned(),
+            "an account of at most 300 KiB in all",
+        ),
     }
 }

@@ -15,7 +15,7 @@ use crate::domain::account::{Account, Profile};
 use crate::domain::address::EmailAddress;
 use crate::domain::change::{AccountChange, Applied, ChangeKind, Refused, Warning, apply};
 use crate::domain::contact::Contact;
-use crate::domain::delivery::{Answer, Event, Intent, step};
+use crate::domain::delivery::{Answer, Event, step};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence, SubUserId, Version};
 use crate::domain::recipient::{Recipient, Suspect, Target};
 use crate::store::record::{CursorRow, InvoiceRow, Record as _};
@@ -49,20 +49,37 @@ pub(super) fn change(
             Ok((Judged::Repeated(answer), false))
         }
         (Memory::New | Memory::Repeated, current) => {
-            let (answer, more) = judge(tx, rules, received, change, current.as_ref())?;
+            let by = &received.actor();
+            let (answer, more) = judge(tx, rules, change, current.as_ref(), by, received.at)?;
+            if let ChangeAnswer::Accepted { .. } = answer {
+                write::remember(tx, received);
+            }
             Ok((Judged::New(answer), more))
         }
     }
 }
 
+/// Applies a change that an operator brings; see [`change`].
+pub(super) fn import(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    change: &AccountChange,
+    actor: &Actor,
+    at: DateTime<Utc>,
+) -> Result<(ChangeAnswer, bool), StoreError> {
+    let current = read::account(tx, &change.account)?;
+    judge(tx, rules, change, current.as_ref(), actor, at)
+}
+
 fn judge(
     tx: &mut Tx<'_>,
     rules: &Rules,
-    received: &Received,
     change: &AccountChange,
     current: Option<&Account>,
+    actor: &Actor,
+    at: DateTime<Utc>,
 ) -> Result<(ChangeAnswer, bool), StoreError> {
-    let applied = match apply(current, change, &rules.groups, received.at) {
+    let applied = match apply(current, change, &rules.groups, at) {
         Ok(applied) => applied,
         Err(refused) => return Ok((ChangeAnswer::Refused(refused), false)),
     };
@@ -71,7 +88,6 @@ fn judge(
     {
         return Ok((ChangeAnswer::Refused(Refused::TooLarge), false));
     }
-    write::remember(tx, received);
     let (result, account, warnings) = match (applied, current.cloned()) {
         (Applied::Changed { account, warnings }, _) => (ChangeResult::Applied, *account, warnings),
         (Applied::Duplicate, Some(account)) => (ChangeResult::Duplicate, account, Vec::new()),
@@ -96,20 +112,22 @@ fn judge(
             // Whatever waits by now waits for the other one: for its open run, too.
             runs::take_in(tx, &account, Sequence(0))?;
         }
+    } else {
+        write::count_account(tx)?;
     }
     write::mark_schedule(tx, &account)?;
     let recipient = read::recipient(tx, &account, rules)?;
-    let what = describe(change, &account, &recipient, &warnings);
+    let mut what = describe(change, &account, &recipient, &warnings);
+    if let Some(current) = current
+        && account.version() <= current.version()
+    {
+        let over = current.version();
+        what = format!("{what}; accepted over version {over}");
+    }
     let what = with_marks_cleared(what, marks);
-    write::tell(
-        tx,
-        Object::Account(account.id().clone()),
-        received.at,
-        &received.actor(),
-        what,
-    );
+    write::tell(tx, Object::Account(account.id().clone()), at, actor, what);
 
-    let more = free(tx, rules, &account, None, received.at)?;
+    let more = free(tx, rules, &account, None, at)?;
     let answer = ChangeAnswer::Accepted {
         result,
         account: Box::new(account),
@@ -375,11 +393,8 @@ pub(super) fn forget_marks(
 /// The account's invoices that have an intent for another recipient than the one of now.
 pub(super) fn under_way(
     tx: &Tx<'_>,
-    answer: &Judged<ChangeAnswer>,
+    answer: &ChangeAnswer,
 ) -> Result<Vec<(Sequence, InvoiceNumber)>, StoreError> {
-    let (Judged::New(answer) | Judged::Repeated(answer)) = answer else {
-        return Ok(Vec::new());
-    };
     let ChangeAnswer::Accepted {
         account, recipient, ..
     } = answer
@@ -390,13 +405,13 @@ pub(super) fn under_way(
     tx.prefix(
         &keys::kind_prefix(keys::kind::INTENT),
         None,
-        &mut |key, value| {
-            intents.push((key.to_vec(), value.to_vec()));
+        &mut |key, _| {
+            intents.push(key.to_vec());
             ControlFlow::Continue(())
         },
     )?;
     let mut under_way = Vec::new();
-    for (key, value) in intents {
+    for key in intents {
         // What is damaged must not stand in the way of every account's changes: that of which nobody knows
         // whose it is goes unnamed, that of which nobody knows to whom it went is named.
         let Some(sequence) = keys::sequence_at_the_end(&key) else {
@@ -405,9 +420,7 @@ pub(super) fn under_way(
         let Ok(InvoiceRow { invoice, .. }) = read::invoice(tx, sequence) else {
             continue;
         };
-        let intent: Result<Intent, StoreError> = tx.decode(&key, &value);
-        let is_of_now = intent.is_ok_and(|intent| intent.account_version == account.version());
-        if invoice.account != *account.id() || is_of_now {
+        if invoice.account != *account.id() {
             continue;
         }
         let sent_to: Result<Option<Recipient>, StoreError> = tx.read(&keys::recipient(sequence));
@@ -422,13 +435,11 @@ pub(super) fn under_way(
 /// Names those of `under_way` whose last look is not certain to come after the change. To be called once
 /// the change can be read.
 pub(super) fn name_in_flight(
-    answer: &mut Judged<ChangeAnswer>,
+    answer: &mut ChangeAnswer,
     under_way: Vec<(Sequence, InvoiceNumber)>,
     looks: &LastLooks,
 ) {
-    if let Judged::New(ChangeAnswer::Accepted { in_flight, .. })
-    | Judged::Repeated(ChangeAnswer::Accepted { in_flight, .. }) = answer
-    {
+    if let ChangeAnswer::Accepted { in_flight, .. } = answer {
         in_flight.extend(
             under_way
                 .into_iter()
@@ -446,6 +457,8 @@ fn describe(
 ) -> String {
     let what = match &change.kind {
         ChangeKind::Updated(_) => "account updated".to_owned(),
+        ChangeKind::Imported(import) if import.closed => "account imported, closed".to_owned(),
+        ChangeKind::Imported(_) => "account imported".to_owned(),
         ChangeKind::Closed => "account closed".to_owned(),
         ChangeKind::SubUserSaved {
             id,

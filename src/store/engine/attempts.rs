@@ -124,6 +124,7 @@ pub(super) fn settle(
         seen: Seen {
             stamp: row.stamp,
             account_version,
+            account_changed_at: subject.account.as_ref().map(Account::changed_at),
         },
         delivery: row.delivery,
     })
@@ -447,10 +448,10 @@ impl Subject {
             return Ok(None);
         }
         let subject = Self::read(tx, sequence)?;
-        let same_account = subject
-            .account
-            .as_ref()
-            .is_some_and(|account| account.version() == seen.account_version);
+        let same_account = subject.account.as_ref().is_some_and(|account| {
+            account.version() == seen.account_version
+                && Some(account.changed_at()) == seen.account_changed_at
+        });
         Ok((subject.row.stamp == seen.stamp && same_account).then_some(subject))
     }
 

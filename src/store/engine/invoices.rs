@@ -141,12 +141,12 @@ fn accept(
         received_at: received.at,
     };
     tx.put(&keys::invoice(sequence), &stored)?;
-    for (digest, row) in documents {
+    for (digest, before) in documents {
         let row = DocumentRow {
-            references: row.references + 1,
-            ..row
+            references: before.references + 1,
+            ..before
         };
-        tx.put(&keys::document(&digest), &row)?;
+        write::put_document(tx, &digest, Some(&before), Some(&row))?;
     }
     let placed = Placed {
         sequence,

@@ -33,10 +33,10 @@ use self::tx::{Evaluated, Records, Tx, Unit};
 use super::documents::Documents;
 use super::record::DocumentRow;
 use super::{
-    AccountView, Actor, Audited, Begin, Begun, ChangeAnswer, Commit, DocumentAnswer, DuePlace,
-    Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Order, Page, Pause,
-    PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle, Settled,
-    Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
+    AccountView, Accounts, Actor, Audited, Begin, Begun, ChangeAnswer, Commit, DocumentAnswer,
+    DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Order, Page,
+    Pause, PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle,
+    Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
 use crate::domain::delivery::Intent;
@@ -263,6 +263,35 @@ impl<B: Backend> Store for Engine<B> {
             .unwrap_or(change.timestamp);
         let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
             let (answer, more) = accounts::change(tx, &rules, &received, &change)?;
+            let under_way = match &answer {
+                Judged::New(answer) | Judged::Repeated(answer) => accounts::under_way(tx, answer)?,
+                Judged::IdReused => Vec::new(),
+            };
+            let next = more.then(|| free(rules, change.account));
+            Ok(((answer, under_way), next))
+        };
+        let looks = Arc::clone(&self.looks);
+        self.submit(Urgency::Accept, evaluate, move |(mut answer, under_way)| {
+            match &mut answer {
+                Judged::New(answer) | Judged::Repeated(answer) => {
+                    accounts::name_in_flight(answer, under_way, &looks);
+                }
+                Judged::IdReused => {}
+            }
+            answer
+        })
+        .unwrap_or_else(|error| Commit::ready(Err(error)))
+    }
+
+    fn import_account(
+        &self,
+        change: AccountChange,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Commit<ChangeAnswer> {
+        let rules = Arc::clone(&self.rules);
+        let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
+            let (answer, more) = accounts::import(tx, &rules, &change, &actor, at)?;
             let under_way = accounts::under_way(tx, &answer)?;
             let next = more.then(|| free(rules, change.account));
             Ok(((answer, under_way), next))
@@ -305,6 +334,14 @@ impl<B: Backend> Store for Engine<B> {
         let key = keys::document(&digest);
         let known: Result<Option<DocumentRow>, StoreError> = self.backend.read(&key);
         let day = at.date_naive();
+        if matches!(known, Ok(None)) {
+            let most = self.rules.unused_documents_bytes;
+            match write::unused_documents_bytes(&self.backend) {
+                Ok(unused) if unused >= most => return Commit::ready(Ok(DocumentAnswer::TooMany)),
+                Ok(_) => {}
+                Err(error) => return Commit::ready(Err(error)),
+            }
+        }
         let written = match known {
             // What the disk lost or spoilt meanwhile is put right by whoever still has the bytes.
             Ok(Some(row)) => match self.documents.read(&digest, row.day) {
@@ -337,15 +374,13 @@ impl<B: Backend> Store for Engine<B> {
                 )?;
                 return Ok((DocumentAnswer::Duplicate, None));
             }
-            tx.put(
-                &key,
-                &DocumentRow {
-                    bytes: length,
-                    day,
-                    references: 0,
-                    stored_at: at,
-                },
-            )?;
+            let row = DocumentRow {
+                bytes: length,
+                day,
+                references: 0,
+                stored_at: at,
+            };
+            write::put_document(tx, &digest, None, Some(&row))?;
             Ok((DocumentAnswer::Stored, None))
         };
         let submitted = self.submit(Urgency::Accept, evaluate, move |answer| {
@@ -571,11 +606,7 @@ impl<B: Backend> Store for Engine<B> {
         views::account(&self.backend, id, &self.rules)
     }
 
-    fn accounts(
-        &self,
-        after: Option<&AccountId>,
-        limit: usize,
-    ) -> Result<Vec<AccountView>, StoreError> {
+    fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Accounts, StoreError> {
         views::accounts(&self.backend, after, limit, &self.rules)
     }
 

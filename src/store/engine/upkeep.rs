@@ -6,8 +6,8 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
 use super::invoices::content_digest;
 use super::keys::{self, Key, Object};
-use super::read;
 use super::tx::{Records, Tree as _, Tx};
+use super::{read, write};
 use crate::domain::id::{Digest, Sequence};
 use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdentityRow, Record};
 use crate::store::{Rules, StoreError};
@@ -162,11 +162,10 @@ pub(super) fn remove_document(
     digest: &Digest,
     before: DateTime<Utc>,
 ) -> Result<Option<DocumentRow>, StoreError> {
-    let key = keys::document(digest);
-    let row: Option<DocumentRow> = tx.read(&key)?;
+    let row: Option<DocumentRow> = tx.read(&keys::document(digest))?;
     let unused = row.filter(|row| row.references == 0 && row.stored_at < before);
     if unused.is_some() {
-        tx.remove(&key)?;
+        write::put_document(tx, digest, unused.as_ref(), None)?;
     }
     Ok(unused)
 }
@@ -220,14 +219,12 @@ pub(super) fn bury(
         if let Some(document) = tx.read::<DocumentRow>(&keys::document(&digest))? {
             // Its time without a reference begins now.
             let references = document.references.saturating_sub(1);
-            tx.put(
-                &keys::document(&digest),
-                &DocumentRow {
-                    references,
-                    stored_at: now,
-                    ..document
-                },
-            )?;
+            let row = DocumentRow {
+                references,
+                stored_at: now,
+                ..document
+            };
+            write::put_document(tx, &digest, Some(&document), Some(&row))?;
         }
     }
     for key in [

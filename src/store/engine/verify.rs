@@ -18,7 +18,7 @@ use self::place::place;
 use super::keys::{self, Class, Object, kind};
 use super::tx::{Records, Tree};
 use super::upkeep;
-use super::write::index_key;
+use super::write::{self, index_key};
 use crate::domain::account::Account;
 use crate::domain::delivery::{Attempt, Intent, State};
 use crate::domain::id::{AccountId, Digest, Sequence};
@@ -45,6 +45,8 @@ pub(in crate::store) fn verify(
         recorded: HashMap::new(),
         chain: Chain::default(),
         last_sequence: Sequence(0),
+        accounts: 0,
+        unused_bytes: 0,
         numbers: 0,
     };
     let mut failure = None;
@@ -83,6 +85,10 @@ struct Check<'a> {
     recorded: HashMap<Digest, u64>,
     chain: Chain,
     last_sequence: Sequence,
+    /// How many accounts there are.
+    accounts: u64,
+    /// What the documents count as that no invoice refers to.
+    unused_bytes: u64,
     /// How many numbers stand for an invoice that came, whether it is there or has a tombstone.
     numbers: u64,
 }
@@ -131,6 +137,7 @@ impl Check<'_> {
         let Some(account) = self.decoded::<Account>(key, value)? else {
             return Ok(());
         };
+        self.accounts += 1;
         self.expect(
             key,
             keys::account(account.id()) == key,
@@ -321,6 +328,7 @@ impl Check<'_> {
             return Ok(());
         };
         self.recorded.insert(digest, row.references);
+        self.unused_bytes += write::unused_bytes(Some(&row));
         self.verified.documents += 1;
         match self.documents.read(&digest, row.day) {
             Ok(bytes) => {
@@ -407,7 +415,9 @@ impl Check<'_> {
         match keys::text_after(key, 1) {
             // Raw, and compared when the store was opened.
             Some("store-id") => Ok(()),
-            Some("sequence" | "clock-seen") => self.decoded::<CounterRow>(key, value).map(drop),
+            Some("sequence" | "clock-seen" | write::ACCOUNTS | write::UNUSED_DOCUMENTS) => {
+                self.decoded::<CounterRow>(key, value).map(drop)
+            }
             Some(_) | None => {
                 self.wrong(key, "a counter that is not known");
                 Ok(())
@@ -445,6 +455,17 @@ impl Check<'_> {
         if numbers < came {
             let what = format!("{came} invoices came, and {numbers} are there or left a tombstone");
             self.found("the numbers of invoices".to_owned(), &what);
+        }
+        for (name, there) in [
+            (write::ACCOUNTS, self.accounts),
+            (write::UNUSED_DOCUMENTS, self.unused_bytes),
+        ] {
+            let counter = self.other::<CounterRow>(&keys::counter(name))?;
+            let said = counter.map_or(0, |CounterRow(said)| said);
+            if said != there {
+                let what = format!("it says {said}, and {there} are there");
+                self.found(format!("the counter {name}"), &what);
+            }
         }
         for (digest, recorded) in std::mem::take(&mut self.recorded) {
             let named_by = self.references.remove(&digest).unwrap_or(0);

@@ -5,17 +5,19 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Utc};
 
 use super::keys::{self, Object};
-use super::read;
 use super::tx::Records;
+use super::{read, write};
 use crate::domain::delivery::{Delivery, State};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::domain::invoice::Invoice;
-use crate::store::record::{DeliveryRow, IdentityRow};
+use crate::store::record::{DeliveryRow, IdentityRow, Record as _};
 use crate::store::{
-    AccountView, DuePlace, Filter, InvoiceView, Job, Listed, Page, PauseScope, Rules, Seen,
-    StoreError, WholeInvoice,
+    AccountView, Accounts, DuePlace, Filter, InvoiceView, Job, Listed, Page, PauseScope, Rules,
+    Seen, StoreError, WholeInvoice,
 };
 
+/// A page of accounts ends with the one that comes to so much, as stored.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// How many invoices one page of a list looks at.
 const LOOKED_AT: usize = 5_000;
 
@@ -72,6 +74,7 @@ fn job_of<T: Records + ?Sized>(tree: &T, sequence: Sequence) -> Result<Option<Jo
     let seen = Seen {
         stamp,
         account_version: account.version(),
+        account_changed_at: Some(account.changed_at()),
     };
     Ok(Some(Job {
         sequence,
@@ -108,7 +111,8 @@ pub(super) fn accounts<T: Records + ?Sized>(
     after: Option<&AccountId>,
     limit: usize,
     rules: &Rules,
-) -> Result<Vec<AccountView>, StoreError> {
+) -> Result<Accounts, StoreError> {
+    let total = write::accounts(tree)?;
     let prefix = keys::kind_prefix(keys::kind::ACCOUNT);
     let after = after.map(keys::account);
     let mut ids = Vec::new();
@@ -118,17 +122,29 @@ pub(super) fn accounts<T: Records + ?Sized>(
                 keys::text_after(key, prefix.len()).and_then(|id| AccountId::parse(id).ok()),
             );
         }
-        if ids.len() >= limit {
+        if ids.len() > limit {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         }
     })?;
-    let mut views = Vec::with_capacity(ids.len());
+    let mut items: Vec<AccountView> = Vec::with_capacity(ids.len().min(limit));
+    let mut bytes = 0;
     for id in ids {
-        views.extend(account(tree, &id, rules)?);
+        if items.len() == limit || bytes >= PAGE_BYTES {
+            let next = items.last().map(|view| view.account.id().clone());
+            return Ok(Accounts { items, next, total });
+        }
+        if let Some(view) = account(tree, &id, rules)? {
+            bytes += view.account.encode().len();
+            items.push(view);
+        }
     }
-    Ok(views)
+    Ok(Accounts {
+        items,
+        next: None,
+        total,
+    })
 }
 
 pub(super) fn invoice<T: Records + ?Sized>(

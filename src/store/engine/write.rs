@@ -8,8 +8,8 @@ use super::tx::{Records, Tx};
 use super::{read, runs};
 use crate::domain::account::Account;
 use crate::domain::delivery::{Delivery, State};
-use crate::domain::id::{AccountId, Sequence};
-use crate::store::record::DeliveryRow;
+use crate::domain::id::{AccountId, Digest, Sequence};
+use crate::store::record::{CounterRow, DeliveryRow, DocumentRow};
 use crate::store::{Actor, Entry, Received, StoreError};
 
 /// What is remembered of a `webhook-id`.
@@ -54,6 +54,62 @@ impl Received {
     pub fn actor(&self) -> Actor {
         Actor::Sender(self.sender.clone(), self.id.clone())
     }
+}
+
+/// What a document counts as at least, while no invoice refers to it: a block of the file system.
+const DOCUMENT_COUNTS: u64 = 4096;
+/// Counts the bytes of documents to which no invoice refers.
+pub(super) const UNUSED_DOCUMENTS: &str = "unused-documents-bytes";
+
+/// Writes what is known of a document from now on, and keeps count of those that no invoice refers to.
+pub(super) fn put_document(
+    tx: &mut Tx<'_>,
+    digest: &Digest,
+    before: Option<&DocumentRow>,
+    after: Option<&DocumentRow>,
+) -> Result<(), StoreError> {
+    let key = keys::document(digest);
+    match after {
+        Some(row) => tx.put(&key, row)?,
+        None => tx.remove(&key)?,
+    }
+    let (gone, new) = (unused_bytes(before), unused_bytes(after));
+    if gone != new {
+        let counted = unused_documents_bytes(tx)?;
+        let counted = counted.saturating_sub(gone).saturating_add(new);
+        tx.put(&keys::counter(UNUSED_DOCUMENTS), &CounterRow(counted))?;
+    }
+    Ok(())
+}
+
+/// What a document counts as, of those that no invoice refers to.
+pub(super) fn unused_bytes(row: Option<&DocumentRow>) -> u64 {
+    row.filter(|row| row.references == 0)
+        .map_or(0, |row| row.bytes.max(DOCUMENT_COUNTS))
+}
+
+/// What all documents count as to which no invoice refers.
+pub(super) fn unused_documents_bytes<T: Records + ?Sized>(tree: &T) -> Result<u64, StoreError> {
+    count(tree, UNUSED_DOCUMENTS)
+}
+
+/// Counts accounts.
+pub(super) const ACCOUNTS: &str = "accounts";
+
+/// Counts an account that was not there before.
+pub(super) fn count_account(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let counted = accounts(tx)?.saturating_add(1);
+    tx.put(&keys::counter(ACCOUNTS), &CounterRow(counted))
+}
+
+/// How many accounts there are.
+pub(super) fn accounts<T: Records + ?Sized>(tree: &T) -> Result<u64, StoreError> {
+    count(tree, ACCOUNTS)
+}
+
+fn count<T: Records + ?Sized>(tree: &T, name: &str) -> Result<u64, StoreError> {
+    let counted: Option<CounterRow> = tree.read(&keys::counter(name))?;
+    Ok(counted.map_or(0, |CounterRow(counted)| counted))
 }
 
 /// The index entry that a delivery's state asks for.

@@ -63,6 +63,7 @@ pub(crate) fn rules(rng: &mut fastrand::Rng) -> Rules {
         },
         webhook_id_days: 7,
         documents_bytes: 1 << 20,
+        unused_documents_bytes: 1 << 30,
     }
 }
 

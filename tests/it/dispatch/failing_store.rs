@@ -117,6 +117,7 @@ impl Store for FailingStore {
     passes_on! {
         fn remembered(&self, sender: &SenderName, id: &WebhookId, at: DateTime<Utc>) -> Result<Option<[u8; 16]>, StoreError>;
         fn change_account(&self, received: Received, change: AccountChange) -> Commit<Judged<ChangeAnswer>>;
+        fn import_account(&self, change: AccountChange, actor: Actor, at: DateTime<Utc>) -> Commit<ChangeAnswer>;
         fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>>;
         fn withdraw(&self, received: Received, account: AccountId, number: InvoiceNumber) -> Commit<Judged<WithdrawAnswer>>;
         fn put_document(&self, digest: Digest, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer>;
@@ -138,7 +139,7 @@ impl Store for FailingStore {
         fn may_go_out(&self, sequence: Sequence, account: &AccountId, recipient: &Recipient) -> Result<bool, StoreError>;
         fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
         fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError>;
-        fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<AccountView>, StoreError>;
+        fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Accounts, StoreError>;
         fn invoice(&self, account: &AccountId, number: &InvoiceNumber) -> Result<Option<InvoiceView>, StoreError>;
         fn audit(&self, order: TrailOrder, after: Option<TrailPlace>, limit: usize) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError>;
         fn invoices(&self, filter: &Filter, after: Option<Sequence>, limit: usize) -> Result<Page, StoreError>;

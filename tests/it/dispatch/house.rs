@@ -135,6 +135,7 @@ impl House {
             on_rejected: OnRejected::MainContact,
             webhook_id_days: 7,
             documents_bytes: 8 * 1024 * 1024,
+            unused_documents_bytes: 1 << 30,
         };
         let schedule = Schedule::parse("0 8 * * *", chrono_tz::UTC).unwrap();
         let timetable = Timetable {

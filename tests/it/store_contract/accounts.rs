@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use invoice_router::domain::account::Profile;
-use invoice_router::domain::change::{ChangeKind, Warning};
+use invoice_router::domain::address::HeaderText;
+use invoice_router::domain::change::{AccountChange, ChangeKind, Import, Warning};
 use invoice_router::domain::delivery::{Shown, Verdict};
 use invoice_router::domain::id::{InvoiceNumber, Sequence};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{Recipient, Rule};
 use invoice_router::store::{
-    ChangeAnswer, Command, Filter, IssueAnswer, Judged, PauseScope, Settle,
+    Accounts, Actor, ChangeAnswer, ChangeResult, Command, Filter, IssueAnswer, Judged, PauseScope,
+    Settle,
 };
 
 use super::sample::{
@@ -35,6 +37,9 @@ contract![
     an_answer_names_a_message_exactly_if_a_look_at_the_same_time_let_it_go,
     the_largest_account_is_kept_whole,
     accounts_are_listed_by_id,
+    a_page_of_large_accounts_is_short_and_has_a_next_one,
+    an_import_that_accepts_its_version_counts_over_a_newer_one,
+    a_version_that_comes_back_with_other_content_is_not_the_one_that_was_seen,
     pausing_one_account_leaves_others_alone,
     what_the_daemon_has_against_it_stands_beside_an_operators_reason,
 ];
@@ -108,10 +113,7 @@ fn one_change_frees_hundreds_of_invoices(world: &mut World) {
     world.hold("K-1", "R-298");
     world.account("K-1", 2, profile());
     world.obey("K-1", "R-298", Command::Release { now: false });
-    assert_eq!(
-        result_of(&first),
-        invoice_router::store::ChangeResult::Applied
-    );
+    assert_eq!(result_of(&first), ChangeResult::Applied);
     // Answers come before the last is freed; one more commit comes after it.
     world.pass(Duration::from_secs(1));
     world.take(urgent("K-1", "R-last"));
@@ -371,7 +373,8 @@ fn an_answer_names_a_message_exactly_if_a_look_at_the_same_time_let_it_go(world:
     });
 }
 
-fn the_largest_account_is_kept_whole(world: &mut World) {
+/// With as many sub-users as there may be, and as many and as long addresses.
+fn large_profile() -> Profile {
     let domain = format!("{}.{}.example", "d".repeat(60), "e".repeat(60));
     let addresses = |n: usize| -> Vec<String> {
         (0..10)
@@ -388,11 +391,15 @@ fn the_largest_account_is_kept_whole(world: &mut World) {
             )
         })
         .collect();
-    let large = Profile {
+    Profile {
         sub_users: large,
         billing_contact: Some(sub_user_id("u-99")),
         ..profile()
-    };
+    }
+}
+
+fn the_largest_account_is_kept_whole(world: &mut World) {
+    let large = large_profile();
     for n in 0..3 {
         world.take(urgent("K-1", &format!("R-{n}")));
     }
@@ -407,7 +414,7 @@ fn the_largest_account_is_kept_whole(world: &mut World) {
     assert_eq!(stored(world), profile());
     world.account("K-1", 3, large.clone());
     assert_eq!(stored(world), large);
-    assert_eq!(world.step().accounts(None, 10).unwrap().len(), 1);
+    assert_eq!(world.step().accounts(None, 10).unwrap().items.len(), 1);
 }
 
 fn accounts_are_listed_by_id(world: &mut World) {
@@ -418,6 +425,7 @@ fn accounts_are_listed_by_id(world: &mut World) {
         let after = after.map(id);
         let views = world.step().accounts(after.as_ref(), limit).unwrap();
         views
+            .items
             .iter()
             .map(|view| view.account.id().to_string())
             .collect()
@@ -431,10 +439,110 @@ fn accounts_are_listed_by_id(world: &mut World) {
         "it need not be there"
     );
     assert!(page(world, Some("K-2"), 10).is_empty());
+    let mut rest = |after: Option<&str>, limit| {
+        let after = after.map(id);
+        let Accounts {
+            items: _,
+            next,
+            total,
+        } = world.step().accounts(after.as_ref(), limit).unwrap();
+        assert_eq!(total, 4);
+        next
+    };
+    assert_eq!(rest(None, 2), Some(id("K-1 a")));
+    assert_eq!(rest(None, 4), None);
+    assert_eq!(rest(Some("K-1 a"), 2), None);
+    world.account("K-2", 2, profile());
+    assert_eq!(world.step().accounts(None, 1).unwrap().total, 4);
+}
+
+fn a_page_of_large_accounts_is_short_and_has_a_next_one(world: &mut World) {
+    let large = large_profile();
+    for n in 10..40 {
+        world.account(&format!("K-{n}"), 1, large.clone());
+    }
+    let (mut after, mut told, mut pages) = (None, 0, 0);
+    loop {
+        let Accounts { items, next, .. } = world.step().accounts(after.as_ref(), 500).unwrap();
+        assert!(
+            items.len() < 30,
+            "they come to more than 4 MiB: {}",
+            items.len()
+        );
+        told += items.len();
+        pages += 1;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(told, 30);
+    assert!(pages > 1, "{pages}");
+}
+
+fn an_import_that_accepts_its_version_counts_over_a_newer_one(world: &mut World) {
+    let import = |accept_version, name: &str| {
+        ChangeKind::Imported(Import {
+            profile: Profile {
+                name: Some(HeaderText::parse(name).unwrap()),
+                ..profile()
+            },
+            closed: false,
+            accept_version,
+        })
+    };
+    let mut bring = |version_of: u64, kind: ChangeKind| {
+        let change = AccountChange {
+            account: id("K-1"),
+            version: version(version_of),
+            timestamp: world.now,
+            kind,
+        };
+        let operator = Actor::Operator("anna".to_owned());
+        let now = world.now;
+        let commit = world.step().import_account(change, operator, now);
+        commit.wait().unwrap()
+    };
+    let applied = bring(5, import(false, "five"));
+    assert_eq!(result_of(&applied), ChangeResult::Applied);
+    let stale = bring(4, import(false, "four"));
+    assert_eq!(result_of(&stale), ChangeResult::Stale);
+    let conflict = bring(5, import(false, "other"));
+    assert!(matches!(conflict, ChangeAnswer::Refused(_)), "{conflict:?}");
+    for (version_of, name) in [(4, "four"), (4, "other"), (9, "nine")] {
+        let accepted = bring(version_of, import(true, name));
+        assert_eq!(result_of(&accepted), ChangeResult::Applied);
+        let again = bring(version_of, import(true, name));
+        assert_eq!(result_of(&again), ChangeResult::Duplicate);
+    }
+}
+
+/// What is decided on a version that an import puts into force again is not taken for the same.
+fn a_version_that_comes_back_with_other_content_is_not_the_one_that_was_seen(world: &mut World) {
+    world.account("K-1", 5, profile());
+    let sequence = world.take(urgent("K-1", "RE-1"));
+    let job = world.step().job(sequence).unwrap().unwrap();
+    world.pass(Duration::from_secs(1));
+    let import = ChangeKind::Imported(Import {
+        profile: without_addresses(),
+        closed: false,
+        accept_version: true,
+    });
+    let change = AccountChange {
+        account: id("K-1"),
+        version: version(5),
+        timestamp: world.now,
+        kind: import,
+    };
+    let (operator, now) = (Actor::Operator("anna".to_owned()), world.now);
+    let commit = world.step().import_account(change, operator, now);
+    assert_eq!(result_of(&commit.wait().unwrap()), ChangeResult::Applied);
+    let withheld = world.step().withhold(sequence, job.seen, now).wait();
+    assert_eq!(withheld, Ok(false));
 }
 
 fn what_the_daemon_has_against_it_stands_beside_an_operators_reason(world: &mut World) {
-    use invoice_router::store::{Actor, TrailOrder};
+    use invoice_router::store::TrailOrder;
     let (scope, now) = (PauseScope::Removal, world.now);
     let anna = Actor::Operator("anna".to_owned());
     for (actor, reason, is_new) in [

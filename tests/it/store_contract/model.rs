@@ -57,13 +57,11 @@ pub(super) struct Held {
 
 impl Held {
     /// Whether its message may be on its way to another recipient than the one of now.
-    fn is_astray(&self, account: &Account, recipient: &Recipient) -> bool {
-        let (Some(intent), Some(sent_to)) = (&self.intent, &self.sent_to) else {
+    fn is_astray(&self, recipient: &Recipient) -> bool {
+        let (Some(_), Some(sent_to)) = (&self.intent, &self.sent_to) else {
             return false;
         };
-        !self.look_ahead
-            && intent.account_version != account.version()
-            && !sent_to.same_target(recipient)
+        !self.look_ahead && !sent_to.same_target(recipient)
     }
 
     fn put(&mut self, delivery: Delivery, at: DateTime<Utc>) {
@@ -150,9 +148,7 @@ impl Model {
         let in_flight = self
             .invoices
             .values()
-            .filter(|held| {
-                held.invoice.account == *account.id() && held.is_astray(&account, &recipient)
-            })
+            .filter(|held| held.invoice.account == *account.id() && held.is_astray(&recipient))
             .map(|held| held.invoice.number.clone())
             .collect();
         ChangeAnswer::Accepted {
@@ -511,6 +507,7 @@ impl Model {
         Some(Seen {
             stamp: held.stamp,
             account_version: account.version(),
+            account_changed_at: Some(account.changed_at()),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Whatever comes in whatever order: a store answers as the model does, at each step, and in the end
 //! shows the same. Nothing due is ever lost, and nothing finished appears again.
 
-use invoice_router::domain::change::{AccountChange, ChangeKind, ContactChange};
+use invoice_router::domain::change::{AccountChange, ChangeKind, ContactChange, Import};
 use invoice_router::domain::delivery::Verdict;
 use invoice_router::domain::id::{AccountId, InvoiceNumber, Sequence};
 use invoice_router::domain::invoice::Invoice;
@@ -66,7 +66,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     };
     let index = any::<Index>;
     let one = prop_oneof![
-        6 => (0..2_usize, -1..=2_i64, 0..9_usize).prop_map(|(a, v, k)| Change(a, v, k)),
+        6 => (0..2_usize, -1..=2_i64, 0..11_usize).prop_map(|(a, v, k)| Change(a, v, k)),
         8 => (0..2_usize, 0..5_usize, 0..5_usize).prop_map(|(a, n, v)| Issue(a, n, v)),
         2 => (0..2_usize, 0..5_usize).prop_map(|(a, n)| Withdraw(a, n)),
         3 => (index(), any::<bool>()).prop_map(|(at, same)| Again(at, same)),
@@ -220,6 +220,11 @@ impl Play {
             5 => ChangeKind::Closed,
             6 => ChangeKind::SubUserRemoved(sub_user_id("u-7")),
             7 => ChangeKind::BillingContactSelected(None),
+            8 | 9 => ChangeKind::Imported(Import {
+                profile: selecting(&["b@muster.example"]),
+                closed: ahead > 1,
+                accept_version: kind == 9,
+            }),
             _ => ChangeKind::SubUserSaved {
                 id: sub_user_id("u-7"),
                 group: group("support"),

@@ -35,6 +35,7 @@ pub(super) fn rules() -> Rules {
         on_rejected: OnRejected::MainContact,
         webhook_id_days: 7,
         documents_bytes: 1_000_000,
+        unused_documents_bytes: 1 << 30,
     }
 }
 

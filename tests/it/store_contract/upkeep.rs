@@ -23,6 +23,7 @@ contract![
     a_document_stays_while_one_invoice_refers_to_it,
     an_invoice_needs_all_its_documents,
     twenty_documents_are_kept_and_let_go,
+    documents_without_an_invoice_have_a_bound,
     a_finished_invoice_leaves_its_tombstone,
     what_is_not_finished_is_never_swept,
     an_invoice_with_a_long_story_is_swept_too,
@@ -31,6 +32,24 @@ contract![
     a_list_goes_on_where_its_page_ended,
     a_store_keeps_its_id,
 ];
+
+fn documents_without_an_invoice_have_a_bound(world: &mut World) {
+    world.rules.unused_documents_bytes = 2 * 4096 + 5_000;
+    world.reopen();
+    world.account("K-1", 1, profile());
+    assert_eq!(world.put(b"small"), DocumentAnswer::Stored);
+    assert_eq!(world.put(&[7; 5_000]), DocumentAnswer::Stored);
+    assert_eq!(world.put(sample::PDF), DocumentAnswer::Stored);
+    assert_eq!(world.put(b"one more"), DocumentAnswer::TooMany);
+    assert!(!is_kept(world, b"one more"));
+    assert_eq!(world.put(b"small"), DocumentAnswer::Duplicate);
+    world.take(urgent("K-1", "RE-1"));
+    assert_eq!(world.put(b"one more"), DocumentAnswer::Stored);
+    assert_eq!(world.put(b"another"), DocumentAnswer::TooMany);
+    world.pass(8 * DAY);
+    world.sweep();
+    assert_eq!(world.put(b"another"), DocumentAnswer::Stored);
+}
 
 fn is_kept(world: &mut World, bytes: &[u8]) -> bool {
     let kept = world.step().document(&digest(bytes)).unwrap();

@@ -1,0 +1,56 @@
+//! What SIGHUP exchanges while the daemon runs: who may push, with which secrets, and who may use the admin
+//! interface over TCP.
+//!
+//! As a whole or not at all: the whole configuration is read and compiled anew, and if anything in it is wrong,
+//! everything stays as it was. What else has changed in it takes effect at the next start, and is named.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::parts::{self, Parts};
+use crate::config::{Config, ConfigErrors, KeyPath};
+use crate::http::Access;
+
+/// Exchanges what can be exchanged while the daemon runs.
+#[derive(Debug)]
+pub struct Reload {
+    pub(super) access: watch::Sender<Arc<Access>>,
+    /// What the daemon was started with.
+    pub(super) running: Arc<Config>,
+}
+
+/// What a reload has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// How many senders there are now.
+    pub senders: usize,
+    /// How many secrets they have all together.
+    pub secrets: usize,
+    /// How many tokens there are now.
+    pub tokens: usize,
+    /// The keys with values that take effect at the next start only.
+    pub at_next_start: Vec<KeyPath>,
+}
+
+impl Reload {
+    /// Takes over the secrets, rights and tokens of a configuration. Blocks on the file system.
+    pub fn reload(&self, config: &Config) -> Result<Reloaded, ConfigErrors> {
+        let parts = Parts::read(config)?;
+        let access = parts::access(&parts);
+        let mut at_next_start = config.differing(&self.running);
+        let exchanged = [
+            KeyPath::new(&["webhook", "senders"]),
+            KeyPath::new(&["admin", "tokens_file"]),
+        ];
+        at_next_start.retain(|key| !exchanged.iter().any(|table| key.starts_with(table)));
+        let reloaded = Reloaded {
+            senders: access.senders.len(),
+            secrets: access.senders.secrets(),
+            tokens: access.tokens.len(),
+            at_next_start,
+        };
+        self.access.send_replace(Arc::new(access));
+        Ok(reloaded)
+    }
+}

@@ -1,0 +1,425 @@
+//! `import` and `export`: all accounts as JSON Lines, each line the data of an `account.updated`.
+//!
+//! Neither holds more than a part of the file at a time. An import can be repeated from the beginning: what is in
+//! force already is a duplicate.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::admin::{Admin, Line, segment};
+use super::out::{self, list, text};
+use super::{Context, Failure};
+
+/// Lines that the daemon is sent at once; it takes up to a thousand.
+const LINES: usize = 500;
+/// Bytes that the daemon is sent at once, unless its configuration allows less.
+const BYTES: usize = 4 * 1024 * 1024;
+/// How often, and after which pause each time, lines are sent again that the daemon had no time for.
+const TRIES: usize = 30;
+const PAUSE: Duration = Duration::from_secs(1);
+/// Refused lines that the result names; all of them are told on the way.
+const NAMED: usize = 100;
+
+/// What became of the lines so far.
+#[derive(Debug, Default)]
+struct Tally {
+    applied: u64,
+    duplicate: u64,
+    stale: u64,
+    refused: u64,
+    named: Vec<Value>,
+}
+
+pub(super) fn import(context: &Context, path: &Path, accept_versions: bool) -> Result<(), Failure> {
+    let config = context.load()?;
+    let admin = Admin::new(config.admin.socket);
+    let most = BYTES.min(config.webhook.event_body_bytes);
+    let (input, bytes) = open(path)?;
+    let progress = bar(bytes, "{bytes}/{total_bytes}", "{bytes}");
+    let mut lines = Lines {
+        input,
+        number: 0,
+        most,
+        ahead: None,
+    };
+    let mut tally = Tally::default();
+    let answer = loop {
+        let read = lines
+            .batch()
+            .with_context(|| format!("cannot read {}", path.display()));
+        let batch = match read {
+            Ok(batch) if batch.is_empty() => break Ok(()),
+            Ok(batch) => batch,
+            Err(error) => break Err(Failure::from(error)),
+        };
+        let taken: usize = batch.iter().map(|line| line.bytes.len() + 1).sum();
+        if let Err(failure) = send(&admin, batch, accept_versions, &mut tally, &progress) {
+            break Err(failure);
+        }
+        progress.inc(u64::try_from(taken).unwrap_or(u64::MAX));
+    };
+    progress.finish_and_clear();
+    // What was done is told, whatever ended it.
+    let said = context
+        .out
+        .show(&tally.to_json(), |_| tally.describe(accept_versions));
+    answer?;
+    said?;
+    if tally.refused == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Refused(format!(
+            "{} lines were refused",
+            tally.refused
+        )))
+    }
+}
+
+/// Sends a batch until the daemon has had the time for each of its lines.
+fn send(
+    admin: &Admin,
+    batch: Vec<Line>,
+    accept_versions: bool,
+    tally: &mut Tally,
+    progress: &ProgressBar,
+) -> Result<(), Failure> {
+    let path = format!("/v1/import?accept_versions={accept_versions}");
+    let mut left = batch;
+    for _ in 0..TRIES {
+        let answers = admin.batch(&path, &left)?;
+        let mut busy = Vec::new();
+        for (line, answer) in left.into_iter().zip(&answers) {
+            let body = &answer["body"];
+            if answer["status"] == 503 && text(body, "/code") == "busy" {
+                busy.push(line);
+            } else {
+                tally.count(&line, body, progress);
+            }
+        }
+        if busy.is_empty() {
+            return Ok(());
+        }
+        left = busy;
+        thread::sleep(PAUSE);
+    }
+    let first = left.first().map_or(0, |line| line.number);
+    Err(Failure::Failed(anyhow!(
+        "the daemon has no time for line {first} and others: repeat the import later"
+    )))
+}
+
+impl Tally {
+    fn count(&mut self, line: &Line, answer: &Value, progress: &ProgressBar) {
+        match text(answer, "/result") {
+            "applied" => self.applied += 1,
+            "duplicate" => self.duplicate += 1,
+            "stale" => self.stale += 1,
+            _ => {
+                self.refused += 1;
+                let number = line.number;
+                let code = text(answer, "/code");
+                let detail = text(answer, "/detail");
+                let errors = list(answer, "/errors");
+                progress.suspend(|| {
+                    out::complain(&format!(
+                        "line {number}: {code}: {detail}{}",
+                        places(errors)
+                    ));
+                });
+                if self.named.len() < NAMED {
+                    let named =
+                        json!({"line": number, "code": code, "detail": detail, "errors": errors});
+                    self.named.push(named);
+                }
+            }
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let Self {
+            applied,
+            duplicate,
+            stale,
+            refused,
+            named,
+        } = self;
+        json!({
+            "applied": applied,
+            "duplicate": duplicate,
+            "stale": stale,
+            "refused": refused,
+            "refused_lines": named,
+        })
+    }
+
+    fn describe(&self, accept_versions: bool) -> String {
+        let Self {
+            applied,
+            duplicate,
+            stale,
+            refused,
+            named: _,
+        } = self;
+        let mut words = format!(
+            "applied: {applied} · in force already: {duplicate} · older than what is in force: {stale} · refused: {refused}"
+        );
+        if *stale > 0 && !accept_versions {
+            words.push_str(
+                "\nIf the portal was restored from a backup, so that its older versions are the ones that count: \
+                 import them with --accept-versions.",
+            );
+        }
+        words
+    }
+}
+
+/// Where a line is wrong, in brackets.
+fn places(errors: &[Value]) -> String {
+    let places: Vec<String> = errors
+        .iter()
+        .map(|error| format!("{}: {}", text(error, "/pointer"), text(error, "/expected")))
+        .collect();
+    if places.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", places.join("; "))
+    }
+}
+
+/// Where the lines come from, and how many bytes there are, if that is known.
+type Input = (Box<dyn BufRead>, Option<u64>);
+
+fn open(path: &Path) -> Result<Input, Failure> {
+    if path == Path::new("-") {
+        return Ok((Box::new(io::stdin().lock()), None));
+    }
+    let read = || -> io::Result<Input> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let bytes = metadata.is_file().then_some(metadata.len());
+        Ok((Box::new(BufReader::new(file)), bytes))
+    };
+    Ok(read().with_context(|| format!("cannot read {}", path.display()))?)
+}
+
+/// The lines of a file, in batches that the daemon takes.
+struct Lines<R> {
+    input: R,
+    number: usize,
+    /// Bytes of a batch.
+    most: usize,
+    /// The line that did not fit into the last batch, or cannot be read.
+    ahead: Option<anyhow::Result<Line>>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The next batch; empty at the end.
+    fn batch(&mut self) -> anyhow::Result<Vec<Line>> {
+        let mut batch: Vec<Line> = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < LINES {
+            let line = match self.next() {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) if batch.is_empty() => return Err(error),
+                // What came before it is sent first; then it is met again.
+                Err(error) => {
+                    self.ahead = Some(Err(error));
+                    break;
+                }
+            };
+            bytes += line.bytes.len() + 1;
+            if bytes > self.most {
+                self.ahead = Some(Ok(line));
+                break;
+            }
+            batch.push(line);
+        }
+        Ok(batch)
+    }
+
+    /// The next line that is not blank.
+    fn next(&mut self) -> anyhow::Result<Option<Line>> {
+        if let Some(ahead) = self.ahead.take() {
+            return ahead.map(Some);
+        }
+        loop {
+            self.number += 1;
+            let mut bytes = Vec::new();
+            let most = u64::try_from(self.most).unwrap_or(u64::MAX);
+            let read = self
+                .input
+                .by_ref()
+                .take(most)
+                .read_until(b'\n', &mut bytes)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if bytes.last() == Some(&b'\n') {
+                bytes.pop();
+            } else if bytes.len() >= self.most {
+                return Err(anyhow!(
+                    "line {} is longer than {} bytes; the lines before it were imported",
+                    self.number,
+                    self.most
+                ));
+            }
+            if !bytes.trim_ascii().is_empty() {
+                let number = self.number;
+                return Ok(Some(Line { number, bytes }));
+            }
+        }
+    }
+}
+
+pub(super) fn export(context: &Context) -> Result<(), Failure> {
+    let admin = context.admin()?;
+    let progress = bar(None, "{pos}/{len} accounts", "{pos} accounts");
+    let mut path = "/v1/accounts?limit=500".to_owned();
+    let result = loop {
+        let page = match admin.get(&path) {
+            Ok(page) => page,
+            Err(failure) => break Err(failure),
+        };
+        let items = list(&page, "/items");
+        if let Some(total) = page["total"].as_u64() {
+            progress.set_length(total);
+            progress.set_style(style("{pos}/{len} accounts"));
+        }
+        let mut lines = String::new();
+        for item in items {
+            lines.push_str(&data(item).to_string());
+            lines.push('\n');
+        }
+        match out::stream(&lines) {
+            Ok(true) => {}
+            // Whoever reads has enough.
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(Failure::from(error)),
+        }
+        progress.inc(u64::try_from(items.len()).unwrap_or(u64::MAX));
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break Ok(());
+        };
+        path = format!("/v1/accounts?limit=500&cursor={}", segment(cursor));
+    };
+    progress.finish_and_clear();
+    result
+}
+
+/// The data of an `account.updated` that says what is stored. That an account is closed stands beside it.
+fn data(account: &Value) -> Value {
+    let contact = |contact: &Value| {
+        json!({
+            "name": contact["name"],
+            "company": contact["company"],
+            "language": contact["language"],
+            "addresses": contact["addresses"],
+        })
+    };
+    let sub_users: Vec<Value> = list(account, "/sub_users")
+        .iter()
+        .map(|sub_user| {
+            json!({
+                "id": sub_user["id"],
+                "group": sub_user["group"],
+                "contact": contact(&sub_user["contact"]),
+                "login": sub_user["login"],
+            })
+        })
+        .collect();
+    let mut data = json!({
+        "account": account["account"],
+        "version": account["version"],
+        "name": account["name"],
+        "language": account["language"],
+        "schedule": account["schedule"],
+        "main_contact": contact(&account["main_contact"]),
+        "sub_users": sub_users,
+        "billing_contact": account["billing_contact"],
+    });
+    if account["closed"] == Value::Bool(true) {
+        data["closed"] = Value::Bool(true);
+    }
+    data
+}
+
+/// A bar for whoever watches a terminal; scripts and logs get none. What it writes goes to standard error.
+fn bar(length: Option<u64>, of_known: &str, of_unknown: &str) -> ProgressBar {
+    let target = if io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let progress = ProgressBar::with_draw_target(length, target);
+    progress.set_style(if length.is_some() {
+        style(of_known)
+    } else {
+        style(of_unknown)
+    });
+    progress
+}
+
+fn style(count: &str) -> ProgressStyle {
+    // The template is constant, and a test reads it.
+    ProgressStyle::with_template(&format!("{{elapsed_precise}} {{wide_bar}} {count} {{eta}}"))
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str, most: usize) -> Lines<&[u8]> {
+        Lines {
+            input: text.as_bytes(),
+            number: 0,
+            most,
+            ahead: None,
+        }
+    }
+
+    fn numbers(batch: &[Line]) -> Vec<usize> {
+        batch.iter().map(|line| line.number).collect()
+    }
+
+    #[test]
+    fn a_file_is_cut_into_batches_that_leave_no_line_out() {
+        let mut lines = lines("{}\n\n[1]\n[1,2]\n[3]", 9);
+        assert_eq!(numbers(&lines.batch().unwrap()), [1, 3]);
+        assert_eq!(numbers(&lines.batch().unwrap()), [4]);
+        assert_eq!(numbers(&lines.batch().unwrap()), [5]);
+        assert!(lines.batch().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_batch_has_a_bounded_number_of_lines() {
+        let text = "{}\n".repeat(LINES + 1);
+        let mut lines = lines(&text, BYTES);
+        assert_eq!(lines.batch().unwrap().len(), LINES);
+        assert_eq!(lines.batch().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_line_too_long_to_be_sent_is_named() {
+        let mut lines = lines("{}\n[\"a long line\"]\n", 10);
+        assert_eq!(numbers(&lines.batch().unwrap()), [1]);
+        let error = lines.batch().err().unwrap();
+        assert!(error.to_string().starts_with("line 2 is longer"), "{error}");
+    }
+
+    #[test]
+    fn the_words_of_a_bar_are_a_template() {
+        for count in ["{bytes}/{total_bytes}", "{pos}/{len} accounts", "{bytes}"] {
+            let template = format!("{{elapsed_precise}} {{wide_bar}} {count} {{eta}}");
+            assert!(ProgressStyle::with_template(&template).is_ok(), "{count}");
+        }
+    }
+}

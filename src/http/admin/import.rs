@@ -1,0 +1,38 @@
+//! `POST /v1/import`: many accounts at once, each as the data of an `account.updated`.
+//!
+//! For the first load, and to heal what a portal restored from a backup has made of its versions.
+
+use std::sync::Arc;
+
+use crate::http::batch;
+use crate::http::events::ChangeUnderWay;
+use crate::http::exchange::{About, Exchange, Reply};
+use crate::http::problem::{Code, Problem};
+use crate::http::routes::Query;
+use crate::store::Actor;
+
+/// Takes a batch of accounts.
+pub(in crate::http) async fn take(
+    exchange: &mut Exchange,
+    actor: String,
+) -> Result<Reply, Problem> {
+    let query = Query::parse(exchange.uri.query(), &["accept_versions"])?;
+    let accept_versions = query.read("accept_versions", "true or false", |raw| raw.parse().ok())?;
+    let accept_version = accept_versions.unwrap_or(false);
+    if !exchange.has_content_type(batch::MEDIA_TYPE) {
+        let sentence = format!("expected Content-Type: {}", batch::MEDIA_TYPE);
+        return Err(Problem::new(Code::UnsupportedMediaType, sentence));
+    }
+    let most = batch::body_bytes(exchange.limits().event_body_bytes);
+    exchange.check_announced(most)?;
+    let body = exchange.read_body(most).await?;
+    let lines = batch::lines(&body)?;
+    let context = Arc::clone(&exchange.service.context);
+    let actor = Actor::Operator(actor);
+    let begin = |_: &mut Exchange, (_, line): batch::Line<'_>| {
+        let at = context.clock.now();
+        ChangeUnderWay::of_import(&context, line, accept_version, actor.clone(), at)
+    };
+    let end = |work: ChangeUnderWay| async move { work.end(&mut About::default()).await };
+    Ok(batch::answer(exchange, lines, begin, end).await)
+}

@@ -1,0 +1,129 @@
+//! Many changes at once: `application/x-ndjson`, one JSON text a line.
+//!
+//! Each line is judged on its own, in order, and answered by a line; one that is refused stands in nobody's way.
+//! Lines are committed side by side, a bounded number ahead of the answer that is awaited, so that a batch costs
+//! few syncs of the disk and never more than a small part of the store's queue.
+
+use std::collections::VecDeque;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::exchange::{Exchange, Reply};
+use super::problem::{Code, Fault, Problem};
+
+/// What such a body is called.
+pub(super) const MEDIA_TYPE: &str = "application/x-ndjson";
+/// Most lines of a body.
+const LINES: usize = 1000;
+/// Largest body in bytes.
+const BYTES: usize = 8 * 1024 * 1024;
+/// So many lines are under way before the first of them has to be answered.
+const AHEAD: usize = 64;
+
+/// A line with its number, from 1.
+pub(super) type Line<'b> = (usize, &'b [u8]);
+
+/// How large a body may be, in bytes, if `most` is the limit of others.
+pub(super) fn body_bytes(most: usize) -> usize {
+    most.min(BYTES)
+}
+
+/// The lines of a body but for the blank ones, which keep their numbers.
+pub(super) fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, Problem> {
+    let numbered = body.split(|&byte| byte == b'\n').zip(1..);
+    let lines: Vec<Line<'_>> = numbered
+        .map(|(line, number)| (number, line.trim_ascii()))
+        .filter(|(_, line)| !line.is_empty())
+        .take(LINES + 1)
+        .collect();
+    match lines.len() {
+        0 => {
+            let expected = "at least one line";
+            Err(Problem::invalid(vec![Fault::at("", expected)]))
+        }
+        1..=LINES => Ok(lines),
+        _ => Err(Problem::new(
+            Code::TooLarge,
+            format!("a body may have at most {LINES} lines"),
+        )),
+    }
+}
+
+/// Answers each line: `begin` sets its work going, `end` waits for it.
+pub(super) async fn answer<'b, W, F>(
+    exchange: &mut Exchange,
+    lines: Vec<Line<'b>>,
+    mut begin: impl FnMut(&mut Exchange, Line<'b>) -> Result<W, Problem>,
+    end: impl Fn(W) -> F,
+) -> Reply
+where
+    F: Future<Output = Result<Reply, Problem>>,
+{
+    let mut answers = String::new();
+    let mut accepted = 0;
+    let count = lines.len();
+    let mut under_way = VecDeque::with_capacity(AHEAD);
+    let mut lines = lines.into_iter();
+    loop {
+        while under_way.len() < AHEAD
+            && let Some(line) = lines.next()
+        {
+            let (number, _) = line;
+            under_way.push_back((number, begin(exchange, line)));
+        }
+        let Some((number, work)) = under_way.pop_front() else {
+            break;
+        };
+        let answer = match work {
+            Ok(work) => end(work).await,
+            Err(problem) => Err(problem),
+        };
+        accepted += usize::from(answer.is_ok());
+        let (status, body) = spoken(answer, &exchange.request_id);
+        let line = json!({"line": number, "status": status.as_u16(), "body": body});
+        answers.push_str(&line.to_string());
+        answers.push('\n');
+    }
+    exchange.about.lines = Some((count, accepted));
+    Reply::text(MEDIA_TYPE, answers)
+}
+
+fn spoken(answer: Result<Reply, Problem>, request_id: &str) -> (StatusCode, Value) {
+    match answer {
+        Ok(reply) => reply.into_json(),
+        Err(problem) => {
+            let status = problem.code.status();
+            if status.is_server_error() {
+                let cause = problem.details.cause.as_deref();
+                tracing::error!(
+                    code = problem.code.as_str(),
+                    cause,
+                    "a line of a batch failed"
+                );
+            }
+            (status, problem.to_json(request_id))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_are_passed_over_and_keep_their_numbers() {
+        let found = lines(b"{}\n\n  \r\n [1]\r\n").unwrap();
+        assert_eq!(found, [(1, b"{}".as_slice()), (4, b"[1]")]);
+    }
+
+    #[test]
+    fn a_body_has_at_least_one_line_and_at_most_a_thousand() {
+        assert_eq!(lines(b"\n \n").unwrap_err().code, Code::Invalid);
+        assert_eq!(lines(&b"{}\n".repeat(1000)).unwrap().len(), 1000);
+        assert_eq!(
+            lines(&b"{}\n".repeat(1001)).unwrap_err().code,
+            Code::TooLarge
+        );
+    }
+}

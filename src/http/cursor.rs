@@ -1,0 +1,119 @@
+//! Cursors: where a list is to go on, as a string that says nothing to whoever holds it.
+//!
+//! What a cursor holds is a place in an order that nothing changes: of ids, of arrival, of the trail. So whatever
+//! comes, goes or changes between two pages, what is there all the time is told once.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::domain::id::{AccountId, Sequence};
+use crate::store::TrailPlace;
+
+/// A place in a list.
+pub(super) trait Place: Sized {
+    /// Which list: a cursor of another one is none.
+    const LIST: u8;
+
+    /// Its bytes, each place having others.
+    fn bytes(&self) -> Vec<u8>;
+
+    /// The place with these bytes.
+    fn read(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Place for AccountId {
+    const LIST: u8 = b'a';
+
+    fn bytes(&self) -> Vec<u8> {
+        self.as_str().as_bytes().to_vec()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::parse(std::str::from_utf8(bytes).ok()?).ok()
+    }
+}
+
+impl Place for Sequence {
+    const LIST: u8 = b'i';
+
+    fn bytes(&self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self(u64::from_be_bytes(bytes.try_into().ok()?)))
+    }
+}
+
+impl Place for TrailPlace {
+    const LIST: u8 = b't';
+
+    fn bytes(&self) -> Vec<u8> {
+        let Self { batch, index } = self;
+        [batch.to_be_bytes(), index.to_be_bytes()].concat()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (batch, index) = bytes.split_first_chunk()?;
+        Some(Self {
+            batch: u64::from_be_bytes(*batch),
+            index: u64::from_be_bytes(index.try_into().ok()?),
+        })
+    }
+}
+
+/// The cursor that stands for going on after a place.
+pub(super) fn write(place: &impl Place) -> String {
+    fn of<P: Place>(place: &P) -> Vec<u8> {
+        [&[P::LIST], place.bytes().as_slice()].concat()
+    }
+    URL_SAFE_NO_PAD.encode(of(place))
+}
+
+/// The place that a cursor of this list stands for.
+pub(super) fn read<P: Place>(cursor: &str) -> Option<P> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (list, place) = bytes.split_first()?;
+    (*list == P::LIST).then(|| P::read(place)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_leads_back_to_its_place() {
+        let account = AccountId::parse("K-1001/ä").unwrap();
+        assert_eq!(read(&write(&account)), Some(account));
+        let sequence = Sequence(u64::MAX);
+        assert_eq!(read(&write(&sequence)), Some(sequence));
+        let place = TrailPlace { batch: 7, index: 1 };
+        assert_eq!(read(&write(&place)), Some(place));
+    }
+
+    #[test]
+    fn a_cursor_of_another_list_or_none_at_all_is_refused() {
+        let cursor = write(&Sequence(1));
+        assert_eq!(read::<TrailPlace>(&cursor), None);
+        assert_eq!(read::<AccountId>(&cursor), None);
+        for raw in [
+            "",
+            "1",
+            "K-1001",
+            "7-1",
+            "=",
+            "aQ",
+            "aQAAAAAAAAAB=",
+            "aQAAAAAAAAABAA",
+        ] {
+            assert_eq!(read::<Sequence>(raw), None, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_can_stand_in_a_query_as_it_is() {
+        let id = AccountId::parse("ÿ".repeat(128)).unwrap();
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        assert!(write(&id).bytes().all(fits));
+    }
+}

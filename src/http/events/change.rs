@@ -1,0 +1,102 @@
+//! A change of an account, from its domain type to the answer: the same for one event, a line of a batch and a
+//! line of an import.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::account::{self, ParsedChange, Places};
+use super::{answer, unless_reused};
+use crate::domain::address::masked;
+use crate::domain::change::{AccountChange, Refused};
+use crate::domain::id::{AccountId, Version};
+use crate::http::Context;
+use crate::http::exchange::{About, Reply};
+use crate::http::fields::{Item, Report};
+use crate::http::json;
+use crate::http::problem::Problem;
+use crate::store::{Actor, ChangeAnswer, Commit, Judged, Received};
+
+/// A change of an account on its way to the disk.
+pub(in crate::http) struct ChangeUnderWay {
+    commit: ChangeCommit,
+    account: AccountId,
+    version: Version,
+    places: Places,
+    warnings: Vec<Value>,
+    nudge: Arc<Notify>,
+}
+
+enum ChangeCommit {
+    OfEvent(Commit<Judged<ChangeAnswer>>),
+    OfOperator(Commit<ChangeAnswer>),
+}
+
+impl ChangeUnderWay {
+    pub(super) fn of_event(context: &Context, received: Received, parsed: ParsedChange) -> Self {
+        Self::begin(context, parsed, |change| {
+            ChangeCommit::OfEvent(context.store.change_account(received, change))
+        })
+    }
+
+    /// Takes a line of an import, the data of an `account.updated`; what is wrong with it is in the problem.
+    pub(in crate::http) fn of_import(
+        context: &Context,
+        line: &[u8],
+        accept_version: bool,
+        actor: Actor,
+        at: DateTime<Utc>,
+    ) -> Result<Self, Problem> {
+        let body = json::parse(line)?;
+        let report = Report::default();
+        let change = Item::root(&body, &report).fields().and_then(|data| {
+            account::read(data, Ok(at), |data| account::imported(data, accept_version))
+        });
+        let parsed = report.finish(change)?;
+        Ok(Self::begin(context, parsed, |change| {
+            ChangeCommit::OfOperator(context.store.import_account(change, actor, at))
+        }))
+    }
+
+    fn begin(
+        context: &Context,
+        parsed: ParsedChange,
+        commit: impl FnOnce(AccountChange) -> ChangeCommit,
+    ) -> Self {
+        let ParsedChange { change, places } = parsed;
+        Self {
+            account: change.account.clone(),
+            version: change.version,
+            warnings: answer::settings_warnings(&change, &places, context),
+            places,
+            nudge: Arc::clone(&context.nudge),
+            commit: commit(change),
+        }
+    }
+
+    /// Waits until it is durable or refused.
+    pub(in crate::http) async fn end(self, about: &mut About) -> Result<Reply, Problem> {
+        let (change_answer, repeated) = match self.commit {
+            ChangeCommit::OfEvent(commit) => unless_reused(commit.await?)?,
+            ChangeCommit::OfOperator(commit) => (commit.await?, false),
+        };
+        self.nudge.notify_one();
+        if let ChangeAnswer::Refused(Refused::VersionRegressed { current }) = change_answer {
+            alarm_of_regression(&self.account, self.version, current);
+        }
+        answer::changed(change_answer, repeated, &self.places, self.warnings, about)
+    }
+}
+
+/// Until somebody acts, every change of such a portal is refused, and mail goes to contacts of yesterday.
+fn alarm_of_regression(account: &AccountId, version: Version, current: Version) {
+    tracing::error!(
+        account.id = masked(account.as_str()).as_ref(),
+        version = version.get(),
+        current_version = current.get(),
+        "the versions of the portal went back: was it restored from a backup? \
+         It is not heard until they are above the one in force"
+    );
+}
