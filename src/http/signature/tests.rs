@@ -1,9 +1,28 @@
+use hyper::header::HeaderValue;
 use proptest::prelude::*;
 
 use super::*;
 
 const KEY: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const OTHER: &str = "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
+
+/// Published with the libraries: secret, id, time of sending, body and signature.
+const PUBLISHED: [(&str, &str, i64, &str, &str); 2] = [
+    (
+        "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+        "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
+        1_649_367_553,
+        r#"{"email":"test@example.com","username":"test_user"}"#,
+        "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+    ),
+    (
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        1_614_265_330,
+        r#"{"test": 2432232314}"#,
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    ),
+];
 
 /// The oracle reads the wall clock, so these tests do.
 fn now() -> DateTime<Utc> {
@@ -43,6 +62,49 @@ fn judge(headers: &HeaderMap, at: DateTime<Utc>, payload: &[u8]) -> Result<Strin
     Ok(signed.verify(&known, payload)?.name.to_string())
 }
 
+/// What one sender's secret makes of these bytes, each as it may come over the wire. Bytes that no header can
+/// hold, or no secret is, are refused before.
+fn verifies(
+    secret: &[u8],
+    [id, timestamp, signature, body]: [&[u8]; 4],
+    at: DateTime<Utc>,
+) -> bool {
+    let secret = str::from_utf8(secret).ok().and_then(|s| Secret::parse(s).ok());
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (ID_HEADER, id),
+        (TIMESTAMP_HEADER, timestamp),
+        (SIGNATURE_HEADER, signature),
+    ] {
+        // HTTP takes off the blanks around a value.
+        let Ok(value) = HeaderValue::from_bytes(value.trim_ascii()) else {
+            return false;
+        };
+        headers.insert(name, value);
+    }
+    let portal = Sender {
+        secrets: secret.into_iter().collect(),
+        ..sender("portal", &[])
+    };
+    let known = Senders::new(vec![portal]).unwrap();
+    Signed::read(&headers, at).is_ok_and(|signed| signed.verify(&known, body).is_ok())
+}
+
+/// Everything that differs from `bytes` in one byte.
+fn altered(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let others = |(at, byte): (usize, &u8)| {
+        let byte = *byte;
+        (0..=u8::MAX)
+            .filter(move |other| *other != byte)
+            .map(move |other| (at, other))
+    };
+    bytes.iter().enumerate().flat_map(others).map(|(at, other)| {
+        let mut altered = bytes.to_owned();
+        altered[at] = other;
+        altered
+    })
+}
+
 proptest! {
     #[test]
     fn the_standard_library_and_we_sign_alike(id in "[A-Za-z0-9_-]{1,64}", payload in "\\PC{0,200}") {
@@ -63,6 +125,66 @@ proptest! {
         let judged = judge(&headers(&id, &timestamp, &signature), now(), b"{}");
         prop_assert!(judged.is_err());
     }
+}
+
+#[test]
+fn the_published_signatures_are_made_and_verify_at_their_time() {
+    for (secret, id, seconds, body, signature) in PUBLISHED {
+        let made = sign(
+            &Secret::parse(secret).unwrap(),
+            &WebhookId::parse(id).unwrap(),
+            seconds,
+            body.as_bytes(),
+        );
+        assert_eq!(made, signature);
+        let at = DateTime::from_timestamp(seconds, 0).unwrap();
+        let headers = headers(id, &seconds.to_string(), signature);
+        let known = senders(&[("billing", &[KEY]), ("portal", &[OTHER, secret])]);
+        let signed = Signed::read(&headers, at).unwrap();
+        assert_eq!(
+            signed
+                .verify(&known, body.as_bytes())
+                .unwrap()
+                .name
+                .to_string(),
+            "portal"
+        );
+    }
+}
+
+#[test]
+fn whatever_byte_is_altered_into_whatever_other_one_nothing_verifies_any_more() {
+    for (secret, id, seconds, body, signature) in PUBLISHED {
+        let at = DateTime::from_timestamp(seconds, 0).unwrap();
+        let timestamp = seconds.to_string();
+        let right = [id, &timestamp, signature, body].map(str::as_bytes);
+        assert!(verifies(secret.as_bytes(), right, at));
+        for (place, bytes) in right.into_iter().enumerate() {
+            for wrong in altered(bytes) {
+                let mut request = right;
+                request[place] = &wrong;
+                let shown = wrong.escape_ascii();
+                assert!(!verifies(secret.as_bytes(), request, at), "{shown}");
+            }
+        }
+        for wrong in altered(secret.as_bytes()) {
+            assert!(!verifies(&wrong, right, at), "{}", wrong.escape_ascii());
+        }
+    }
+}
+
+/// A key shorter than a block is filled up with zeros (RFC 2104, section 2), so that one with a zero more is the
+/// same to HMAC. The padding of 32 bytes can be altered into just that.
+#[test]
+fn an_altered_padding_of_a_secret_verifies_only_as_the_zero_that_hmac_appends_anyway() {
+    let at = now();
+    let signed = signed(KEY, at, b"{}");
+    let [id, timestamp, signature] =
+        [ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER].map(|name| signed[name].as_bytes());
+    let same: Vec<_> = altered(KEY.as_bytes())
+        .filter(|secret| verifies(secret, [id, timestamp, signature, b"{}"], at))
+        .collect();
+    assert_eq!(same, [KEY.replace('=', "A").into_bytes()]);
 }
 
 #[test]

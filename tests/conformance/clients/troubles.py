@@ -1,0 +1,306 @@
+"""A client meets a server that fails: it comes again where that can help, and only there.
+
+The server stands in for the daemon and for whatever may be in between, such as a proxy. It plays a list of
+answers, one a request, and keeps what came. Each request must be signed by itself, over the bytes that came.
+"""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from callers import CLIENTS, EXAMPLES, Caller, expect
+from callers import Wrong
+
+KEY = bytes(range(64))
+SECRET = "whsec_" + base64.b64encode(KEY).decode()
+EVENT = EXAMPLES / "01-account-updated.json"
+INVOICE, DOCUMENT = EXAMPLES / "05-invoice-for-the-schedule.json", EXAMPLES / "documents" / "RE-2026-0042.pdf"
+# What the URL has before the paths of the daemon, as behind a proxy.
+PREFIX = "/billing"
+ATTEMPTS = 5
+# What a client's time-out is set to where one is to be met.
+TIME_OUT_SECONDS = 3
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: dict
+    body: bytes
+    at: float
+
+    @property
+    def id(self):
+        return self.headers["webhook-id"]
+
+    @property
+    def timestamp(self):
+        return int(self.headers["webhook-timestamp"])
+
+
+def applied(handler):
+    handler.answer(200, {"result": "applied", "account": "K-1001", "version": 1, "warnings": [], "in_flight": []})
+
+
+def stored(handler):
+    handler.answer(201, {"sha256": handler.path.rsplit("/", 1)[1], "bytes": 1, "result": "stored"})
+
+
+def problem(status, code, retryable=False, retry_after=None, **members):
+    def play(handler):
+        document = {"type": f"urn:invoice-router:problem:{code}", "title": "A title", "status": status, "code": code,
+                    "detail": "a sentence", "retryable": retryable, "request_id": "0123456789abcdef", **members}
+        more = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        handler.answer(status, document, "application/problem+json", **more)
+    return play
+
+
+def page(status, **headers):
+    """What is no answer of the daemon."""
+    def play(handler):
+        handler.answer(status, "<html>a page</html>", "text/html", **headers)
+    return play
+
+
+def close(handler):
+    """Hangs up without a word."""
+    handler.close_connection = True
+
+
+def reset(handler):
+    """Breaks off, as after a crash."""
+    handler.close_connection = True
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+
+
+def torn(handler):
+    """Hangs up in the middle of an answer."""
+    handler.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n{"result": "applied", ')
+    handler.close_connection = True
+
+
+def silent(handler):
+    """Says nothing until nobody listens any more."""
+    handler.connection.settimeout(10 * TIME_OUT_SECONDS)
+    with contextlib.suppress(OSError):
+        handler.connection.recv(1)
+    handler.close_connection = True
+
+
+class Server:
+    """Plays these answers, and then that it has no more."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.requests = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def take(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                server.requests.append(Request(self.command, self.path, headers, body, time.monotonic()))
+                played = len(server.requests) - 1
+                (server.script[played] if played < len(server.script) else page(418))(self)
+
+            do_POST = do_PUT = do_GET = take
+
+            def answer(self, status, content, kind="application/json", **headers):
+                body = (content if isinstance(content, str) else json.dumps(content)).encode()
+                self.send_response(status)
+                for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def finish(self):
+                with contextlib.suppress(OSError, ValueError):
+                    super().finish()
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.http.server_port}{PREFIX}/"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.http.shutdown()
+        self.http.server_close()
+
+
+def is_signed(request, payload):
+    """As Standard Webhooks wants it, over what came."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", request.id):
+        raise Wrong(f"the id is {request.id!r}")
+    signed = f"{request.id}.{request.timestamp}.".encode() + payload
+    mac = base64.b64encode(hmac.digest(KEY, signed, hashlib.sha256)).decode()
+    expect("signature", request.headers["webhook-signature"], f"v1,{mac}")
+    if abs(time.time() - request.timestamp) > 300:
+        raise Wrong(f"the time-stamp is {request.timestamp}")
+
+
+def came_again(requests, payload, body):
+    """Each request with the same id and bytes, signed for itself."""
+    for request in requests:
+        expect("id", request.id, requests[0].id)
+        expect("path", request.path, requests[0].path)
+        expect("body", request.body, body)
+        is_signed(request, payload)
+
+
+def waited(requests, *retry_after):
+    """At least what was asked for and half of what doubles, and not much more. The time-stamp moves along."""
+    for number, (one, next_one, asked) in enumerate(zip(requests[:-1], requests[1:], retry_after, strict=True)):
+        least, passed = asked + 2**number / 2, next_one.at - one.at
+        if passed < least:
+            raise Wrong(f"attempt {number + 2} came after {passed:.2f} s in place of {least} s")
+        if next_one.timestamp < one.timestamp + int(least):
+            raise Wrong(f"the time-stamp of attempt {number + 2} is of the one before")
+
+
+class Place:
+    """A directory for a client and its secret."""
+
+    def __init__(self, directory, language):
+        directory.mkdir()
+        self.directory, self.language = directory, language
+        self.secret_file = directory / "secret"
+        self.secret_file.write_text(SECRET + "\n")
+
+    def run(self, server, *words, of=CLIENTS):
+        url = server if isinstance(server, str) else server.url
+        return Caller(self.language, url, self.secret_file, of).run(*words)
+
+    def impatient(self):
+        """Where a copy of the client lies that differs in its time-out."""
+        name = f"client.{self.language}"
+        text, count = re.subn(
+            r"\b(TIME_OUT_SECONDS *= *)75\b", rf"\g<1>{TIME_OUT_SECONDS}", (CLIENTS / name).read_text()
+        )
+        expect(f"time-outs of 75 s in {name}", count, 1)
+        (self.directory / name).write_text(text)
+        return self.directory
+
+
+def busy(directory, language):
+    """Whoever asks for time gets it."""
+    place = Place(directory, language)
+    script = [
+        problem(503, "busy", True, 3), close, problem(429, "too_many_requests", True, 1), problem(408, "time_out", True),
+        applied,
+    ]
+    with Server(*script) as server:
+        place.run(server, "event", EVENT).expect(0, "applied", said=["attempt 4: 408"])
+        expect("requests", len(server.requests), len(script))
+        first = server.requests[0]
+        expect("request", (first.method, first.path), ("POST", f"{PREFIX}/v1/events"))
+        expect("content type", first.headers["content-type"], "application/json")
+        came_again(server.requests, EVENT.read_bytes(), EVENT.read_bytes())
+        waited(server.requests, 3, 0, 1, 0)
+        return len(server.requests)
+
+
+def breaking(directory, language):
+    """An answer that does not come says nothing of what became of the request."""
+    place = Place(directory, language)
+    script = [torn, silent, reset, page(502), applied]
+    with Server(*script) as server:
+        outcome = place.run(server, "event", EVENT, of=place.impatient())
+        outcome.expect(0, "applied", said=[f"attempt {number}: " for number in range(1, ATTEMPTS)])
+        came_again(server.requests, EVENT.read_bytes(), EVENT.read_bytes())
+        expect("requests", len(server.requests), len(script))
+        waited(server.requests, 0, 0, 0, 0)
+        return len(server.requests)
+
+
+def document(directory, language):
+    """A document is signed over its digest, and sent as it is."""
+    place = Place(directory, language)
+    own = directory / "document"
+    # Larger than what curl sends without asking first, and with every byte.
+    own.write_bytes(bytes(range(256)) * 8192)
+    digest = hashlib.sha256(own.read_bytes()).hexdigest()
+    with Server(page(500), stored) as server:
+        place.run(server, "document", own).expect(0, "stored")
+        expect("requests", len(server.requests), 2)
+        first = server.requests[0]
+        expect("request", (first.method, first.path), ("PUT", f"{PREFIX}/v1/documents/{digest}"))
+        came_again(server.requests, digest.encode(), own.read_bytes())
+        return len(server.requests)
+
+
+def lost_document(directory, language):
+    """The document that is not there any more is uploaded again before the event comes again, under its id."""
+    place = Place(directory, language)
+    digest = hashlib.sha256(DOCUMENT.read_bytes()).hexdigest()
+    missing = problem(409, "document_missing", True, errors=[], missing=[digest])
+    with Server(stored, missing, stored, applied) as server:
+        place.run(server, "invoice", INVOICE, DOCUMENT).expect(0, "stored", "stored", "applied")
+        expect("methods", [request.method for request in server.requests], ["PUT", "POST", "PUT", "POST"])
+        came_again(server.requests[0::2], digest.encode(), DOCUMENT.read_bytes())
+        came_again(server.requests[1::2], INVOICE.read_bytes(), INVOICE.read_bytes())
+        return len(server.requests)
+
+
+def refusing(directory, language):
+    """Where the same again would be refused again, there is one request."""
+    place = Place(directory, language)
+    invalid = [{"pointer": "/data/version", "expected": "an integer"}]
+    script = [
+        problem(422, "invalid", errors=invalid), problem(409, "version_conflict"), problem(401, "signature_invalid"),
+        problem(413, "too_large", retry_after=1), page(404), page(307, Location="/elsewhere"), page(200),
+    ]
+    with Server(*script) as server:
+        for number, play in enumerate(script):
+            outcome = place.run(server, "event", EVENT)
+            expect("exit code", outcome.code, 1)
+            expect("answers", len(outcome.answers), 1)
+            expect(f"requests after answer {number + 1}", len(server.requests), number + 1)
+            if number == 0 and not all(word in outcome.said for word in ("invalid", "/data/version", "an integer")):
+                raise Wrong(f"does not say what is wrong: {outcome.said}")
+        return len(server.requests)
+
+
+def down(directory, language):
+    """In the end it gives up, and whoever called it knows that the event is still to be sent."""
+    place = Place(directory, language)
+    with Server(*[problem(503, "draining", True)] * (ATTEMPTS + 1)) as server:
+        place.run(server, "event", EVENT).expect(3, "draining", said=["gave up"])
+        expect("requests", len(server.requests), ATTEMPTS)
+        requests = len(server.requests)
+    return requests
+
+
+def away(directory, language):
+    """Nobody is there; or it will be long until then."""
+    place = Place(directory, language)
+    with Server(problem(503, "disk_full", True, 3600)) as server:
+        place.run(server, "event", EVENT).expect(3, "disk_full", said=["gave up"])
+        expect("requests", len(server.requests), 1)
+        url = server.url
+    place.run(url, "event", EVENT).expect(3, said=[f"attempt {ATTEMPTS}", "gave up"])
+    return 1
+
+
+CASES = {
+    "busy": busy, "breaking": breaking, "document": document, "lost document": lost_document, "refusing": refusing,
+    "down": down, "away": away,
+}
