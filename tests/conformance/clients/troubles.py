@@ -9,16 +9,18 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import re
+import shutil
 import socket
 import struct
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from callers import CLIENTS, EXAMPLES, Caller, expect
-from callers import Wrong
+from callers import CLIENTS, EXAMPLES, Caller, Wrong, expect
 
 KEY = bytes(range(64))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -204,8 +206,8 @@ def busy(directory, language):
     """Whoever asks for time gets it."""
     place = Place(directory, language)
     script = [
-        problem(503, "busy", True, 3), close, problem(429, "too_many_requests", True, 1), problem(408, "time_out", True),
-        applied,
+        problem(503, "busy", True, 3), close, problem(429, "too_many_requests", True, 1),
+        problem(408, "time_out", True), applied,
     ]
     with Server(*script) as server:
         place.run(server, "event", EVENT).expect(0, "applied", said=["attempt 4: 408"])
@@ -215,7 +217,7 @@ def busy(directory, language):
         expect("content type", first.headers["content-type"], "application/json")
         came_again(server.requests, EVENT.read_bytes(), EVENT.read_bytes())
         waited(server.requests, 3, 0, 1, 0)
-        return len(server.requests)
+        return counted(server)
 
 
 def breaking(directory, language):
@@ -228,7 +230,7 @@ def breaking(directory, language):
         came_again(server.requests, EVENT.read_bytes(), EVENT.read_bytes())
         expect("requests", len(server.requests), len(script))
         waited(server.requests, 0, 0, 0, 0)
-        return len(server.requests)
+        return counted(server)
 
 
 def document(directory, language):
@@ -244,7 +246,7 @@ def document(directory, language):
         first = server.requests[0]
         expect("request", (first.method, first.path), ("PUT", f"{PREFIX}/v1/documents/{digest}"))
         came_again(server.requests, digest.encode(), own.read_bytes())
-        return len(server.requests)
+        return counted(server)
 
 
 def lost_document(directory, language):
@@ -257,7 +259,7 @@ def lost_document(directory, language):
         expect("methods", [request.method for request in server.requests], ["PUT", "POST", "PUT", "POST"])
         came_again(server.requests[0::2], digest.encode(), DOCUMENT.read_bytes())
         came_again(server.requests[1::2], INVOICE.read_bytes(), INVOICE.read_bytes())
-        return len(server.requests)
+        return counted(server)
 
 
 def refusing(directory, language):
@@ -276,7 +278,7 @@ def refusing(directory, language):
             expect(f"requests after answer {number + 1}", len(server.requests), number + 1)
             if number == 0 and not all(word in outcome.said for word in ("invalid", "/data/version", "an integer")):
                 raise Wrong(f"does not say what is wrong: {outcome.said}")
-        return len(server.requests)
+        return counted(server)
 
 
 def down(directory, language):
@@ -285,8 +287,7 @@ def down(directory, language):
     with Server(*[problem(503, "draining", True)] * (ATTEMPTS + 1)) as server:
         place.run(server, "event", EVENT).expect(3, "draining", said=["gave up"])
         expect("requests", len(server.requests), ATTEMPTS)
-        requests = len(server.requests)
-    return requests
+        return counted(server)
 
 
 def away(directory, language):
@@ -297,10 +298,39 @@ def away(directory, language):
         expect("requests", len(server.requests), 1)
         url = server.url
     place.run(url, "event", EVENT).expect(3, said=[f"attempt {ATTEMPTS}", "gave up"])
-    return 1
+    return counted(server)
+
+
+def watched(directory, language):
+    """Whoever may list the processes reads their arguments: the key is in none, in no form."""
+    place = Place(directory, language)
+    shims, seen = directory / "bin", directory / "arguments"
+    shims.mkdir()
+    seen.touch()
+    for name in ("base64", "curl", "cut", "od", "openssl", "sed", "sha256sum", "tr"):
+        shim = shims / name
+        shim.write_text(f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >>"{seen}"\nexec "{shutil.which(name)}" "$@"\n')
+        shim.chmod(0o755)
+    with Server(applied) as server:
+        path = f"{shims}:{os.environ['PATH']}"
+        Caller(language, server.url, place.secret_file, path=path).run("event", EVENT).expect(0, "applied")
+        is_signed(server.requests[0], EVENT.read_bytes())
+        arguments = seen.read_text()
+        if language == "sh" and not {"curl ", "openssl "} <= set(re.findall(r"^\w+ ", arguments, re.M)):
+            raise Wrong(f"the commands were not watched: {arguments}")
+        for key in (KEY, bytes(byte ^ 0x36 for byte in KEY), bytes(byte ^ 0x5C for byte in KEY)):
+            for written in (base64.b64encode(key).decode(), key.hex(), "".join(f"\\x{byte:02x}" for byte in key)):
+                if written[8:40] in arguments:
+                    raise Wrong(f"the key is among the arguments: {arguments}")
+        return counted(server)
+
+
+def counted(server):
+    return Counter({"requests to a failing server": len(server.requests)})
 
 
 CASES = {
     "busy": busy, "breaking": breaking, "document": document, "lost document": lost_document, "refusing": refusing,
     "down": down, "away": away,
+    "watched": watched,
 }
