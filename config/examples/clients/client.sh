@@ -157,7 +157,8 @@ hmac() {
         printf -v inner '%s\\x%02x' "$inner" $((0x0${key:at:2} ^ 0x36))
         printf -v outer '%s\\x%02x' "$outer" $((0x0${key:at:2} ^ 0x5c))
     done
-    { printf "$outer" && { printf "$inner" && cat; } | openssl dgst -sha256 -binary; } | openssl dgst -sha256 -binary
+    { printf %b "$outer" && { printf %b "$inner" && cat; } | openssl dgst -sha256 -binary; } |
+        openssl dgst -sha256 -binary
 }
 
 digest_of() {
@@ -213,7 +214,7 @@ main() {
     url=${1%/} secret_file=$2 command=$3
     shift 3
     [[ $url =~ ^https?://[^/] ]] || usage "$url is no http or https URL"
-    [[ -r $secret_file ]] && read_secrets "$secret_file" || usage "$secret_file holds no secret, or a line that is none"
+    { [[ -r $secret_file ]] && read_secrets "$secret_file"; } || usage "$secret_file holds no secret, or a wrong line"
     for document; do
         [[ -f $document && -r $document ]] || usage "cannot read $document"
     done

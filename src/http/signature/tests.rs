@@ -69,7 +69,9 @@ fn verifies(
     [id, timestamp, signature, body]: [&[u8]; 4],
     at: DateTime<Utc>,
 ) -> bool {
-    let secret = str::from_utf8(secret).ok().and_then(|s| Secret::parse(s).ok());
+    let secret = str::from_utf8(secret)
+        .ok()
+        .and_then(|s| Secret::parse(s).ok());
     let mut headers = HeaderMap::new();
     for (name, value) in [
         (ID_HEADER, id),
@@ -98,11 +100,15 @@ fn altered(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
             .filter(move |other| *other != byte)
             .map(move |other| (at, other))
     };
-    bytes.iter().enumerate().flat_map(others).map(|(at, other)| {
-        let mut altered = bytes.to_owned();
-        altered[at] = other;
-        altered
-    })
+    bytes
+        .iter()
+        .enumerate()
+        .flat_map(others)
+        .map(|(at, other)| {
+            let mut altered = bytes.to_owned();
+            altered[at] = other;
+            altered
+        })
 }
 
 proptest! {

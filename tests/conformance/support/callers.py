@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -105,6 +106,15 @@ def as_json(line):
         return json.loads(line)
     except ValueError:
         return line
+
+
+def doctored(language, directory, constant, old, new):
+    """A copy of the client in this directory, which is the client but for the value of one constant."""
+    name = f"client.{language}"
+    text, count = re.subn(rf"\b({constant} *= *){old}\b", rf"\g<1>{new}", (CLIENTS / name).read_text())
+    expect(f"how often {name} has {constant} = {old}", count, 1)
+    (directory / name).write_text(text)
+    return directory
 
 
 def signature(language, *words):
