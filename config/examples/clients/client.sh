@@ -77,7 +77,7 @@ send() {
         # Of this attempt, unlike the id and the body: five minutes off is refused.
         signed_headers "$id" "$signed" >"$scratch/request"
         # Without -q a .curlrc could have it follow redirects.
-        if status=$(curl -q --silent --show-error --connect-timeout "$CONNECT_SECONDS" \
+        if status=$(curl -q --globoff --silent --show-error --connect-timeout "$CONNECT_SECONDS" \
             --max-time "$TIME_OUT_SECONDS" --header "@$scratch/request" --dump-header "$scratch/head" \
             --output "$scratch/answer" --write-out '%{http_code}' "$@" "$url$path" 2>"$scratch/error"); then
             answer=$(tr -d '\0' <"$scratch/answer")
