@@ -56,8 +56,17 @@ impl Secret {
             .ok_or_else(|| Invalid::expected("whsec_ and the base64 of 24 to 64 bytes"))
     }
 
+    /// Whether both sign alike: HMAC fills a key up to its block with zeros (RFC 2104, section 2).
     fn same(&self, other: &Self) -> bool {
-        self.0.expose_secret().ct_eq(other.0.expose_secret()).into()
+        let filled = |key: &Self| {
+            let mut block = [0; *KEY_BYTES.end()];
+            for (filled, byte) in block.iter_mut().zip(key.0.expose_secret()) {
+                *filled = *byte;
+            }
+            SecretSlice::from(block.to_vec())
+        };
+        let (ours, theirs) = (filled(self), filled(other));
+        ours.expose_secret().ct_eq(theirs.expose_secret()).into()
     }
 
     fn mac(&self, id: &str, timestamp: &str, payload: &[u8]) -> Option<[u8; 32]> {

@@ -329,6 +329,13 @@ fn one_secret_under_two_senders_is_refused() {
         sender("billing", &[OTHER, KEY]),
     ]);
     assert!(matches!(shared, Err(AmbiguousSenders::Secret(_, _))));
+    let of = |key: &[u8]| format!("whsec_{}", STANDARD.encode(key));
+    let (short, filled) = (of(&[7; 32]), of(&[[7; 32], [0; 32]].concat()));
+    let alike = Senders::new(vec![
+        sender("portal", &[&short]),
+        sender("billing", &[&filled]),
+    ]);
+    assert!(matches!(alike, Err(AmbiguousSenders::Secret(_, _))));
     let twice = Senders::new(vec![sender("portal", &[KEY]), sender("portal", &[OTHER])]);
     assert!(matches!(twice, Err(AmbiguousSenders::Name(_))));
 }
