@@ -69,6 +69,10 @@ macro_rules! codes {
         pub(super) enum Code { $($(#[$doc])* $name,)* }
 
         impl Code {
+            /// Every kind.
+            #[cfg(test)]
+            pub(super) const ALL: &[Self] = &[$(Self::$name,)*];
+
             /// The name on the wire.
             pub(super) fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }

@@ -32,6 +32,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use crate::description::{Asked, Interface, check, check_raw};
+
 /// The portal's secrets, two of them as in a rotation.
 pub(crate) const PORTAL: &str = "whsec_cG9ydGFsIHBvcnRhbCBwb3J0YWwgcG9ydGFsIDAx";
 pub(crate) const PORTAL_NEXT: &str = "whsec_cG9ydGFsIHBvcnRhbCBwb3J0YWwgcG9ydGFsIDAy";
@@ -426,9 +428,28 @@ pub(crate) async fn ask(
     headers: &[(&str, &str)],
     body: Vec<u8>,
 ) -> Answer {
-    let response = client::request(target, method, path, headers, body, PATIENCE)
-        .await
-        .unwrap();
+    let response = client::request(
+        target,
+        method.clone(),
+        path,
+        headers,
+        body.clone(),
+        PATIENCE,
+    )
+    .await
+    .unwrap();
+    let interface = match target {
+        Target::Unix(_) => Interface::Admin,
+        Target::Tcp(_) => Interface::of(path),
+    };
+    let asked = Asked {
+        interface,
+        method: &method,
+        path,
+        headers,
+        body: &body,
+    };
+    check(&asked, &response);
     let is_batch = response
         .headers
         .get("content-type")
@@ -455,6 +476,7 @@ pub(crate) async fn read_answer(stream: &mut TcpStream) -> (String, Value) {
             Err(_) => break,
         }
     }
+    let whole = head.clone();
     let head = String::from_utf8(head).unwrap().to_lowercase();
     let length = head
         .lines()
@@ -462,6 +484,7 @@ pub(crate) async fn read_answer(stream: &mut TcpStream) -> (String, Value) {
         .map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.unwrap();
+    check_raw(Interface::Webhook, &[whole, body.clone()].concat());
     (head, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
@@ -470,6 +493,9 @@ pub(crate) async fn exchange(stream: &mut TcpStream, bytes: &[u8]) -> String {
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
+    if !answer.is_empty() {
+        check_raw(Interface::Webhook, &answer);
+    }
     String::from_utf8(answer).unwrap()
 }
 

@@ -7,6 +7,9 @@ mod compose;
 #[path = "../support/daemon.rs"]
 mod daemon;
 mod demo;
+mod described;
+#[path = "../support/description.rs"]
+mod description;
 mod dispatch;
 #[path = "../support/examples.rs"]
 mod examples;

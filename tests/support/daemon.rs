@@ -28,6 +28,8 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use crate::description::{Asked, Interface, check};
+
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_invoice-router");
 /// How long anything may take, on a machine that is busy with something else. Nothing waits so long
@@ -219,9 +221,24 @@ impl Daemon {
             ("webhook-signature", &signature),
         ];
         let target = Target::Tcp(self.webhook);
-        let response = request(&target, method, path, &headers, body, DEADLINE)
-            .await
-            .unwrap();
+        let response = request(
+            &target,
+            method.clone(),
+            path,
+            &headers,
+            body.clone(),
+            DEADLINE,
+        )
+        .await
+        .unwrap();
+        let asked = Asked {
+            interface: Interface::Webhook,
+            method: &method,
+            path,
+            headers: &headers,
+            body: &body,
+        };
+        check(&asked, &response);
         Answer {
             status: response.status.as_u16(),
             body: serde_json::from_slice(&response.body).unwrap(),
@@ -239,6 +256,14 @@ impl Daemon {
         let response = request(&target, Method::GET, path, &[], Vec::new(), DEADLINE)
             .await
             .unwrap();
+        let asked = Asked {
+            interface: Interface::Admin,
+            method: &Method::GET,
+            path,
+            headers: &[],
+            body: &[],
+        };
+        check(&asked, &response);
         assert_eq!(response.status.as_u16(), 200, "{path}");
         serde_json::from_slice(&response.body).unwrap()
     }

@@ -1,0 +1,315 @@
+//! The description in `src/http/openapi.yaml` itself: its examples, and that nothing passes that it does not say.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
+use invoice_router::http::client::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::description::{Asked, Interface, description, findings};
+use crate::examples;
+use crate::interface::{account, invoice};
+
+const BOTH: [Interface; 2] = [Interface::Webhook, Interface::Admin];
+
+/// Every media type of every request and response, with where it stands.
+fn media() -> Vec<(String, &'static Value)> {
+    let description = description();
+    let operations = BOTH.into_iter().flat_map(|interface| {
+        let operations = description.operations(interface);
+        operations.flat_map(move |(path, method, operation)| {
+            let responses = operation["responses"].as_object().unwrap().iter();
+            let responses = responses
+                .map(|(status, response)| (status.as_str(), description.resolved(response)));
+            let request = std::iter::once(("request", &operation["requestBody"]));
+            request
+                .chain(responses)
+                .map(move |(what, described)| (format!("{method} {path} {what}"), described))
+        })
+    });
+    operations
+        .flat_map(|(place, described)| {
+            let content = described["content"].as_object().into_iter().flatten();
+            content.map(move |(name, media)| (format!("{place} {name}"), media))
+        })
+        .collect()
+}
+
+#[test]
+fn the_examples_of_events_are_the_files_beside_the_configuration() {
+    let media = media();
+    let (_, events) = media
+        .iter()
+        .find(|(place, _)| place == "post /v1/events request application/json")
+        .unwrap();
+    let mut named = BTreeSet::new();
+    for (name, example) in events["examples"].as_object().unwrap() {
+        let file = example["externalValue"].as_str().unwrap();
+        let text = fs::read(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let wrong = description().json(&events["schema"], &text, name);
+        assert!(wrong.is_empty(), "{file}: {wrong:?}");
+        assert!(example["summary"].is_string(), "{name}");
+        assert!(named.insert(file.to_owned()), "{file} stands twice");
+    }
+    let files = examples::events().into_iter();
+    let files: BTreeSet<String> = files
+        .map(|(name, _)| format!("config/examples/{name}"))
+        .collect();
+    assert_eq!(named, files);
+}
+
+#[test]
+fn every_other_example_is_as_its_schema_says() {
+    let mut count = 0;
+    for (place, media) in media() {
+        let several = media["examples"].as_object().into_iter().flatten();
+        let several = several.filter_map(|(_, example)| example.get("value"));
+        for example in several.chain(media.get("example")) {
+            let wrong: Vec<String> = match media.get("x-line-schema") {
+                Some(schema) => {
+                    let lines = example.as_str().unwrap().lines();
+                    lines
+                        .flat_map(|line| description().json(schema, line.as_bytes(), "a line"))
+                        .collect()
+                }
+                None => description().value(&media["schema"], example, "the example"),
+            };
+            assert!(wrong.is_empty(), "{place}: {wrong:?}");
+            count += 1;
+        }
+    }
+    assert!(count >= 15, "{count}");
+}
+
+#[test]
+fn every_operation_has_what_any_client_may_meet() {
+    for interface in BOTH {
+        for (path, method, operation) in description().operations(interface) {
+            for status in ["400", "401", "408", "414", "429", "431", "500"] {
+                assert!(
+                    operation["responses"].get(status).is_some(),
+                    "{method} {path} {status}"
+                );
+            }
+            assert!(operation["operationId"].is_string(), "{method} {path}");
+            assert!(operation["summary"].is_string(), "{method} {path}");
+        }
+    }
+}
+
+fn answer(status: u16, content_type: &str, body: &Value) -> Response {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("content-type", content_type),
+        ("x-request-id", "00000000deadbeef"),
+    ] {
+        let value = HeaderValue::from_str(value).unwrap();
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    Response {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers,
+        body: body.to_string().into_bytes(),
+    }
+}
+
+fn applied() -> Value {
+    json!({
+        "result": "applied", "account": "K-1001", "version": 4, "warnings": [], "in_flight": [],
+        "recipient": {"kind": "sub_user", "sub_user": "u-7", "name": "Buchhaltung", "company": null,
+            "addresses": ["rechnung@muster.example"],
+            "reason": {"rule": "billing_contact_selected", "account_version": 4, "since": "2026-11-23T08:00:00Z"}}})
+}
+
+fn problem(code: &str, status: u16) -> Value {
+    json!({"type": format!("urn:invoice-router:problem:{code}"), "title": "t", "status": status, "detail": "d", "code": code,
+        "retryable": false, "request_id": "00000000deadbeef"})
+}
+
+/// What is found of an event and its answer.
+fn found(event: &Value, answer: &Response) -> Vec<String> {
+    let body = event.to_string();
+    let asked = Asked {
+        interface: Interface::Webhook,
+        method: &Method::POST,
+        path: "/v1/events",
+        headers: &[("content-type", "application/json")],
+        body: body.as_bytes(),
+    };
+    findings(&asked, answer)
+}
+
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+
+#[test]
+fn an_answer_that_is_not_described_is_found() {
+    let event = account(4);
+    let right = answer(200, JSON, &applied());
+    assert_eq!(found(&event, &right), Vec::<String>::new());
+    let refused = answer(403, PROBLEM, &problem("forbidden", 403));
+    assert_eq!(found(&event, &refused), Vec::<String>::new());
+
+    let with = |pointer: &str, value: Value| {
+        let mut body = applied();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap()[name] = value;
+        answer(200, JSON, &body)
+    };
+    let without = |name: &str| {
+        let mut answer = right.clone();
+        answer.headers.remove(name);
+        answer
+    };
+    let mut other_id = refused.clone();
+    let id = HeaderValue::from_static("00000000deadbeee");
+    other_id.headers.insert("x-request-id", id);
+    for (what, wrong) in [
+        ("a member too many", with("/colour", json!("red"))),
+        ("deeper", with("/recipient/reason/colour", json!("red"))),
+        ("another value", with("/result", json!("done"))),
+        ("another type", with("/version", json!("4"))),
+        (
+            "a time with an offset",
+            with(
+                "/recipient/reason/since",
+                json!("2026-11-23T08:00:00+00:00"),
+            ),
+        ),
+        (
+            "a recipient at odds with its kind",
+            with("/recipient/kind", json!("main_contact")),
+        ),
+        ("no content type", without("content-type")),
+        ("no request id", without("x-request-id")),
+        (
+            "another content type",
+            answer(200, "text/plain", &applied()),
+        ),
+        ("another status", answer(204, JSON, &applied())),
+        (
+            "a status of another operation",
+            answer(201, JSON, &applied()),
+        ),
+        (
+            "a code of another status",
+            answer(403, PROBLEM, &problem("not_found", 403)),
+        ),
+        (
+            "another status in the problem",
+            answer(403, PROBLEM, &problem("forbidden", 404)),
+        ),
+        (
+            "a problem without its details",
+            answer(409, PROBLEM, &problem("version_gap", 409)),
+        ),
+        ("another request id", other_id),
+        (
+            "no Retry-After",
+            answer(503, PROBLEM, &problem("busy", 503)),
+        ),
+        (
+            "no Allow",
+            answer(405, PROBLEM, &problem("method_not_allowed", 405)),
+        ),
+        (
+            "a path that is there",
+            answer(404, PROBLEM, &problem("not_found", 404)),
+        ),
+    ] {
+        assert!(!found(&event, &wrong).is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn a_request_that_is_accepted_and_not_described_is_found() {
+    let right = answer(200, JSON, &applied());
+    let with = |event: Value, pointer: &str, value: Value| {
+        let mut event = event;
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        event.pointer_mut(parent).unwrap()[name] = value;
+        event
+    };
+    let document = json!([{"file_name": "a.pdf", "media_type": "application/pdf"}]);
+    for (what, wrong) in [
+        (
+            "a member too many",
+            with(account(4), "/data/colour", json!("red")),
+        ),
+        (
+            "a password",
+            with(account(4), "/data/sub_users/0/login/password", json!("x")),
+        ),
+        (
+            "another type",
+            with(account(4), "/type", json!("account.exploded")),
+        ),
+        (
+            "a blank at the end",
+            with(account(4), "/data/account", json!("K-1001 ")),
+        ),
+        (
+            "an invisible character",
+            with(account(4), "/data/name", json!("a\u{202E}b")),
+        ),
+        (
+            "an address that is none",
+            with(
+                account(4),
+                "/data/main_contact/addresses",
+                json!(["a b@c.example"]),
+            ),
+        ),
+        ("version 0", with(account(4), "/data/version", json!(0))),
+        (
+            "a login without a name",
+            with(account(4), "/data/sub_users/0/login/enabled", json!(true)),
+        ),
+        (
+            "an invoice that refers",
+            with(invoice("RE-1"), "/data/refers_to", json!("RE-0")),
+        ),
+        (
+            "a reminder that does not",
+            with(invoice("RE-1"), "/data/kind", json!("reminder")),
+        ),
+        (
+            "an amount in words",
+            with(invoice("RE-1"), "/data/total/amount", json!("1,00")),
+        ),
+        (
+            "a document without bytes",
+            with(invoice("RE-1"), "/data/documents", document),
+        ),
+        ("no body", json!(null)),
+    ] {
+        assert!(!found(&wrong, &right).is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn what_is_not_described_is_not_there() {
+    let ask = |path, method, answer: &Response| {
+        let asked = Asked {
+            interface: Interface::Webhook,
+            method,
+            path,
+            headers: &[],
+            body: &[],
+        };
+        findings(&asked, answer)
+    };
+    let unknown = answer(404, PROBLEM, &problem("not_found", 404));
+    let live = answer(200, JSON, &json!({"status": "live"}));
+    assert_eq!(ask("/livez", &Method::GET, &unknown), Vec::<String>::new());
+    assert!(
+        !ask("/livez", &Method::GET, &live).is_empty(),
+        "the other interface's"
+    );
+    assert!(
+        !ask("/v1/events", &Method::GET, &unknown).is_empty(),
+        "no such method"
+    );
+}
