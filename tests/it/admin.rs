@@ -61,6 +61,17 @@ async fn an_account_shows_who_may_be_selected_and_who_is_active() {
 }
 
 #[tokio::test]
+async fn both_interfaces_describe_themselves() {
+    let interfaces = Interfaces::start().await;
+    let webhook = Target::Tcp(interfaces.webhook);
+    for target in [webhook, Target::Unix(interfaces.socket.clone())] {
+        let answer = ask(&target, Method::GET, "/openapi.yaml", &[], Vec::new()).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["content-type"], "application/yaml");
+    }
+}
+
+#[tokio::test]
 async fn accounts_come_page_by_page() {
     let interfaces = Interfaces::start().await;
     for id in ["K/1", "K 2", "K-3"] {

@@ -72,9 +72,16 @@ async fn a_connection_brings_so_many_requests_and_is_closed_with_the_last_answer
     })
     .await;
     let mut stream = interfaces.connect().await;
-    let answers = exchange(&mut stream, &PING.repeat(5)).await;
-    assert_eq!(answers.matches("HTTP/1.1 404").count(), 3, "{answers}");
-    assert_eq!(answers.matches("connection: close").count(), 1, "{answers}");
+    stream.write_all(&PING.repeat(5)).await.unwrap();
+    for is_last in [false, false, true] {
+        let (head, _) = read_answer(&mut stream).await;
+        assert!(head.starts_with("http/1.1 404"), "{head}");
+        assert_eq!(head.contains("connection: close"), is_last, "{head}");
+    }
+    let mut rest = Vec::new();
+    // What was not read may make it a reset.
+    drop(stream.read_to_end(&mut rest).await);
+    assert_eq!(rest, b"");
 }
 
 #[tokio::test]
