@@ -119,10 +119,10 @@ impl App {
                 .await?;
         }
         create_mail_directory(&config)?;
-        let webhook = bind(&config, "webhook", config.webhook.listen).await?;
+        let webhook = bind(&config, "webhook", config.webhook.listen)?;
         let admin = bind_socket(&config)?;
         let admin_tcp = match &config.admin.listen {
-            Some(listen) => Some(bind(&config, "admin", listen.address).await?),
+            Some(listen) => Some(bind(&config, "admin", listen.address)?),
             None => None,
         };
 
@@ -175,6 +175,11 @@ impl App {
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), StopError> {
         let webhook_address = self.webhook.local_addr().map(|address| address.to_string());
         let admin_socket = self.admin_socket.clone();
+        let admin_address = self
+            .admin_tcp
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose();
         let notifier = Arc::clone(&self.notifier);
         let store = Arc::clone(&self.store);
         // The parts stop by a switch of their own, which one that failed turns, too.
@@ -183,6 +188,7 @@ impl App {
         tracing::info!(
             webhook.address = webhook_address.unwrap_or_default(),
             admin.socket = %admin_socket.display(),
+            admin.address = admin_address.ok().flatten().map(|address| address.to_string()),
             "ready"
         );
         notifier.ready();

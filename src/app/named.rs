@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::StartError;
 use crate::config::{self, Config, ConfigError, KeyPath};
 use crate::domain::Invalid;
+
+/// Connections that may wait to be accepted. One that finds no room is only asked for again after a second and more.
+const BACKLOG: u32 = 1024;
 
 /// What a key names, and the system refused. Where only a person can put that right, it is a mistake of
 /// the configuration.
@@ -85,12 +88,22 @@ pub(super) fn missing_directories(config: &Config) -> Vec<ConfigError> {
         .collect()
 }
 
-pub(super) async fn bind(
+pub(super) fn bind(
     config: &Config,
     table: &str,
     address: SocketAddr,
 ) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // As `TcpListener::bind` does: a restart need not wait for connections of before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| {
         let key = KeyPath::new(&[table, "listen"]);
         unusable(config, key, address.to_string(), source)
     })

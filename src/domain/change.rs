@@ -235,16 +235,17 @@ pub fn apply(
         rule,
         warnings,
     } = changed?;
-    let reason = match current.map(Account::reason) {
-        Some(reason)
-            if reason.rule == rule
-                && current.is_some_and(|account| {
-                    account.profile.billing_contact == profile.billing_contact
-                }) =>
-        {
-            reason
-        }
-        Some(_) | None => Reason {
+    let of_now = (shown_rule(rule, &profile), &profile.billing_contact);
+    let before = current.filter(|account| {
+        let shown = shown_rule(account.reason.rule, &account.profile);
+        (shown, &account.profile.billing_contact) == of_now
+    });
+    let reason = match before {
+        Some(account) => Reason {
+            rule,
+            ..account.reason
+        },
+        None => Reason {
             rule,
             account_version: change.version,
             since: now,
@@ -262,6 +263,18 @@ pub fn apply(
         account: Box::new(account),
         warnings,
     })
+}
+
+/// The rule that is shown of a selection, rejections aside: where its contact has no address, that counts.
+fn shown_rule(rule: Rule, profile: &Profile) -> Rule {
+    let selected = profile.billing_contact.as_ref();
+    let selected = selected.and_then(|id| profile.sub_users.get(id));
+    let contact = selected.map_or(&profile.main_contact, |sub_user| &sub_user.contact);
+    if contact.addresses.is_empty() {
+        Rule::NoDeliverableAddress
+    } else {
+        rule
+    }
 }
 
 struct Changed {

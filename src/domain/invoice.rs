@@ -201,8 +201,9 @@ impl PortalUrl {
         let is_safe = raw
             .bytes()
             .all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
-        if !is_host || port.parse::<u16>().is_err() || !is_safe || raw.len() > PORTAL_URL_CHARACTERS
-        {
+        // A plus sign is a number to Rust, and no digit.
+        let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+        if !is_host || !is_port || !is_safe || raw.len() > PORTAL_URL_CHARACTERS {
             return Err(invalid());
         }
         Ok(Self(raw))
@@ -266,6 +267,7 @@ mod tests {
             "https://u:p@a.example",
             "https://a.example/ b",
             "https://a.example:99999/",
+            "https://a.example:+80/",
         ] {
             assert!(PortalUrl::parse(raw).is_err(), "{raw}");
         }

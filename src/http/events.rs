@@ -16,7 +16,7 @@ pub(super) use self::invoice::date;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 
 use self::account::ParsedChange;
 use self::invoice::ParsedInvoice;
@@ -297,10 +297,15 @@ fn invoice_number(data: &Fields<'_>) -> Result<InvoiceNumber, Noted> {
 }
 
 /// RFC 3339 with any offset, to UTC in whole milliseconds, which is what the store keeps.
-fn instant(raw: &str) -> Result<DateTime<Utc>, Invalid> {
+pub(super) fn instant(raw: &str) -> Result<DateTime<Utc>, Invalid> {
     let invalid = || Invalid::expected("an instant of RFC 3339 such as 2026-11-23T08:00:00Z");
+    // chrono takes a blank for the T, and a minus sign that is none of ASCII.
+    let has_form = raw.is_ascii() && raw.as_bytes().get(10).is_some_and(|b| b"Tt".contains(b));
     let parsed = DateTime::parse_from_rfc3339(raw).map_err(|_| invalid())?;
-    DateTime::from_timestamp_millis(parsed.timestamp_millis()).ok_or_else(invalid)
+    DateTime::from_timestamp_millis(parsed.timestamp_millis())
+        // It is told in UTC again, where a year has four digits, too.
+        .filter(|at| has_form && (0..=9999).contains(&at.year()))
+        .ok_or_else(invalid)
 }
 
 async fn commit(

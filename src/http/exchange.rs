@@ -126,6 +126,8 @@ pub(super) struct Exchange {
     body: Incoming,
     /// What the body takes of the memory that all share, until the request is answered.
     memory: Option<OwnedSemaphorePermit>,
+    /// Whether trailers came after the body.
+    has_trailers: bool,
 }
 
 impl Exchange {
@@ -181,7 +183,13 @@ impl Exchange {
             return Err(too_large(most));
         }
         let time = self.limits().body;
-        let whole = collect(&mut self.body, most, &self.service.bodies, &mut self.memory);
+        let whole = collect(
+            &mut self.body,
+            most,
+            &self.service.bodies,
+            &mut self.memory,
+            &mut self.has_trailers,
+        );
         match timeout(time, whole).await {
             Ok(collected) => collected,
             Err(_) => Err(Problem::new(
@@ -201,6 +209,7 @@ impl Exchange {
         let rest = async {
             while let Some(Ok(frame)) = self.body.frame().await {
                 let length = frame.data_ref().map_or(0, Bytes::len);
+                self.has_trailers |= frame.is_trailers();
                 match left.checked_sub(length) {
                     Some(rest) => left = rest,
                     None => return,
@@ -232,8 +241,11 @@ async fn collect(
     most: usize,
     shared: &Arc<Semaphore>,
     memory: &mut Option<OwnedSemaphorePermit>,
+    has_trailers: &mut bool,
 ) -> Result<Vec<u8>, Problem> {
-    let mut whole = Vec::new();
+    // What is announced is not taken before it is written to, and is no more than what is taken then.
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut whole = Vec::with_capacity(announced.min(most));
     // A body of known length has its end with its last byte. Asking for more would meet the error of a
     // client that has hung up since.
     while !body.is_end_stream()
@@ -245,6 +257,7 @@ async fn collect(
         })?;
         // Trailers say nothing to us.
         let Ok(bytes) = frame.into_data() else {
+            *has_trailers = true;
             continue;
         };
         if whole.len() + bytes.len() > most {
@@ -332,19 +345,26 @@ async fn work(
         request_id: request_id.to_owned(),
         body,
         memory: None,
+        has_trailers: false,
     };
     // Its own line names the id itself, and comes outside of the span, which would say it again.
     let span = tracing::info_span!("request", request_id);
     let handled = caught(routes::handle(&mut exchange).instrument(span))
         .await
         .unwrap_or_else(|Panicked| Err(Problem::internal("a handler panicked")));
-    let response = match &handled {
+    let mut response = match &handled {
         Ok(reply) => success(reply, request_id),
         Err(problem) => refusal(problem, request_id),
     };
     log(&exchange, &handled, response.status(), request_id, started);
     if handled.is_err_and(|problem| problem.code != Code::TimeOut) {
         exchange.discard().await;
+    }
+    if exchange.has_trailers {
+        // hyper takes a bare line feed for the end of the last chunk, and what follows for trailers. A proxy in front
+        // may see the end of the body there, and a request: nobody is to read on from where the two disagree.
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

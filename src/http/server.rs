@@ -240,6 +240,8 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client that has said all may close its side, and still hears the answer (RFC 9112, section 9.6).
+        .half_close(true)
         .header_read_timeout(limits.header)
         .max_buf_size(limits.header_bytes)
         .serve_connection(TokioIo::new(Stalling::new(io, limits.body)), answer);

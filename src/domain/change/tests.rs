@@ -388,6 +388,44 @@ fn a_reason_keeps_the_commit_in_which_it_began_to_hold() {
     );
 }
 
+#[test]
+fn a_reason_begins_anew_when_the_contact_can_no_longer_be_reached_and_when_it_can_again() {
+    let since = |account: &Account| {
+        let reason = resolve(account, &Suspects::new(), OnRejected::MainContact).reason;
+        (reason.rule, reason.account_version.get(), reason.since)
+    };
+    let without = Profile {
+        main_contact: contact("Erika Muster", &[]),
+        ..profile(&["u-1"], None)
+    };
+    let first = account(&["u-1"], None);
+    let (gone, _) = changed(Some(&first), 2, ChangeKind::Updated(without.clone()));
+    assert_eq!(since(&gone), (Rule::NoDeliverableAddress, 2, at(1_002)));
+    let (still, _) = changed(Some(&gone), 3, ChangeKind::Updated(without.clone()));
+    assert_eq!(since(&still), (Rule::NoDeliverableAddress, 2, at(1_002)));
+    let (back, _) = changed(
+        Some(&still),
+        4,
+        ChangeKind::Updated(profile(&["u-1"], None)),
+    );
+    assert_eq!(since(&back), (Rule::NoBillingContact, 4, at(1_004)));
+
+    let selecting = Profile {
+        billing_contact: Some(sub_user_id("u-1")),
+        ..without
+    };
+    let (chosen, _) = changed(None, 1, ChangeKind::Updated(selecting));
+    let removal = ChangeKind::SubUserRemoved(sub_user_id("u-1"));
+    let (removed, _) = changed(Some(&chosen), 2, removal);
+    assert_eq!(since(&removed), (Rule::NoDeliverableAddress, 2, at(1_002)));
+    let (nobody, _) = changed(Some(&removed), 3, selected(None));
+    assert_eq!(
+        since(&nobody),
+        (Rule::NoDeliverableAddress, 2, at(1_002)),
+        "why nobody is selected is another matter"
+    );
+}
+
 fn any_kind() -> impl Strategy<Value = ChangeKind> {
     let id = prop::sample::select(vec!["u-1", "u-2", "u-3"]);
     let group = prop::sample::select(vec!["Rechnungen", "billing", "Technik", "rechnungen"]);

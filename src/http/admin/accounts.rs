@@ -33,17 +33,18 @@ pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Prob
     let after: Option<AccountId> = cursor_in(&query)?;
     let context = Arc::clone(&exchange.service.context);
     let store = Arc::clone(&context.store);
-    let page = blocking(move || store.accounts(after.as_ref(), limit)).await?;
-    let show = |shown: &AccountView| match detail.unwrap_or(Detail::Full) {
-        Detail::Full => view::account(shown, &context.groups),
-        Detail::Version => view::account_version(&shown.account),
-    };
-    let Accounts { items, next, total } = page;
-    let items: Vec<_> = items.iter().map(show).collect();
-    let next = next.as_ref().map(cursor::write);
-    Ok(Reply::ok(
-        json!({"items": items, "next_cursor": next, "total": total}),
-    ))
+    let page = blocking(move || {
+        let Accounts { items, next, total } = store.accounts(after.as_ref(), limit)?;
+        let show = |shown: &AccountView| match detail.unwrap_or(Detail::Full) {
+            Detail::Full => view::account(shown, &context.groups),
+            Detail::Version => view::account_version(&shown.account),
+        };
+        let items: Vec<_> = items.iter().map(show).collect();
+        let next = next.as_ref().map(cursor::write);
+        Ok(json!({"items": items, "next_cursor": next, "total": total}))
+    })
+    .await?;
+    Ok(Reply::ok(page))
 }
 
 /// `GET /v1/accounts/{account}`.

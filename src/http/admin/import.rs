@@ -19,12 +19,12 @@ pub(in crate::http) async fn take(
     let query = Query::parse(exchange.uri.query(), &["accept_versions"])?;
     let accept_versions = query.read("accept_versions", "true or false", |raw| raw.parse().ok())?;
     let accept_version = accept_versions.unwrap_or(false);
+    let most = batch::body_bytes(exchange.limits().event_body_bytes);
+    exchange.check_announced(most)?;
     if !exchange.has_content_type(batch::MEDIA_TYPE) {
         let sentence = format!("expected Content-Type: {}", batch::MEDIA_TYPE);
         return Err(Problem::new(Code::UnsupportedMediaType, sentence));
     }
-    let most = batch::body_bytes(exchange.limits().event_body_bytes);
-    exchange.check_announced(most)?;
     let body = exchange.read_body(most).await?;
     let lines = batch::lines(&body)?;
     let context = Arc::clone(&exchange.service.context);

@@ -12,7 +12,7 @@ use super::{
 use crate::domain::delivery::{Answer, Shown};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::http::cursor;
-use crate::http::events::{already_sent, date, release_at};
+use crate::http::events::{already_sent, date, instant, release_at};
 use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::fields::Item;
 use crate::http::problem::{Code, Problem};
@@ -68,18 +68,19 @@ pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Prob
     let filter = filter(&query)?;
     let after: Option<Sequence> = cursor_in(&query)?;
     let store = Arc::clone(&exchange.context().store);
-    let (page, paused) = blocking(move || {
+    let page = blocking(move || {
         let page = store.invoices(&filter, after, limit)?;
-        Ok((page, store.pause_in_force(None)?))
+        let paused = store.pause_in_force(None)?;
+        let items: Vec<_> = page.items.iter().map(view::listed).collect();
+        let next = page.next.as_ref().map(cursor::write);
+        Ok(json!({
+            "items": items,
+            "next_cursor": next,
+            "paused": view::paused(paused.as_ref()),
+        }))
     })
     .await?;
-    let items: Vec<_> = page.items.iter().map(view::listed).collect();
-    let next = page.next.as_ref().map(cursor::write);
-    Ok(Reply::ok(json!({
-        "items": items,
-        "next_cursor": next,
-        "paused": view::paused(paused.as_ref()),
-    })))
+    Ok(Reply::ok(page))
 }
 
 fn filter(query: &Query) -> Result<Filter, Problem> {
@@ -112,7 +113,7 @@ fn filter(query: &Query) -> Result<Filter, Problem> {
 fn instant_or_day(raw: &str) -> Option<DateTime<Utc>> {
     match date(raw) {
         Ok(day) => Some(day.and_hms_opt(0, 0, 0)?.and_utc()),
-        Err(_) => DateTime::parse_from_rfc3339(raw).ok().map(|at| at.to_utc()),
+        Err(_) => instant(raw).ok(),
     }
 }
 

@@ -283,6 +283,50 @@ async fn send_embedded(interfaces: &Interfaces) -> TcpStream {
     stream
 }
 
+#[tokio::test]
+async fn a_client_that_has_closed_its_side_gets_the_answers_to_all_that_it_asked() {
+    let interfaces = Interfaces::start().await;
+    let mut stream = interfaces.connect().await;
+    for version in [1, 2] {
+        let body = account(version).to_string();
+        let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
+        let event = format!("{head}{body}");
+        stream.write_all(event.as_bytes()).await.unwrap();
+    }
+    stream.shutdown().await.unwrap();
+    for _ in 0..2 {
+        let (head, body) = read_answer(&mut stream).await;
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        assert_eq!(body["result"], "applied");
+    }
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"");
+}
+
+#[tokio::test]
+async fn nobody_reads_on_after_trailers() {
+    let interfaces = Interfaces::start().await;
+    let body = account(1).to_string();
+    let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
+    let length = format!("content-length: {}\r\n", body.len());
+    let head = head.replace(&length, "transfer-encoding: chunked\r\n");
+    // To a lenient reader the body ends before the request that is hidden in what looks like trailers.
+    let hidden = "GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n";
+    let whole = format!(
+        "{head}{:x}\r\n{body}\r\n0\r\n\n{hidden}{hidden}",
+        body.len()
+    );
+    let mut stream = interfaces.connect().await;
+    stream.write_all(whole.as_bytes()).await.unwrap();
+    let (head, _) = read_answer(&mut stream).await;
+    assert!(head.contains("connection: close\r\n"), "{head}");
+    let mut rest = Vec::new();
+    // What was not read may make it a reset.
+    drop(stream.read_to_end(&mut rest).await);
+    assert_eq!(rest, b"");
+}
+
 #[test]
 fn a_client_that_hangs_up_does_not_cancel_its_commit() {
     let (runtime, gate) = gated();
@@ -292,7 +336,10 @@ fn a_client_that_hangs_up_does_not_cancel_its_commit() {
             ..limits()
         };
         let interfaces = start(one_at_a_time, Duration::from_secs(20)).await;
-        drop(send_embedded(&interfaces).await);
+        let client = send_embedded(&interfaces).await;
+        // A reset: who merely closes its side may still wait for the answer.
+        client.set_zero_linger().unwrap();
+        drop(client);
         // Answered only once the other connection has given its place free.
         let mut next = interfaces.connect().await;
         next.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")

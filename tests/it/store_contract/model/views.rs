@@ -20,7 +20,8 @@ impl Model {
     pub(in crate::store_contract) fn standing(&self, sequence: Sequence) -> Standing {
         let held = &self.invoices[&sequence];
         let account = self.accounts.get(&held.invoice.account);
-        let sent_to = held.sent_to.clone().filter(|_| held.delivery.is_finished());
+        let has_it = held.delivery.is_finished() || held.delivery.is_accepted_by_one();
+        let sent_to = held.sent_to.clone().filter(|_| has_it);
         Standing {
             state: self.shown(sequence),
             schedule: account
