@@ -292,7 +292,7 @@ impl Description {
                 }
             }
             (Some(_), Some(media)) => {
-                findings.extend(self.json(&media["schema"], body, "the body"))
+                findings.extend(self.json(&media["schema"], body, "the body"));
             }
             (None, None) => {
                 let is_described = response["content"].is_null();
