@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 
 use invoice_router::store::Filter;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
