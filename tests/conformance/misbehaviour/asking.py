@@ -1,0 +1,162 @@
+"""Requests of each kind, as a good client would send them; the cases spoil them.
+
+Each event is about an account of its own and each document has content of its own, so that what was applied can
+be told from what was not.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import hmac
+import itertools
+import json
+import time
+from datetime import UTC, datetime
+
+import setting
+
+COUNT = itertools.count(1)
+
+
+@dataclasses.dataclass
+class Request:
+    """What is sent over the wire, piece by piece."""
+
+    line: bytes
+    # Names in lower case, in the order in which they are sent.
+    fields: dict
+    body: bytes
+    # What a good answer is.
+    good: int
+    # The member of a good answer that says what it is about, and its value.
+    about: tuple = ()
+    kind: object = None
+    # Those that were made of it, in their order.
+    others: list = dataclasses.field(default_factory=list)
+
+    def another(self):
+        """One more of its kind."""
+        self.others.append(self.kind.request())
+        return self.others[-1]
+
+    def head(self, *more, line=None, without=(), end=b"\r\n"):
+        """With further lines of the header, or in place of some; `end` ends each line."""
+        lines = [line or self.line]
+        lines += [name + b": " + value for name, value in self.fields.items() if name not in without]
+        return end.join([*lines, *more, b"", b""])
+
+    def whole(self, *more, line=None, without=(), end=b"\r\n"):
+        return self.head(*more, line=line, without=without, end=end) + self.body
+
+    def length_is(self, *lengths):
+        """With these values of Content-Length in place of the right one."""
+        lines = [b"content-length: " + length for length in lengths]
+        return self.head(*lines, without=(b"content-length",)) + self.body
+
+    def coded(self, *lines, body):
+        """With other lines in place of Content-Length, and a body that fits them or not."""
+        return self.head(*lines, without=(b"content-length",)) + body
+
+    def chunked(self, body=None, **changes):
+        """In chunks: the right ones, unless the body or what surrounds it is given."""
+        return self.coded(b"transfer-encoding: chunked", body=chunks(self.body, **changes) if body is None else body)
+
+
+def chunks(body, size=None, extension=b"", trailers=b""):
+    """One chunk and the last one."""
+    size = b"%x" % len(body) if size is None else size
+    return size + extension + b"\r\n" + body + b"\r\n0\r\n" + trailers + b"\r\n"
+
+
+class Senders:
+    """Portal, billing system and operator with their secrets."""
+
+    def __init__(self, keys, name="msg"):
+        """`name` is what each webhook-id begins with; those who push as well have another one."""
+        self.keys, self.name = keys, name
+
+    def signed(self, sender, payload, name=None):
+        name = name or f"{self.name}_{next(COUNT)}"
+        seconds = str(int(time.time()))
+        mac = hmac.digest(self.keys[sender], f"{name}.{seconds}.".encode() + payload, hashlib.sha256)
+        return {
+            b"webhook-id": name.encode(), b"webhook-timestamp": seconds.encode(),
+            b"webhook-signature": b"v1," + base64.b64encode(mac),
+        }
+
+    def event(self, account=None, version=1, name=None, text=None):
+        """The whole account; `text` is something that only this version says."""
+        account = account or f"K-{next(COUNT)}"
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        address = f"v{version}@{account.lower()}.example"
+        body = json.dumps({"type": "account.updated", "timestamp": moment, "data": {
+            "account": account, "version": version, "name": text or f"Firma {account}", "language": "de",
+            "main_contact": {"name": "Erika Muster", "company": "Muster GmbH", "addresses": [address]},
+            "sub_users": [], "billing_contact": None,
+        }}).encode()
+        return self.post("/v1/events", body, 200, ("account", account), self.signed("portal", body, name))
+
+    def document(self, content=None, name=None):
+        content = content or b"%%PDF-1.7 invoice %d\n" % next(COUNT) * 20
+        digest = hashlib.sha256(content).hexdigest()
+        fields = {**self.signed("billing", digest.encode(), name), b"content-type": b"application/pdf"}
+        return self.request("PUT", f"/v1/documents/{digest}", content, 201, ("sha256", digest), fields)
+
+    def operation(self, token=None, action="resume"):
+        """Something that an operator does, and that changes nothing here: nothing is paused."""
+        body = json.dumps({"reason": f"operation {next(COUNT)} " + "x" * 100}).encode()
+        return self.post(f"/v1/{action}", body, 200, ("removal", False), bearer(token))
+
+    def post(self, path, body, good, about, fields):
+        return self.request("POST", path, body, good, about, {**fields, b"content-type": b"application/json"})
+
+    @staticmethod
+    def request(method, path, body, good, about, fields):
+        fields = {b"host": b"router.example", **fields, b"content-length": b"%d" % len(body)}
+        return Request(f"{method} {path} HTTP/1.1".encode(), fields, body, good, about)
+
+
+def bearer(token):
+    return {b"authorization": b"Bearer " + token.encode()} if token else {}
+
+
+def get(path, token=None, *more):
+    fields = [name + b": " + value for name, value in bearer(token).items()]
+    return b"\r\n".join([f"GET {path} HTTP/1.1".encode(), b"host: router.example", *fields, *more, b"", b""])
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A way to ask: where, and what."""
+
+    name: str
+    address: object
+    # A good request, and one that nobody may ever take: it hides in others.
+    good: object
+    hidden: object
+    token: str | None = None
+
+    def request(self):
+        return dataclasses.replace(self.good(), kind=self)
+
+    def probe(self):
+        """Asks for what is not there, to see that the connection is where it should be."""
+        return get("/v1/probe", self.token)
+
+
+EVENT, DOCUMENT, OPERATION, SOCKET = "event", "document", "operation", "socket"
+ALL = (EVENT, DOCUMENT, OPERATION, SOCKET)
+WEBHOOK, ADMIN = (EVENT, DOCUMENT), (OPERATION, SOCKET)
+HIDDEN_ACCOUNT, HIDDEN_CONTENT = "HIDDEN", b"%PDF-1.7 hidden"
+
+
+def kinds(house, senders):
+    token = setting.TOKEN
+    return {kind.name: kind for kind in (
+        Kind(EVENT, house.webhook, senders.event, lambda: senders.event(HIDDEN_ACCOUNT)),
+        Kind(DOCUMENT, house.webhook, senders.document, lambda: senders.document(HIDDEN_CONTENT)),
+        Kind(
+            OPERATION, house.admin, lambda: senders.operation(token), lambda: senders.operation(token, "pause"), token
+        ),
+        Kind(SOCKET, house.socket, senders.operation, lambda: senders.operation(action="pause")),
+    )}

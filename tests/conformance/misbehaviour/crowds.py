@@ -1,0 +1,182 @@
+"""Thousands of connections at once, from one peer or from many."""
+
+import collections
+import dataclasses
+import errno
+import math
+import select
+import socket
+import threading
+import time
+
+import asking
+import wire
+from case import AT_ONCE, SLACK_SECONDS, Wrong
+from setting import CONNECTIONS_PER_PEER, HEADER_BYTES, HEADER_SECONDS, NEWCOMER, PEERS
+
+# So many are opened, then there is a pause: otherwise they would come faster than they are taken out of the backlog,
+# and what finds no place in it comes again a second later.
+OPENED, PAUSE_SECONDS = 25, 0.004
+# Less is no wait: the permits were not used up, and nothing is proved.
+LEAST_WAIT_SECONDS = 0.1
+
+
+@dataclasses.dataclass
+class Client:
+    connection: socket.socket
+    to_send: bytes
+    began: float
+    came: bytes = b""
+    ended: float = math.inf
+
+
+class Flood:
+    """Opens them all as fast as it can, sends each its bytes, and watches until each has ended."""
+
+    def __init__(self, address, peers, count, octets, patience_seconds):
+        self.address = address
+        self.poll = select.epoll()
+        self.clients = {}
+        self.began = time.monotonic()
+        self.until = self.began + patience_seconds
+        for index in range(count):
+            self.open(peers[index % len(peers)], octets)
+            if index % OPENED == 0:
+                pause_until = time.monotonic() + PAUSE_SECONDS
+                while (left := pause_until - time.monotonic()) > 0:
+                    self.watch(left)
+        self.opened = time.monotonic()
+
+    def open(self, peer, octets):
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.bind((peer, 0))
+        code = connection.connect_ex(self.address)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, f"connection {len(self.clients) + 1} from {peer}")
+        self.clients[connection.fileno()] = Client(connection, octets, time.monotonic())
+        self.poll.register(connection, select.EPOLLIN | (select.EPOLLOUT if octets else 0))
+
+    def watch(self, seconds):
+        for number, events in self.poll.poll(seconds):
+            client = self.clients[number]
+            if events & select.EPOLLOUT and client.to_send:
+                self.send(client)
+            if events & ~select.EPOLLOUT:
+                self.receive(client)
+
+    def send(self, client):
+        try:
+            client.to_send = client.to_send[client.connection.send(client.to_send):]
+        except OSError:
+            client.to_send = b""
+        if not client.to_send:
+            self.poll.modify(client.connection, select.EPOLLIN)
+
+    def receive(self, client):
+        try:
+            octets = client.connection.recv(65536)
+        except OSError:
+            octets = b""
+        client.came += octets
+        if not octets:
+            client.ended = time.monotonic()
+            self.poll.unregister(client.connection)
+
+    def whole(self):
+        """All of them, once they have ended or patience has its end."""
+        while any(client.ended == math.inf for client in self.clients.values()) and time.monotonic() < self.until:
+            self.watch(0.05)
+        return list(self.clients.values())
+
+    def close(self):
+        self.poll.close()
+        for client in self.clients.values():
+            client.connection.close()
+
+
+def flood(work, peers, octets=b""):
+    """All of them as they ended; the newcomer came once all were open."""
+    # Those who find no place at first get theirs once the first ones are through.
+    patience = HEADER_SECONDS * math.ceil(work.flood / work.house.connections) + SLACK_SECONDS
+    crowd = Flood(work.house.webhook, peers, work.flood, octets, patience)
+    newcomer = Newcomer(work)
+    try:
+        newcomer.start()
+        clients = crowd.whole()
+    finally:
+        newcomer.join()
+        crowd.close()
+    opening = crowd.opened - crowd.began
+    for client in clients:
+        if client.ended == math.inf:
+            raise Wrong(f"open after {patience:.1f} s, of {opening:.1f} s for opening all")
+    return clients, newcomer, f"{len(clients)} opened in {opening:.1f} s"
+
+
+class Newcomer(threading.Thread):
+    """Comes when all others are there: how long it waits."""
+
+    def __init__(self, work):
+        super().__init__()
+        self.work = work
+        self.seconds = math.inf
+
+    def run(self):
+        began = time.monotonic()
+        request = self.work.kinds[asking.EVENT].request()
+        with wire.connect(self.work.house.webhook, NEWCOMER) as connection:
+            heard = wire.converse(connection, [request.whole()], 1, 3 * HEADER_SECONDS + SLACK_SECONDS)
+        if [answer.status for answer in heard.answers] == [request.good]:
+            self.seconds = time.monotonic() - began
+
+
+def statuses(clients):
+    """How many got which answer; each one or none."""
+    counts = collections.Counter()
+    for client in clients:
+        answers, rest = wire.all_answers(client.came)
+        if rest or len(answers) > 1:
+            raise Wrong(f"more than one answer: {client.came[:400]}")
+        counts[answers[0].status if answers else None] += 1
+    return counts
+
+
+def one_peer(work):
+    """So many as one peer may have are held until their time is over; the others are refused at once, in words."""
+    clients, newcomer, words = flood(work, ["127.0.0.1"])
+    refused = [client for client in clients if client.came]
+    counts = statuses(clients)
+    if set(counts) - {None, 429}:
+        raise Wrong(f"{words}; answers {dict(counts)}")
+    # While they were being opened, the time of the first ones may have been over.
+    opening_seconds = max(client.began for client in clients) - min(client.began for client in clients)
+    most = CONNECTIONS_PER_PEER * (1 + int(opening_seconds / HEADER_SECONDS))
+    if not CONNECTIONS_PER_PEER <= counts[None] <= most:
+        raise Wrong(f"{words}; {counts[None]} were held, expected from {CONNECTIONS_PER_PEER} to {most}")
+    for client in refused:
+        [answer], _ = wire.all_answers(client.came)
+        is_told_when = answer.fields.get("retry-after", "").isdigit()
+        if answer.code != "too_many_connections" or not is_told_when or answer.fields.get("connection") != "close":
+            raise Wrong(f"refused without the right words: {client.came}")
+    if newcomer.seconds > AT_ONCE:
+        raise Wrong(f"somebody else waited {newcomer.seconds:.2f} s")
+    return f"{words}; held {counts[None]}, refused {counts[429]}; somebody else waited {newcomer.seconds:.2f} s"
+
+
+def many_peers(work, octets=b"", wanted=None):
+    """All places are taken. Whoever comes then waits until the time of the first ones is over, and no longer."""
+    clients, newcomer, words = flood(work, PEERS, octets)
+    counts = statuses(clients)
+    if set(counts) != {wanted}:
+        raise Wrong(f"{words}; answers {dict(counts)}, expected {wanted}")
+    most = HEADER_SECONDS + SLACK_SECONDS
+    if not LEAST_WAIT_SECONDS <= newcomer.seconds <= most:
+        raise Wrong(f"{words}; the newcomer waited {newcomer.seconds:.2f} s, expected {LEAST_WAIT_SECONDS} to {most} s")
+    return f"{words}; the newcomer waited {newcomer.seconds:.2f} s of {HEADER_SECONDS} s and {SLACK_SECONDS} s of slack"
+
+
+def half_heads(work):
+    """The same with as much of a head as the daemon will keep."""
+    line = b"POST /v1/events HTTP/1.1\r\nhost: router.example\r\nx-note: "
+    return many_peers(work, line + b"a" * (HEADER_BYTES - len(line) - 1), 408)

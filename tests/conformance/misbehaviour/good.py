@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""The good client beside all others: signed account events and looks at the account, over kept connections, one
+after the other, and how long each took.
+
+It is a process of its own, so that what the suite does to be a nuisance does not slow down the clock as well. It is
+told of each phase by a line with its name and answers with the same line once its connections are new; at the end of
+its input it prints what it measured.
+"""
+
+import base64
+import collections
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import asking
+import wire
+from setting import GOOD_PEER, TOKEN
+
+PAUSE_SECONDS = 0.004
+# What does not come by then does not come.
+PATIENCE_SECONDS = 30
+ACCOUNT = "GOOD"
+
+
+class Client:
+    def __init__(self, keys, webhook, admin):
+        self.senders = asking.Senders(keys, "good")
+        self.addresses = {"event": webhook, "look": admin}
+        self.connections = {}
+        self.version = 0
+        # By phase and by what was asked: seconds, in order.
+        self.taken = collections.defaultdict(lambda: {"event": [], "look": []})
+        self.failures = []
+
+    def run(self, phases):
+        phase = ""
+        while phase is not None:
+            self.version += 1
+            event = self.senders.event(ACCOUNT, self.version)
+            look = asking.get(f"/v1/accounts/{ACCOUNT}", TOKEN)
+            for what, request in (("event", event.whole()), ("look", look)):
+                answer, seconds = self.ask(what, request)
+                self.taken[phase][what].append(seconds)
+                if answer.status != 200 or answer.json["version"] != self.version:
+                    self.failures.append(f"{phase or 'undisturbed'}: {what}: {answer.status} {answer.body[:300]}")
+                time.sleep(PAUSE_SECONDS)
+            if phases:
+                phase = phases.popleft()
+                self.renew()
+                if phase is not None:
+                    print(phase, flush=True)
+
+    def ask(self, what, request):
+        if what not in self.connections:
+            self.connections[what] = wire.connect(self.addresses[what], GOOD_PEER)
+        connection = self.connections[what]
+        heard = wire.converse(connection, [request], 1, PATIENCE_SECONDS)
+        if not heard.answers:
+            raise ConnectionError(f"{what}: no answer after {heard.seconds:.1f} s")
+        answer = heard.answers[0]
+        if answer.fields.get("connection") == "close":
+            self.connections.pop(what).close()
+        return answer, answer.seconds
+
+    def renew(self):
+        """A connection may ask a limited number of times, which must not fall into a phase."""
+        for what in list(self.connections):
+            self.connections.pop(what).close()
+
+
+def main():
+    setting = json.loads(sys.argv[1])
+    keys = {name: base64.b64decode(key) for name, key in setting["keys"].items()}
+    client = Client(keys, tuple(setting["webhook"]), tuple(setting["admin"]))
+    phases = collections.deque()
+
+    def listen():
+        for line in sys.stdin:
+            phases.append(line.rstrip("\n"))
+        phases.append(None)
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        client.run(phases)
+    except (OSError, wire.Garbled) as error:
+        client.failures.append(repr(error))
+    print(json.dumps({"taken": client.taken, "failures": client.failures}))
+
+
+class GoodClient:
+    """The handle of the process."""
+
+    def __init__(self, house):
+        keys = {name: base64.b64encode(key).decode() for name, key in house.daemon.keys.items()}
+        setting = json.dumps({"keys": keys, "webhook": house.webhook, "admin": house.admin})
+        self.process = subprocess.Popen(
+            [sys.executable, "-B", __file__, setting], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+
+    def phase(self, name):
+        """What it measures from now on belongs to this; an empty name is that of no disturbance."""
+        try:
+            self.process.stdin.write(name + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            # It says why at its end.
+            return
+        self.process.stdout.readline()
+
+    def results(self):
+        """Ends it."""
+        said, _ = self.process.communicate(timeout=2 * PATIENCE_SECONDS)
+        return json.loads(said.splitlines()[-1])
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The daemon of this suite, and what can be seen of it from outside."""
+
+import hashlib
+import pathlib
+import re
+import resource
+import time
+
+from daemon import Daemon
+from setting import (
+    BODY_SECONDS, CACHE_BYTES, CONNECTIONS, DOCUMENT_BYTES, EVENT_BODY_BYTES, FLOOD, HEADER_BYTES, HEADER_SECONDS,
+    TOKEN,
+)
+
+# What a process needs beside the connections of a flood.
+OTHER_FILES = 600
+# What large bodies share, and what each body has beside. One that grows is copied, so that for a moment some are
+# there twice: half as much again.
+SHARED_BODIES_BYTES, OWN_BODY_BYTES = 3 * 64 * 1024 * 1024, 64 * 1024
+NO_BODIES, SMALL_BODIES, LARGE_BODIES = "none", "small", "large"
+# What a connection costs beside what may be sent to it: its task, its timers, what is written to it.
+CONNECTION_BYTES = 24 * 1024
+# What nobody counts by connection: stacks, what is being committed, what the allocator keeps for the next time.
+WORKING_BYTES = 32 * 1024 * 1024
+
+CONFIGURATION = """
+[state]
+directory = "state"
+reserve_bytes = 16_777_216
+cache_bytes = {cache_bytes}
+[webhook]
+listen = "127.0.0.1:0"
+event_body_bytes = {event_body_bytes}
+document_bytes = {document_bytes}
+connections = {connections}
+header_seconds = {header_seconds}
+body_seconds = {body_seconds}
+[webhook.senders.portal]
+secrets_file = "./portal-secrets"
+may = ["accounts"]
+[webhook.senders.billing]
+secrets_file = "./billing-secrets"
+may = ["invoices"]
+[admin]
+socket = "admin.sock"
+listen = "127.0.0.1:0"
+tokens_file = "./admin-tokens"
+[schedules.default]
+cron = "0 5 1 1 *"
+[mail]
+from = "Muster Hosting <invoices@hosting.example>"
+reply_to = "billing@hosting.example"
+transport = "file"
+[mail.file]
+directory = "mail"
+"""
+
+
+def raise_open_files():
+    """Lets this process and the daemon have as many open files as the system allows; says how large a flood that
+    makes, and how many connections the daemon is to take of it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FLOOD + OTHER_FILES
+    granted = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, most))
+    flood = granted - OTHER_FILES
+    return flood, flood - (FLOOD - CONNECTIONS)
+
+
+class House:
+    """One daemon and its addresses."""
+
+    def __init__(self, program, directory, connections):
+        self.connections = connections
+        self.daemon = Daemon(program, directory, 0)
+        self.daemon.configuration.write_text(CONFIGURATION.format(
+            cache_bytes=CACHE_BYTES, event_body_bytes=EVENT_BODY_BYTES, document_bytes=DOCUMENT_BYTES,
+            connections=connections, header_seconds=HEADER_SECONDS, body_seconds=BODY_SECONDS,
+        ))
+        digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+        (self.daemon.directory / "admin-tokens").write_text(f"suite operate {digest}\n")
+        self.daemon.start()
+        self.process = pathlib.Path("/proc", str(self.daemon.process.pid))
+        self.webhook = self.daemon.address
+        self.socket = str(self.daemon.directory / "admin.sock")
+        # It does not say where it took a free port for this one.
+        ports = self.listening_ports() - {self.webhook[1]}
+        assert len(ports) == 1, ports
+        self.admin = ("127.0.0.1", ports.pop())
+
+    def listening_ports(self):
+        links = [str(link.readlink()) for link in (self.process / "fd").iterdir()]
+        inodes = {link[len("socket:["):-1] for link in links if link.startswith("socket:[")}
+        ports = set()
+        for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            address, state, inode = fields[1], fields[3], fields[9]
+            if state == "0A" and inode in inodes:
+                ports.add(int(address.split(":")[1], 16))
+        return ports
+
+    def is_alive(self):
+        return self.daemon.process.poll() is None
+
+    def open_files(self):
+        return sum(1 for _ in (self.process / "fd").iterdir())
+
+    def open_files_at_rest(self, seconds):
+        """How many there are once they are no more than at rest, or after so long."""
+        until = time.monotonic() + seconds
+        while (count := self.open_files()) > self.rest_files and time.monotonic() < until:
+            time.sleep(0.02)
+        return count
+
+    def memory(self):
+        """What is resident now, and the most since `forget_peak`, in bytes."""
+        status = (self.process / "status").read_text()
+        return tuple(int(re.search(rf"^{name}:\s+(\d+) kB", status, re.M)[1]) * 1024 for name in ("VmRSS", "VmHWM"))
+
+    def forget_peak(self):
+        (self.process / "clear_refs").write_text("5")
+
+    def errors(self):
+        """What it logged as faults of its own, as parts of the lines."""
+        words = self.daemon.words().splitlines()
+        return [line for line in words if '"level":"ERROR"' in line or "panicked" in line]
+
+    def memory_bound(self, connections, bodies):
+        """What so many connections may make of the memory that it takes at rest, with heads as long as they may be."""
+        each = HEADER_BYTES + CONNECTION_BYTES + (0 if bodies == NO_BODIES else OWN_BODY_BYTES)
+        shared = SHARED_BODIES_BYTES if bodies == LARGE_BODIES else 0
+        return self.rest_bytes + CACHE_BYTES + WORKING_BYTES + min(connections, self.connections) * each + shared
+
+    def rest(self):
+        """It is at rest now: what it has open and in memory is what everything is compared with."""
+        self.rest_files, self.rest_bytes = self.open_files(), self.memory()[0]

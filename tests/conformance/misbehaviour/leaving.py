@@ -1,0 +1,157 @@
+"""Clients who go away between their request and its answer.
+
+What they asked for is committed or it is not; when they ask again, under the same webhook-id, the answer is the one
+that belongs to that, and the admin interface shows it whole or not at all.
+"""
+
+import collections
+import json
+import random
+import socket
+import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import asking
+import wire
+from case import AT_ONCE, Wrong
+from daemon import Admin
+from setting import BODY_SECONDS, PEERS, TOKEN
+
+CLIENTS = 8
+# Of each client.
+EVENTS, DOCUMENTS, OPERATIONS = 100, 40, 30
+# How long after its last byte a client may still be there; an answer takes some thousandths of a second.
+STAY_SECONDS = 0.006
+# Closes with a reset.
+RESET = struct.pack("ii", 1, 0)
+
+
+class Account:
+    """An account that rises by a version with each event."""
+
+    kind, good = asking.EVENT, ((200, "applied"), (200, "duplicate"))
+
+    def __init__(self, senders, admin, name):
+        self.senders, self.admin, self.id, self.version = senders, admin, name, 0
+
+    def next(self):
+        self.version += 1
+        self.name, self.text = f"{self.id}_{self.version}", f"Firma {self.id} in version {self.version}"
+        self.request = self.senders.event(self.id, self.version, self.name, self.text)
+        return self.request
+
+    def again(self):
+        """The same bytes, signed anew as a sender does."""
+        signed = self.senders.signed("portal", self.request.body, self.name)
+        return asking.Request(self.request.line, {**self.request.fields, **signed}, self.request.body, 200)
+
+    def is_done(self):
+        shown = self.admin.account(self.id)
+        if (shown["version"] if shown else 0) == self.version - 1:
+            return False
+        address = f"v{self.version}@{self.id.lower()}.example"
+        came = shown["version"], shown["name"], shown["main_contact"]["addresses"]
+        if came != (self.version, self.text, [address]):
+            raise Wrong(f"{self.id} should have version {self.version} whole, or not at all: {shown}")
+        return True
+
+
+class Document:
+    """One document after the other."""
+
+    kind, good = asking.DOCUMENT, ((201, "stored"), (200, "duplicate"))
+
+    def __init__(self, senders):
+        self.senders = senders
+
+    def next(self):
+        self.content = random.randbytes(20_000)
+        self.name = f"document_{next(asking.COUNT)}"
+        return self.again()
+
+    def again(self):
+        return self.senders.document(self.content, self.name)
+
+    def is_done(self):
+        """Nobody can see it before an invoice names it."""
+        return None
+
+
+class Switch:
+    """Sending for one account, stopped and let go on by turns."""
+
+    kind, good = asking.OPERATION, ((200, "applied"), (200, "duplicate"))
+
+    def __init__(self, senders, admin, account):
+        self.senders, self.admin, self.account, self.paused = senders, admin, account, False
+
+    def next(self):
+        self.paused = not self.paused
+        return self.again()
+
+    def again(self):
+        body = json.dumps({"account": self.account, "reason": "for a moment"}).encode()
+        path = "/v1/pause" if self.paused else "/v1/resume"
+        return self.senders.post(path, body, 200, (), asking.bearer(TOKEN))
+
+    def is_done(self):
+        return (self.admin.account(self.account)["paused"] is not None) == self.paused
+
+
+def leave(kind, request, chance, peer):
+    """In the middle of it, or a moment after its end; in peace or not."""
+    octets = request.whole()
+    if chance.random() < 0.5:
+        octets = octets[:chance.randrange(1, len(octets))]
+    with wire.connect(kind.address, peer) as connection:
+        connection.sendall(octets)
+        time.sleep(chance.choice((0, chance.uniform(0, STAY_SECONDS))))
+        if chance.random() < 0.5:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+
+def ask(kind, request):
+    with wire.connect(kind.address) as connection:
+        heard = wire.converse(connection, [request.whole()], 1, BODY_SECONDS + AT_ONCE)
+    if not heard.answers:
+        raise Wrong(f"asked again: no answer ({kind.name})")
+    return heard.answers[0]
+
+
+def one_client(work, number):
+    """How often which answer came when it asked again."""
+    chance = random.Random(f"{work.seed} leaving {number}")
+    admin = Admin(work.house.daemon)
+    account = Account(work.senders, admin, f"GONE-{number}")
+    switch = Switch(work.senders, admin, account.id)
+    changes = [(account, EVENTS), (Document(work.senders), DOCUMENTS), (switch, OPERATIONS)]
+    counts = collections.Counter()
+    for change, times in changes:
+        kind = work.kinds[change.kind]
+        for _ in range(times):
+            leave(kind, change.next(), chance, PEERS[number])
+            was_done = change.is_done()
+            answer = ask(kind, change.again())
+            said = answer.status, answer.json.get("result")
+            if said not in change.good:
+                raise Wrong(f"asked again: {answer.status} {answer.body} ({kind.name})")
+            is_first = said == change.good[0]
+            if was_done and is_first:
+                raise Wrong(f"asked again: {said}, and it was done before ({kind.name})")
+            if change.is_done() is False:
+                raise Wrong(f"asked again: {said}, and nothing was done ({kind.name})")
+            counts[kind.name, is_first] += 1
+    return counts
+
+
+def go_away(work):
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        counts = sum(pool.map(lambda number: one_client(work, number), range(CLIENTS)), collections.Counter())
+    words = []
+    for kind in (asking.EVENT, asking.DOCUMENT, asking.OPERATION):
+        undone, done = counts[kind, True], counts[kind, False]
+        words.append(f"{kind}s: {done} were committed, {undone} were not")
+        if not (undone and done):
+            raise Wrong(f"{words[-1]}: this proves nothing")
+    return "; ".join(words)

@@ -1,0 +1,102 @@
+"""Clients who do not take their answers, or take them slowly."""
+
+import select
+import time
+
+import asking
+import wire
+from case import EARLY_SECONDS, SLACK_SECONDS, Wrong
+from setting import BODY_SECONDS, PEERS
+
+# As little room for what comes as the kernel grants.
+LEAST_BYTES = 1
+# Once nothing more could be sent for so long, everybody waits for somebody else.
+STUCK_SECONDS = 0.3
+# What the daemon has received by then it answers, until the way back is full.
+FILLING_SECONDS = 1.5
+# The largest page there is, and what is on it.
+ACCOUNTS = 500
+PAGE = f"/v1/accounts?limit={ACCOUNTS}"
+PAGES, SIP_BYTES, SIP_SECONDS = 12, 64 * 1024, 0.05
+
+
+def fill_page(work):
+    kind = work.kinds[asking.EVENT]
+    with wire.connect(kind.address) as connection:
+        for _ in range(ACCOUNTS):
+            heard = wire.converse(connection, [kind.request().whole()], 1, BODY_SECONDS)
+            if [answer.status for answer in heard.answers] != [200]:
+                raise Wrong(f"an account that is good: {heard}")
+
+
+def never(kind, index):
+    """Asks until nobody takes more, and never reads. Where that is for the daemon to end, it does so in the time
+    that a client has for a part of an answer, and with bytes unread, which is a reset."""
+    return unread(kind, index, lambda connection: None)
+
+
+def sips(kind, index):
+    """Reads a byte now and then: too little for the kernel to ask for more."""
+    def sip(connection):
+        connection.setblocking(False)
+        try:
+            connection.recv(1)
+        except OSError:
+            pass
+    return unread(kind, index, sip)
+
+
+def unread(kind, index, meanwhile):
+    is_webhook = kind.name in asking.WEBHOOK
+    request = kind.probe() if is_webhook else asking.get(PAGE, kind.token)
+    with wire.connect(kind.address, PEERS[index], LEAST_BYTES) as connection:
+        began = time.monotonic()
+        stuck_at = fill(connection, request)
+        poll = select.poll()
+        poll.register(connection, select.POLLRDHUP)
+        until = stuck_at + FILLING_SECONDS + BODY_SECONDS + SLACK_SECONDS
+        while not (ended := poll.poll(100)) and time.monotonic() < until:
+            meanwhile(connection)
+        now = time.monotonic()
+    what = f"asked for {stuck_at - began:.1f} s and did not read ({kind.name})"
+    if not ended:
+        raise Wrong(f"{what}: open {now - stuck_at:.1f} s later")
+    # A connection to the webhook may end by the number of its requests instead: all their answers are small.
+    if not is_webhook and now - stuck_at < BODY_SECONDS - STUCK_SECONDS - EARLY_SECONDS:
+        raise Wrong(f"{what}: ended {now - stuck_at:.1f} s later already")
+    return now - stuck_at
+
+
+def fill(connection, request):
+    """Sends until nothing more is taken; says since when."""
+    connection.settimeout(STUCK_SECONDS)
+    stuck_at = time.monotonic()
+    try:
+        while True:
+            connection.send(request * 100)
+            stuck_at = time.monotonic()
+    except TimeoutError:
+        pass
+    except OSError:
+        # Ended while it was being filled.
+        pass
+    return stuck_at
+
+
+def slowly(kind, index):
+    """Takes much of a large answer, slowly, but never nothing for long: gets all of it."""
+    request = asking.get(PAGE, kind.token)
+    last = asking.get(PAGE, kind.token, b"connection: close")
+    came = bytearray()
+    began = time.monotonic()
+    with wire.connect(kind.address, PEERS[index], SIP_BYTES) as connection:
+        connection.sendall(request * (PAGES - 1) + last)
+        while octets := connection.recv(SIP_BYTES):
+            came += octets
+            time.sleep(SIP_SECONDS)
+    answers, rest = wire.all_answers(memoryview(came).tobytes())
+    statuses = [answer.status for answer in answers]
+    if statuses != [200] * PAGES or rest:
+        seconds = time.monotonic() - began
+        raise Wrong(f"read slowly ({kind.name}): {len(came)} bytes in {seconds:.1f} s: {statuses} {rest[:80]}")
+    return len(came)

@@ -1,0 +1,202 @@
+"""One conversation over a socket: what is sent and when, and what comes back, until the end.
+
+Nothing here knows how a client should behave; what comes back is read strictly all the same.
+"""
+
+import collections
+import dataclasses
+import json
+import select
+import socket
+import time
+
+
+@dataclasses.dataclass(frozen=True)
+class Pause:
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Slowly:
+    """One byte after the other."""
+
+    octets: bytes
+    pause_seconds: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """Waits until so many answers have come."""
+
+    count: int
+
+
+# Says that nothing more will be sent.
+HALF_CLOSE = object()
+
+
+@dataclasses.dataclass
+class Answer:
+    status: int
+    fields: dict
+    body: bytes
+    # Since the conversation began.
+    seconds: float
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def code(self):
+        """That of a problem document."""
+        is_problem = self.fields.get("content-type") == "application/problem+json"
+        return self.json["code"] if is_problem else None
+
+
+@dataclasses.dataclass
+class Heard:
+    answers: list
+    # What came after the last whole answer.
+    rest: bytes
+    # Whether the daemon ended the connection.
+    closed: bool
+    # Until it did, or until nobody listened any more.
+    seconds: float
+
+
+class Garbled(Exception):
+    """What came is no HTTP."""
+
+
+def connect(address, source=None, receive_bytes=None):
+    """To a port, from an address of the loopback's, or to a path; with so little room for what comes."""
+    is_path = isinstance(address, str)
+    connection = socket.socket(socket.AF_UNIX if is_path else socket.AF_INET)
+    if receive_bytes:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    if not is_path:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source:
+            connection.bind((source, 0))
+    connection.settimeout(10)
+    connection.connect(address)
+    return connection
+
+
+def converse(connection, steps, enough, patience_seconds):
+    """Goes through the steps and listens meanwhile: until the daemon ends the connection, or everything is sent and
+    `enough` answers are there, or patience has its end."""
+    return Conversation(connection, steps).hold(enough, patience_seconds)
+
+
+class Conversation:
+    def __init__(self, connection, steps):
+        self.connection = connection
+        self.connection.setblocking(False)
+        self.steps = collections.deque(steps)
+        self.output = memoryview(b"")
+        self.resume_at = 0
+        self.input = bytearray()
+        self.answers = []
+        self.closed = False
+        self.began = time.monotonic()
+
+    def hold(self, enough, patience_seconds):
+        until = self.began + patience_seconds
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
+        while not self.closed and (now := time.monotonic()) < until:
+            self.advance(now)
+            is_sent = not self.output and not self.steps
+            if is_sent and enough is not None and len(self.answers) >= enough:
+                break
+            poll.modify(self.connection, select.POLLIN | (select.POLLOUT if self.output else 0))
+            next_at = self.resume_at if self.steps and self.resume_at > now else until
+            for _, events in poll.poll(1 + max(0, int((min(next_at, until) - now) * 1000))):
+                if events & select.POLLOUT:
+                    self.send()
+                if events & ~select.POLLOUT:
+                    self.receive()
+        return Heard(self.answers, bytes(self.input), self.closed, time.monotonic() - self.began)
+
+    def advance(self, now):
+        """Begins what comes next, if it is its time."""
+        while self.steps and not self.output and now >= self.resume_at:
+            step = self.steps.popleft()
+            if isinstance(step, bytes):
+                self.output = memoryview(step)
+            elif isinstance(step, Pause):
+                self.resume_at = now + step.seconds
+            elif isinstance(step, Slowly):
+                self.output = memoryview(step.octets[:1])
+                self.resume_at = now + step.pause_seconds
+                if len(step.octets) > 1:
+                    self.steps.appendleft(Slowly(step.octets[1:], step.pause_seconds))
+            elif isinstance(step, Answered):
+                if len(self.answers) < step.count:
+                    self.steps.appendleft(step)
+                    return
+            else:
+                assert step is HALF_CLOSE
+                try:
+                    self.connection.shutdown(socket.SHUT_WR)
+                except OSError:
+                    # The daemon was first; what it said can be read still.
+                    pass
+
+    def send(self):
+        try:
+            self.output = self.output[self.connection.send(self.output):]
+        except BlockingIOError:
+            pass
+        except OSError:
+            # Nobody takes it any more; what was said before can be read still.
+            self.output = memoryview(b"")
+            self.steps.clear()
+
+    def receive(self):
+        try:
+            octets = self.connection.recv(256 * 1024)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets = b""
+        self.closed = not octets
+        self.input += octets
+        while found := first_answer(self.input, time.monotonic() - self.began):
+            answer, length = found
+            del self.input[:length]
+            self.answers.append(answer)
+
+
+def first_answer(octets, seconds):
+    """The answer that stands there first, if it is whole, and how long it is."""
+    end = octets.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    status_line, *lines = octets[:end].decode("latin-1").split("\r\n")
+    protocol, _, status = status_line.partition(" ")
+    if protocol not in ("HTTP/1.1", "HTTP/1.0") or not status[:3].isdigit():
+        raise Garbled(status_line)
+    fields = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or name.lower() in fields:
+            raise Garbled(line)
+        fields[name.lower()] = value.strip()
+    status = int(status[:3])
+    begin = end + len(b"\r\n\r\n")
+    end = begin if status < 200 else begin + int(fields["content-length"])
+    if len(octets) < end:
+        return None
+    return Answer(status, fields, bytes(octets[begin:end]), seconds), end
+
+
+def all_answers(octets):
+    """And what comes after the last whole one."""
+    answers, begin = [], 0
+    while found := first_answer(octets[begin:], 0):
+        answers.append(found[0])
+        begin += found[1]
+    return answers, octets[begin:]
