@@ -7,8 +7,8 @@ import wire
 from setting import BODY_SECONDS, HEADER_SECONDS
 
 # What is refused without waiting is refused within this time, on a machine that is busy with something else; the
-# daemon takes in what is left of an unwanted body for a second.
-AT_ONCE = 1.8
+# daemon takes in what is left of an unwanted body for a second. It is no time-out yet.
+AT_ONCE = 2.5
 # How much later than its limit a time-out may come.
 SLACK_SECONDS = 1.0
 # The timers of two processes do not start at the same instant.

@@ -1,6 +1,8 @@
 """Thousands of connections at once, from one peer or from many."""
 
+import bisect
 import collections
+import contextlib
 import dataclasses
 import errno
 import math
@@ -16,46 +18,48 @@ from setting import CONNECTIONS_PER_PEER, HEADER_BYTES, HEADER_SECONDS, NEWCOMER
 
 # So many are opened, then there is a pause: otherwise they would come faster than they are taken out of the backlog,
 # and what finds no place in it comes again a second later.
-OPENED, PAUSE_SECONDS = 25, 0.004
+OPENED, PAUSE_SECONDS = 32, 0.006
 # Less is no wait: the permits were not used up, and nothing is proved.
 LEAST_WAIT_SECONDS = 0.1
+# On a slow machine not all of them may be there before the time of the first ones is over; then it is done again.
+TRIES = 3
+# So many of a flood must have got through the backlog.
+LEAST_PART = 0.98
 
 
 @dataclasses.dataclass
 class Client:
     connection: socket.socket
-    to_send: bytes
-    began: float
+    to_send: bytes = b""
     came: bytes = b""
     ended: float = math.inf
 
 
 class Flood:
-    """Opens them all as fast as it can, sends each its bytes, and watches until each has ended."""
+    """Opens them all, sends each its bytes, and watches until each has ended."""
 
-    def __init__(self, address, peers, count, octets, patience_seconds):
+    def __init__(self, address, peers, count):
         self.address = address
         self.poll = select.epoll()
         self.clients = {}
         self.began = time.monotonic()
-        self.until = self.began + patience_seconds
         for index in range(count):
-            self.open(peers[index % len(peers)], octets)
+            self.open(peers[index % len(peers)])
             if index % OPENED == 0:
                 pause_until = time.monotonic() + PAUSE_SECONDS
                 while (left := pause_until - time.monotonic()) > 0:
                     self.watch(left)
-        self.opened = time.monotonic()
+        self.seconds = time.monotonic() - self.began
 
-    def open(self, peer, octets):
+    def open(self, peer):
         connection = socket.socket()
         connection.setblocking(False)
         connection.bind((peer, 0))
         code = connection.connect_ex(self.address)
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, f"connection {len(self.clients) + 1} from {peer}")
-        self.clients[connection.fileno()] = Client(connection, octets, time.monotonic())
-        self.poll.register(connection, select.EPOLLIN | (select.EPOLLOUT if octets else 0))
+        self.clients[connection.fileno()] = Client(connection)
+        self.poll.register(connection, select.EPOLLIN)
 
     def watch(self, seconds):
         for number, events in self.poll.poll(seconds):
@@ -83,11 +87,17 @@ class Flood:
             client.ended = time.monotonic()
             self.poll.unregister(client.connection)
 
-    def whole(self):
+    def whole(self, octets, patience_seconds):
         """All of them, once they have ended or patience has its end."""
-        while any(client.ended == math.inf for client in self.clients.values()) and time.monotonic() < self.until:
+        until = time.monotonic() + patience_seconds
+        clients = list(self.clients.values())
+        for client in clients:
+            if octets and client.ended == math.inf:
+                client.to_send = octets
+                self.poll.modify(client.connection, select.EPOLLIN | select.EPOLLOUT)
+        while any(client.ended == math.inf for client in clients) and time.monotonic() < until:
             self.watch(0.05)
-        return list(self.clients.values())
+        return clients
 
     def close(self):
         self.poll.close()
@@ -96,22 +106,28 @@ class Flood:
 
 
 def flood(work, peers, octets=b""):
-    """All of them as they ended; the newcomer came once all were open."""
+    """All of them as they ended; the newcomer came once all were open.
+
+    A connection for which there is no room in the backlog looks open from here, and the daemon never hears of it: it
+    is left out. All others it must have ended.
+    """
     # Those who find no place at first get theirs once the first ones are through.
     patience = HEADER_SECONDS * math.ceil(work.flood / work.house.connections) + SLACK_SECONDS
-    crowd = Flood(work.house.webhook, peers, work.flood, octets, patience)
+    crowd = Flood(work.house.webhook, peers, work.flood)
     newcomer = Newcomer(work)
     try:
         newcomer.start()
-        clients = crowd.whole()
+        clients = crowd.whole(octets, patience)
     finally:
         newcomer.join()
         crowd.close()
-    opening = crowd.opened - crowd.began
-    for client in clients:
-        if client.ended == math.inf:
-            raise Wrong(f"open after {patience:.1f} s, of {opening:.1f} s for opening all")
-    return clients, newcomer, f"{len(clients)} opened in {opening:.1f} s"
+    ended = [client for client in clients if client.ended < math.inf]
+    words = f"{len(ended)} of {len(clients)} opened in {crowd.seconds:.1f} s"
+    if len(ended) < len(clients) and work.house.open_files() > work.house.rest_files:
+        raise Wrong(f"{words}, the others are still open {patience:.1f} s later")
+    if len(ended) < work.flood * LEAST_PART:
+        raise Wrong(f"{words}: this proves nothing")
+    return ended, newcomer, words
 
 
 class Newcomer(threading.Thread):
@@ -125,10 +141,12 @@ class Newcomer(threading.Thread):
     def run(self):
         began = time.monotonic()
         request = self.work.kinds[asking.EVENT].request()
-        with wire.connect(self.work.house.webhook, NEWCOMER) as connection:
-            heard = wire.converse(connection, [request.whole()], 1, 3 * HEADER_SECONDS + SLACK_SECONDS)
-        if [answer.status for answer in heard.answers] == [request.good]:
-            self.seconds = time.monotonic() - began
+        # Without an answer it has waited for ever.
+        with contextlib.suppress(OSError):
+            with wire.connect(self.work.house.webhook, NEWCOMER) as connection:
+                heard = wire.converse(connection, [request.whole()], 1, 3 * HEADER_SECONDS + SLACK_SECONDS)
+            if [answer.status for answer in heard.answers] == [request.good]:
+                self.seconds = time.monotonic() - began
 
 
 def statuses(clients):
@@ -149,11 +167,9 @@ def one_peer(work):
     counts = statuses(clients)
     if set(counts) - {None, 429}:
         raise Wrong(f"{words}; answers {dict(counts)}")
-    # While they were being opened, the time of the first ones may have been over.
-    opening_seconds = max(client.began for client in clients) - min(client.began for client in clients)
-    most = CONNECTIONS_PER_PEER * (1 + int(opening_seconds / HEADER_SECONDS))
-    if not CONNECTIONS_PER_PEER <= counts[None] <= most:
-        raise Wrong(f"{words}; {counts[None]} were held, expected from {CONNECTIONS_PER_PEER} to {most}")
+    held = most_at_once(client.ended for client in clients if not client.came)
+    if held != CONNECTIONS_PER_PEER:
+        raise Wrong(f"{words}; {held} were held at once, expected {CONNECTIONS_PER_PEER}")
     for client in refused:
         [answer], _ = wire.all_answers(client.came)
         is_told_when = answer.fields.get("retry-after", "").isdigit()
@@ -161,12 +177,22 @@ def one_peer(work):
             raise Wrong(f"refused without the right words: {client.came}")
     if newcomer.seconds > AT_ONCE:
         raise Wrong(f"somebody else waited {newcomer.seconds:.2f} s")
-    return f"{words}; held {counts[None]}, refused {counts[429]}; somebody else waited {newcomer.seconds:.2f} s"
+    return f"{words}; held {held}, refused {counts[429]}; somebody else waited {newcomer.seconds:.2f} s"
+
+
+def most_at_once(ends):
+    """Each was there for the whole of its time. Those who came late followed others whose time was over."""
+    ends = sorted(ends)
+    window = HEADER_SECONDS - SLACK_SECONDS
+    return max((bisect.bisect_left(ends, end + window) - index for index, end in enumerate(ends)), default=0)
 
 
 def many_peers(work, octets=b"", wanted=None):
     """All places are taken. Whoever comes then waits until the time of the first ones is over, and no longer."""
-    clients, newcomer, words = flood(work, PEERS, octets)
+    for _ in range(TRIES):
+        clients, newcomer, words = flood(work, PEERS, octets)
+        if newcomer.seconds > LEAST_WAIT_SECONDS:
+            break
     counts = statuses(clients)
     if set(counts) != {wanted}:
         raise Wrong(f"{words}; answers {dict(counts)}, expected {wanted}")

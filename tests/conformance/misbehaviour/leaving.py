@@ -100,23 +100,35 @@ class Switch:
 
 
 def leave(kind, request, chance, peer):
-    """In the middle of it, or a moment after its end; in peace or not."""
+    """In the middle of it, or a moment after its end; in peace or not. Whether all of it was sent."""
     octets = request.whole()
-    if chance.random() < 0.5:
+    is_whole = chance.random() < 0.5
+    if not is_whole:
         octets = octets[:chance.randrange(1, len(octets))]
     with wire.connect(kind.address, peer) as connection:
         connection.sendall(octets)
         time.sleep(chance.choice((0, chance.uniform(0, STAY_SECONDS))))
         if chance.random() < 0.5:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    return is_whole
 
 
 def ask(kind, request):
+    """In the ordinary way."""
     with wire.connect(kind.address) as connection:
         heard = wire.converse(connection, [request.whole()], 1, BODY_SECONDS + AT_ONCE)
     if not heard.answers:
-        raise Wrong(f"asked again: no answer ({kind.name})")
+        raise Wrong(f"no answer to an ordinary request ({kind.name})")
     return heard.answers[0]
+
+
+def wait_until_done(change):
+    """Whoever hangs up once all is sent does not cancel anything by it."""
+    until = time.monotonic() + AT_ONCE
+    while change.is_done() is False:
+        if time.monotonic() > until:
+            raise Wrong(f"the whole of it was sent, and nothing was done in {AT_ONCE} s ({change.kind})")
+        time.sleep(0.002)
 
 
 def one_client(work, number):
@@ -130,7 +142,9 @@ def one_client(work, number):
     for change, times in changes:
         kind = work.kinds[change.kind]
         for _ in range(times):
-            leave(kind, change.next(), chance, PEERS[number])
+            is_whole = leave(kind, change.next(), chance, PEERS[number])
+            if is_whole and chance.random() < 0.5:
+                wait_until_done(change)
             was_done = change.is_done()
             answer = ask(kind, change.again())
             said = answer.status, answer.json.get("result")

@@ -4,9 +4,11 @@ from asking import EVENT, get
 from case import CLOSED, CONTINUE, GOOD, INCOMPLETE, KEPT, NOT_FOUND, UNSIGNED, Case
 from bodies import EXPECT
 from setting import REQUESTS_PER_CONNECTION
-from wire import HALF_CLOSE, Answered
+from wire import HALF_CLOSE, Answered, Pause
 
-PIPELINED = 50
+PIPELINED, BATCH = 50, 50
+# For so many requests as a connection may ask.
+MANY_SECONDS = 20
 
 
 def pipelined(request):
@@ -25,11 +27,12 @@ def unsigned_between(request):
 
 
 def many(request):
-    """More than one connection may ask. The first ones are answered before the last come, so that nothing is cut off
-    that nobody had read."""
-    probe = request.kind.probe()
-    most = REQUESTS_PER_CONNECTION - 10
-    return [probe * most, Answered(most), probe * 20]
+    """More than one connection may ask, by and by: it is about their number. The first ones are answered before the
+    last come, so that nothing is cut off that nobody had read."""
+    steps = []
+    for count in range(BATCH, REQUESTS_PER_CONNECTION, BATCH):
+        steps += [request.kind.probe() * BATCH, Answered(count), Pause(0.1)]
+    return [*steps, request.kind.probe() * 2 * BATCH]
 
 
 def closing(value):
@@ -72,5 +75,5 @@ HALF_CLOSED = (
     Case("after the answer", lambda request: [request.whole(), Answered(1), HALF_CLOSE], (GOOD,), CLOSED),
 )
 PER_CONNECTION = (
-    Case("more than a connection may ask", many, (NOT_FOUND,) * REQUESTS_PER_CONNECTION, CLOSED),
+    Case("many", many, (NOT_FOUND,) * REQUESTS_PER_CONNECTION, CLOSED, within=MANY_SECONDS),
 )

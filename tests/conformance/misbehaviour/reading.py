@@ -6,6 +6,7 @@ import time
 import asking
 import wire
 from case import EARLY_SECONDS, SLACK_SECONDS, Wrong
+from daemon import PATIENCE_SECONDS, Broken
 from setting import BODY_SECONDS, PEERS
 
 # As little room for what comes as the kernel grants.
@@ -24,9 +25,9 @@ def fill_page(work):
     kind = work.kinds[asking.EVENT]
     with wire.connect(kind.address) as connection:
         for _ in range(ACCOUNTS):
-            heard = wire.converse(connection, [kind.request().whole()], 1, BODY_SECONDS)
+            heard = wire.converse(connection, [kind.request().whole()], 1, PATIENCE_SECONDS)
             if [answer.status for answer in heard.answers] != [200]:
-                raise Wrong(f"an account that is good: {heard}")
+                raise Broken(f"an event that is good is not taken: {heard}")
 
 
 def never(kind, index):
