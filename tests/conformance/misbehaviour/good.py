@@ -19,6 +19,7 @@ import asking
 import wire
 from setting import GOOD_PEER, TOKEN
 
+CONNECTIONS = 2
 PAUSE_SECONDS = 0.004
 # What does not come by then does not come.
 PATIENCE_SECONDS = 30
@@ -30,6 +31,8 @@ class Client:
         self.senders = asking.Senders(keys, "good")
         self.addresses = {"event": webhook, "look": admin}
         self.connections = {}
+        for what in self.addresses:
+            self.connect(what)
         self.version = 0
         # By phase and by what was asked: seconds, in order.
         self.taken = collections.defaultdict(lambda: {"event": [], "look": []})
@@ -59,7 +62,7 @@ class Client:
         began = time.monotonic()
         was_kept = what in self.connections
         if not was_kept:
-            self.connections[what] = wire.connect(self.addresses[what], GOOD_PEER)
+            self.connect(what)
         heard = wire.converse(self.connections[what], [request], 1, PATIENCE_SECONDS)
         seconds = time.monotonic() - began
         answer = heard.answers[0] if heard.answers else None
@@ -72,10 +75,15 @@ class Client:
             raise ConnectionError(f"{what}: no answer after {seconds:.1f} s")
         return answer, seconds
 
+    def connect(self, what):
+        self.connections[what] = wire.connect(self.addresses[what], GOOD_PEER)
+
     def renew(self):
-        """A connection may ask a limited number of times, which must not fall into a phase."""
-        for what in list(self.connections):
-            self.connections.pop(what).close()
+        """A connection may ask a limited number of times; the end of that must not fall into a phase."""
+        for what in self.addresses:
+            if what in self.connections:
+                self.connections.pop(what).close()
+            self.connect(what)
 
 
 def main():

@@ -87,6 +87,7 @@ class House:
         ports = self.listening_ports() - {self.webhook[1]}
         assert len(ports) == 1, ports
         self.admin = ("127.0.0.1", ports.pop())
+        self.first_files = self.open_files()
 
     def listening_ports(self):
         links = [str(link.readlink()) for link in (self.process / "fd").iterdir()]
@@ -131,6 +132,7 @@ class House:
         shared = SHARED_BODIES_BYTES if bodies == LARGE_BODIES else 0
         return self.rest_bytes + CACHE_BYTES + WORKING_BYTES + min(connections, self.connections) * each + shared
 
-    def rest(self):
-        """It is at rest now: what it has open and in memory is what everything is compared with."""
-        self.rest_files, self.rest_bytes = self.open_files(), self.memory()[0]
+    def rest(self, connections):
+        """It is at rest now, with so many connections: what it has open and in memory is what everything is compared
+        with."""
+        self.rest_files, self.rest_bytes = self.first_files + connections, self.memory()[0]
