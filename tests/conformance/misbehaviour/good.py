@@ -23,7 +23,7 @@ CONNECTIONS = 2
 PAUSE_SECONDS = 0.004
 # What does not come by then does not come.
 PATIENCE_SECONDS = 30
-ACCOUNT = "GOOD"
+ACCOUNT, UNDISTURBED = "GOOD", "undisturbed"
 
 
 class Client:
@@ -39,7 +39,7 @@ class Client:
         self.failures = []
 
     def run(self, phases):
-        phase = ""
+        phase = UNDISTURBED
         while phase is not None:
             self.version += 1
             event = self.senders.event(ACCOUNT, self.version)
@@ -48,7 +48,7 @@ class Client:
                 answer, seconds = self.ask(what, request)
                 self.taken[phase][what].append(seconds)
                 if answer.status != 200 or answer.json["version"] != self.version:
-                    self.failures.append(f"{phase or 'undisturbed'}: {what}: {answer.status} {answer.body[:300]}")
+                    self.failures.append(f"{phase}: {what}: {answer.status} {answer.body[:300]}")
                 time.sleep(PAUSE_SECONDS)
             if phases:
                 phase = phases.popleft()
@@ -100,7 +100,7 @@ def main():
     threading.Thread(target=listen, daemon=True).start()
     try:
         client.run(phases)
-    except (OSError, wire.Garbled) as error:
+    except (OSError, ValueError, KeyError, wire.Garbled) as error:
         client.failures.append(repr(error))
     print(json.dumps({"taken": client.taken, "failures": client.failures}))
 
@@ -117,7 +117,7 @@ class GoodClient:
         self.said = ""
 
     def phase(self, name):
-        """What it measures from now on belongs to this; an empty name is that of no disturbance."""
+        """What it measures from now on belongs to this."""
         # Once it has given up, it says so instead, and nothing more.
         if not self.said:
             self.process.stdin.write(name + "\n")

@@ -16,7 +16,7 @@ from setting import (
 OTHER_FILES = 600
 # What large bodies share, and what each body has beside. One that grows is copied, so that for a moment some are
 # there twice: half as much again.
-SHARED_BODIES_BYTES, OWN_BODY_BYTES = 3 * 64 * 1024 * 1024, 64 * 1024
+SHARED_BODIES_BYTES, OWN_BODY_BYTES = 128 * 1024 * 1024 * 3 // 2, 64 * 1024
 NO_BODIES, SMALL_BODIES, LARGE_BODIES = "none", "small", "large"
 # What a connection costs beside what may be sent to it: its task, its timers, what is written to it.
 CONNECTION_BYTES = 24 * 1024
@@ -122,7 +122,7 @@ class House:
         (self.process / "clear_refs").write_text("5")
 
     def errors(self):
-        """What it logged as faults of its own, as parts of the lines."""
+        """What it logged as faults of its own."""
         words = self.daemon.words().splitlines()
         return [line for line in words if '"level":"ERROR"' in line or "panicked" in line]
 
