@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """The good client beside all others: signed account events and looks at the account, over kept connections, one
 after the other, and how long each took.
 
