@@ -1,5 +1,6 @@
 """The daemon of this suite, and what can be seen of it from outside."""
 
+import contextlib
 import hashlib
 import pathlib
 import re
@@ -79,6 +80,8 @@ class House:
         ))
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
         (self.daemon.directory / "admin-tokens").write_text(f"suite operate {digest}\n")
+
+    def start(self):
         self.daemon.start()
         self.process = pathlib.Path("/proc", str(self.daemon.process.pid))
         self.webhook = self.daemon.address
@@ -90,9 +93,11 @@ class House:
         self.first_files = self.open_files()
 
     def listening_ports(self):
-        links = [str(link.readlink()) for link in (self.process / "fd").iterdir()]
-        inodes = {link[len("socket:["):-1] for link in links if link.startswith("socket:[")}
-        ports = set()
+        inodes, ports = set(), set()
+        for link in (self.process / "fd").iterdir():
+            # What it has open for a moment may be gone again.
+            with contextlib.suppress(FileNotFoundError):
+                inodes.update(re.findall(r"socket:\[(\d+)\]", str(link.readlink())))
         for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
             address, state, inode = fields[1], fields[3], fields[9]
