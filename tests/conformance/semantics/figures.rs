@@ -1,0 +1,145 @@
+//! What was answered, counted. Each line of the table must have happened.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::model::Answer;
+
+/// Each kind of answer, by the rule that gives it.
+const ANSWERS: [&str; 49] = [
+    "a signature that is not valid",
+    "a sender without the right to documents",
+    "a path that is no digest",
+    "an empty document",
+    "a document of another digest",
+    "a document",
+    "a document that is there",
+    "a sender without the right to this event",
+    "other bytes under a remembered id",
+    "not UTF-8",
+    "not JSON",
+    "a key twice",
+    "fields that are wrong",
+    "a repeated change",
+    "an older version",
+    "an older version with a newer time-stamp",
+    "a change of an unknown account",
+    "a delta with a gap",
+    "the version in force",
+    "other content of the version in force",
+    "a change that breaks a rule",
+    "an account created",
+    "an account replaced",
+    "an account reopened",
+    "an account closed",
+    "a sub-user saved",
+    "a sub-user copied",
+    "a sub-user removed",
+    "a billing contact selected",
+    "an invoice",
+    "an invoice of an unknown account",
+    "an invoice of an account that is too old",
+    "a repeated invoice",
+    "a repeated invoice that was withdrawn before",
+    "a known number with the same content",
+    "other content of a known number",
+    "a missing document",
+    "an invoice that was withdrawn before",
+    "a withdrawal",
+    "a withdrawal that overtook its invoice",
+    "a withdrawal of what is withdrawn",
+    "a repeated withdrawal",
+    // Beside those of the model.
+    "a refused event that succeeds later",
+    "a forgotten id",
+    "warning billing_contact_removed",
+    "warning billing_contact_left_group",
+    "warning sub_user_unknown",
+    "warning language_without_template",
+    "warning unknown_schedule",
+];
+
+/// What recipients and states there were, in answers.
+const SHOWN: [&str; 9] = [
+    "rule billing_contact_selected",
+    "rule no_billing_contact",
+    "rule billing_contact_removed",
+    "rule billing_contact_left_group",
+    "rule no_deliverable_address",
+    "state parked",
+    "state waiting",
+    "state due",
+    "state withdrawn",
+];
+
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Figures {
+    pub(crate) requests: u64,
+    pub(crate) looks: u64,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Figures {
+    /// Counts an answer as it was expected and came.
+    pub(crate) fn answered(&mut self, answer: &Answer) {
+        self.requests += 1;
+        self.count(answer.because);
+        let body = &answer.body;
+        for warning in body["warnings"].as_array().into_iter().flatten() {
+            self.count_named("warning", &warning["code"]);
+        }
+        self.count_named("rule", &body["recipient"]["reason"]["rule"]);
+        self.count_named("state", &body["state"]);
+    }
+
+    fn count_named(&mut self, kind: &str, name: &Value) {
+        if let Some(name) = name.as_str() {
+            self.count(&format!("{kind} {name}"));
+        }
+    }
+
+    pub(crate) fn count(&mut self, what: &str) {
+        if let Some(count) = self.counts.get_mut(what) {
+            *count += 1;
+        } else {
+            self.counts.insert(what.to_owned(), 1);
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.looks += other.looks;
+        for (what, count) in &other.counts {
+            *self.counts.entry(what.clone()).or_default() += count;
+        }
+    }
+
+    /// What never happened.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        let each = ANSWERS.into_iter().chain(SHOWN);
+        each.filter(|what| !self.counts.contains_key(*what))
+            .collect()
+    }
+
+    /// What happened although the table does not know it.
+    pub(crate) fn unlisted(&self) -> Vec<&str> {
+        let is_listed = |what: &&str| !ANSWERS.contains(what) && !SHOWN.contains(what);
+        self.counts
+            .keys()
+            .map(String::as_str)
+            .filter(is_listed)
+            .collect()
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for what in ANSWERS.into_iter().chain(SHOWN) {
+            let count = self.counts.get(what).copied().unwrap_or_default();
+            writeln!(f, "{count:>9} {what}")?;
+        }
+        Ok(())
+    }
+}

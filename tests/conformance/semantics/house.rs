@@ -1,0 +1,250 @@
+//! The daemon's interfaces in this process: the webhook on TCP and the admin interface on its socket, over a store
+//! in memory and a clock that stands still; and the connections to both, which stay open.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use chrono::{DateTime, Utc};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use hyper_util::rt::TokioIo;
+use invoice_router::clock::Clock;
+use invoice_router::domain::Invalid;
+use invoice_router::domain::account::BillingGroups;
+use invoice_router::domain::contact::Language;
+use invoice_router::domain::id::{Group, ScheduleName, SenderName, WebhookId};
+use invoice_router::domain::recipient::OnRejected;
+use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
+use invoice_router::http::signature::{
+    ID_HEADER, SIGNATURE_HEADER, Secret, Sender as Known, Senders, TIMESTAMP_HEADER, sign,
+};
+use invoice_router::http::{Context, Limits, Listener, Readiness, serve};
+use invoice_router::store::{Memory, Rules};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::request::{Request, What};
+use crate::setting::{
+    BILLING_GROUPS, LANGUAGES, SCHEDULES, Sender, WEBHOOK_ID_DAYS, beginning, next_release,
+};
+
+/// Long enough that only a hang meets it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct House {
+    clock: Clock,
+    webhook: SendRequest<Full<Bytes>>,
+    admin: SendRequest<Full<Bytes>>,
+    stop: watch::Sender<bool>,
+    served: Vec<JoinHandle<()>>,
+}
+
+/// What an interface answered.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// `null` if it is no JSON of the media type that belongs to the status.
+    pub(crate) body: Value,
+}
+
+impl House {
+    /// An empty one. Its documents and its socket lie in `directory`.
+    pub(crate) async fn open(directory: &Path) -> anyhow::Result<Self> {
+        let clock = Clock::manual(beginning());
+        let memory = Memory::new(directory)?;
+        let context = Arc::new(Context {
+            store: memory.open(rules()?)?,
+            clock: clock.clone(),
+            nudge: Arc::new(Notify::new()),
+            senders: senders()?,
+            tokens: Vec::new(),
+            groups: groups()?,
+            languages: all(LANGUAGES, Language::parse)?.into_iter().collect(),
+            schedules: all(SCHEDULES, ScheduleName::parse)?.into_iter().collect(),
+            next_release: Arc::new(|schedule, now| Some(next_release(schedule.as_str(), now))),
+            on_rejected: OnRejected::MainContact,
+            readiness: Arc::new(Readiness::default),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let serve = |listener| {
+            let context = Arc::clone(&context);
+            tokio::spawn(serve(
+                listener,
+                context,
+                limits(),
+                stopped.clone(),
+                PATIENCE,
+            ))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let webhook = listener.local_addr()?;
+        let socket = directory.join("admin.sock");
+        let served = vec![
+            serve(Listener::AdminSocket(UnixListener::bind(&socket)?)),
+            serve(Listener::Webhook(listener)),
+        ];
+        let stream = TcpStream::connect(webhook).await?;
+        stream.set_nodelay(true)?;
+        // A house is one of a hundred thousand, and the system remembers connections that were closed in peace.
+        stream.set_zero_linger()?;
+        Ok(Self {
+            clock,
+            webhook: connected(stream).await?,
+            admin: connected(UnixStream::connect(socket).await?).await?,
+            stop,
+            served,
+        })
+    }
+
+    /// Lets all end.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        drop((self.webhook, self.admin));
+        self.stop.send_replace(true);
+        for served in self.served {
+            served.await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a request, signed, at its time.
+    pub(crate) async fn send(&mut self, request: &Request) -> anyhow::Result<Reply> {
+        self.clock.set(request.at);
+        let at = request.at.timestamp() + request.seconds_off;
+        let id = parsed(WebhookId::parse(request.id.as_str()))?;
+        let signature = |payload: &[u8]| {
+            let secret = parsed(Secret::parse(request.sender.secret()))?;
+            anyhow::Ok(sign(&secret, &id, at, payload))
+        };
+        let head = hyper::Request::builder()
+            .header(HOST, "localhost")
+            .header(ID_HEADER, id.as_str())
+            .header(TIMESTAMP_HEADER, at);
+        // hyper leaves the length of an empty body out, and then the other end cannot know.
+        let whole = match &request.what {
+            What::Event(body) => head
+                .header(CONTENT_LENGTH, body.len())
+                .method("POST")
+                .uri("/v1/events")
+                .header(CONTENT_TYPE, "application/json")
+                .header(SIGNATURE_HEADER, signature(body)?)
+                .body(full(body))?,
+            What::Document { digits, bytes } => head
+                .header(CONTENT_LENGTH, bytes.len())
+                .method("PUT")
+                .uri(format!("/v1/documents/{digits}"))
+                .header(SIGNATURE_HEADER, signature(digits.as_bytes())?)
+                .body(full(bytes))?,
+        };
+        asked(&mut self.webhook, whole).await
+    }
+
+    /// Asks the admin interface.
+    pub(crate) async fn look(&mut self, path: &str, now: DateTime<Utc>) -> anyhow::Result<Reply> {
+        self.clock.set(now);
+        let head = hyper::Request::get(path).header(HOST, "localhost");
+        asked(&mut self.admin, head.body(full(&[]))?).await
+    }
+}
+
+async fn connected<S>(stream: S) -> anyhow::Result<SendRequest<Full<Bytes>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    // It ends when `sender` is dropped; its errors come out at the request.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn asked(
+    connection: &mut SendRequest<Full<Bytes>>,
+    request: hyper::Request<Full<Bytes>>,
+) -> anyhow::Result<Reply> {
+    let exchange = async {
+        connection.ready().await?;
+        let (head, body) = connection.send_request(request).await?.into_parts();
+        hyper::Result::Ok((head, body.collect().await?.to_bytes()))
+    };
+    let (head, bytes) = tokio::time::timeout(PATIENCE, exchange)
+        .await
+        .context("no answer")??;
+    let wanted = if head.status.is_success() {
+        "application/json"
+    } else {
+        "application/problem+json"
+    };
+    let is_typed = head
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value == wanted);
+    let body = serde_json::from_slice(&bytes).ok().filter(|_| is_typed);
+    Ok(Reply {
+        status: head.status.as_u16(),
+        body: body.unwrap_or_default(),
+    })
+}
+
+fn full(bytes: &[u8]) -> Full<Bytes> {
+    Full::new(Bytes::copy_from_slice(bytes))
+}
+
+fn limits() -> Limits {
+    Limits {
+        event_body_bytes: 64 * 1024,
+        document_bytes: 64 * 1024,
+        bodies_bytes: 1024 * 1024,
+        connections: 4,
+        header: PATIENCE,
+        body: PATIENCE,
+    }
+}
+
+fn rules() -> anyhow::Result<Rules> {
+    Ok(Rules {
+        groups: groups()?,
+        policy: Policy {
+            backoff: Backoff {
+                first: Duration::from_secs(300),
+                max: Duration::from_secs(14_400),
+                give_up_after: Duration::from_secs(432_000),
+            },
+            after_uncertain: AfterUncertain::Resend,
+        },
+        on_rejected: OnRejected::MainContact,
+        webhook_id_days: WEBHOOK_ID_DAYS,
+        documents_bytes: 1024 * 1024,
+    })
+}
+
+fn groups() -> anyhow::Result<BillingGroups> {
+    parsed(BillingGroups::new(all(BILLING_GROUPS, Group::parse)?))
+}
+
+fn senders() -> anyhow::Result<Senders> {
+    let known = Sender::KNOWN.iter().map(|sender| {
+        anyhow::Ok(Known {
+            name: parsed(SenderName::parse(sender.name()))?,
+            secrets: vec![parsed(Secret::parse(sender.secret()))?],
+            accounts: sender.may_push_accounts(),
+            invoices: sender.may_hand_over_invoices(),
+        })
+    });
+    Ok(Senders::new(known.collect::<anyhow::Result<_>>()?)?)
+}
+
+fn all<T, const N: usize>(
+    names: [&'static str; N],
+    parse: impl Fn(&'static str) -> Result<T, Invalid>,
+) -> anyhow::Result<Vec<T>> {
+    names.into_iter().map(|name| parsed(parse(name))).collect()
+}
+
+fn parsed<T>(result: Result<T, Invalid>) -> anyhow::Result<T> {
+    result.map_err(|invalid| anyhow!("expected {}", invalid.expectation()))
+}
