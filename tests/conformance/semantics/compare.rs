@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use crate::exceptions::NOT_COMPARED;
-
 /// Members whose words are the daemon's own; they must be texts, or lists where that is what they are.
 const OPEN: [&str; 6] = [
     "detail",
@@ -44,7 +42,6 @@ pub(crate) fn difference(
 ) -> Option<(Value, Value)> {
     normalize("", &mut wanted.1);
     normalize("", &mut answered.1);
-    leave_out(&wanted.1, &mut answered.1);
     if !broken.is_empty() {
         let told = answered.1.get_mut("errors").map(Value::take);
         let told = told.unwrap_or_default();
@@ -67,26 +64,6 @@ fn tells_some_of(broken: &BTreeSet<String>, told: &Value) -> bool {
     };
     let told = told.as_array();
     told.is_some_and(|told| !told.is_empty() && told.iter().all(is_broken))
-}
-
-/// Takes over what is not compared.
-fn leave_out(wanted: &Value, answered: &mut Value) {
-    match (wanted, answered) {
-        (Value::Object(wanted), Value::Object(answered)) => {
-            for (name, value) in answered {
-                if let Some(wanted) = wanted.get(name) {
-                    leave_out(wanted, value);
-                }
-            }
-        }
-        (Value::Array(wanted), Value::Array(answered)) => {
-            for (wanted, value) in wanted.iter().zip(answered) {
-                leave_out(wanted, value);
-            }
-        }
-        (wanted, value) if wanted == NOT_COMPARED => *value = json!(NOT_COMPARED),
-        _ => {}
-    }
 }
 
 /// Takes out what is open, and brings the rest into one form.

@@ -22,7 +22,7 @@ use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::http::signature::{
     ID_HEADER, SIGNATURE_HEADER, Secret, Sender as Known, Senders, TIMESTAMP_HEADER, sign,
 };
-use invoice_router::http::{Context, Limits, Listener, Readiness, serve};
+use invoice_router::http::{Access, Context, Limits, Listener, Readiness, serve};
 use invoice_router::store::{Memory, Rules};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -58,12 +58,16 @@ impl House {
     pub(crate) async fn open(directory: &Path) -> anyhow::Result<Self> {
         let clock = Clock::manual(beginning());
         let memory = Memory::new(directory)?;
+        let access = Access {
+            senders: senders()?,
+            tokens: Vec::new(),
+        };
+        let (_, granted) = watch::channel(Arc::new(access));
         let context = Arc::new(Context {
             store: memory.open(rules()?)?,
             clock: clock.clone(),
             nudge: Arc::new(Notify::new()),
-            senders: senders()?,
-            tokens: Vec::new(),
+            access: granted,
             groups: groups()?,
             languages: all(LANGUAGES, Language::parse)?.into_iter().collect(),
             schedules: all(SCHEDULES, ScheduleName::parse)?.into_iter().collect(),
@@ -200,6 +204,11 @@ fn limits() -> Limits {
         document_bytes: 64 * 1024,
         bodies_bytes: 1024 * 1024,
         connections: 4,
+        connections_per_peer: 4,
+        // No sequence comes near these.
+        requests_per_connection: 1_000_000,
+        sender_requests_per_second: 1_000_000,
+        header_bytes: 16 * 1024,
         header: PATIENCE,
         body: PATIENCE,
     }
@@ -219,6 +228,7 @@ fn rules() -> anyhow::Result<Rules> {
         on_rejected: OnRejected::MainContact,
         webhook_id_days: WEBHOOK_ID_DAYS,
         documents_bytes: 1024 * 1024,
+        unused_documents_bytes: 1 << 30,
     })
 }
 

@@ -8,7 +8,6 @@
 
 mod author;
 mod compare;
-mod exceptions;
 mod figures;
 mod house;
 mod json;

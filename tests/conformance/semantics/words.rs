@@ -19,7 +19,7 @@ pub(crate) fn instant(value: &Value) -> DateTime<Utc> {
 }
 
 /// What a whole account says, with its sub-users as a set by id. Open in the contract: no schedule and the schedule
-/// `default` are two things to say.
+/// `default` are one thing to say.
 pub(crate) fn profile_of(data: &Value) -> Value {
     let sub_users: Map<String, Value> = list(&data["sub_users"])
         .iter()
@@ -31,7 +31,7 @@ pub(crate) fn profile_of(data: &Value) -> Value {
     json!({
         "name": data["name"],
         "language": language_of(&data["language"]),
-        "schedule": data["schedule"],
+        "schedule": Some(&data["schedule"]).filter(|name| **name != "default"),
         "main_contact": contact_of(&data["main_contact"]),
         "sub_users": sub_users,
         "billing_contact": data["billing_contact"],

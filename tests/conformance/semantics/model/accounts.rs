@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{Accepted, Account, Answer, Effect, instant, refused, success, with};
-use crate::exceptions;
 use crate::setting::{BILLING_GROUPS, LANGUAGES, SCHEDULES};
 use crate::words::{self, list};
 
@@ -414,12 +413,7 @@ fn reason(history: &[Accepted], account: &Account) -> Value {
     let (since, version) = began
         .map(|(at, account)| (instant(at), account.version))
         .unzip();
-    let mut reason = json!({"rule": now.0, "account_version": version, "since": since});
-    if exceptions::selection_began_elsewhere(history, account, version) {
-        reason["account_version"] = json!(exceptions::NOT_COMPARED);
-        reason["since"] = json!(exceptions::NOT_COMPARED);
-    }
-    reason
+    json!({"rule": now.0, "account_version": version, "since": since})
 }
 
 fn rule_and_recipient(account: &Account) -> (&'static str, &Value) {
