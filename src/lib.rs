@@ -13,7 +13,7 @@
 //!
 //! Who may import whom is checked by `tests/it/architecture.rs`: `domain` and `clock` import nothing of
 //! this crate; `config`, `store` and `mail` import `domain`; `http` and `dispatch` import those and
-//! never each other; `app` and `cli` see all.
+//! never each other; `app`, `cli` and `fuzzing`, which only tests have, see all.
 
 pub mod app;
 pub mod cli;
@@ -21,6 +21,9 @@ pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod domain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod mail;
 pub mod store;

@@ -12,6 +12,9 @@
 
 mod crontab;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
+
 use std::cmp::{max, min};
 
 use chrono::{DateTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc};

@@ -4,6 +4,9 @@
 //! `RCPT TO:<…>` or of a header (measured: `a@[x>y]` passes both address crates), so only these
 //! types reach them.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,5 +1,8 @@
 //! Money: integer minor units and a currency. No floats, no rounding.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
+
 use std::fmt;
 
 use super::Invalid;

@@ -3,6 +3,9 @@
 //! What a cursor holds is a place in an order that nothing changes: of ids, of arrival, of the trail. So whatever
 //! comes, goes or changes between two pages, what is there all the time is told once.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod property;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 

@@ -35,6 +35,10 @@ pub use self::admin::{Right, Token};
 use self::routes::Interface;
 use self::server::Service;
 use self::signature::Senders;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::{
+    cursor::property::cursors, events::property::events, signature::property::signatures,
+};
 use crate::clock::Clock;
 use crate::domain::account::BillingGroups;
 use crate::domain::contact::Language;

@@ -4,6 +4,9 @@
 //! and doubled headers; it is the oracle of the tests below. The sender is the one whose secret
 //! verifies. What is wrong goes to the log as a `Rejected`; a caller learns only that it is wrong.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
+
 use std::fmt;
 
 use base64::Engine as _;

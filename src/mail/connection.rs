@@ -13,7 +13,7 @@
 
 mod body;
 mod opening;
-pub(super) mod replies;
+pub(crate) mod replies;
 mod stream;
 
 use std::fmt;

@@ -36,6 +36,8 @@ use crate::domain::id::{
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::Recipient;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::record::property::records;
 pub use self::sled::{OpenError, Settings};
 pub use self::types::*;
 

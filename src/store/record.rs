@@ -5,6 +5,8 @@
 //! object changes. Reading goes through the domain's own checks, so that what has a domain type is
 //! valid even if the disk is not.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod property;
 #[cfg(test)]
 pub(super) mod samples;
 #[cfg(test)]

@@ -25,6 +25,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("dispatch", &["domain", "clock", "config", "store", "mail"]),
     ("app", EVERYTHING),
     ("cli", EVERYTHING),
+    ("fuzzing", EVERYTHING),
     ("lib", EVERYTHING),
     ("main", EVERYTHING),
 ];
@@ -35,7 +36,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sled", &["store/sled.rs", "store/committer.rs"]),
     (
         "lettre",
-        &["mail/connection.rs", "mail/transport.rs", "mail/outcome.rs"],
+        &[
+            "mail/connection.rs",
+            "mail/connection/replies/property.rs",
+            "mail/transport.rs",
+            "mail/outcome.rs",
+        ],
     ),
     ("mail_builder", &["mail/compose.rs"]),
     ("hyper", &["http/", "cli/"]),

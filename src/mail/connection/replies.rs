@@ -4,6 +4,9 @@
 //! only, words in any encoding. A line or a reply without end is an error and not a full memory. The
 //! words are for people only; they are made printable and cut.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
+
 use crate::domain::delivery::{EnhancedCode, Reply};
 use crate::domain::is_unprintable;
 

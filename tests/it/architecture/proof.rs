@@ -33,6 +33,7 @@ fn each_module_may_import_what_its_row_says() {
     );
     accepts("store/mod.rs", "use crate::domain::account::Account;");
     accepts("app.rs", "use crate::{http, dispatch, cli};");
+    accepts("fuzzing.rs", "use crate::{dispatch, domain, http};");
     refuses(
         "store/mod.rs",
         "use crate::clock::Clock;",
@@ -52,6 +53,11 @@ fn each_module_may_import_what_its_row_says() {
         "dispatch/mod.rs",
         "use crate::app;",
         "dispatch may not import app",
+    );
+    refuses(
+        "http/events.rs",
+        "use crate::fuzzing;",
+        "http may not import fuzzing",
     );
 }
 

@@ -1,0 +1,206 @@
+//! What must hold of whatever a relay sends: by a second reading, line by line, and by lettre itself.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is how a property tells that it does not hold"
+)]
+
+use lettre::transport::smtp::response::Response;
+
+use super::*;
+
+/// Longest reply that lettre takes, in octets, and its longest line.
+const LETTRE_REPLY_OCTETS: usize = 100_000;
+const LETTRE_WHOLE_LINE_OCTETS: usize = 1_000;
+
+/// A byte that says in which pieces the rest arrives, and what the relay sends.
+pub(crate) fn replies(input: &[u8]) {
+    let Some((&pieces, sent)) = input.split_first() else {
+        return;
+    };
+    let whole = heard(&[sent]);
+    let mut cut = Vec::new();
+    let mut rest = sent;
+    let mut turn = u64::from(pieces);
+    while !rest.is_empty() {
+        // Any sequence will do that has short and long pieces.
+        turn = turn
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let most = if turn >> 63 == 0 { 3 } else { 3_000 };
+        let length = usize::try_from((turn >> 33) % most + 1)
+            .unwrap()
+            .min(rest.len());
+        cut.push(&rest[..length]);
+        rest = &rest[length..];
+    }
+    assert_eq!(heard(&cut), whole, "in {} pieces", cut.len());
+    let (spoken, end) = whole;
+
+    let (expected, expected_end) = read_again(sent);
+    assert_eq!(
+        spoken
+            .iter()
+            .map(|spoken| (spoken.code, spoken.lines.len()))
+            .collect::<Vec<_>>(),
+        expected
+    );
+    assert_eq!(end, expected_end);
+    for spoken in &spoken {
+        is_fit_for_lettre(spoken);
+        is_fit_for_people(spoken);
+    }
+}
+
+/// What the reader gives out, and its error, if it ends with one.
+fn heard(pieces: &[&[u8]]) -> (Vec<Spoken>, Option<BadReply>) {
+    let mut reader = ReplyReader::default();
+    let mut spoken = Vec::new();
+    for piece in pieces {
+        reader.push(piece);
+        loop {
+            match reader.next_reply() {
+                Ok(Some(reply)) => spoken.push(reply),
+                Ok(None) => break,
+                Err(bad) => return (spoken, Some(bad)),
+            }
+        }
+        // Whatever comes, no more than a line and a reply are kept.
+        let lines = reader
+            .under_way
+            .as_ref()
+            .map_or(0, |reply| reply.lines.len());
+        assert!(reader.unread.len() <= LINE_OCTETS && lines < REPLY_LINES);
+        assert_eq!(
+            reader.has_leftover(),
+            !reader.unread.is_empty() || lines > 0
+        );
+    }
+    (spoken, None)
+}
+
+/// Code and number of lines of each reply, by the whole of what was sent.
+fn read_again(sent: &[u8]) -> (Vec<(u16, usize)>, Option<BadReply>) {
+    let mut replies = Vec::new();
+    let mut under_way: Option<(u16, usize)> = None;
+    for line in sent.split_inclusive(|byte| *byte == b'\n') {
+        if line.len() > LINE_OCTETS {
+            return (replies, Some(BadReply::LineTooLong));
+        }
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim_end_matches(['\r', '\n', ' ', '\t', '\x0c']);
+        let code = text.get(..3).and_then(|code| code.parse().ok());
+        let (Some(code @ 200..=599), None | Some(b' ' | b'-')) = (code, text.as_bytes().get(3))
+        else {
+            return (replies, Some(BadReply::NotAReply));
+        };
+        let before = match under_way.take() {
+            Some((other, _)) if other != code => return (replies, Some(BadReply::TwoCodes)),
+            Some((_, lines)) => lines,
+            None => 0,
+        };
+        if text.as_bytes().get(3) == Some(&b'-') {
+            if before + 1 == REPLY_LINES {
+                return (replies, Some(BadReply::TooManyLines));
+            }
+            under_way = Some((code, before + 1));
+        } else {
+            replies.push((code, before + 1));
+        }
+    }
+    (replies, None)
+}
+
+/// lettre reads from it what was said, and nothing is left over.
+fn is_fit_for_lettre(spoken: &Spoken) {
+    let text = String::from_utf8(spoken.for_lettre()).unwrap();
+    assert!(text.len() <= LETTRE_REPLY_OCTETS);
+    let lines: Vec<&str> = text.strip_suffix("\r\n").unwrap().split("\r\n").collect();
+    assert_eq!(lines.len(), spoken.lines.len());
+    for (at, line) in lines.iter().enumerate() {
+        assert!(line.len() + 2 <= LETTRE_WHOLE_LINE_OCTETS);
+        assert!(!line.contains(char::is_control), "{line:?}");
+        let (code, words) = line.split_at(4);
+        let is_last = at + 1 == lines.len();
+        assert!(code.ends_with(if is_last { ' ' } else { '-' }), "{line:?}");
+        assert!(!words.trim().is_empty(), "{line:?}");
+    }
+
+    let response: Response = text.parse().unwrap();
+    let code = u16::from(response.code());
+    if spoken.code % 100 < 60 {
+        assert_eq!(code, spoken.code);
+    } else {
+        assert_eq!(
+            (code / 100, code % 10),
+            (spoken.code / 100, spoken.code % 10)
+        );
+    }
+    assert!(response.message().eq(lines.iter().map(|line| &line[4..])));
+}
+
+/// What is recorded of it is one short printable line.
+fn is_fit_for_people(spoken: &Spoken) {
+    let Reply {
+        code,
+        enhanced,
+        text,
+    } = spoken.reply();
+    assert_eq!(code, spoken.code);
+    if let Some(EnhancedCode(class, subject, detail)) = enhanced {
+        assert_eq!(u16::from(class), code / 100);
+        assert!(class != 3 && subject < 1000 && detail < 1000);
+        let written = |line: &String| {
+            let first = line.split(' ').next().unwrap_or_default();
+            let numbers: Vec<u16> = first
+                .split('.')
+                .filter_map(|part| part.parse().ok())
+                .collect();
+            numbers == [u16::from(class), subject, detail]
+        };
+        assert!(spoken.lines.iter().any(written), "{spoken:?}");
+    }
+    assert!(text.chars().count() <= TEXT_CHARACTERS);
+    assert!(!text.contains(is_unprintable), "{text:?}");
+    assert_eq!(
+        text.split_whitespace().collect::<Vec<_>>().join(" "),
+        text.trim_end()
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A line in one of a few codes, so that replies of several lines come about.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let text = prop_oneof![
+            8 => "(250|250|550|354|571|[0-9]{3})[ -](5\\.[0-9]{1,4}\\.[0-9]{1,3} )?\\PC{0,20}\r?\n",
+            1 => "250[ -]x{0,2100}\r\n",
+            1 => "250-\\PC{0,300}\n",
+        ];
+        let torn = prop::collection::vec(any::<u8>(), 0..12);
+        prop_oneof![9 => text.prop_map(String::into_bytes), 1 => torn]
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_the_same_replies_in_whatever_pieces(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            replies(&bytes);
+        }
+
+        #[test]
+        fn what_looks_like_replies_is_read_alike_in_whatever_pieces(
+            pieces in any::<u8>(),
+            lines in prop::collection::vec(line(), 0..12),
+            repeat in prop_oneof![9 => Just(1_usize), 1 => Just(60)],
+        ) {
+            replies(&[vec![pieces], lines.concat().repeat(repeat)].concat());
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What must hold of whatever bytes lie on the disk, for each kind of record.
+
+use std::fmt::Debug;
+
+use super::*;
+use crate::domain::account::Account;
+use crate::domain::delivery::{Attempt, Intent};
+use crate::domain::recipient::{Recipient, Suspect};
+use crate::store::types::{Pause, Run};
+
+/// A property of bytes that are, or are not, a record of one kind.
+type Holds = fn(&[u8]);
+
+/// Each kind of record. The place of one is its number in an input, so new ones are added at the end.
+const KINDS: [Holds; 16] = [
+    holds::<Account>,
+    holds::<Suspect>,
+    holds::<Recipient>,
+    holds::<InvoiceRow>,
+    holds::<IdentityRow>,
+    holds::<DocumentRow>,
+    holds::<DeliveryRow>,
+    holds::<Intent>,
+    holds::<Attempt>,
+    holds::<Run>,
+    holds::<OpenerRow>,
+    holds::<Pause>,
+    holds::<EntryRow>,
+    holds::<TrailRow>,
+    holds::<CursorRow>,
+    holds::<CounterRow>,
+];
+
+/// A byte for the kind, and what is stored: as it is, or, where the kind's highest bit is set, the content of
+/// a record behind a frame that is right.
+pub(crate) fn records(input: &[u8]) {
+    let Some((kind, stored)) = input.split_first() else {
+        return;
+    };
+    let Some(holds) = KINDS.get(usize::from(kind & 0x7F)) else {
+        return;
+    };
+    if *kind < 0x80 {
+        holds(stored);
+    } else {
+        holds(&framed(stored));
+    }
+}
+
+/// A frame that is right around any content.
+fn framed(content: &[u8]) -> Vec<u8> {
+    let mut bytes = [&[VERSION, 0, 0, 0, 0], content].concat();
+    let checksum = checksum(&bytes);
+    bytes[1..FRAME_OCTETS].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// What is read can be written and read again; not a bit of it may differ on the disk, and nothing may follow.
+fn holds<R: Record + PartialEq + Debug>(stored: &[u8]) {
+    let record = match R::decode(stored) {
+        Ok(record) => record,
+        Err(Malformed(cause)) => {
+            assert!(!cause.is_empty(), "{} is refused with a cause", R::KIND);
+            return;
+        }
+    };
+    let mut bytes = record.encode();
+    assert_eq!(
+        R::decode(&bytes).as_ref(),
+        Ok(&record),
+        "{} comes back",
+        R::KIND
+    );
+
+    let refused =
+        |bytes: &[u8]| assert!(R::decode(bytes).is_err(), "{} from {bytes:02x?}", R::KIND);
+    // A CRC-32 finds every single bit; all of them in a short record, some in a long one.
+    for bit in (0..bytes.len() * 8).step_by(bytes.len().div_ceil(64)) {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        refused(&bytes);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+    refused(&bytes[..bytes.len() - 1]);
+    bytes.push(0);
+    refused(&bytes);
+    refused(&framed(&bytes[FRAME_OCTETS..]));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::samples;
+    use super::*;
+
+    /// A record of any kind, with the number of the kind.
+    fn record() -> impl Strategy<Value = (u8, Vec<u8>)> {
+        fn encoded<R: Record + Debug>(
+            kind: u8,
+            all: impl Strategy<Value = R> + 'static,
+        ) -> BoxedStrategy<(u8, Vec<u8>)> {
+            all.prop_map(move |record| (kind, record.encode())).boxed()
+        }
+        prop::strategy::Union::new([
+            encoded(0, samples::account()),
+            encoded(1, samples::suspect()),
+            encoded(2, samples::recipient()),
+            encoded(3, samples::invoice_row()),
+            encoded(4, samples::identity_row()),
+            encoded(5, samples::document_row()),
+            encoded(6, samples::delivery_row()),
+            encoded(7, samples::intent()),
+            encoded(8, samples::attempt()),
+            encoded(9, samples::run()),
+            encoded(10, samples::opener_row()),
+            encoded(11, samples::pause()),
+            encoded(12, samples::entry_row()),
+            encoded(13, samples::trail_row()),
+            encoded(14, samples::cursor_row()),
+            encoded(15, samples::counter_row()),
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_record_that_comes_back_or_none(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            records(&bytes);
+        }
+
+        #[test]
+        fn what_was_a_record_comes_back_or_is_refused(
+            (kind, mut bytes) in record(),
+            at in any::<prop::sample::Index>(),
+            other in any::<u8>(),
+        ) {
+            records(&[&[kind], bytes.as_slice()].concat());
+            let content = bytes.split_off(FRAME_OCTETS);
+            let mut framed = [&[kind | 0x80], content.as_slice()].concat();
+            records(&framed);
+            let at = at.index(framed.len());
+            framed[at] = other;
+            records(&framed);
+        }
+    }
+}
