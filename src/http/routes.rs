@@ -17,7 +17,7 @@ use crate::domain::address::masked;
 /// Longest path with its query, in bytes.
 const TARGET_BYTES: usize = 4096;
 
-/// What both interfaces take and answer (OpenAPI 3.1), and where they serve it.
+/// What both interfaces take and answer (`OpenAPI` 3.1), and where they serve it.
 const DESCRIPTION: &str = include_str!("openapi.yaml");
 const DESCRIPTION_PATH: &str = "/openapi.yaml";
 /// Its media type (RFC 9512, section 2.1).
