@@ -49,7 +49,7 @@ pub(crate) const UNUSED_DOCUMENTS_BYTES: u64 = 3 * 4096;
 pub(crate) const PDF: &[u8] = b"%PDF-1.7 invoice";
 
 /// Long enough that only a hang meets it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The daemon's interfaces, running.
 pub(crate) struct Interfaces {
