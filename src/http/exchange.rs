@@ -243,8 +243,12 @@ async fn collect(
     memory: &mut Option<OwnedSemaphorePermit>,
     has_trailers: &mut bool,
 ) -> Result<Vec<u8>, Problem> {
-    // What is announced is not taken before it is written to, and is no more than what is taken then.
+    // Room for the whole of what is announced, at once: bodies that grow side by side would refuse each other, and one
+    // that is moved as it grows is there twice.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > OWN_BYTES {
+        share(shared, memory, announced)?;
+    }
     let mut whole = Vec::with_capacity(announced.min(most));
     // A body of known length has its end with its last byte. Asking for more would meet the error of a
     // client that has hung up since.
@@ -263,19 +267,30 @@ async fn collect(
         if whole.len() + bytes.len() > most {
             return Err(too_large(most));
         }
-        if whole.len() + bytes.len() > OWN_BYTES {
-            let more = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let more = Arc::clone(shared)
-                .try_acquire_many_owned(more)
-                .map_err(|_| Problem::new(Code::Busy, "too many large bodies at once"))?;
-            match memory {
-                Some(held) => held.merge(more),
-                None => *memory = Some(more),
-            }
+        if whole.len() + bytes.len() > announced.max(OWN_BYTES) {
+            // What grows takes twice as much as it has, and is copied.
+            share(shared, memory, 2 * bytes.len())?;
         }
         whole.extend_from_slice(&bytes);
     }
     Ok(whole)
+}
+
+/// Takes so much of the memory that all bodies share, until the request is answered.
+fn share(
+    shared: &Arc<Semaphore>,
+    memory: &mut Option<OwnedSemaphorePermit>,
+    bytes: usize,
+) -> Result<(), Problem> {
+    let more = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let more = Arc::clone(shared)
+        .try_acquire_many_owned(more)
+        .map_err(|_| Problem::new(Code::Busy, "too many large bodies at once"))?;
+    match memory {
+        Some(held) => held.merge(more),
+        None => *memory = Some(more),
+    }
+    Ok(())
 }
 
 fn too_large(most: usize) -> Problem {

@@ -22,7 +22,7 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -35,7 +35,7 @@ use super::rate::Rates;
 use super::routes::{Interface, Routes};
 use super::{Context, Limits, exchange};
 
-/// How long a client that is turned away has for taking in why.
+/// How long a client has for taking in our last words before its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -249,19 +249,31 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         ended = &mut connection => Some(ended),
         () = stopped(&mut shutdown) => None,
     };
-    let ended = if let Some(ended) = ended {
-        ended
+    let (ended, is_to_stop) = if let Some(ended) = ended {
+        (ended, false)
     } else {
         Pin::new(&mut connection).graceful_shutdown();
-        (&mut connection).await
+        ((&mut connection).await, true)
     };
-    let Err(error) = ended else { return };
-    tracing::debug!(error = %error, "a connection ended early");
     let parts = connection.into_parts();
+    let error = match ended {
+        Ok(()) if is_to_stop => return,
+        Ok(()) => return linger(parts.io.into_inner()).await,
+        Err(error) => error,
+    };
+    tracing::debug!(error = %error, "a connection ended early");
     if error.is_timeout() && !parts.read_buf.is_empty() {
         let answer = head_time_out(limits.header, clock.now());
         say(parts.io.into_inner(), &answer, limits.header).await;
     }
+}
+
+/// Takes in what a client had sent before it heard that nothing more is taken. To close upon unread bytes is a reset,
+/// which may take away from it the answers that it has not read yet (RFC 9112, section 9.6).
+async fn linger<I: AsyncRead + Unpin>(mut io: I) {
+    let mut unread = vec![0; 16 * 1024];
+    let rest = async { while io.read(&mut unread).await.is_ok_and(|read| read > 0) {} };
+    drop(timeout(FAREWELL, rest).await);
 }
 
 /// Writes an answer that hyper would not, and closes. The client may be gone; there is nobody else to tell.

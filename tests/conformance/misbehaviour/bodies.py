@@ -168,7 +168,7 @@ CASES = (
     ),
     Case("no last chunk", lambda request: [request.chunked()[:-5], HALF_CLOSE], (INCOMPLETE,), CLOSED),
 
-    # Extensions and trailers: nobody here knows any.
+    # Extensions and trailers: nobody here knows any, and nobody reads on after trailers.
     Case("an extension", body(lambda octets: chunks(octets, extension=b";name=value")), (GOOD,), KEPT),
     Case("an extension in quotes", body(lambda octets: chunks(octets, extension=b';name="a;b"')), (GOOD,), KEPT),
     Case(
@@ -183,10 +183,10 @@ CASES = (
         "an extension of 1 MiB",
         body(lambda octets: chunks(octets, extension=b";" + b"a" * 1024 * 1024)), (INCOMPLETE,), CLOSED
     ),
-    Case("trailers", with_trailers(b"x-note: a\r\nx-other: b\r\n"), (GOOD,), KEPT),
+    Case("trailers", with_trailers(b"x-note: a\r\nx-other: b\r\n"), (GOOD,), CLOSED),
     Case(
         "trailers that look like a header",
-        with_trailers(b"content-length: 5\r\nhost: other.example\r\nconnection: close\r\n"), (GOOD,), KEPT
+        with_trailers(b"content-length: 5\r\nhost: other.example\r\nconnection: close\r\n"), (GOOD,), CLOSED
     ),
     Case(
         "trailers that are too long",

@@ -21,8 +21,9 @@ SHARED_BODIES_BYTES, OWN_BODY_BYTES = 128 * 1024 * 1024 * 3 // 2, 64 * 1024
 NO_BODIES, SMALL_BODIES, LARGE_BODIES = "none", "small", "large"
 # What a connection costs beside what may be sent to it: its task, its timers, what is written to it.
 CONNECTION_BYTES = 24 * 1024
-# What nobody counts by connection: stacks, what is being committed, what the allocator keeps for the next time.
-WORKING_BYTES = 32 * 1024 * 1024
+# What nobody counts by connection: stacks, what is being committed, what the allocator keeps for the next time,
+# which after large bodies is most of the difference.
+WORKING_BYTES = 64 * 1024 * 1024
 
 CONFIGURATION = """
 [state]

@@ -44,10 +44,11 @@ def sips(kind, index):
             connection.recv(1)
         except OSError:
             pass
-    return unread(kind, index, sip)
+    # What its side takes in by and by is progress, which begins the time anew, once or twice in so long.
+    return unread(kind, index, sip, 2 * BODY_SECONDS)
 
 
-def unread(kind, index, meanwhile):
+def unread(kind, index, meanwhile, more_seconds=0):
     is_webhook = kind.name in asking.WEBHOOK
     request = kind.probe() if is_webhook else asking.get(PAGE, kind.token)
     with wire.connect(kind.address, PEERS[index], LEAST_BYTES) as connection:
@@ -55,7 +56,7 @@ def unread(kind, index, meanwhile):
         stuck_at = fill(connection, request)
         poll = select.poll()
         poll.register(connection, select.POLLRDHUP)
-        until = stuck_at + FILLING_SECONDS + BODY_SECONDS + SLACK_SECONDS
+        until = stuck_at + FILLING_SECONDS + BODY_SECONDS + SLACK_SECONDS + more_seconds
         while not (ended := poll.poll(100)) and time.monotonic() < until:
             meanwhile(connection)
         now = time.monotonic()

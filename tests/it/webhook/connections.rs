@@ -121,7 +121,7 @@ async fn large_bodies_share_a_bounded_memory_and_small_ones_need_none_of_it() {
     const LARGE: usize = 128 * 1024;
     let narrow = Limits {
         event_body_bytes: LARGE,
-        bodies_bytes: 96 * 1024,
+        bodies_bytes: 192 * 1024,
         ..limits()
     };
     let interfaces = start(narrow, SOON).await;
