@@ -134,7 +134,8 @@ enum Command {
     Import {
         /// JSON Lines, each the data of an `account.updated`, perhaps with `"closed": true`; "-" is standard input.
         file: PathBuf,
-        /// Let the file count whatever is in force, older versions, too.
+        /// Let the file count whatever is in force, older versions, too. Repeated later, it undoes what the portal has
+        /// sent since.
         #[arg(long)]
         accept_versions: bool,
     },

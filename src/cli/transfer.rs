@@ -1,7 +1,8 @@
 //! `import` and `export`: all accounts as JSON Lines, each line the data of an `account.updated`.
 //!
 //! Neither holds more than a part of the file at a time. An import can be repeated from the beginning: what is in
-//! force already is a duplicate.
+//! force already is a duplicate, and what is newer stays. With `--accept-versions` what the portal has sent in between
+//! would be undone.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _};
@@ -24,6 +25,8 @@ const BYTES: usize = 4 * 1024 * 1024;
 /// How often, and after which pause each time, lines are sent again that the daemon had no time for.
 const TRIES: usize = 30;
 const PAUSE: Duration = Duration::from_secs(1);
+/// What some programs put before the first line of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Refused lines that the result names; all of them are told on the way.
 const NAMED: usize = 100;
 
@@ -94,11 +97,23 @@ fn send(
     let mut left = batch;
     for _ in 0..TRIES {
         let answers = admin.batch(&path, &left)?;
-        let mut busy = Vec::new();
+        let mut busy: Vec<Line> = Vec::new();
         for (line, answer) in left.into_iter().zip(&answers) {
             let body = &answer["body"];
-            if answer["status"] == 503 && text(body, "/code") == "busy" {
+            let is_busy = answer["status"] == 503 && text(body, "/code") == "busy";
+            // With all after it, in their order: of an account that stands there twice the last line counts.
+            if is_busy || !busy.is_empty() {
                 busy.push(line);
+            } else if answer["status"]
+                .as_u64()
+                .is_some_and(|status| status >= 500)
+            {
+                // No rule refuses it: the disk is full, or the daemon stops.
+                return Err(Failure::Failed(anyhow!(
+                    "line {} and those after it were not imported: {}; repeat the import later",
+                    line.number,
+                    text(body, "/detail")
+                )));
             } else {
                 tally.count(&line, body, progress);
             }
@@ -262,6 +277,9 @@ impl<R: BufRead> Lines<R> {
             if read == 0 {
                 return Ok(None);
             }
+            if self.number == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+                bytes.drain(..BYTE_ORDER_MARK.len());
+            }
             if bytes.last() == Some(&b'\n') {
                 bytes.pop();
             } else if bytes.len() >= self.most {
@@ -353,7 +371,9 @@ fn data(account: &Value) -> Value {
 
 /// A bar for whoever watches a terminal; scripts and logs get none. What it writes goes to standard error.
 fn bar(length: Option<u64>, of_known: &str, of_unknown: &str) -> ProgressBar {
-    let target = if io::stderr().is_terminal() {
+    // Not amid the lines of an export that somebody reads.
+    let target = if io::stderr().is_terminal() && (length.is_some() || !io::stdout().is_terminal())
+    {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()
@@ -397,6 +417,12 @@ mod tests {
         assert_eq!(numbers(&lines.batch().unwrap()), [4]);
         assert_eq!(numbers(&lines.batch().unwrap()), [5]);
         assert!(lines.batch().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        let batch = lines("\u{FEFF}{}\n", BYTES).batch().unwrap();
+        assert_eq!(batch[0].bytes, b"{}");
     }
 
     #[test]

@@ -217,14 +217,20 @@ pub fn resolve(account: &Account, suspects: &Suspects, on_rejected: OnRejected) 
         .as_slice()
         .iter()
         .filter_map(|address| suspects.get(address))
-        .max_by_key(|mark| (mark.account_version, mark.since));
+        .max_by_key(|mark| (mark.since, mark.account_version));
     let selected_by = account.reason();
     let reason = |rule| match last_mark {
-        Some(mark) if mark.account_version >= selected_by.account_version => Reason {
-            rule,
-            account_version: mark.account_version,
-            since: mark.since,
-        },
+        // By the time of the commit before all: an import can lower the version.
+        Some(mark)
+            if (mark.since, mark.account_version)
+                >= (selected_by.since, selected_by.account_version) =>
+        {
+            Reason {
+                rule,
+                account_version: mark.account_version,
+                since: mark.since,
+            }
+        }
         // Whoever was rejected before was selected again since.
         Some(_) | None => Reason {
             rule,

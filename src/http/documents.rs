@@ -55,6 +55,7 @@ pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<
         .map_err(|rejected| unsigned(&rejected))?;
     exchange.about.sender = Some(sender.name.clone());
     exchange.service.rates.admit(&sender.name)?;
+    exchange.is_verified = true;
     if !sender.invoices {
         return Err(forbidden("hand over documents"));
     }

@@ -187,8 +187,9 @@ async fn receive_batch(
     let more = u32::try_from(lines.len() - 1).unwrap_or(u32::MAX);
     exchange.service.rates.charge(&sender.name, more);
     let begin = |exchange: &mut Exchange, (number, line): batch::Line<'_>| {
-        let parsed = json::parse(line)?;
+        let parsed = json::parse(line);
         let received = received(context, sender, signed.id.of_line(number), line)?;
+        let parsed = parsed?;
         match read_event(
             &parsed,
             &EventType::OF_ACCOUNTS,

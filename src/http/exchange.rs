@@ -124,10 +124,12 @@ pub(super) struct Exchange {
     /// Stands in the answer and in the log.
     pub(super) request_id: String,
     body: Incoming,
+    /// Whether it is known who sends the body, before it is read.
+    pub(super) is_verified: bool,
     /// What the body takes of the memory that all share, until the request is answered.
     memory: Option<OwnedSemaphorePermit>,
-    /// Whether trailers came after the body.
-    has_trailers: bool,
+    /// How the body has ended.
+    end: End,
 }
 
 impl Exchange {
@@ -183,13 +185,17 @@ impl Exchange {
             return Err(too_large(most));
         }
         let time = self.limits().body;
-        let whole = collect(
-            &mut self.body,
-            most,
-            &self.service.bodies,
-            &mut self.memory,
-            &mut self.has_trailers,
-        );
+        let (shared, is_verified) = if self.is_verified {
+            (&self.service.verified_bodies, true)
+        } else {
+            (&self.service.bodies, false)
+        };
+        let memory = Memory {
+            shared,
+            is_verified,
+            held: &mut self.memory,
+        };
+        let whole = collect(&mut self.body, most, memory, &mut self.end);
         match timeout(time, whole).await {
             Ok(collected) => collected,
             Err(_) => Err(Problem::new(
@@ -209,12 +215,13 @@ impl Exchange {
         let rest = async {
             while let Some(Ok(frame)) = self.body.frame().await {
                 let length = frame.data_ref().map_or(0, Bytes::len);
-                self.has_trailers |= frame.is_trailers();
+                self.end.has_trailers |= frame.is_trailers();
                 match left.checked_sub(length) {
                     Some(rest) => left = rest,
                     None => return,
                 }
             }
+            self.end.was_seen = true;
         };
         // Whatever comes of it, the answer stands.
         drop(timeout(DISCARD, rest).await);
@@ -239,17 +246,19 @@ fn is_content_type(value: &str, media_type: &str) -> bool {
 async fn collect(
     body: &mut Incoming,
     most: usize,
-    shared: &Arc<Semaphore>,
-    memory: &mut Option<OwnedSemaphorePermit>,
-    has_trailers: &mut bool,
+    mut memory: Memory<'_>,
+    end: &mut End,
 ) -> Result<Vec<u8>, Problem> {
-    // Room for the whole of what is announced, at once: bodies that grow side by side would refuse each other, and one
-    // that is moved as it grows is there twice.
+    // What is announced is not taken before it is written to, and is not moved as it grows.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > OWN_BYTES {
-        share(shared, memory, announced)?;
-    }
     let mut whole = Vec::with_capacity(announced.min(most));
+    let mut room = OWN_BYTES;
+    if memory.is_verified && announced > room {
+        // All at once: bodies that grow side by side would refuse each other. Not for whoever may have no secret, who
+        // would have the memory for the announcement alone.
+        memory.take(announced)?;
+        room = announced;
+    }
     // A body of known length has its end with its last byte. Asking for more would meet the error of a
     // client that has hung up since.
     while !body.is_end_stream()
@@ -261,36 +270,53 @@ async fn collect(
         })?;
         // Trailers say nothing to us.
         let Ok(bytes) = frame.into_data() else {
-            *has_trailers = true;
+            end.has_trailers = true;
             continue;
         };
         if whole.len() + bytes.len() > most {
             return Err(too_large(most));
         }
-        if whole.len() + bytes.len() > announced.max(OWN_BYTES) {
-            // What grows takes twice as much as it has, and is copied.
-            share(shared, memory, 2 * bytes.len())?;
+        let length = whole.len() + bytes.len();
+        if length > room {
+            // As much as a list that grows takes.
+            let more = length.max(2 * room) - room;
+            memory.take(more)?;
+            room += more;
         }
         whole.extend_from_slice(&bytes);
     }
+    end.was_seen = true;
     Ok(whole)
 }
 
-/// Takes so much of the memory that all bodies share, until the request is answered.
-fn share(
-    shared: &Arc<Semaphore>,
-    memory: &mut Option<OwnedSemaphorePermit>,
-    bytes: usize,
-) -> Result<(), Problem> {
-    let more = u32::try_from(bytes).unwrap_or(u32::MAX);
-    let more = Arc::clone(shared)
-        .try_acquire_many_owned(more)
-        .map_err(|_| Problem::new(Code::Busy, "too many large bodies at once"))?;
-    match memory {
-        Some(held) => held.merge(more),
-        None => *memory = Some(more),
+/// How a body has ended.
+#[derive(Debug, Default)]
+struct End {
+    /// Nothing more comes.
+    was_seen: bool,
+    has_trailers: bool,
+}
+
+/// The memory that bodies share, and what one of them holds of it until its request is answered.
+struct Memory<'a> {
+    shared: &'a Arc<Semaphore>,
+    /// Whether it is known who sends it.
+    is_verified: bool,
+    held: &'a mut Option<OwnedSemaphorePermit>,
+}
+
+impl Memory<'_> {
+    fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+        let more = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let more = Arc::clone(self.shared)
+            .try_acquire_many_owned(more)
+            .map_err(|_| Problem::new(Code::Busy, "too many large bodies at once"))?;
+        match self.held {
+            Some(held) => held.merge(more),
+            None => *self.held = Some(more),
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn too_large(most: usize) -> Problem {
@@ -359,8 +385,9 @@ async fn work(
         about: About::default(),
         request_id: request_id.to_owned(),
         body,
+        is_verified: false,
         memory: None,
-        has_trailers: false,
+        end: End::default(),
     };
     // Its own line names the id itself, and comes outside of the span, which would say it again.
     let span = tracing::info_span!("request", request_id);
@@ -375,7 +402,8 @@ async fn work(
     if handled.is_err_and(|problem| problem.code != Code::TimeOut) {
         exchange.discard().await;
     }
-    if exchange.has_trailers {
+    let is_in_chunks = exchange.headers.contains_key(TRANSFER_ENCODING);
+    if exchange.end.has_trailers || is_in_chunks && !exchange.end.was_seen {
         // hyper takes a bare line feed for the end of the last chunk, and what follows for trailers. A proxy in front
         // may see the end of the body there, and a request: nobody is to read on from where the two disagree.
         let headers = response.headers_mut();

@@ -36,10 +36,10 @@ fn is_host(value: &HeaderValue) -> bool {
     };
     let (whole, host) = (authority.as_str(), authority.host());
     // What precedes the host is a user, who has no place here.
-    let port = whole
-        .strip_prefix(host)
-        .map(|rest| rest.strip_prefix(':').unwrap_or(rest));
-    port.is_some_and(|port| port.bytes().all(|digit| digit.is_ascii_digit()))
+    whole.strip_prefix(host).is_some_and(|rest| {
+        let port = rest.strip_prefix(':');
+        rest.is_empty() || port.is_some_and(|port| port.bytes().all(|digit| digit.is_ascii_digit()))
+    })
 }
 
 #[cfg(test)]
@@ -68,6 +68,7 @@ mod tests {
             "router.example:https",
             "router.example:80:80",
             "[::1",
+            "[::1]8480",
             "a,b c",
         ] {
             assert!(!fits(other), "{other}");

@@ -62,8 +62,8 @@ impl Rates {
     }
 
     fn with_bucket<T>(&self, sender: &SenderName, work: impl FnOnce(&mut Bucket) -> T) -> T {
-        let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
         let full = Bucket {
             tokens: self.per_second,
             at: now,

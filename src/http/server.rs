@@ -47,16 +47,22 @@ pub(super) struct Service {
     pub(super) limits: Limits,
     pub(super) routes: Routes,
     pub(super) rates: Rates,
-    /// The memory that bodies share, in bytes.
+    /// The memory that bodies share of which nobody knows yet who sends them, in bytes.
     pub(super) bodies: Arc<Semaphore>,
+    /// The memory that all others share, so that nobody without a secret takes it from them.
+    pub(super) verified_bodies: Arc<Semaphore>,
 }
 
 impl Service {
     pub(super) fn new(interface: Interface, context: Arc<Context>, limits: Limits) -> Arc<Self> {
-        Arc::new(Self {
-            bodies: Arc::new(Semaphore::new(
+        let shared = || {
+            Arc::new(Semaphore::new(
                 limits.bodies_bytes.min(Semaphore::MAX_PERMITS),
-            )),
+            ))
+        };
+        Arc::new(Self {
+            bodies: shared(),
+            verified_bodies: shared(),
             rates: Rates::new(limits.sender_requests_per_second),
             interface,
             context,
@@ -138,7 +144,7 @@ pub(super) async fn serve<L: Listen>(
             if let Some(clients) = turned_away.one_more(Instant::now()) {
                 tracing::warn!(
                     interface = service.interface.as_str(),
-                    peer = ?peer,
+                    peer = peers::shown(&peer),
                     clients,
                     "a peer has too many connections, and further ones are turned away"
                 );
@@ -249,18 +255,21 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         ended = &mut connection => Some(ended),
         () = stopped(&mut shutdown) => None,
     };
-    let (ended, is_to_stop) = if let Some(ended) = ended {
-        (ended, false)
+    let ended = if let Some(ended) = ended {
+        ended
     } else {
         Pin::new(&mut connection).graceful_shutdown();
-        ((&mut connection).await, true)
+        (&mut connection).await
     };
     let parts = connection.into_parts();
     let error = match ended {
-        Ok(()) if is_to_stop => return,
         Ok(()) => return linger(parts.io.into_inner()).await,
         Err(error) => error,
     };
+    // It has said 400 or 431.
+    if error.is_parse() {
+        return linger(parts.io.into_inner()).await;
+    }
     tracing::debug!(error = %error, "a connection ended early");
     if error.is_timeout() && !parts.read_buf.is_empty() {
         let answer = head_time_out(limits.header, clock.now());

@@ -143,6 +143,8 @@ pub(super) struct DocumentRow {
     pub(super) day: NaiveDate,
     /// How many invoices name it.
     pub(super) references: u64,
+    /// Whether an invoice has ever named it.
+    pub(super) billed: bool,
     pub(super) stored_at: DateTime<Utc>,
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Peer;
+
 /// How long nothing is said of further clients that were turned away.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -73,6 +75,23 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The network of a peer, for the log: an address by itself may be a person's.
+pub(super) fn shown(peer: &Peer) -> Option<String> {
+    let Peer::Tcp(address) = peer else {
+        return None;
+    };
+    Some(match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(address) => {
+            let network = Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80));
+            format!("{network}/48")
+        }
+    })
+}
+
 /// Speaks of clients that were turned away, at most every ten seconds: an attack must not fill the log.
 #[derive(Debug, Default)]
 pub(super) struct TurnedAway {
@@ -128,6 +147,13 @@ mod tests {
         let _mapped = peers.seat(ip("::ffff:192.0.2.1")).unwrap();
         assert!(peers.seat(ip("192.0.2.1")).is_none());
         assert!(peers.seat(ip("::ffff:192.0.2.2")).is_some());
+    }
+
+    #[test]
+    fn the_log_has_the_network_of_a_peer_and_not_its_address() {
+        let shown = |text: &str| shown(&Peer::Tcp(ip(text))).unwrap();
+        assert_eq!(shown("192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(shown("2001:db8:1:2::3"), "2001:db8:1::/48");
     }
 
     #[tokio::test(start_paused = true)]

@@ -44,7 +44,8 @@ pub(super) fn change(
     let current = read::account(tx, &change.account)?;
     match (memory, current) {
         (Memory::Reused, _) => Ok((Judged::IdReused, false)),
-        (Memory::Repeated, Some(account)) => {
+        // Above what is in force it can only be if an import has lowered that: then it is judged anew.
+        (Memory::Repeated, Some(account)) if change.version <= account.version() => {
             let answer = accepted(tx, rules, ChangeResult::Duplicate, account)?;
             Ok((Judged::Repeated(answer), false))
         }
@@ -239,7 +240,9 @@ fn free(
         let known = invoice.min_account_version.unwrap_or(Version::UNKNOWN) <= account.version();
         for event in [Event::Freed(invoice.release), Event::AccountChanged] {
             let freed = step(&row.delivery, &event, at, &rules.policy, 0.0);
-            if known && freed.answer == Answer::Done {
+            // Whoever is withheld was known before; an import may have lowered the version since.
+            let is_known = known || event == Event::AccountChanged;
+            if is_known && freed.answer == Answer::Done {
                 let placed = Placed {
                     sequence,
                     account_id: account.id(),

@@ -144,6 +144,7 @@ fn accept(
     for (digest, before) in documents {
         let row = DocumentRow {
             references: before.references + 1,
+            billed: true,
             ..before
         };
         write::put_document(tx, &digest, Some(&before), Some(&row))?;

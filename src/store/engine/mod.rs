@@ -378,6 +378,7 @@ impl<B: Backend> Store for Engine<B> {
                 bytes: length,
                 day,
                 references: 0,
+                billed: false,
                 stored_at: at,
             };
             write::put_document(tx, &digest, None, Some(&row))?;

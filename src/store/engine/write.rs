@@ -82,9 +82,10 @@ pub(super) fn put_document(
     Ok(())
 }
 
-/// What a document counts as, of those that no invoice refers to.
+/// What a document counts as, of those that no invoice refers to. One that retention will remove counts no more: it
+/// was billed, and nobody can do anything about it.
 pub(super) fn unused_bytes(row: Option<&DocumentRow>) -> u64 {
-    row.filter(|row| row.references == 0)
+    row.filter(|row| row.references == 0 && !row.billed)
         .map_or(0, |row| row.bytes.max(DOCUMENT_COUNTS))
 }
 
@@ -108,8 +109,15 @@ pub(super) fn accounts<T: Records + ?Sized>(tree: &T) -> Result<u64, StoreError>
 }
 
 fn count<T: Records + ?Sized>(tree: &T, name: &str) -> Result<u64, StoreError> {
-    let counted: Option<CounterRow> = tree.read(&keys::counter(name))?;
-    Ok(counted.map_or(0, |CounterRow(counted)| counted))
+    match tree.read(&keys::counter(name)) {
+        Ok(counted) => Ok(counted.map_or(0, |CounterRow(counted)| counted)),
+        // It must not stand in the way of what is counted; `verify` tells of the difference.
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::error!(%error, name, "a counter begins anew");
+            Ok(0)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The index entry that a delivery's state asks for.

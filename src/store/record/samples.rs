@@ -260,14 +260,15 @@ pub(super) fn identity_row() -> impl Strategy<Value = IdentityRow> {
 }
 
 pub(super) fn document_row() -> impl Strategy<Value = DocumentRow> {
-    (any::<u64>(), day(), any::<u64>(), time()).prop_map(|(bytes, day, references, stored_at)| {
-        DocumentRow {
+    (any::<u64>(), day(), any::<u64>(), any::<bool>(), time()).prop_map(
+        |(bytes, day, references, billed, stored_at)| DocumentRow {
             bytes,
             day,
             references,
+            billed,
             stored_at,
-        }
-    })
+        },
+    )
 }
 
 fn hold() -> impl Strategy<Value = HoldReason> {

@@ -451,6 +451,7 @@ fn the_bytes_on_the_disk_are_those_of_version_1() {
         bytes: 80_000,
         day: NaiveDate::from_ymd_opt(2026, 9, 30).unwrap(),
         references: 1,
+        billed: true,
         stored_at: at(9),
     };
     let entry = EntryRow {

@@ -40,6 +40,8 @@ contract![
     a_page_of_large_accounts_is_short_and_has_a_next_one,
     an_import_that_accepts_its_version_counts_over_a_newer_one,
     a_version_that_comes_back_with_other_content_is_not_the_one_that_was_seen,
+    an_event_that_an_import_has_undone_is_judged_anew_when_it_comes_again,
+    what_is_withheld_becomes_due_again_below_the_version_that_it_asked_for,
     pausing_one_account_leaves_others_alone,
     what_the_daemon_has_against_it_stands_beside_an_operators_reason,
 ];
@@ -517,26 +519,58 @@ fn an_import_that_accepts_its_version_counts_over_a_newer_one(world: &mut World)
     }
 }
 
+/// Brings an account at a version, whatever is in force.
+fn put_into_force(world: &mut World, raw: u64, profile: Profile) {
+    let change = AccountChange {
+        account: id("K-1"),
+        version: version(raw),
+        timestamp: world.now,
+        kind: ChangeKind::Imported(Import {
+            profile,
+            closed: false,
+            accept_version: true,
+        }),
+    };
+    let (operator, now) = (Actor::Operator("anna".to_owned()), world.now);
+    let commit = world.step().import_account(change, operator, now);
+    assert_eq!(result_of(&commit.wait().unwrap()), ChangeResult::Applied);
+}
+
+fn an_event_that_an_import_has_undone_is_judged_anew_when_it_comes_again(world: &mut World) {
+    world.account("K-1", 5, profile());
+    let event = world.event();
+    let update = ChangeKind::Updated(on_schedule("weekly"));
+    world.change_as(event.clone(), "K-1", 6, update.clone());
+    put_into_force(world, 5, profile());
+    let again = world.change_as(event, "K-1", 6, update);
+    let Judged::New(answer) = again else {
+        panic!("{again:?}");
+    };
+    assert_eq!(result_of(&answer), ChangeResult::Applied);
+}
+
+fn what_is_withheld_becomes_due_again_below_the_version_that_it_asked_for(world: &mut World) {
+    world.account("K-1", 10, without_addresses());
+    let mut asking = urgent("K-1", "R-1");
+    asking.min_account_version = Some(version(9));
+    let sequence = world.take(asking);
+    let job = world.step().job(sequence).unwrap().unwrap();
+    let now = world.now;
+    let withheld = world.step().withhold(sequence, job.seen, now).wait();
+    assert_eq!(withheld, Ok(true));
+    world.pass(Duration::from_secs(1));
+    put_into_force(world, 5, profile());
+    assert_eq!(world.view("K-1", "R-1").state, Shown::Due);
+}
+
 /// What is decided on a version that an import puts into force again is not taken for the same.
 fn a_version_that_comes_back_with_other_content_is_not_the_one_that_was_seen(world: &mut World) {
     world.account("K-1", 5, profile());
     let sequence = world.take(urgent("K-1", "RE-1"));
     let job = world.step().job(sequence).unwrap().unwrap();
     world.pass(Duration::from_secs(1));
-    let import = ChangeKind::Imported(Import {
-        profile: without_addresses(),
-        closed: false,
-        accept_version: true,
-    });
-    let change = AccountChange {
-        account: id("K-1"),
-        version: version(5),
-        timestamp: world.now,
-        kind: import,
-    };
-    let (operator, now) = (Actor::Operator("anna".to_owned()), world.now);
-    let commit = world.step().import_account(change, operator, now);
-    assert_eq!(result_of(&commit.wait().unwrap()), ChangeResult::Applied);
+    put_into_force(world, 5, without_addresses());
+    let now = world.now;
     let withheld = world.step().withhold(sequence, job.seen, now).wait();
     assert_eq!(withheld, Ok(false));
 }

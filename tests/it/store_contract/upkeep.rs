@@ -24,6 +24,7 @@ contract![
     an_invoice_needs_all_its_documents,
     twenty_documents_are_kept_and_let_go,
     documents_without_an_invoice_have_a_bound,
+    what_retention_lets_go_of_takes_no_place_from_what_is_to_be_billed,
     a_finished_invoice_leaves_its_tombstone,
     what_is_not_finished_is_never_swept,
     an_invoice_with_a_long_story_is_swept_too,
@@ -49,6 +50,19 @@ fn documents_without_an_invoice_have_a_bound(world: &mut World) {
     world.pass(8 * DAY);
     world.sweep();
     assert_eq!(world.put(b"another"), DocumentAnswer::Stored);
+}
+
+fn what_retention_lets_go_of_takes_no_place_from_what_is_to_be_billed(world: &mut World) {
+    world.rules.unused_documents_bytes = 4096;
+    world.reopen();
+    world.account("K-1", 1, profile());
+    world.take(urgent("K-1", "RE-1"));
+    world.withdraw("K-1", "RE-1");
+    world.pass(31 * DAY);
+    world.sweep();
+    assert!(is_kept(world, sample::PDF), "for some days yet");
+    assert_eq!(world.put(b"new"), DocumentAnswer::Stored);
+    assert_eq!(world.put(b"one more"), DocumentAnswer::TooMany);
 }
 
 fn is_kept(world: &mut World, bytes: &[u8]) -> bool {

@@ -121,7 +121,7 @@ async fn large_bodies_share_a_bounded_memory_and_small_ones_need_none_of_it() {
     const LARGE: usize = 128 * 1024;
     let narrow = Limits {
         event_body_bytes: LARGE,
-        bodies_bytes: 192 * 1024,
+        bodies_bytes: 96 * 1024,
         ..limits()
     };
     let interfaces = start(narrow, SOON).await;
@@ -324,6 +324,58 @@ async fn nobody_reads_on_after_trailers() {
     // What was not read may make it a reset.
     drop(stream.read_to_end(&mut rest).await);
     assert_eq!(rest, b"");
+}
+
+#[tokio::test]
+async fn nobody_reads_on_after_chunks_that_nobody_has_read() {
+    let interfaces = Interfaces::start().await;
+    let hidden = "GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n";
+    let whole = format!(
+        "GET /openapi.yaml HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\n{hidden}{hidden}"
+    );
+    let mut stream = interfaces.connect().await;
+    stream.write_all(whole.as_bytes()).await.unwrap();
+    let (head, _) = read_answer(&mut stream).await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert!(head.contains("connection: close\r\n"), "{head}");
+    let mut rest = Vec::new();
+    // What was not read may make it a reset.
+    drop(stream.read_to_end(&mut rest).await);
+    assert_eq!(rest, b"");
+}
+
+#[tokio::test]
+async fn whoever_has_no_secret_takes_no_memory_from_documents() {
+    let narrow = Limits {
+        bodies_bytes: 192 * 1024,
+        event_body_bytes: 128 * 1024,
+        ..limits()
+    };
+    let interfaces = start(narrow, SOON).await;
+    let mut strangers = Vec::new();
+    for _ in 0..4 {
+        let mut stream = interfaces.connect().await;
+        let head = interfaces.event_head(STRANGER, b"", 128 * 1024);
+        let most = format!("{head}{}", " ".repeat(120 * 1024));
+        stream.write_all(most.as_bytes()).await.unwrap();
+        strangers.push(stream);
+    }
+    let document = vec![7; 128 * 1024];
+    let answer = interfaces
+        .put(BILLING, &digest(&document).to_string(), &document)
+        .await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let small = account(1).to_string();
+    let announced = interfaces.event_head(STRANGER, b"", 128 * 1024);
+    let mut silent = interfaces.connect().await;
+    silent.write_all(announced.as_bytes()).await.unwrap();
+    assert_eq!(
+        interfaces
+            .post(PORTAL, "evt_a", small.as_bytes())
+            .await
+            .status,
+        200
+    );
 }
 
 #[test]

@@ -225,6 +225,7 @@ pub(in crate::store::record) struct DocumentForm {
     bytes: u64,
     day: i32,
     references: u64,
+    billed: bool,
     stored_at: i64,
 }
 
@@ -237,12 +238,14 @@ impl Stored for DocumentRow {
             bytes,
             day: directory,
             references,
+            billed,
             stored_at,
         } = self;
         DocumentForm {
             bytes: *bytes,
             day: day(*directory),
             references: *references,
+            billed: *billed,
             stored_at: time(*stored_at),
         }
     }
@@ -252,12 +255,14 @@ impl Stored for DocumentRow {
             bytes,
             day,
             references,
+            billed,
             stored_at,
         } = form;
         Ok(Self {
             bytes,
             day: read_day("day", day)?,
             references,
+            billed,
             stored_at: read_time("stored at", stored_at)?,
         })
     }
