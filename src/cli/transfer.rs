@@ -45,7 +45,8 @@ pub(super) fn import(context: &Context, path: &Path, accept_versions: bool) -> R
     let admin = Admin::new(config.admin.socket);
     let most = BYTES.min(config.webhook.event_body_bytes);
     let (input, bytes) = open(path)?;
-    let progress = bar(bytes, "{bytes}/{total_bytes}", "{bytes}");
+    let count = bytes.map_or(OF_BYTES, |_| OF_ALL_BYTES);
+    let progress = bar(bytes, count);
     let mut lines = Lines {
         input,
         number: 0,
@@ -299,7 +300,7 @@ impl<R: BufRead> Lines<R> {
 
 pub(super) fn export(context: &Context) -> Result<(), Failure> {
     let admin = context.admin()?;
-    let progress = bar(None, "{pos}/{len} accounts", "{pos} accounts");
+    let progress = bar(None, OF_ACCOUNTS);
     let mut path = "/v1/accounts?limit=500".to_owned();
     let result = loop {
         let page = match admin.get(&path) {
@@ -309,7 +310,6 @@ pub(super) fn export(context: &Context) -> Result<(), Failure> {
         let items = list(&page, "/items");
         if let Some(total) = page["total"].as_u64() {
             progress.set_length(total);
-            progress.set_style(style("{pos}/{len} accounts"));
         }
         let mut lines = String::new();
         for item in items {
@@ -370,7 +370,7 @@ fn data(account: &Value) -> Value {
 }
 
 /// A bar for whoever watches a terminal; scripts and logs get none. What it writes goes to standard error.
-fn bar(length: Option<u64>, of_known: &str, of_unknown: &str) -> ProgressBar {
+fn bar(length: Option<u64>, count: &str) -> ProgressBar {
     // Not amid the lines of an export that somebody reads.
     let target = if io::stderr().is_terminal() && (length.is_some() || !io::stdout().is_terminal())
     {
@@ -379,18 +379,19 @@ fn bar(length: Option<u64>, of_known: &str, of_unknown: &str) -> ProgressBar {
         ProgressDrawTarget::hidden()
     };
     let progress = ProgressBar::with_draw_target(length, target);
-    progress.set_style(if length.is_some() {
-        style(of_known)
-    } else {
-        style(of_unknown)
-    });
+    // The templates are constant, and a test reads them.
+    let style = ProgressStyle::with_template(&template(count));
+    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     progress
 }
 
-fn style(count: &str) -> ProgressStyle {
-    // The template is constant, and a test reads it.
-    ProgressStyle::with_template(&format!("{{elapsed_precise}} {{wide_bar}} {count} {{eta}}"))
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
+/// What a bar counts.
+const OF_ALL_BYTES: &str = "{bytes}/{total_bytes}";
+const OF_BYTES: &str = "{bytes}";
+const OF_ACCOUNTS: &str = "{pos}/{len} accounts";
+
+fn template(count: &str) -> String {
+    format!("{{elapsed_precise}} {{wide_bar}} {count} {{eta}}")
 }
 
 #[cfg(test)]
@@ -443,9 +444,9 @@ mod tests {
 
     #[test]
     fn the_words_of_a_bar_are_a_template() {
-        for count in ["{bytes}/{total_bytes}", "{pos}/{len} accounts", "{bytes}"] {
-            let template = format!("{{elapsed_precise}} {{wide_bar}} {count} {{eta}}");
-            assert!(ProgressStyle::with_template(&template).is_ok(), "{count}");
+        for count in [OF_ALL_BYTES, OF_BYTES, OF_ACCOUNTS] {
+            let style = ProgressStyle::with_template(&template(count));
+            assert!(style.is_ok(), "{count}");
         }
     }
 }
