@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::domain::id::{AccountId, Sequence};
-use crate::store::TrailPlace;
+use crate::store::{TrailOrder, TrailPlace};
 
 /// A place in a list.
 pub(super) trait Place: Sized {
@@ -48,20 +48,32 @@ impl Place for Sequence {
     }
 }
 
-impl Place for TrailPlace {
+/// With the order that it is told in: in the other one, all that would come after it has been told.
+impl Place for (TrailOrder, TrailPlace) {
     const LIST: u8 = b't';
 
     fn bytes(&self) -> Vec<u8> {
-        let Self { batch, index } = self;
-        [batch.to_be_bytes(), index.to_be_bytes()].concat()
+        let (order, TrailPlace { batch, index }) = self;
+        let order = match order {
+            TrailOrder::OldestFirst => b'o',
+            TrailOrder::NewestFirst => b'n',
+        };
+        [&[order], &batch.to_be_bytes()[..], &index.to_be_bytes()].concat()
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
-        let (batch, index) = bytes.split_first_chunk()?;
-        Some(Self {
+        let (order, place) = bytes.split_first()?;
+        let order = match order {
+            b'o' => TrailOrder::OldestFirst,
+            b'n' => TrailOrder::NewestFirst,
+            _ => return None,
+        };
+        let (batch, index) = place.split_first_chunk()?;
+        let place = TrailPlace {
             batch: u64::from_be_bytes(*batch),
             index: u64::from_be_bytes(index.try_into().ok()?),
-        })
+        };
+        Some((order, place))
     }
 }
 
@@ -90,14 +102,16 @@ mod tests {
         assert_eq!(read(&write(&account)), Some(account));
         let sequence = Sequence(u64::MAX);
         assert_eq!(read(&write(&sequence)), Some(sequence));
-        let place = TrailPlace { batch: 7, index: 1 };
-        assert_eq!(read(&write(&place)), Some(place));
+        for order in [TrailOrder::OldestFirst, TrailOrder::NewestFirst] {
+            let place = (order, TrailPlace { batch: 7, index: 1 });
+            assert_eq!(read(&write(&place)), Some(place));
+        }
     }
 
     #[test]
     fn a_cursor_of_another_list_or_none_at_all_is_refused() {
         let cursor = write(&Sequence(1));
-        assert_eq!(read::<TrailPlace>(&cursor), None);
+        assert_eq!(read::<(TrailOrder, TrailPlace)>(&cursor), None);
         assert_eq!(read::<AccountId>(&cursor), None);
         for raw in [
             "",

@@ -11,7 +11,7 @@ use super::problem::{Fault, Problem};
 use crate::domain::Invalid;
 
 /// Most mistakes that an answer lists.
-const FAULTS: usize = 50;
+pub(super) const FAULTS: usize = 50;
 
 /// Parts of names under which systems keep passwords.
 const PASSWORD_WORDS: [&str; 7] = [

@@ -50,7 +50,8 @@ impl Rates {
                     self.per_second
                 ),
             );
-            let seconds = wait.as_millis().div_ceil(1000);
+            // Whole seconds; none would be an invitation to come again at once.
+            let seconds = wait.as_millis().div_ceil(1000).max(1);
             problem.details.retry_after_seconds = u32::try_from(seconds).ok();
             Err(problem)
         })
@@ -98,6 +99,14 @@ mod tests {
         assert_eq!(admitted(&rates), 5);
         advance(Duration::from_secs(3600)).await;
         assert_eq!(admitted(&rates), 10, "nobody saves up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_too_fast_is_asked_to_wait_for_a_second_at_least() {
+        let rates = Rates::new(2_000);
+        rates.charge(&name("portal"), 2_000);
+        let problem = rates.admit(&name("portal")).unwrap_err();
+        assert_eq!(problem.details.retry_after_seconds, Some(1));
     }
 
     #[tokio::test(start_paused = true)]

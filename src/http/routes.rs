@@ -10,6 +10,7 @@ use hyper::Method;
 
 use super::admin::{self, Right};
 use super::exchange::{Exchange, Reply};
+use super::fields::FAULTS;
 use super::problem::{Code, Fault, Problem};
 use super::{documents, events, head};
 use crate::domain::address::masked;
@@ -63,6 +64,40 @@ pub(super) enum Endpoint {
     Live,
     Ready,
     Description,
+}
+
+impl Endpoint {
+    /// The parameters that its query may have. Others are refused, so that nobody takes a misspelt one for heeded.
+    /// `None` where a query is not looked at: whoever calls the webhook, or probes, may have reasons of its own to
+    /// add one.
+    fn parameters(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Accounts => Some(&["view", "cursor", "limit"]),
+            Self::Invoices => Some(&[
+                "state",
+                "account",
+                "number",
+                "issued_from",
+                "issued_to",
+                "changed_since",
+                "cursor",
+                "limit",
+            ]),
+            Self::Audit => Some(&["cursor", "limit", "order"]),
+            Self::Import => Some(&["accept_versions"]),
+            Self::Account
+            | Self::Recipient
+            | Self::Invoice
+            | Self::Hold
+            | Self::Release
+            | Self::Resend
+            | Self::Withdraw
+            | Self::Dispatch
+            | Self::Pause
+            | Self::Resume => Some(&[]),
+            Self::Events | Self::Document | Self::Live | Self::Ready | Self::Description => None,
+        }
+    }
 }
 
 const TABLE: &[(Interface, Method, &str, Endpoint)] = {
@@ -256,20 +291,25 @@ pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
         }
     };
     let (resource, params) = found?;
-    match resource.endpoint(&exchange.method)? {
+    let endpoint = resource.endpoint(&exchange.method)?;
+    let query = match endpoint.parameters() {
+        Some(known) => Query::parse(exchange.uri.query(), known)?,
+        None => Query::default(),
+    };
+    match endpoint {
         Endpoint::Events => events::receive(exchange).await,
         Endpoint::Document => documents::receive(exchange, &params).await,
-        Endpoint::Accounts => admin::accounts::list(exchange).await,
+        Endpoint::Accounts => admin::accounts::list(exchange, &query).await,
         Endpoint::Account => admin::accounts::one(exchange, &params).await,
         Endpoint::Recipient => admin::accounts::recipient(exchange, &params).await,
         Endpoint::Invoice => admin::invoices::one(exchange, &params).await,
-        Endpoint::Invoices => admin::invoices::list(exchange).await,
+        Endpoint::Invoices => admin::invoices::list(exchange, &query).await,
         Endpoint::Hold => admin::invoices::hold(exchange, &params, actor).await,
         Endpoint::Release => admin::invoices::release(exchange, &params, actor).await,
         Endpoint::Resend => admin::invoices::resend(exchange, &params, actor).await,
         Endpoint::Withdraw => admin::invoices::withdraw(exchange, &params, actor).await,
-        Endpoint::Import => admin::import::take(exchange, actor).await,
-        Endpoint::Audit => admin::audit::list(exchange).await,
+        Endpoint::Import => admin::import::take(exchange, &query, actor).await,
+        Endpoint::Audit => admin::audit::list(exchange, &query).await,
         Endpoint::Dispatch => admin::dispatch::run(exchange, actor).await,
         Endpoint::Pause => admin::pause(exchange, actor).await,
         Endpoint::Resume => admin::resume(exchange, actor).await,
@@ -285,7 +325,7 @@ pub(super) struct Query(BTreeMap<String, String>);
 
 impl Query {
     /// Reads `name=value` pairs; refuses one that is not in `known`, or that stands twice.
-    pub(super) fn parse(raw: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+    fn parse(raw: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let mut parameters = BTreeMap::new();
         let mut faults = Vec::new();
         for pair in raw
@@ -293,13 +333,19 @@ impl Query {
             .split('&')
             .filter(|pair| !pair.is_empty())
         {
+            if faults.len() == FAULTS {
+                break;
+            }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(name), Some(value)) = (decode(name, true), decode(value, true)) else {
                 faults.push(Fault::parameter(name, "percent-encoded UTF-8"));
                 continue;
             };
             if !known.contains(&name.as_str()) {
-                let expected = format!("one of the parameters {}", known.join(", "));
+                let expected = match known {
+                    [] => "no parameters".to_owned(),
+                    known => format!("one of the parameters {}", known.join(", ")),
+                };
                 faults.push(Fault::parameter(name, expected));
             } else if parameters.insert(name.clone(), value).is_some() {
                 faults.push(Fault::parameter(name, "each parameter once"));
@@ -401,6 +447,32 @@ mod tests {
             .iter()
             .map(|(interface, method, path, _)| (interface.as_str(), method.to_string(), *path));
         assert_eq!(described, table.collect());
+    }
+
+    #[test]
+    fn the_description_has_the_parameters_of_every_query_and_no_others() {
+        let description = description();
+        let mut described = BTreeMap::new();
+        for (operation, method, path) in operations(&description) {
+            let names: BTreeSet<&str> = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|parameter| resolved(&description, parameter))
+                .filter(|parameter| parameter["in"] == "query")
+                .map(|parameter| parameter["name"].as_str().unwrap())
+                .collect();
+            described.insert((method.to_uppercase(), path), names);
+        }
+        for (_, method, path, endpoint) in TABLE {
+            let known = endpoint.parameters().unwrap_or_default();
+            let described = &described[&(method.to_string(), *path)];
+            assert_eq!(
+                *described,
+                BTreeSet::from_iter(known.iter().copied()),
+                "{method} {path}"
+            );
+        }
     }
 
     #[test]
@@ -515,5 +587,7 @@ mod tests {
         for raw in ["stat=held", "state=a&state=b", "state=%zz"] {
             assert!(Query::parse(Some(raw), &known).is_err(), "{raw}");
         }
+        let many = Query::parse(Some(&"a&".repeat(1000)), &known).unwrap_err();
+        assert_eq!(many.details.errors.len(), FAULTS);
     }
 }

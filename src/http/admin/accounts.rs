@@ -22,15 +22,17 @@ enum Detail {
 }
 
 /// `GET /v1/accounts`: by id; a page may be short and still have a next one.
-pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Problem> {
-    let query = Query::parse(exchange.uri.query(), &["view", "cursor", "limit"])?;
-    let limit = page_limit(&query)?;
+pub(in crate::http) async fn list(
+    exchange: &mut Exchange,
+    query: &Query,
+) -> Result<Reply, Problem> {
+    let limit = page_limit(query)?;
     let detail = query.read("view", "full or version", |raw| match raw {
         "full" => Some(Detail::Full),
         "version" => Some(Detail::Version),
         _ => None,
     })?;
-    let after: Option<AccountId> = cursor_in(&query)?;
+    let after: Option<AccountId> = cursor_in(query)?;
     let context = Arc::clone(&exchange.service.context);
     let store = Arc::clone(&context.store);
     let page = blocking(move || {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{cursor_in, page_limit};
+use super::{bad_parameter, cursor_in, page_limit};
 use crate::http::cursor;
 use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::problem::Problem;
@@ -13,19 +13,26 @@ use crate::http::view;
 use crate::store::{TrailOrder, TrailPlace};
 
 /// As it happened, or newest first; the cursor is the last one's place.
-pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Problem> {
-    let query = Query::parse(exchange.uri.query(), &["cursor", "limit", "order"])?;
-    let limit = page_limit(&query)?;
+pub(in crate::http) async fn list(
+    exchange: &mut Exchange,
+    query: &Query,
+) -> Result<Reply, Problem> {
+    let limit = page_limit(query)?;
     let order = query.read("order", "oldest or newest", |raw| match raw {
         "oldest" => Some(TrailOrder::OldestFirst),
         "newest" => Some(TrailOrder::NewestFirst),
         _ => None,
     })?;
-    let after: Option<TrailPlace> = cursor_in(&query)?;
-    let store = Arc::clone(&exchange.context().store);
     let order = order.unwrap_or(TrailOrder::OldestFirst);
+    let after: Option<(TrailOrder, TrailPlace)> = cursor_in(query)?;
+    let after = match after {
+        Some((of, place)) if of == order => Some(place),
+        Some(_) => return Err(bad_parameter("cursor", "a next_cursor of the same order")),
+        None => None,
+    };
+    let store = Arc::clone(&exchange.context().store);
     let (page, next) = blocking(move || store.audit(order, after, limit)).await?;
-    let next = next.as_ref().map(cursor::write);
+    let next = next.map(|place| cursor::write(&(order, place)));
     let items: Vec<_> = page.iter().map(view::audited).collect();
     Ok(Reply::ok(json!({"items": items, "next_cursor": next})))
 }

@@ -14,9 +14,9 @@ use crate::store::Actor;
 /// Takes a batch of accounts.
 pub(in crate::http) async fn take(
     exchange: &mut Exchange,
+    query: &Query,
     actor: String,
 ) -> Result<Reply, Problem> {
-    let query = Query::parse(exchange.uri.query(), &["accept_versions"])?;
     let accept_versions = query.read("accept_versions", "true or false", |raw| raw.parse().ok())?;
     let accept_version = accept_versions.unwrap_or(false);
     let most = batch::body_bytes(exchange.limits().event_body_bytes);

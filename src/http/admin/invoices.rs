@@ -50,23 +50,13 @@ pub(in crate::http) async fn one(
 }
 
 /// `GET /v1/invoices`: in order of arrival; a page may be short and still have a next one.
-pub(in crate::http) async fn list(exchange: &mut Exchange) -> Result<Reply, Problem> {
-    let query = Query::parse(
-        exchange.uri.query(),
-        &[
-            "state",
-            "account",
-            "number",
-            "issued_from",
-            "issued_to",
-            "changed_since",
-            "cursor",
-            "limit",
-        ],
-    )?;
-    let limit = page_limit(&query)?;
-    let filter = filter(&query)?;
-    let after: Option<Sequence> = cursor_in(&query)?;
+pub(in crate::http) async fn list(
+    exchange: &mut Exchange,
+    query: &Query,
+) -> Result<Reply, Problem> {
+    let limit = page_limit(query)?;
+    let filter = filter(query)?;
+    let after: Option<Sequence> = cursor_in(query)?;
     let store = Arc::clone(&exchange.context().store);
     let page = blocking(move || {
         let page = store.invoices(&filter, after, limit)?;

@@ -11,7 +11,7 @@ pub(crate) fn cursors(input: &[u8]) {
         let taken = [
             is_taken::<AccountId>(raw),
             is_taken::<Sequence>(raw),
-            is_taken::<TrailPlace>(raw),
+            is_taken::<(TrailOrder, TrailPlace)>(raw),
         ];
         assert_eq!(taken, stands_for(raw), "{raw:?} as a cursor of each list");
     }
@@ -24,7 +24,9 @@ pub(crate) fn cursors(input: &[u8]) {
         let index = rest
             .iter()
             .fold(0, |index, byte| index << 8 | u64::from(*byte));
-        leads_back(&TrailPlace { batch, index });
+        for order in [TrailOrder::OldestFirst, TrailOrder::NewestFirst] {
+            leads_back(&(order, TrailPlace { batch, index }));
+        }
     }
 }
 
@@ -55,7 +57,7 @@ fn stands_for(raw: &str) -> [bool; 3] {
             [is_id, false, false]
         }
         [b'i', number @ ..] => [false, number.len() == 8, false],
-        [b't', numbers @ ..] => [false, false, numbers.len() == 16],
+        [b't', b'o' | b'n', numbers @ ..] => [false, false, numbers.len() == 16],
         _ => [false; 3],
     }
 }
@@ -97,7 +99,14 @@ mod tests {
         prop_oneof![
             "\\PC{0,12}|[a-z./]{1,12}".prop_map(|text| URL_SAFE_NO_PAD.encode(format!("a{text}"))),
             any::<u64>().prop_map(|number| write(&Sequence(number))),
-            any::<(u64, u64)>().prop_map(|(batch, index)| write(&TrailPlace { batch, index })),
+            any::<(bool, u64, u64)>().prop_map(|(is_new, batch, index)| {
+                let order = if is_new {
+                    TrailOrder::NewestFirst
+                } else {
+                    TrailOrder::OldestFirst
+                };
+                write(&(order, TrailPlace { batch, index }))
+            }),
             "[A-Za-z0-9_-]{0,24}=?",
         ]
     }
