@@ -215,9 +215,10 @@ pub fn apply(
         return Err(Refused::VersionGap { current: in_force });
     }
 
-    let changed = change_profile(current, &change.kind, groups);
     if repeated {
-        let same = changed.as_ref().is_ok_and(|changed| {
+        // Whatever the rules of today: it broke none when it came.
+        let content = change_profile(current, &change.kind, None);
+        let same = content.is_ok_and(|changed| {
             current.is_some_and(|account| {
                 account.profile == changed.profile && account.closed == changed.closed
             })
@@ -234,7 +235,7 @@ pub fn apply(
         closed,
         rule,
         warnings,
-    } = changed?;
+    } = change_profile(current, &change.kind, Some(groups))?;
     let of_now = (shown_rule(rule, &profile), &profile.billing_contact);
     let before = current.filter(|account| {
         let shown = shown_rule(account.reason.rule, &account.profile);
@@ -284,10 +285,11 @@ struct Changed {
     warnings: Vec<Warning>,
 }
 
+/// What the change makes of the account. Without `groups`, what these forbid is not looked at.
 fn change_profile(
     current: Option<&Account>,
     kind: &ChangeKind,
-    groups: &BillingGroups,
+    groups: Option<&BillingGroups>,
 ) -> Result<Changed, Refused> {
     let unknown = || Refused::VersionGap {
         current: Version::UNKNOWN,
@@ -301,7 +303,9 @@ fn change_profile(
         | ChangeKind::BillingContactSelected(_) => None,
     };
     if let Some((profile, closed)) = snapshot {
-        check_profile(profile, groups)?;
+        if let Some(groups) = groups {
+            check_profile(profile, groups)?;
+        }
         let rule = match (&profile.billing_contact, current) {
             (Some(_), _) => Rule::BillingContactSelected,
             // A snapshot that still selects nobody does not undo why nobody is selected.
@@ -349,9 +353,16 @@ fn change_profile(
                 contact,
                 login: login.clone(),
             };
-            if groups.contains(group) {
+            let before = profile.sub_users.get(id).map(|before| &before.group);
+            let is_selected = profile.billing_contact.as_ref() == Some(id);
+            // One that stays where it is keeps its selection, also if that is no billing group by today's
+            // configuration: a typo in it must not reroute mail.
+            let stays_selected = is_selected && before == Some(group);
+            if let Some(groups) = groups
+                && (groups.contains(group) || stays_selected)
+            {
                 check_member(id, &sub_user)?;
-            } else if profile.billing_contact.as_ref() == Some(id) {
+            } else if is_selected && !stays_selected {
                 profile.billing_contact = None;
                 rule = Rule::BillingContactLeftGroup;
                 warnings.push(Warning::BillingContactLeftGroup(id.clone()));
@@ -373,7 +384,9 @@ fn change_profile(
         }
         ChangeKind::BillingContactSelected(selected) => {
             if let Some(id) = selected {
-                check_selection(&profile, id, groups)?;
+                if let Some(groups) = groups {
+                    check_selection(&profile, id, groups)?;
+                }
                 rule = Rule::BillingContactSelected;
             } else {
                 rule = Rule::NoBillingContact;

@@ -73,10 +73,19 @@ struct State {
     failure: Option<StoreError>,
 }
 
-/// The free space when it was looked at last.
+/// The free space when it was looked at last, less what was written since.
 struct Space {
     looked: Option<Instant>,
     free_bytes: u64,
+    /// Set aside for files that are being written. What of them is on the disk already counts twice for a while,
+    /// and never not at all.
+    set_aside_bytes: u64,
+}
+
+/// Space that is set aside for a file, until it is dropped.
+pub(super) struct Room {
+    shared: Arc<Shared>,
+    bytes: u64,
 }
 
 impl Committer {
@@ -96,6 +105,7 @@ impl Committer {
             space: Mutex::new(Space {
                 looked: None,
                 free_bytes: u64::MAX,
+                set_aside_bytes: 0,
             }),
         });
         let mut committer = Self {
@@ -135,6 +145,16 @@ impl Committer {
         drop(state);
         self.shared.came.notify_one();
         Ok(())
+    }
+
+    /// Sets space aside for a file of so many bytes, or says that accepting it would take what settling needs.
+    pub(super) fn room_for(&self, bytes: u64) -> Result<Room, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let mut space = shared.space();
+        space.check(shared.reserve_bytes.saturating_add(bytes))?;
+        space.set_aside_bytes += bytes;
+        drop(space);
+        Ok(Room { shared, bytes })
     }
 
     /// How the store fares.
@@ -191,6 +211,24 @@ impl State {
     }
 }
 
+impl Space {
+    /// Whether so much is free that nobody has set aside.
+    fn check(&self, needed_bytes: u64) -> Result<(), StoreError> {
+        if self.free_bytes.saturating_sub(self.set_aside_bytes) < needed_bytes {
+            return Err(StoreError::DiskFull);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut space = self.shared.space();
+        space.set_aside_bytes -= self.bytes;
+        space.free_bytes = space.free_bytes.saturating_sub(self.bytes);
+    }
+}
+
 impl Drop for Committer {
     fn drop(&mut self) {
         // Without its thread nobody would ever say that it has ended.
@@ -218,6 +256,11 @@ impl Shared {
             Urgency::Intent => self.reserve_bytes / 2,
             Urgency::Settle => return Ok(()),
         };
+        self.space().check(needed)
+    }
+
+    /// The free space, as of now or the last second.
+    fn space(&self) -> MutexGuard<'_, Space> {
         let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
         if space.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
             space.looked = Some(Instant::now());
@@ -226,10 +269,7 @@ impl Shared {
                 Err(error) => tracing::warn!(%error, "cannot tell how much disk space is free"),
             }
         }
-        if space.free_bytes < needed {
-            return Err(StoreError::DiskFull);
-        }
-        Ok(())
+        space
     }
 
     /// Ends the process if a batch does: its callers wait for ever, and no error will ever tell them.

@@ -154,6 +154,8 @@ impl Tree for MemoryBackend {
 }
 
 impl Backend for MemoryBackend {
+    type Room = ();
+
     fn submit(&self, _urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
         if let Some(held_back) = locked(&self.disk.held_back).as_mut() {
             held_back.units.push_back(unit);
@@ -161,6 +163,10 @@ impl Backend for MemoryBackend {
             return Ok(());
         }
         self.commit(VecDeque::from([unit]))
+    }
+
+    fn room_for(&self, _bytes: u64) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn id(&self) -> StoreId {

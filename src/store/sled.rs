@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::committer::{Committer, Disk};
+use super::committer::{Committer, Disk, Room};
 use super::engine::backend::{Backend, Met, Urgency, new_id};
 use super::engine::keys::{self, kind};
 use super::engine::tx::{TrailHead, Tree, Unit, Visit, Writes};
@@ -218,8 +218,14 @@ impl Tree for SledBackend {
 }
 
 impl Backend for SledBackend {
+    type Room = Room;
+
     fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
         self.committer.submit(urgency, unit)
+    }
+
+    fn room_for(&self, bytes: u64) -> Result<Room, StoreError> {
+        self.committer.room_for(bytes)
     }
 
     fn id(&self) -> StoreId {

@@ -66,17 +66,16 @@ pub(super) fn unit(work: impl FnOnce(&mut Tx<'_>) + Send + 'static) -> (Unit, An
 pub(super) fn count(tx: &mut Tx<'_>, name: &str) {
     let value = counted(tx, name) + 1;
     tx.put(&keys::counter(name), &CounterRow(value)).unwrap();
-    tell(tx, format!("counted {name} to {value}"));
+    tx.tell(Object::Daemon, line(format!("counted {name} to {value}")));
 }
 
-/// Adds a line to the daemon's story.
-pub(super) fn tell(tx: &mut Tx<'_>, what: String) {
-    let entry = Entry {
+/// A line of a story.
+pub(super) fn line(what: String) -> Entry {
+    Entry {
         at: DateTime::UNIX_EPOCH,
         actor: "test".to_owned(),
         what,
-    };
-    tx.tell(Object::Daemon, entry);
+    }
 }
 
 /// The value of a counter.

@@ -280,15 +280,54 @@ fn a_contact_that_leaves_the_billing_group_is_deselected() {
 fn a_selection_outlives_a_typo_in_the_configured_groups() {
     let before = account(&["u-1"], Some("u-1"));
     let typo = BillingGroups::new([Group::parse("Rechnugnen").unwrap()]).unwrap();
-    let kind = saved("u-2", "Technik", &[]);
-    let applied = apply(Some(&before), &change(2, kind), &typo, at(5)).unwrap();
+    let saved_with_typo = |kind| apply(Some(&before), &change(2, kind), &typo, at(5));
+    for kind in [
+        saved("u-2", "Technik", &[]),
+        saved("u-1", "Rechnungen", &["new@muster.example"]),
+    ] {
+        let applied = saved_with_typo(kind).unwrap();
+        let Applied::Changed { account, warnings } = applied else {
+            panic!("{applied:?}")
+        };
+        assert_eq!(
+            account.billing_contact().map(|(id, _)| id.as_str()),
+            Some("u-1")
+        );
+        assert_eq!(warnings, []);
+    }
+    let nowhere = saved_with_typo(saved("u-1", "Rechnungen", &[]));
+    assert_eq!(nowhere, Err(Refused::NoAddress(sub_user_id("u-1"))));
+
+    let applied = saved_with_typo(saved("u-1", "Technik", &[])).unwrap();
     let Applied::Changed { account, .. } = applied else {
         panic!("{applied:?}")
     };
-    assert_eq!(
-        account.billing_contact().map(|(id, _)| id.as_str()),
-        Some("u-1")
-    );
+    assert_eq!(rule(&account), Rule::BillingContactLeftGroup);
+}
+
+#[test]
+fn what_is_in_force_is_a_duplicate_whatever_the_groups_of_today() {
+    let (before, _) = changed(Some(&account(&["u-1"], None)), 2, selected(Some("u-1")));
+    let others = BillingGroups::new([Group::parse("Buchhaltung").unwrap()]).unwrap();
+    let repeated = |kind| apply(Some(&before), &change(2, kind), &others, at(5));
+    let whole = profile(&["u-1"], Some("u-1"));
+    for kind in [
+        selected(Some("u-1")),
+        saved("u-1", "Rechnungen", &["u-1@muster.example"]),
+        ChangeKind::Updated(whole.clone()),
+        ChangeKind::Imported(Import {
+            profile: whole,
+            closed: false,
+            accept_version: true,
+        }),
+    ] {
+        assert_eq!(repeated(kind), Ok(Applied::Duplicate));
+    }
+    let other = ChangeKind::Updated(profile(&["u-1"], None));
+    assert!(matches!(
+        repeated(other),
+        Err(Refused::VersionConflict { .. })
+    ));
 }
 
 #[test]

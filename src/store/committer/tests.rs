@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 
-use super::super::engine::keys;
+use super::super::engine::keys::{self, Object};
 use super::super::engine::tx::{BATCH_OPERATIONS, Tx, Visit};
-use super::super::testing::{Answer, count, counted, tell, unit, unit_with_next, verify_trail};
+use super::super::record::CounterRow;
+use super::super::testing::{Answer, count, counted, line, unit, unit_with_next, verify_trail};
 use super::*;
+use crate::domain::id::AccountId;
 
 /// After which a test that waits has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -216,27 +218,36 @@ fn a_batch_keeps_its_limit_and_nothing_is_lost_between_two() {
 
 #[test]
 fn a_batch_of_stories_alone_keeps_its_limit() {
-    let (disk, warden) = TestDisk::gated();
-    let (disk, committer) = start(disk);
-    let mut answers = Vec::new();
-    behind_a_first_batch(&committer, &warden, || {
-        let submit = |at| submit(&committer, move |tx| tell(tx, format!("line {at}")));
-        answers.extend((0..300).map(submit));
-    });
-    drop(warden);
-    for answer in answers {
-        assert_eq!(answer.recv().unwrap(), Ok(()));
+    let long = AccountId::parse("\u{1f600}".repeat(128)).unwrap();
+    for (object, what) in [
+        (Object::Daemon, "line".to_owned()),
+        (Object::Account(long.clone()), "line".to_owned()),
+        (Object::Account(long), "line".repeat(2_000)),
+    ] {
+        let (disk, warden) = TestDisk::gated();
+        let (disk, committer) = start(disk);
+        let mut answers = Vec::new();
+        behind_a_first_batch(&committer, &warden, || {
+            for _ in 0..300 {
+                let (object, entry) = (object.clone(), line(what.clone()));
+                answers.push(submit(&committer, move |tx| tx.tell(object, entry)));
+            }
+        });
+        drop(warden);
+        for answer in answers {
+            assert_eq!(answer.recv().unwrap(), Ok(()));
+        }
+        let batches = disk.batches.lock().unwrap().clone();
+        assert!(
+            batches.iter().all(|size| *size <= BATCH_OPERATIONS),
+            "{batches:?}"
+        );
+        assert_eq!(verify_trail(disk.as_ref()), batches.len() as u64);
     }
-    let batches = disk.batches.lock().unwrap().clone();
-    assert!(
-        batches.iter().all(|size| *size <= BATCH_OPERATIONS),
-        "{batches:?}"
-    );
-    assert_eq!(verify_trail(disk.as_ref()), batches.len() as u64);
 }
 
 #[test]
-fn what_a_unit_leaves_for_later_comes_before_those_who_wait() {
+fn what_a_unit_leaves_for_later_comes_after_those_who_wait() {
     let (disk, warden) = TestDisk::gated();
     let (disk, committer) = start(disk);
     let (first, then) = unit_with_next(|tx| {
@@ -248,7 +259,7 @@ fn what_a_unit_leaves_for_later_comes_before_those_who_wait() {
     behind_a_first_batch(&committer, &warden, || {
         committer.submit(Urgency::Accept, first).unwrap();
         last = Some(submit(&committer, |tx| {
-            assert_eq!(counted(tx, "a"), 2);
+            assert_eq!(counted(tx, "a"), 1);
             count(tx, "a");
         }));
     });
@@ -256,6 +267,35 @@ fn what_a_unit_leaves_for_later_comes_before_those_who_wait() {
     assert_eq!(then.recv().unwrap(), Ok(()));
     assert_eq!(last.unwrap().recv().unwrap(), Ok(()));
     assert_eq!(counted(disk.as_ref(), "a"), 3);
+}
+
+/// Writes one key, and leaves the same for later.
+fn chain(left: u64) -> Unit {
+    let (unit, _answer) = unit_with_next(move |tx| {
+        let key = keys::counter("chain");
+        tx.put(&key, &CounterRow(left)).unwrap();
+        left.checked_sub(1).map(chain)
+    });
+    unit
+}
+
+#[test]
+fn units_that_follow_each_other_for_long_do_not_make_one_endless_batch() {
+    let (disk, warden) = TestDisk::gated();
+    let (disk, committer) = start(disk);
+    let mut other = None;
+    behind_a_first_batch(&committer, &warden, || {
+        committer.submit(Urgency::Accept, chain(100_000)).unwrap();
+        other = Some(submit(&committer, |tx| count(tx, "other")));
+    });
+    warden.wait();
+    assert!(
+        counted(disk.as_ref(), "chain") > 0,
+        "most are still to come"
+    );
+    warden.results.send(Ok(())).unwrap();
+    assert_eq!(other.unwrap().recv().unwrap(), Ok(()));
+    drop(warden);
 }
 
 #[test]
@@ -399,6 +439,32 @@ fn a_full_disk_stops_accepting_then_intents_and_never_settling() {
         let (_disk, committer) = start(disk);
         assert_eq!(refusals(&committer), expected, "{free_bytes}");
     }
+}
+
+#[test]
+fn what_is_being_written_is_not_promised_to_anybody_else() {
+    let (disk, committer) = start(TestDisk::new());
+    let look_again = |free_bytes| {
+        disk.free_bytes.store(free_bytes, Ordering::Relaxed);
+        committer.shared.space.lock().unwrap().looked = None;
+    };
+    look_again(3_000);
+    assert_eq!(committer.room_for(2_001).err(), Some(StoreError::DiskFull));
+    let room = committer.room_for(1_500).unwrap();
+    assert_eq!(committer.room_for(501).err(), Some(StoreError::DiskFull));
+    let more = committer.room_for(500).unwrap();
+    assert_eq!(refusals(&committer), [None, None, None]);
+    look_again(2_999);
+    assert_eq!(refusals(&committer)[0], Some(StoreError::DiskFull));
+
+    // Written, which the last look did not know.
+    look_again(3_000);
+    assert_eq!(refusals(&committer)[0], None);
+    drop((room, more));
+    assert_eq!(refusals(&committer)[0], None);
+    assert_eq!(committer.room_for(1).err(), Some(StoreError::DiskFull));
+    look_again(1_001);
+    drop(committer.room_for(1).unwrap());
 }
 
 #[test]

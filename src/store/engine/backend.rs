@@ -21,10 +21,17 @@ pub(in crate::store) enum Urgency {
 
 /// A tree that commits units, each whole or not at all.
 pub(in crate::store) trait Backend: Tree + Send + Sync + 'static {
+    /// Space on the disk that nobody else gets until it is dropped.
+    type Room;
+
     /// Takes a unit, to be evaluated in order of arrival and answered once it is durable, before anything
     /// is evaluated that could have read it. An error means that it was not taken and will not be
     /// evaluated.
     fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError>;
+
+    /// Room for a file of so many bytes, if the disk keeps what settling needs besides. To be dropped once the
+    /// file is written.
+    fn room_for(&self, bytes: u64) -> Result<Self::Room, StoreError>;
 
     /// The store's random id.
     fn id(&self) -> StoreId;

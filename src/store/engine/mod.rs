@@ -342,6 +342,12 @@ impl<B: Backend> Store for Engine<B> {
                 Err(error) => return Commit::ready(Err(error)),
             }
         }
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        // Before anything is written: a disk without room for the database's next batch ends the daemon.
+        let room = match self.backend.room_for(length) {
+            Ok(room) => room,
+            Err(error) => return Commit::ready(Err(error)),
+        };
         let written = match known {
             // What the disk lost or spoilt meanwhile is put right by whoever still has the bytes.
             Ok(Some(row)) => match self.documents.read(&digest, row.day) {
@@ -358,7 +364,7 @@ impl<B: Backend> Store for Engine<B> {
             }
             return Commit::ready(Err(error));
         }
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        drop(room);
         // The lock is held until the record is durable, so that neither a sweep nor a second upload of
         // the same bytes that is refused comes between file and record.
         let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {

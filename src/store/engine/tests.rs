@@ -44,8 +44,14 @@ impl<F> Backend for Between<F>
 where
     F: Fn(&MemoryBackend, Urgency, Unit) -> Result<(), StoreError> + Send + Sync + 'static,
 {
+    type Room = ();
+
     fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
         (self.1)(&self.0, urgency, unit)
+    }
+
+    fn room_for(&self, bytes: u64) -> Result<(), StoreError> {
+        self.0.room_for(bytes)
     }
 
     fn id(&self) -> StoreId {

@@ -15,6 +15,9 @@ use crate::store::{Entry, StoreError};
 
 /// Most operations that a batch may hold: larger ones were not atomic over a power cut.
 pub(in crate::store) const BATCH_OPERATIONS: usize = 128;
+/// Most units that a batch may hold. Those that only read, and those that write the same keys, would make it an
+/// endless one.
+const BATCH_UNITS: usize = 256;
 /// Longest value in bytes. Larger leaves spill to files that sled never syncs.
 pub(in crate::store) const VALUE_BYTES: usize = 3_400;
 
@@ -290,7 +293,46 @@ pub(in crate::store) struct Batch {
     head: TrailHead,
     writes: Writes,
     entries: Vec<(Object, Entry)>,
+    told: Told,
     answers: Vec<Answerer>,
+}
+
+/// What the stories' lines of a batch come to at most.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    /// Operations for the lines themselves.
+    lines: usize,
+    /// What the chain's link holds for them, in bytes.
+    link_bytes: usize,
+}
+
+impl Told {
+    /// With these lines, too.
+    fn with(self, entries: &[(Object, Entry)]) -> Self {
+        /// What encoding adds to a line's words, or to a link: time, salt, hash, checksum, lengths.
+        const BESIDE_BYTES: usize = 64;
+        /// A digest, and the length of a name.
+        const LINKED_BYTES: usize = 32 + 2;
+        let mut told = self;
+        for (object, Entry { at: _, actor, what }) in entries {
+            if told.lines == 0 {
+                told.link_bytes = BESIDE_BYTES;
+            }
+            told.lines += values(BESIDE_BYTES + actor.len() + what.len());
+            told.link_bytes += LINKED_BYTES + object.name().len();
+        }
+        told
+    }
+
+    /// How many operations that is, the link's included.
+    fn operations(self) -> usize {
+        self.lines + self.link_bytes.div_ceil(VALUE_BYTES)
+    }
+}
+
+/// Into how many values so many bytes are split.
+fn values(bytes: usize) -> usize {
+    bytes.div_ceil(VALUE_BYTES).max(1)
 }
 
 /// A batch ready to be written.
@@ -307,13 +349,14 @@ impl Batch {
             head,
             writes: Writes::new(),
             entries: Vec::new(),
+            told: Told::default(),
             answers: Vec::new(),
         }
     }
 
     /// Evaluates units in order, `carried` first, which was evaluated for the batch before and did not fit
-    /// into it. What a unit leaves for later comes next. Stops when none waits, or returns the one that does
-    /// not fit.
+    /// into it. What a unit leaves for later comes after those who wait by then. Stops when none waits, or returns the
+    /// one that does not fit.
     pub(in crate::store) fn fill(
         &mut self,
         base: &dyn Tree,
@@ -326,9 +369,7 @@ impl Batch {
                 if !self.fits(&unit) {
                     return Some(unit);
                 }
-                if let Some(next) = self.add(unit) {
-                    waiting.push_front(next);
-                }
+                waiting.extend(self.add(unit));
             }
             prepared = Some(self.prepare(base, waiting.pop_front()?));
         }
@@ -352,11 +393,10 @@ impl Batch {
 
     /// Whether the batch keeps its limit with this unit; a first unit always fits.
     fn fits(&self, unit: &Prepared) -> bool {
-        // The link's digests may need a second part.
-        let link = 2;
-        let operations =
-            self.writes.len() + self.entries.len() + unit.writes.len() + unit.entries.len() + link;
-        self.answers.is_empty() || operations <= BATCH_OPERATIONS
+        let writes = self.writes.len() + unit.writes.len();
+        let told = self.told.with(&unit.entries);
+        self.answers.is_empty()
+            || self.answers.len() < BATCH_UNITS && writes + told.operations() <= BATCH_OPERATIONS
     }
 
     /// Takes the unit in; returns what it leaves for later.
@@ -367,6 +407,7 @@ impl Batch {
             evaluated: Evaluated { answer, next },
         } = unit;
         self.writes.extend(writes);
+        self.told = self.told.with(&entries);
         self.entries.extend(entries);
         self.answers.push(answer);
         next

@@ -56,6 +56,8 @@ impl Tree for Gated {
 }
 
 impl Backend for Gated {
+    type Room = Room;
+
     fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
         if self.is_full.load(Ordering::Relaxed) {
             return Err(StoreError::DiskFull);
@@ -66,6 +68,10 @@ impl Backend for Gated {
             stop.go_on.recv_timeout(PATIENCE).unwrap();
         }
         self.committer.submit(urgency, unit)
+    }
+
+    fn room_for(&self, bytes: u64) -> Result<Room, StoreError> {
+        self.committer.room_for(bytes)
     }
 
     fn id(&self) -> StoreId {
