@@ -120,18 +120,21 @@ fn not_json(error: serde_json::Error) -> anyhow::Error {
 /// The socket's file permissions say who may: then the daemon may well be there.
 fn unreachable(socket: &Path, error: ClientError) -> Failure {
     let socket = socket.display();
-    let is_denied = match &error {
-        ClientError::Connect { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
-        ClientError::Request(_) | ClientError::Exchange(_) | ClientError::TimedOut(_) => false,
+    let words = match &error {
+        ClientError::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            return Failure::Unreachable(anyhow!(
+                "this user may not use the daemon's admin socket at {socket}: permission denied; \
+                 members of the group that it belongs to may"
+            ));
+        }
+        ClientError::Connect { .. } | ClientError::Request(_) => {
+            format!("no daemon answers at {socket}")
+        }
+        ClientError::Exchange(_) | ClientError::TimedOut(_) => format!(
+            "the daemon at {socket} did not answer to the end: what was asked may have been done"
+        ),
     };
-    Failure::Unreachable(if is_denied {
-        anyhow!(
-            "this user may not use the daemon's admin socket at {socket}: permission denied; \
-             members of the group that it belongs to may"
-        )
-    } else {
-        anyhow::Error::new(error).context(format!("no daemon answers at {socket}"))
-    })
+    Failure::Unreachable(anyhow::Error::new(error).context(words))
 }
 
 fn failure(status: u16, problem: &Value) -> Failure {

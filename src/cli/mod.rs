@@ -138,6 +138,9 @@ enum Command {
         /// sent since.
         #[arg(long)]
         accept_versions: bool,
+        /// Why, for those who read it later.
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Print all accounts as JSON Lines, as `import` takes them.
     Export,
@@ -232,6 +235,9 @@ struct DispatchArguments {
     /// Only this account.
     #[arg(long, value_parser = account_id)]
     account: Option<AccountId>,
+    /// Why, for those who read it later.
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 /// Why a command failed; decides the exit code.
@@ -359,7 +365,8 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Import {
             file,
             accept_versions,
-        } => transfer::import(context, &file, accept_versions),
+            reason,
+        } => transfer::import(context, &file, accept_versions, reason.as_deref()),
         Command::Export => transfer::export(context),
         Command::Verify => verify::run(context),
         Command::TestMail { address } => test_mail::run(context, &address),

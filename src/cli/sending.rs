@@ -11,6 +11,7 @@ pub(super) fn dispatch(context: &Context, arguments: &DispatchArguments) -> Resu
         dry_run,
         schedule,
         account,
+        reason,
     } = arguments;
     let mut body = json!({ "dry_run": dry_run });
     if let Some(schedule) = schedule {
@@ -18,6 +19,9 @@ pub(super) fn dispatch(context: &Context, arguments: &DispatchArguments) -> Resu
     }
     if let Some(account) = account {
         body["account"] = json!(account.as_str());
+    }
+    if let Some(reason) = reason {
+        body["reason"] = json!(reason);
     }
     let admin = context.admin()?;
     let answer = admin.post("/v1/dispatch", &body)?;

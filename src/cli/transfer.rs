@@ -37,10 +37,19 @@ struct Tally {
     duplicate: u64,
     stale: u64,
     refused: u64,
+    /// The fault was the daemon's.
+    failed: u64,
     named: Vec<Value>,
 }
 
-pub(super) fn import(context: &Context, path: &Path, accept_versions: bool) -> Result<(), Failure> {
+pub(super) fn import(
+    context: &Context,
+    path: &Path,
+    accept_versions: bool,
+    reason: Option<&str>,
+) -> Result<(), Failure> {
+    let reason = reason.map_or_else(String::new, |reason| format!("&reason={}", segment(reason)));
+    let target = format!("/v1/import?accept_versions={accept_versions}{reason}");
     let config = context.load()?;
     let admin = Admin::new(config.admin.socket);
     let most = BYTES.min(config.webhook.event_body_bytes);
@@ -64,7 +73,7 @@ pub(super) fn import(context: &Context, path: &Path, accept_versions: bool) -> R
             Err(error) => break Err(Failure::from(error)),
         };
         let taken: usize = batch.iter().map(|line| line.bytes.len() + 1).sum();
-        if let Err(failure) = send(&admin, batch, accept_versions, &mut tally, &progress) {
+        if let Err(failure) = send(&admin, &target, batch, &mut tally, &progress) {
             break Err(failure);
         }
         progress.inc(u64::try_from(taken).unwrap_or(u64::MAX));
@@ -76,48 +85,48 @@ pub(super) fn import(context: &Context, path: &Path, accept_versions: bool) -> R
         .show(&tally.to_json(), |_| tally.describe(accept_versions));
     answer?;
     said?;
-    if tally.refused == 0 {
-        Ok(())
-    } else {
-        Err(Failure::Refused(format!(
-            "{} lines were refused",
-            tally.refused
-        )))
+    let Tally {
+        refused, failed, ..
+    } = tally;
+    match (refused, failed) {
+        (0, 0) => Ok(()),
+        (_, 0) => Err(Failure::Refused(format!("{refused} lines were refused"))),
+        (_, _) => Err(Failure::Failed(anyhow!(
+            "the daemon failed at {failed} lines: its log says why"
+        ))),
     }
 }
 
 /// Sends a batch until the daemon has had the time for each of its lines.
 fn send(
     admin: &Admin,
+    target: &str,
     batch: Vec<Line>,
-    accept_versions: bool,
     tally: &mut Tally,
     progress: &ProgressBar,
 ) -> Result<(), Failure> {
-    let path = format!("/v1/import?accept_versions={accept_versions}");
     let mut left = batch;
     for _ in 0..TRIES {
-        let answers = admin.batch(&path, &left)?;
+        let answers = admin.batch(target, &left)?;
         let mut busy: Vec<Line> = Vec::new();
+        let mut stopped = None;
         for (line, answer) in left.into_iter().zip(&answers) {
             let body = &answer["body"];
             let is_busy = answer["status"] == 503 && text(body, "/code") == "busy";
             // With all after it, in their order: of an account that stands there twice the last line counts.
             if is_busy || !busy.is_empty() {
                 busy.push(line);
-            } else if answer["status"]
-                .as_u64()
-                .is_some_and(|status| status >= 500)
-            {
-                // No rule refuses it: the disk is full, or the daemon stops.
-                return Err(Failure::Failed(anyhow!(
-                    "line {} and those after it were not imported: {}; repeat the import later",
-                    line.number,
-                    text(body, "/detail")
-                )));
+            } else if answer["status"] == 503 {
+                // No rule refuses it: the disk is full, or the daemon stops. One after it may have been a duplicate.
+                stopped.get_or_insert((line.number, text(body, "/detail")));
             } else {
                 tally.count(&line, body, progress);
             }
+        }
+        if let Some((line, why)) = stopped {
+            return Err(Failure::Failed(anyhow!(
+                "line {line} and others from there on were not imported: {why}; repeat the import later"
+            )));
         }
         if busy.is_empty() {
             return Ok(());
@@ -138,7 +147,11 @@ impl Tally {
             "duplicate" => self.duplicate += 1,
             "stale" => self.stale += 1,
             _ => {
-                self.refused += 1;
+                if text(answer, "/code") == "internal" {
+                    self.failed += 1;
+                } else {
+                    self.refused += 1;
+                }
                 let number = line.number;
                 let code = text(answer, "/code");
                 let detail = text(answer, "/detail");
@@ -164,6 +177,7 @@ impl Tally {
             duplicate,
             stale,
             refused,
+            failed,
             named,
         } = self;
         json!({
@@ -171,6 +185,7 @@ impl Tally {
             "duplicate": duplicate,
             "stale": stale,
             "refused": refused,
+            "failed": failed,
             "refused_lines": named,
         })
     }
@@ -181,11 +196,15 @@ impl Tally {
             duplicate,
             stale,
             refused,
+            failed,
             named: _,
         } = self;
         let mut words = format!(
             "applied: {applied} · in force already: {duplicate} · older than what is in force: {stale} · refused: {refused}"
         );
+        if *failed > 0 {
+            words = format!("{words} · failed: {failed}");
+        }
         if *stale > 0 && !accept_versions {
             words.push_str(
                 "\nIf the portal was restored from a backup, so that its older versions are the ones that count: \

@@ -112,9 +112,7 @@ impl<'a> Reader<'a> {
     pub(super) fn optional_file(&mut self, key: &KeyPath) -> Result<Option<PathBuf>, Noted> {
         let environment = self.environment;
         let given = self.layers.entries.get(key).map(|entry| &entry.item);
-        if let Some(Item::Text(text)) = given
-            && text.starts_with("whsec_")
-        {
+        if given.is_some_and(|given| given.to_string().contains("whsec_")) {
             // Refused here, where the value is not shown.
             self.asked.insert(key.clone());
             return Err(self.rule(key, "the name of a file with the secret, not the secret"));

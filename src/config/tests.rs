@@ -436,10 +436,18 @@ fn a_wrong_secret_is_told_by_its_line_and_never_shown() {
         assert!(error.to_string().contains(": line 2 of "), "{error}");
         assert!(!format!("{error} {error:?}").contains(wrong), "{error}");
     }
-    let errors = errors(&format!(
-        "[webhook.senders.p]\nmay = [\"invoices\"]\nsecrets_file = \"{KEY}\"\n"
-    ));
-    assert!(!errors.concat().contains(KEY), "{errors:?}");
+    for given in [
+        format!("\"{KEY}\""),
+        format!("\" {KEY}\""),
+        format!("[\"{KEY}\", \"{OTHER_KEY}\"]"),
+        format!("{{ old = \"{KEY}\" }}"),
+    ] {
+        let errors = errors(&format!(
+            "[webhook.senders.p]\nmay = [\"invoices\"]\nsecrets_file = {given}\n"
+        ));
+        assert!(!errors.is_empty(), "{given}");
+        assert!(!errors.concat().contains(KEY), "{errors:?}");
+    }
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Release {
         if self
             .shared
             .store
-            .open_run(scope, instant, Actor::Daemon)
+            .open_run(scope, instant, Actor::Daemon, None)
             .await?
         {
             info!(schedule = %name, %instant, "released what is waiting");

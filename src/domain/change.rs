@@ -353,23 +353,9 @@ fn change_profile(
                 contact,
                 login: login.clone(),
             };
-            let before = profile.sub_users.get(id).map(|before| &before.group);
-            let is_selected = profile.billing_contact.as_ref() == Some(id);
-            // One that stays where it is keeps its selection, also if that is no billing group by today's
-            // configuration: a typo in it must not reroute mail.
-            let stays_selected = is_selected && before == Some(group);
-            if let Some(groups) = groups
-                && (groups.contains(group) || stays_selected)
-            {
-                check_member(id, &sub_user)?;
-            } else if is_selected && !stays_selected {
-                profile.billing_contact = None;
+            if save(&mut profile, id, sub_user, groups)? == Selection::Lost {
                 rule = Rule::BillingContactLeftGroup;
                 warnings.push(Warning::BillingContactLeftGroup(id.clone()));
-            }
-            profile.sub_users.insert(id.clone(), sub_user);
-            if profile.sub_users.len() > SUB_USERS {
-                return Err(Refused::TooManySubUsers);
             }
         }
         ChangeKind::SubUserRemoved(id) => {
@@ -400,6 +386,41 @@ fn change_profile(
         rule,
         warnings,
     })
+}
+
+/// What became of the selection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Selection {
+    Kept,
+    Lost,
+}
+
+/// Puts a sub-user in. One that leaves the billing groups is no longer selected.
+fn save(
+    profile: &mut Profile,
+    id: &SubUserId,
+    sub_user: SubUser,
+    groups: Option<&BillingGroups>,
+) -> Result<Selection, Refused> {
+    let before = profile.sub_users.get(id).map(|before| &before.group);
+    let is_selected = profile.billing_contact.as_ref() == Some(id);
+    // One that stays where it is keeps its selection, also if that is no billing group by today's configuration: a
+    // typo in it must not reroute mail.
+    let stays_selected = is_selected && before == Some(&sub_user.group);
+    let mut selection = Selection::Kept;
+    if let Some(groups) = groups
+        && (groups.contains(&sub_user.group) || stays_selected)
+    {
+        check_member(id, &sub_user)?;
+    } else if is_selected && !stays_selected {
+        profile.billing_contact = None;
+        selection = Selection::Lost;
+    }
+    profile.sub_users.insert(id.clone(), sub_user);
+    if profile.sub_users.len() > SUB_USERS {
+        return Err(Refused::TooManySubUsers);
+    }
+    Ok(selection)
 }
 
 fn check_profile(profile: &Profile, groups: &BillingGroups) -> Result<(), Refused> {

@@ -283,14 +283,19 @@ fn account_of(scope: &PauseScope) -> Option<&AccountId> {
 
 fn reason(item: &Item<'_>) -> Result<String, Noted> {
     let text = item.text()?;
-    let fits = text.chars().count() <= REASON_CHARACTERS && !text.chars().any(char::is_control);
-    if fits {
+    if is_reason(text) {
         Ok(text.to_owned())
     } else {
-        item.fault(format!(
-            "one line of at most {REASON_CHARACTERS} characters"
-        ))
+        item.fault(one_line())
     }
+}
+
+fn is_reason(text: &str) -> bool {
+    text.chars().count() <= REASON_CHARACTERS && !text.chars().any(char::is_control)
+}
+
+fn one_line() -> String {
+    format!("one line of at most {REASON_CHARACTERS} characters")
 }
 
 /// Reads a request's JSON object; no body is an empty one.

@@ -23,7 +23,7 @@ use chrono::{DateTime, Datelike as _, Utc};
 
 use self::account::ParsedChange;
 use self::invoice::ParsedInvoice;
-use super::exchange::{About, Exchange, Reply, blocking};
+use super::exchange::{About, Exchange, Reply, aside, blocking};
 use super::fields::{Fields, Item, Noted, Report};
 use super::json::{self, Node};
 use super::problem::{Code, Problem};
@@ -121,19 +121,35 @@ pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
     let context = Arc::clone(&exchange.service.context);
     let signed = Signed::read(&exchange.headers, context.clock.now())
         .map_err(|rejected| unsigned(&rejected))?;
-    let body = exchange.read_body(most).await?;
+    let body = Arc::new(exchange.read_body(most).await?);
+    let body_bytes = body.len();
 
     // Signature and right. What is no JSON has no type that could be forbidden; it is refused below.
     let access = context.access();
-    let sender = signed
-        .verify(&access.senders, &body)
+    let (signed, sender) = {
+        let (access, body) = (Arc::clone(&access), Arc::clone(&body));
+        let verify = move || {
+            let sender = signed.verify(&access.senders, &body);
+            let name = sender.map(|sender| sender.name.clone());
+            (signed, name)
+        };
+        aside(body_bytes, verify).await?
+    };
+    let sender = sender
+        .and_then(|name| access.senders.get(&name).ok_or(Rejected::NoMatch))
         .map_err(|rejected| unsigned(&rejected))?;
     exchange.about.sender = Some(sender.name.clone());
     exchange.service.rates.admit(&sender.name)?;
     if format == Format::Batch {
         return receive_batch(exchange, &context, sender, &signed, &body).await;
     }
-    let parsed = json::parse(&body);
+    let (parsed, digest) = {
+        let body = Arc::clone(&body);
+        aside(body_bytes, move || {
+            (json::parse(&body), documents::digest_of(&body))
+        })
+        .await?
+    };
     let claimed = parsed.as_ref().ok().and_then(EventType::claimed);
     if let Some((name, event_type)) = claimed {
         exchange.about.event_type = Some(name);
@@ -143,7 +159,7 @@ pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
     }
 
     // Remembered id.
-    let received = received(&context, sender, signed.id, &body)?;
+    let received = received(&context, sender, signed.id, digest)?;
 
     // JSON, then everything else inside the store's commit.
     let event = read_event(&parsed?, &EventType::ALL, exchange.limits().document_bytes)?;
@@ -155,12 +171,12 @@ fn received(
     context: &Context,
     sender: &Sender,
     id: WebhookId,
-    body: &[u8],
+    body: Digest,
 ) -> Result<Received, Problem> {
     let received = Received {
         sender: sender.name.clone(),
         id,
-        body: documents::digest_of(body),
+        body,
         at: context.clock.now(),
     };
     let remembered = context
@@ -188,7 +204,12 @@ async fn receive_batch(
     exchange.service.rates.charge(&sender.name, more);
     let begin = |exchange: &mut Exchange, (number, line): batch::Line<'_>| {
         let parsed = json::parse(line);
-        let received = received(context, sender, signed.id.of_line(number), line)?;
+        let received = received(
+            context,
+            sender,
+            signed.id.of_line(number),
+            documents::digest_of(line),
+        )?;
         let parsed = parsed?;
         match read_event(
             &parsed,

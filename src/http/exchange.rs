@@ -336,6 +336,18 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
+/// Does `work` on the body where it holds nobody else up, if the body is large.
+pub(super) async fn aside<T: Send + 'static>(
+    body_bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    if body_bytes <= OWN_BYTES {
+        return Ok(work());
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|ended| Problem::internal(format!("work on a body did not end: {ended}")))
+}
+
 /// An id that an answer and its line in the log share.
 pub(super) fn new_request_id() -> String {
     format!("{:016x}", fastrand::u64(..))

@@ -2,15 +2,19 @@
 //!
 //! A key that stands twice means two things to two readers, so it is refused; `serde_json` keeps the
 //! last. Members stay in their order. Depth is bounded by `serde_json`'s 128 levels, size by the body's
-//! limit.
+//! limit, and the number of values by one of its own: a value of two bytes takes a hundred in memory.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
 use super::problem::{Code, Fault, Problem};
+
+/// Most values of a body. The largest account has a tenth of them.
+const VALUES: usize = 100_000;
 
 /// A JSON value with its members as they came.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +50,16 @@ pub(super) fn parse(body: &[u8]) -> Result<Node, Problem> {
             format!("byte {} is not UTF-8", error.valid_up_to()),
         )
     })?;
-    let node: Node = serde_json::from_str(text).map_err(|error| {
+    let left = Cell::new(Some(VALUES));
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let node = Reader(&left)
+        .deserialize(&mut reader)
+        .and_then(|node| reader.end().map(|()| node));
+    let node = node.map_err(|error| {
+        if left.get().is_none() {
+            let sentence = format!("the body may have at most {VALUES} values");
+            return Problem::new(Code::TooLarge, sentence);
+        }
         let place = format!("line {}, column {}", error.line(), error.column());
         Problem::new(Code::NotJson, format!("not JSON at {place}"))
     })?;
@@ -105,15 +118,24 @@ fn duplicate(node: &Node, pointer: &mut String) -> Option<String> {
     None
 }
 
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
+/// Reads a value while there are some left; none are once there was one too many.
+#[derive(Clone, Copy)]
+struct Reader<'l>(&'l Cell<Option<usize>>);
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        let Self(left) = self;
+        left.set(left.get().and_then(|left| left.checked_sub(1)));
+        if left.get().is_none() {
+            return Err(D::Error::custom("too many values"));
+        }
+        deserializer.deserialize_any(self)
     }
 }
 
-struct NodeVisitor;
-
-impl<'de> Visitor<'de> for NodeVisitor {
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,7 +173,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Node::List(list))
@@ -159,8 +181,8 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
         let mut object = Vec::new();
-        while let Some(member) = members.next_entry()? {
-            object.push(member);
+        while let Some(name) = members.next_key()? {
+            object.push((name, members.next_value_seed(self)?));
         }
         Ok(Node::Object(object))
     }
@@ -206,6 +228,21 @@ mod tests {
             assert_eq!(code(body.as_bytes()), Code::NotJson, "{body:?}");
         }
         assert_eq!(code(&[b'[', b'"', 0xFF, b'"', b']']), Code::NotUtf8);
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        let list = |values: usize| format!("[{}0]", "0,".repeat(values - 2));
+        assert!(parse(list(VALUES).as_bytes()).is_ok());
+        assert_eq!(code(list(VALUES + 1).as_bytes()), Code::TooLarge);
+        let nested = format!("[{}0]", "[[]],".repeat(VALUES));
+        assert_eq!(code(nested.as_bytes()), Code::TooLarge);
+        let member = |at| format!("\"m{at}\":{{}},");
+        let members: String = (0..VALUES).map(member).collect();
+        assert_eq!(
+            code(format!("{{{members}\"m\":0}}").as_bytes()),
+            Code::TooLarge
+        );
     }
 
     #[test]

@@ -37,6 +37,8 @@ use super::{Context, Limits, exchange};
 
 /// How long a client has for taking in our last words before its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The same for one that there is no room for: short, since it takes the place of another one meanwhile.
+const NO_ROOM: Duration = Duration::from_millis(100);
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -151,7 +153,7 @@ pub(super) async fn serve<L: Listen>(
             }
             let farewell = too_many_connections(&service);
             connections.spawn(async move {
-                say(io, &farewell, FAREWELL).await;
+                say(io, &farewell, FAREWELL, NO_ROOM).await;
                 drop(permit);
             });
             continue;
@@ -263,35 +265,43 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     };
     let parts = connection.into_parts();
     let error = match ended {
-        Ok(()) => return linger(parts.io.into_inner()).await,
+        Ok(()) => return linger(parts.io.into_inner(), FAREWELL).await,
         Err(error) => error,
     };
     // It has said 400 or 431.
     if error.is_parse() {
-        return linger(parts.io.into_inner()).await;
+        return linger(parts.io.into_inner(), FAREWELL).await;
     }
     tracing::debug!(error = %error, "a connection ended early");
     if error.is_timeout() && !parts.read_buf.is_empty() {
         let answer = head_time_out(limits.header, clock.now());
-        say(parts.io.into_inner(), &answer, limits.header).await;
+        say(parts.io.into_inner(), &answer, limits.header, FAREWELL).await;
     }
 }
 
 /// Takes in what a client had sent before it heard that nothing more is taken. To close upon unread bytes is a reset,
 /// which may take away from it the answers that it has not read yet (RFC 9112, section 9.6).
-async fn linger<I: AsyncRead + Unpin>(mut io: I) {
+async fn linger<I: AsyncRead + Unpin>(mut io: I, patience: Duration) {
     let mut unread = vec![0; 16 * 1024];
     let rest = async { while io.read(&mut unread).await.is_ok_and(|read| read > 0) {} };
-    drop(timeout(FAREWELL, rest).await);
+    drop(timeout(patience, rest).await);
 }
 
-/// Writes an answer that hyper would not, and closes. The client may be gone; there is nobody else to tell.
-async fn say<I: AsyncWrite + Unpin>(mut io: I, answer: &[u8], patience: Duration) {
+/// Writes an answer that hyper would not, and closes once the client has, or its patience for that is at its end. The
+/// client may be gone; there is nobody else to tell.
+async fn say<I: AsyncRead + AsyncWrite + Unpin>(
+    mut io: I,
+    answer: &[u8],
+    patience: Duration,
+    farewell: Duration,
+) {
     let said = async {
         io.write_all(answer).await?;
         io.shutdown().await
     };
-    drop(timeout(patience, said).await);
+    if let Ok(Ok(())) = timeout(patience, said).await {
+        linger(io, farewell).await;
+    }
 }
 
 /// The answer to a head that comes too slowly: hyper only closes the connection.

@@ -237,6 +237,9 @@ impl Signed {
         senders: &'s Senders,
         payload: &[u8],
     ) -> Result<&'s Sender, Rejected> {
+        if self.signatures.is_empty() {
+            return Err(Rejected::NoMatch);
+        }
         let made_by = |secret: &Secret| {
             secret
                 .mac(self.id.as_str(), &self.timestamp, payload)

@@ -212,6 +212,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         change: AccountChange,
         actor: Actor,
+        reason: Option<String>,
         at: DateTime<Utc>,
     ) -> Commit<ChangeAnswer>;
 
@@ -298,7 +299,13 @@ pub trait Store: Send + Sync + 'static {
     /// waiting now. An open run of the scope is widened. An operator's is never too late. Where nothing
     /// waits nothing is opened, and only the instant is kept. Says whether it was opened. The stories of
     /// the invoices that it releases say who did.
-    fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor) -> Commit<bool>;
+    fn open_run(
+        &self,
+        scope: RunScope,
+        instant: DateTime<Utc>,
+        actor: Actor,
+        reason: Option<String>,
+    ) -> Commit<bool>;
 
     /// Remembers that every account of an open run up to `cursor` has been gone through, unless it is to be read
     /// anew by now.

@@ -530,6 +530,79 @@ async fn a_packed_body_is_not_taken() {
 }
 
 #[tokio::test]
+async fn whoever_changes_something_stands_in_the_trail_with_the_reason() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    let target = Target::Tcp(interfaces.admin_tcp);
+    let account = serde_json::to_vec(&account(2)["data"]).unwrap();
+    let operation = |path: &str| (path.to_owned(), json!({"reason": "a lawsuit"}).to_string());
+    let operations = [
+        operation("/v1/pause"),
+        operation("/v1/resume"),
+        operation("/v1/accounts/K-1001/invoices/RE-1/hold"),
+        operation("/v1/accounts/K-1001/invoices/RE-1/release"),
+        operation("/v1/dispatch"),
+        operation("/v1/accounts/K-1001/invoices/RE-1/withdraw"),
+        (
+            "/v1/import?reason=a%20lawsuit".to_owned(),
+            String::from_utf8(account).unwrap(),
+        ),
+    ];
+    for (path, body) in operations {
+        let media_type = if path.starts_with("/v1/import") {
+            "application/x-ndjson"
+        } else {
+            "application/json"
+        };
+        let headers = [
+            ("authorization", "Bearer ops-token"),
+            ("content-type", media_type),
+        ];
+        let answer = ask(&target, Method::POST, &path, &headers, body.into_bytes()).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        let newest = interfaces.get("/v1/audit?order=newest&limit=1").await;
+        let entry = &newest.body["items"][0];
+        assert_eq!(entry["actor"], "operator ops", "{path}: {entry}");
+        let what = entry["what"].as_str().unwrap();
+        assert!(what.contains("a lawsuit"), "{path}: {what}");
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_the_query_of_an_operation_is_not_passed_over() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    for path in [
+        "/v1/dispatch?dry_run=true",
+        "/v1/pause?account=K-1001",
+        "/v1/accounts/K-1001/invoices/RE-1/hold?reason=fraud",
+    ] {
+        let answer = interfaces.act(path, json!({})).await;
+        assert_eq!((answer.status, answer.code()), (422, "invalid"), "{path}");
+        assert_eq!(
+            answer.body["errors"][0]["expected"], "no parameters",
+            "{path}"
+        );
+    }
+    let answer = interfaces.get("/v1/accounts/K-1001?view=version").await;
+    assert_eq!(answer.status, 422);
+    let pause = interfaces.store.paused(&PauseScope::Everything).unwrap();
+    assert!(pause.is_none());
+    let invoice = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
+    assert_eq!(invoice.body["state"], "waiting");
+    assert_eq!(interfaces.get("/readyz?from=probe").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_cursor_of_the_trail_belongs_to_its_order() {
+    let interfaces = with_invoices(&["RE-1"]).await;
+    let page = interfaces.get("/v1/audit?order=newest&limit=1").await;
+    let cursor = page.body["next_cursor"].as_str().unwrap();
+    for (order, status) in [("newest", 200), ("oldest", 422)] {
+        let path = format!("/v1/audit?order={order}&cursor={cursor}");
+        assert_eq!(interfaces.get(&path).await.status, status, "{order}");
+    }
+}
+
+#[tokio::test]
 async fn over_tcp_a_token_says_who_may_what() {
     let interfaces = with_invoices(&[]).await;
     let target = Target::Tcp(interfaces.admin_tcp);

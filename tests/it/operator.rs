@@ -83,7 +83,7 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
     );
     let told = ask(&["pause", "--account", "K-1001", "--reason", "other"]).await;
     assert!(
-        told.contains("was paused before") && told.contains(": wrong logo"),
+        told.contains("was paused before") && told.contains(": wrong logo; other (operator uid:"),
         "{told}"
     );
     let told = ask(&["dispatch", "--dry-run"]).await;
@@ -112,9 +112,12 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
         "{told}"
     );
     let told = ask(&["resume", "--removal"]).await;
+    let me = format!("uid:{}", rustix::process::getuid().as_raw());
     assert_eq!(
         told,
-        format!("{removal} goes on\nit was paused: an audit\n")
+        format!(
+            "{removal} goes on\nit was paused: an audit; paused by an operator (operator {me})\n"
+        )
     );
 
     for command in ["pause", "resume"] {

@@ -117,7 +117,10 @@ class Client:
         by = http.client.HTTPSConnection if self.url.scheme == "https" else http.client.HTTPConnection
         connection = by(self.url.hostname, self.url.port, timeout=TIME_OUT_SECONDS)
         try:
-            connection.request(method, self.url.path + path, body, headers)
+            try:
+                connection.request(method, self.url.path + path, body, headers)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # It may have answered before it was sent everything: 413, say.
             response = connection.getresponse()
             after = response.getheader("retry-after", "")
             text = response.read().decode(errors="replace")

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{read_body, unknown_account};
+use super::{read_body, reason, unknown_account};
 use crate::domain::id::{AccountId, ScheduleName, Sequence};
 use crate::domain::recipient::{OnRejected, resolve};
 use crate::http::exchange::{Exchange, Reply, blocking};
@@ -17,6 +17,8 @@ use crate::store::{Actor, Run, RunScope, Store, StoreError};
 
 /// Most accounts that a dry run shows.
 const DRY_RUN_ACCOUNTS: usize = 1000;
+/// Most invoices that it shows.
+const DRY_RUN_INVOICES: usize = 10_000;
 /// Accounts read at once.
 const PAGE: usize = 100;
 
@@ -28,12 +30,13 @@ enum Asked {
 
 /// Opens the runs, or shows what they would release.
 pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
-    let (asked, dry_run) = read_body(exchange, |fields| {
+    let (asked, dry_run, reason) = read_body(exchange, |fields| {
         let schedule = fields.optionally("schedule", |item| {
             item.parse(|raw| ScheduleName::parse(raw))
         });
         let account = fields.optionally("account", |item| item.parse(|raw| AccountId::parse(raw)));
         let dry_run = fields.optionally("dry_run", Item::boolean);
+        let reason = fields.optionally("reason", reason);
         let asked = match (schedule?, account?) {
             (None, None) => Asked::Everything,
             (Some(schedule), None) => Asked::Schedule(schedule),
@@ -42,7 +45,7 @@ pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Resu
                 return fields.fault("account", "either a schedule or an account");
             }
         };
-        Ok((asked, dry_run?.unwrap_or(false)))
+        Ok((asked, dry_run?.unwrap_or(false), reason?))
     })
     .await?;
     let context = Arc::clone(&exchange.service.context);
@@ -68,8 +71,10 @@ pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Resu
             "paused": view::paused(paused.as_ref()),
         })));
     }
-    let runs = release(&context, scopes, &Actor::Operator(actor), now).await?;
+    let runs = release(&context, scopes, &Actor::Operator(actor), reason, now).await;
+    // Also after one that could not be opened: those before it were.
     context.nudge.notify_one();
+    let runs = runs?;
     let paused = context.store.pause_in_force(account.as_ref())?;
     Ok(Reply::ok(json!({
         "dry_run": false,
@@ -84,9 +89,11 @@ async fn release(
     context: &Context,
     scopes: Vec<RunScope>,
     actor: &Actor,
+    reason: Option<String>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Value>, Problem> {
     let mut runs = Vec::with_capacity(scopes.len());
+    let all = scopes.len();
     for scope in scopes {
         // Looked at before, for the dispatcher takes away what it sends.
         let (store, run) = (
@@ -99,7 +106,18 @@ async fn release(
             RunScope::Schedule(name) => (Some(name.to_string()), None),
             RunScope::Account(id) => (None, Some(id.to_string())),
         };
-        let opened = context.store.open_run(scope, now, actor.clone()).await?;
+        let opened = context
+            .store
+            .open_run(scope, now, actor.clone(), reason.clone());
+        let opened = opened.await.map_err(|error| {
+            let mut problem = Problem::from(error);
+            if !runs.is_empty() {
+                let done = runs.len();
+                problem.details.sentence =
+                    format!("only {done} of {all} runs could be opened: ask again");
+            }
+            problem
+        })?;
         runs.push(json!({
             "schedule": schedule,
             "account": account,
@@ -163,7 +181,7 @@ fn preview(
     on_rejected: OnRejected,
     now: DateTime<Utc>,
 ) -> Result<(Vec<Value>, bool), StoreError> {
-    let mut items = Vec::new();
+    let (mut items, mut left) = (Vec::new(), DRY_RUN_INVOICES);
     for scope in scopes {
         let run = everything_of(scope, now);
         let mut after = None;
@@ -175,7 +193,12 @@ fn preview(
                 if items.len() == DRY_RUN_ACCOUNTS {
                     return Ok((items, false));
                 }
-                items.extend(preview_account(store, account, sequences, on_rejected)?);
+                let shown = &sequences[..sequences.len().min(left)];
+                items.extend(preview_account(store, account, shown, on_rejected)?);
+                if shown.len() < sequences.len() {
+                    return Ok((items, false));
+                }
+                left -= shown.len();
             }
         }
     }

@@ -47,6 +47,7 @@ impl ChangeUnderWay {
         line: &[u8],
         accept_version: bool,
         actor: Actor,
+        reason: Option<String>,
         at: DateTime<Utc>,
     ) -> Result<Self, Problem> {
         let body = json::parse(line)?;
@@ -56,7 +57,7 @@ impl ChangeUnderWay {
         });
         let parsed = report.finish(change)?;
         Ok(Self::begin(context, parsed, |change| {
-            ChangeCommit::OfOperator(context.store.import_account(change, actor, at))
+            ChangeCommit::OfOperator(context.store.import_account(change, actor, reason, at))
         }))
     }
 

@@ -50,8 +50,11 @@ pub(super) fn change(
             Ok((Judged::Repeated(answer), false))
         }
         (Memory::New | Memory::Repeated, current) => {
-            let by = &received.actor();
-            let (answer, more) = judge(tx, rules, change, current.as_ref(), by, received.at)?;
+            let by = By {
+                actor: &received.actor(),
+                reason: None,
+            };
+            let (answer, more) = judge(tx, rules, change, current.as_ref(), &by, received.at)?;
             if let ChangeAnswer::Accepted { .. } = answer {
                 write::remember(tx, received);
             }
@@ -65,11 +68,11 @@ pub(super) fn import(
     tx: &mut Tx<'_>,
     rules: &Rules,
     change: &AccountChange,
-    actor: &Actor,
+    by: &By<'_>,
     at: DateTime<Utc>,
 ) -> Result<(ChangeAnswer, bool), StoreError> {
     let current = read::account(tx, &change.account)?;
-    judge(tx, rules, change, current.as_ref(), actor, at)
+    judge(tx, rules, change, current.as_ref(), by, at)
 }
 
 fn judge(
@@ -77,7 +80,7 @@ fn judge(
     rules: &Rules,
     change: &AccountChange,
     current: Option<&Account>,
-    actor: &Actor,
+    by: &By<'_>,
     at: DateTime<Utc>,
 ) -> Result<(ChangeAnswer, bool), StoreError> {
     let applied = match apply(current, change, &rules.groups, at) {
@@ -125,8 +128,9 @@ fn judge(
         let over = current.version();
         what = format!("{what}; accepted over version {over}");
     }
-    let what = with_marks_cleared(what, marks);
-    write::tell(tx, Object::Account(account.id().clone()), at, actor, what);
+    let what = write::with_reason(with_marks_cleared(what, marks), by.reason);
+    let object = Object::Account(account.id().clone());
+    write::tell(tx, object, at, by.actor, what);
 
     let more = free(tx, rules, &account, None, at)?;
     let answer = ChangeAnswer::Accepted {

@@ -287,11 +287,16 @@ impl<B: Backend> Store for Engine<B> {
         &self,
         change: AccountChange,
         actor: Actor,
+        reason: Option<String>,
         at: DateTime<Utc>,
     ) -> Commit<ChangeAnswer> {
         let rules = Arc::clone(&self.rules);
         let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
-            let (answer, more) = accounts::import(tx, &rules, &change, &actor, at)?;
+            let by = By {
+                actor: &actor,
+                reason: reason.as_deref(),
+            };
+            let (answer, more) = accounts::import(tx, &rules, &change, &by, at)?;
             let under_way = accounts::under_way(tx, &answer)?;
             let next = more.then(|| free(rules, change.account));
             Ok(((answer, under_way), next))
@@ -495,9 +500,15 @@ impl<B: Backend> Store for Engine<B> {
         read::pause_in_force(&self.backend, account)
     }
 
-    fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor) -> Commit<bool> {
+    fn open_run(
+        &self,
+        scope: RunScope,
+        instant: DateTime<Utc>,
+        actor: Actor,
+        reason: Option<String>,
+    ) -> Commit<bool> {
         self.commit(Urgency::Intent, move |tx, _| {
-            runs::open(tx, scope, instant, &actor)
+            runs::open(tx, scope, instant, &actor, reason.as_deref())
         })
     }
 

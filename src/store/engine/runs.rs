@@ -19,6 +19,7 @@ pub(super) fn open(
     scope: RunScope,
     instant: DateTime<Utc>,
     actor: &Actor,
+    reason: Option<&str>,
 ) -> Result<bool, StoreError> {
     let key = keys::run(&scope);
     let last: Option<Run> = tx.read(&key)?;
@@ -44,6 +45,7 @@ pub(super) fn open(
     }
     let high_water = invoices::last_sequence(tx)?;
     let what = format!("run of {} opened", describe(&scope));
+    let what = write::with_reason(what, reason);
     write::tell(tx, Object::Daemon, instant, actor, what);
     tx.put(&keys::opener(&scope), &OpenerRow(actor.to_string()))?;
     tx.put(
@@ -254,12 +256,11 @@ fn scheduled_accounts<T: Records + ?Sized>(
         .collect()
 }
 
-/// A reason grows no further by what the daemon adds to it: above the longest of an operator's, below what a value
-/// may have.
+/// A longer reason has nothing added to it: above the longest of an operator's.
 const REASON_BYTES: usize = 2_500;
 
-/// Stops sending, or removing. What the daemon has against it is kept beside the reason of a pause that is there:
-/// whoever ends that must know of both.
+/// Stops sending, or removing. Another reason is kept beside that of a pause that is there, with whose it is: whoever
+/// ends the pause must know of both.
 pub(super) fn pause(
     tx: &mut Tx<'_>,
     scope: &PauseScope,
@@ -269,13 +270,13 @@ pub(super) fn pause(
 ) -> Result<bool, StoreError> {
     let key = keys::pause(scope);
     if let Some(before) = tx.read::<Pause>(&key)? {
-        if *actor == Actor::Daemon && !before.reason.contains(&reason) {
+        if !reason.is_empty() && !before.reason.contains(&reason) {
             let told = format!("{} stays paused, now also since: {reason}", what(scope));
             write::tell(tx, object(scope), at, actor, told);
             if before.reason.len() < REASON_BYTES {
                 let reason = match before.reason.as_str() {
-                    "" => reason,
-                    before => format!("{before}; {reason}"),
+                    "" => format!("{reason} ({actor})"),
+                    before => format!("{before}; {reason} ({actor})"),
                 };
                 tx.put(&key, &Pause { reason, ..before })?;
             }

@@ -154,7 +154,9 @@ impl World {
         };
         let operator = anna();
         self.model().dispatched = true;
-        let commit = self.store().open_run(scope, self.clock.now(), operator);
+        let commit = self
+            .store()
+            .open_run(scope, self.clock.now(), operator, None);
         self.disk.tell(commit, |model, answer, _| {
             model.note(format!("dispatched: {answer:?}"));
         });

@@ -115,7 +115,9 @@ async fn all_is_sent_once_when_the_clock_goes_wrong_by(jump: TimeDelta, daemon: 
         .invoice("K-in-a-run", "R-in-a-run", Release::Scheduled)
         .await;
     let run = RunScope::Account(account("K-in-a-run"));
-    let opened = house.store.open_run(run, house.clock.now(), Actor::Daemon);
+    let opened = house
+        .store
+        .open_run(run, house.clock.now(), Actor::Daemon, None);
     assert!(opened.await.unwrap());
     house
         .invoice("K-waits", "R-waits", Release::Scheduled)
@@ -475,7 +477,7 @@ async fn a_run_that_an_operator_opened_under_a_clock_far_ahead_stops_no_schedule
     let run = RunScope::Schedule(ScheduleName::default());
     let operator = Actor::Operator("erika".to_owned());
     let a_year_ahead = house.clock.now() + TimeDelta::days(365);
-    let opened = house.store.open_run(run, a_year_ahead, operator);
+    let opened = house.store.open_run(run, a_year_ahead, operator, None);
     assert!(!opened.await.unwrap(), "nothing waits");
     house.invoice("K-1", "R-1", Release::Scheduled).await;
     house.clock.set(at("23T08:00"));

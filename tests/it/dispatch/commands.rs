@@ -265,6 +265,7 @@ async fn a_run_opened_while_an_invoice_is_sent_sends_that_one_once() {
             RunScope::Account(account("K-1")),
             house.clock.now(),
             Actor::Operator("erika".to_owned()),
+            None,
         );
         assert!(opened.await.unwrap());
         house.nudge.notify_one();

@@ -85,7 +85,7 @@ macro_rules! fails {
 impl Store for FailingStore {
     fails! {
         fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>>, UseCase::Recover;
-        fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor) -> Commit<bool>, UseCase::OpenRun;
+        fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor, reason: Option<String>) -> Commit<bool>, UseCase::OpenRun;
         fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled>, UseCase::Settle;
     }
 
@@ -117,7 +117,7 @@ impl Store for FailingStore {
     passes_on! {
         fn remembered(&self, sender: &SenderName, id: &WebhookId, at: DateTime<Utc>) -> Result<Option<[u8; 16]>, StoreError>;
         fn change_account(&self, received: Received, change: AccountChange) -> Commit<Judged<ChangeAnswer>>;
-        fn import_account(&self, change: AccountChange, actor: Actor, at: DateTime<Utc>) -> Commit<ChangeAnswer>;
+        fn import_account(&self, change: AccountChange, actor: Actor, reason: Option<String>, at: DateTime<Utc>) -> Commit<ChangeAnswer>;
         fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>>;
         fn withdraw(&self, received: Received, account: AccountId, number: InvoiceNumber) -> Commit<Judged<WithdrawAnswer>>;
         fn put_document(&self, digest: Digest, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer>;

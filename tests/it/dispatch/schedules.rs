@@ -193,6 +193,7 @@ async fn an_operators_run_of_one_account_releases_that_account_alone() {
             RunScope::Account(account("K-2")),
             house.clock.now(),
             Actor::Operator("erika".to_owned()),
+            None,
         )
         .await
         .unwrap();

@@ -43,7 +43,7 @@ contract![
     an_event_that_an_import_has_undone_is_judged_anew_when_it_comes_again,
     what_is_withheld_becomes_due_again_below_the_version_that_it_asked_for,
     pausing_one_account_leaves_others_alone,
-    what_the_daemon_has_against_it_stands_beside_an_operators_reason,
+    all_that_speaks_for_a_pause_is_kept_with_whose_it_is,
 ];
 
 fn asking_for(raw: u64, invoice: Invoice) -> Invoice {
@@ -502,7 +502,7 @@ fn an_import_that_accepts_its_version_counts_over_a_newer_one(world: &mut World)
         };
         let operator = Actor::Operator("anna".to_owned());
         let now = world.now;
-        let commit = world.step().import_account(change, operator, now);
+        let commit = world.step().import_account(change, operator, None, now);
         commit.wait().unwrap()
     };
     let applied = bring(5, import(false, "five"));
@@ -532,7 +532,7 @@ fn put_into_force(world: &mut World, raw: u64, profile: Profile) {
         }),
     };
     let (operator, now) = (Actor::Operator("anna".to_owned()), world.now);
-    let commit = world.step().import_account(change, operator, now);
+    let commit = world.step().import_account(change, operator, None, now);
     assert_eq!(result_of(&commit.wait().unwrap()), ChangeResult::Applied);
 }
 
@@ -575,13 +575,14 @@ fn a_version_that_comes_back_with_other_content_is_not_the_one_that_was_seen(wor
     assert_eq!(withheld, Ok(false));
 }
 
-fn what_the_daemon_has_against_it_stands_beside_an_operators_reason(world: &mut World) {
+fn all_that_speaks_for_a_pause_is_kept_with_whose_it_is(world: &mut World) {
     use invoice_router::store::TrailOrder;
     let (scope, now) = (PauseScope::Removal, world.now);
     let anna = Actor::Operator("anna".to_owned());
     for (actor, reason, is_new) in [
         (anna.clone(), "an audit", true),
-        (anna, "another audit", false),
+        (anna, "an audit", false),
+        (Actor::Operator("ben".to_owned()), "a lawsuit", false),
         (Actor::Daemon, "the clock stepped", false),
         (Actor::Daemon, "the clock stepped", false),
     ] {
@@ -591,7 +592,10 @@ fn what_the_daemon_has_against_it_stands_beside_an_operators_reason(world: &mut 
         assert_eq!(paused.wait(), Ok(is_new), "{reason}");
     }
     let paused = world.step().paused(&scope).unwrap().unwrap();
-    assert_eq!(paused.reason, "an audit; the clock stepped");
+    assert_eq!(
+        paused.reason,
+        "an audit; a lawsuit (operator ben); the clock stepped (invoice-router)"
+    );
     assert_eq!(paused.by, "operator anna");
     let (trail, _) = world
         .step()
@@ -605,6 +609,7 @@ fn what_the_daemon_has_against_it_stands_beside_an_operators_reason(world: &mut 
         told,
         [
             "removal stays paused, now also since: the clock stepped",
+            "removal stays paused, now also since: a lawsuit",
             "removal paused: an audit"
         ]
     );

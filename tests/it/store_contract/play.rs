@@ -316,7 +316,7 @@ impl Play {
         let opened = self
             .world
             .store()
-            .open_run(scope.clone(), now, Actor::Daemon);
+            .open_run(scope.clone(), now, Actor::Daemon, None);
         assert_eq!(opened.wait().unwrap(), expected);
     }
 

@@ -196,7 +196,11 @@ fn a_run_of_an_operators_is_never_too_late(world: &mut World) {
     for actor in [Actor::Daemon, Actor::Operator("uid:0".to_owned())] {
         let is_operators = actor != Actor::Daemon;
         let scope = of_schedule("default");
-        let opened = world.step().open_run(scope, before, actor).wait().unwrap();
+        let opened = world
+            .step()
+            .open_run(scope, before, actor, None)
+            .wait()
+            .unwrap();
         assert_eq!(opened, is_operators);
     }
     assert!(world.run(&of_schedule("default")).instant > ahead);

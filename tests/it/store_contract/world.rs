@@ -243,7 +243,7 @@ impl World {
     pub(super) fn open_run(&mut self, scope: RunScope) -> bool {
         let now = self.now;
         self.step()
-            .open_run(scope, now, Actor::Daemon)
+            .open_run(scope, now, Actor::Daemon, None)
             .wait()
             .unwrap()
     }
