@@ -588,7 +588,6 @@ async fn what_stands_in_the_query_of_an_operation_is_not_passed_over() {
     assert!(pause.is_none());
     let invoice = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
     assert_eq!(invoice.body["state"], "waiting");
-    assert_eq!(interfaces.get("/readyz?from=probe").await.status, 200);
 }
 
 #[tokio::test]
