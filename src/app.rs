@@ -137,7 +137,7 @@ impl App {
             settings: parts::dispatch_settings(&config),
             schedules: parts.schedules.clone(),
         });
-        let readiness = readiness(&store, dispatch.status().relay);
+        let readiness = readiness(&store, dispatch.status());
         let (access, granted) = watch::channel(Arc::new(parts::access(&parts)));
         let context = context(&config, &parts, &store, &clock, nudge, granted, readiness);
         Ok(Self {
@@ -392,6 +392,7 @@ fn context(
         next_release: Arc::new(next_release),
         on_rejected: config.retry.on_rejected,
         readiness: Arc::new(readiness),
+        metrics: Arc::default(),
     }
 }
 
@@ -399,7 +400,7 @@ fn context(
 /// reason to send the portal away.
 fn readiness(
     store: &Arc<dyn Store>,
-    relay: watch::Receiver<RelayState>,
+    status: dispatch::Status,
 ) -> impl Fn() -> Readiness + Send + Sync + 'static {
     let store = Arc::clone(store);
     move || {
@@ -411,7 +412,7 @@ fn readiness(
         let full = refuses_new.filter(|cause| *cause == StoreError::DiskFull);
         let failing = failure.map(|failure| ("store", failure.to_string()));
         let full = full.map(|full| ("disk", full.to_string()));
-        let relay = match &*relay.borrow() {
+        let relay = match &*status.relay.borrow() {
             RelayState::Untried => http::Relay::Untried,
             RelayState::Up => http::Relay::Up,
             RelayState::Down { since, cause } => http::Relay::Down {
@@ -422,6 +423,7 @@ fn readiness(
         Readiness {
             failing: failing.into_iter().chain(full).collect(),
             relay,
+            attempts: status.progress.attempts(),
         }
     }
 }

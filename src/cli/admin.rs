@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::Value;
 
+use super::out::complain;
 use super::{Failure, block_on};
 use crate::http::client::{self, ClientError, Method, Target};
 
@@ -45,6 +46,7 @@ impl Admin {
     pub(super) fn all(&self, path: &str) -> Result<Value, Failure> {
         let mut items = Vec::new();
         let mut cursor = String::new();
+        let mut damaged = 0;
         loop {
             let joint = if path.contains('?') { '&' } else { '?' };
             let mut page = if cursor.is_empty() {
@@ -53,8 +55,13 @@ impl Admin {
                 self.get(&format!("{path}{joint}cursor={}", segment(&cursor)))?
             };
             items.extend(super::out::list(&page, "/items").iter().cloned());
+            damaged += page["damaged"].as_u64().unwrap_or(0);
             let Some(next) = page.get("next_cursor").and_then(Value::as_str) else {
                 page["items"] = items.into();
+                if damaged > 0 {
+                    page["damaged"] = damaged.into();
+                    complain(&left_out(damaged));
+                }
                 return Ok(page);
             };
             next.clone_into(&mut cursor);
@@ -111,6 +118,13 @@ impl Admin {
             }
         }
     }
+}
+
+/// What is told of a list that is not whole.
+pub(super) fn left_out(damaged: u64) -> String {
+    format!(
+        "{damaged} cannot be read and are left out: stop the daemon, and see invoice-router verify"
+    )
 }
 
 fn not_json(error: serde_json::Error) -> anyhow::Error {

@@ -14,7 +14,7 @@ use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::admin::{Admin, Line, segment};
+use super::admin::{Admin, Line, left_out, segment};
 use super::out::{self, list, text};
 use super::{Context, Failure};
 
@@ -321,12 +321,14 @@ pub(super) fn export(context: &Context) -> Result<(), Failure> {
     let admin = context.admin()?;
     let progress = bar(None, OF_ACCOUNTS);
     let mut path = "/v1/accounts?limit=500".to_owned();
+    let mut damaged = 0;
     let result = loop {
         let page = match admin.get(&path) {
             Ok(page) => page,
             Err(failure) => break Err(failure),
         };
         let items = list(&page, "/items");
+        damaged += page["damaged"].as_u64().unwrap_or(0);
         if let Some(total) = page["total"].as_u64() {
             progress.set_length(total);
         }
@@ -348,7 +350,12 @@ pub(super) fn export(context: &Context) -> Result<(), Failure> {
         path = format!("/v1/accounts?limit=500&cursor={}", segment(cursor));
     };
     progress.finish_and_clear();
-    result
+    result?;
+    if damaged == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Failed(anyhow!(left_out(damaged))))
+    }
 }
 
 /// The data of an `account.updated` that says what is stored. That an account is closed stands beside it.

@@ -22,7 +22,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -39,6 +39,7 @@ use self::release::Release;
 use crate::clock::Clock;
 use crate::domain::address::{EmailAddress, MailDomain};
 use crate::domain::contact::Language;
+use crate::domain::delivery::{Outcome, Stage};
 use crate::domain::id::ScheduleName;
 use crate::mail::compose::Brand;
 use crate::mail::template::Templates;
@@ -110,11 +111,12 @@ pub struct Status {
     pub progress: Arc<Progress>,
 }
 
-/// Counters that rise as long as the loops go round.
+/// Counters that rise as long as the loops go round, and with what they do.
 #[derive(Debug, Default)]
 pub struct Progress {
     feeder: AtomicU64,
     release: AtomicU64,
+    attempts: Mutex<BTreeMap<(Outcome, Stage), u64>>,
 }
 
 impl Progress {
@@ -128,6 +130,20 @@ impl Progress {
     #[must_use]
     pub fn release(&self) -> u64 {
         self.release.load(Ordering::Relaxed)
+    }
+
+    /// How many attempts came to what, and where, since the start.
+    #[must_use]
+    pub fn attempts(&self) -> BTreeMap<(Outcome, Stage), u64> {
+        self.counted().clone()
+    }
+
+    fn count(&self, outcome: Outcome, stage: Stage) {
+        *self.counted().entry((outcome, stage)).or_default() += 1;
+    }
+
+    fn counted(&self) -> MutexGuard<'_, BTreeMap<(Outcome, Stage), u64>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -183,6 +199,7 @@ impl Dispatch {
             rejections: Mutex::new(RejectionsGuard::new(parts.settings.rejections_max)),
             settings: Arc::new(parts.settings),
             blocking: parts.blocking,
+            progress: Arc::clone(&progress),
             stopping: stop.subscribe(),
             stop: stop.clone(),
         });
@@ -226,6 +243,7 @@ struct Shared {
     templates: Arc<Templates>,
     settings: Arc<Settings>,
     blocking: Blocking,
+    progress: Arc<Progress>,
     rejections: Mutex<RejectionsGuard>,
     stopping: watch::Receiver<bool>,
     /// Turned by whichever part fails first.

@@ -537,6 +537,9 @@ impl Round {
 
     /// Settles, however long it takes.
     async fn settle(&self, settle: Settle) -> ControlFlow<End> {
+        if let Settle::Ended { attempt, .. } = &settle {
+            self.shared.progress.count(attempt.outcome, attempt.stage);
+        }
         let mut wait = Duration::from_millis(50);
         loop {
             match self

@@ -22,10 +22,11 @@ use super::cursor::{self, Place};
 use super::exchange::{Exchange, Reply, blocking};
 use super::fields::{Fields, Item, Noted, Report};
 use super::json::{self, Node};
+use super::metrics::Moment;
 use super::problem::{Code, Fault, Problem};
 use super::routes::{Params, Query};
 use super::server::Peer;
-use super::{Readiness, documents, view};
+use super::{Readiness, Relay, documents, metrics, view};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
 use crate::store::{Actor, PauseInForce, PauseScope, StoreError};
 
@@ -115,7 +116,11 @@ pub(super) fn live() -> Reply {
 /// Whether the daemon can do its work. A pause is shown, but is no failure: somebody wants it.
 pub(super) fn ready(exchange: &Exchange) -> Reply {
     let context = exchange.context();
-    let Readiness { mut failing, relay } = (context.readiness)();
+    let Readiness {
+        mut failing,
+        relay,
+        attempts: _,
+    } = (context.readiness)();
     let mut shown = |scope| {
         let paused = in_force(exchange, &scope).unwrap_or_else(|error| {
             failing.push(("store", error.to_string()));
@@ -144,6 +149,39 @@ pub(super) fn ready(exchange: &Exchange) -> Reply {
             "relay": view::relay(&relay),
         }),
     )
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(exchange: &Exchange) -> Result<Reply, Problem> {
+    let context = Arc::clone(&exchange.service.context);
+    let store = Arc::clone(&context.store);
+    let Readiness {
+        failing,
+        relay,
+        attempts,
+    } = (context.readiness)();
+    let backlog = if let Some(recent) = context.metrics.recent_backlog() {
+        recent
+    } else {
+        let seen = blocking(move || store.backlog()).await?;
+        context.metrics.keep_backlog(seen.clone());
+        seen
+    };
+    let is_paused = |scope| context.store.paused(&scope).map(|pause| pause.is_some());
+    let moment = Moment {
+        now: context.clock.now(),
+        ready: failing.is_empty(),
+        relay_up: !matches!(relay, Relay::Down { .. }),
+        paused: [
+            ("sending", is_paused(PauseScope::Everything)?),
+            ("removal", is_paused(PauseScope::Removal)?),
+        ],
+        attempts,
+        health: context.store.health(),
+        backlog,
+    };
+    let written = context.metrics.write_out(&moment);
+    Ok(Reply::text(metrics::MEDIA_TYPE, written))
 }
 
 /// `POST /v1/pause`: accepts, but does not send; or keeps what retention no longer covers.

@@ -411,6 +411,7 @@ async fn work(
         Err(problem) => refusal(problem, request_id),
     };
     log(&exchange, &handled, response.status(), request_id, started);
+    count(&exchange, response.status(), started.elapsed());
     if handled.is_err_and(|problem| problem.code != Code::TimeOut) {
         exchange.discard().await;
     }
@@ -553,6 +554,16 @@ fn log(
     } else {
         line!(info);
     }
+}
+
+fn count(exchange: &Exchange, status: StatusCode, took: Duration) {
+    let path = match exchange.about.path {
+        Some(Cow::Borrowed(path)) => Some(path),
+        Some(Cow::Owned(_)) | None => None,
+    };
+    let interface = exchange.service.interface.as_str();
+    let metrics = &exchange.context().metrics;
+    metrics.answered(interface, path, status.as_u16(), took);
 }
 
 #[cfg(test)]

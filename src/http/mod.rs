@@ -16,6 +16,7 @@ mod exchange;
 mod fields;
 mod head;
 mod json;
+mod metrics;
 mod problem;
 mod rate;
 mod routes;
@@ -32,6 +33,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 
 pub use self::admin::{Right, Token};
+pub use self::metrics::{Attempts, Metrics};
 use self::routes::Interface;
 use self::server::Service;
 use self::signature::Senders;
@@ -73,6 +75,8 @@ pub struct Context {
     pub on_rejected: OnRejected,
     /// For `/readyz`.
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// For `/metrics`.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Who may use the interfaces. It can be exchanged while they are served, as a whole.
@@ -98,6 +102,8 @@ pub struct Readiness {
     pub failing: Vec<(&'static str, String)>,
     /// How the relay fares, which does not make it ready or not.
     pub relay: Relay,
+    /// What was tried there.
+    pub attempts: Attempts,
 }
 
 /// How the relay fares.

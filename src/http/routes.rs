@@ -63,6 +63,7 @@ pub(super) enum Endpoint {
     Resume,
     Live,
     Ready,
+    Metrics,
     Description,
 }
 
@@ -95,7 +96,12 @@ impl Endpoint {
             | Self::Dispatch
             | Self::Pause
             | Self::Resume => Some(&[]),
-            Self::Events | Self::Document | Self::Live | Self::Ready | Self::Description => None,
+            Self::Events
+            | Self::Document
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::Description => None,
         }
     }
 }
@@ -149,6 +155,7 @@ const TABLE: &[(Interface, Method, &str, Endpoint)] = {
         (Admin, POST, "/v1/resume", E::Resume),
         (Admin, GET, "/livez", E::Live),
         (Admin, GET, "/readyz", E::Ready),
+        (Admin, GET, "/metrics", E::Metrics),
         (Webhook, GET, DESCRIPTION_PATH, E::Description),
         (Admin, GET, DESCRIPTION_PATH, E::Description),
     ]
@@ -241,7 +248,7 @@ impl Params {
 
 /// Whether it is asked by machines every few seconds.
 pub(super) fn is_probe(path: &str) -> bool {
-    path == "/livez" || path == "/readyz"
+    ["/livez", "/readyz", "/metrics"].contains(&path)
 }
 
 /// A path that is none of the table's, for the log: whoever misspelt it may have put an address in it.
@@ -315,6 +322,7 @@ pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
         Endpoint::Resume => admin::resume(exchange, actor).await,
         Endpoint::Live => Ok(admin::live()),
         Endpoint::Ready => Ok(admin::ready(exchange)),
+        Endpoint::Metrics => admin::metrics(exchange).await,
         Endpoint::Description => Ok(Reply::text(YAML, DESCRIPTION)),
     }
 }

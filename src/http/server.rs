@@ -142,10 +142,12 @@ pub(super) async fn serve<L: Listen>(
                 continue;
             }
         };
+        let interface = service.interface.as_str();
         let Ok(seat) = seat_of(&peer, &peers) else {
+            service.context.metrics.turned_away(interface);
             if let Some(clients) = turned_away.one_more(Instant::now()) {
                 tracing::warn!(
-                    interface = service.interface.as_str(),
+                    interface,
                     peer = peers::shown(&peer),
                     clients,
                     "a peer has too many connections, and further ones are turned away"
@@ -158,11 +160,12 @@ pub(super) async fn serve<L: Listen>(
             });
             continue;
         };
+        let connected = service.context.metrics.connected(interface);
         let (service, shutdown, working) =
             (Arc::clone(&service), shutdown.clone(), working.clone());
         connections.spawn(async move {
             connect(io, peer, service, working, shutdown).await;
-            drop((seat, permit));
+            drop((seat, permit, connected));
         });
     }
 

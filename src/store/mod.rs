@@ -410,6 +410,9 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
+    /// What is open. Walks through the indexes of all that is; blocks.
+    fn backlog(&self) -> Result<Backlog, StoreError>;
+
     // Upkeep.
 
     /// Removes a bounded amount of what retention no longer covers, unless that is paused; says whether more may be

@@ -415,6 +415,29 @@ pub struct Accounts {
     pub next: Option<AccountId>,
     /// How many there are in all.
     pub total: u64,
+    /// How many are left out of this part, since their records are damaged.
+    pub damaged: u64,
+}
+
+/// What is open, and how much there is of what no invoice's end takes away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Accounts, the closed included.
+    pub accounts: u64,
+    /// Bytes of documents that no invoice refers to.
+    pub unused_documents_bytes: u64,
+    /// Invoices whose account is not known, or too old.
+    pub parked: u64,
+    /// Those that wait for their schedule, or that an open run includes.
+    pub waiting: u64,
+    /// Those that nobody can be reached for.
+    pub withheld: u64,
+    /// Those that are due, at once or when they are tried again.
+    pub due: u64,
+    /// Those of which an attempt is under way.
+    pub sending: u64,
+    /// When the oldest parked one came.
+    pub oldest_parked: Option<DateTime<Utc>>,
 }
 
 /// An invoice with its story.
@@ -510,6 +533,8 @@ pub struct Page {
     pub items: Vec<Listed>,
     /// From where to go on, if there may be more.
     pub next: Option<Sequence>,
+    /// How many are left out here, since their records are damaged.
+    pub damaged: u64,
 }
 
 /// How long things are kept.

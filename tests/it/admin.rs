@@ -497,6 +497,7 @@ async fn probes_tell_whether_the_daemon_lives_and_works() {
     let interfaces = Interfaces::start_with(limits(), Duration::from_secs(20), || Readiness {
         relay: Relay::Untried,
         failing: vec![("relay", "the circuit is open".to_owned())],
+        ..Readiness::default()
     })
     .await;
     assert_eq!(interfaces.get("/livez").await.status, 200);

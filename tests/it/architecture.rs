@@ -49,6 +49,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("http_body_util", &["http/", "cli/"]),
     ("cron", &["dispatch/schedule.rs"]),
     ("anyhow", &["app.rs", "cli/", "main.rs"]),
+    ("prometheus_client", &["http/metrics.rs"]),
     ("sd_notify", &["systemd.rs"]),
     ("tracing_journald", &["telemetry.rs"]),
     ("tracing_subscriber", &["telemetry.rs"]),

@@ -250,6 +250,7 @@ impl Interfaces {
             next_release: Arc::new(|_, now| Some(now + TimeDelta::hours(1))),
             on_rejected: OnRejected::MainContact,
             readiness: Arc::new(readiness),
+            metrics: Arc::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -332,9 +332,15 @@ async fn an_invoice_that_comes_before_its_account_waits_for_it() {
     // It asks for version 4, with which the billing contact is selected.
     push_all(daemon, 1..=3).await;
     daemon.settled("K-1001", "RE-2026/0043", "parked").await;
+    let metrics = daemon.admin_text("/metrics").await;
+    let parked = "invoice_router_open_invoices{state=\"parked\"} 1";
+    assert!(metrics.contains(parked), "{metrics}");
     push_all(daemon, [4]).await;
 
     daemon.settled("K-1001", "RE-2026/0043", "delivered").await;
+    let metrics = daemon.admin_text("/metrics").await;
+    let accepted = "invoice_router_attempts_total{outcome=\"accepted\",stage=\"final_dot\"} 2";
+    assert!(metrics.contains(accepted), "{metrics}");
     let expected = [(CENTRAL, "RE-2026/0043"), (ACCOUNTING, "RE-2026/0043")];
     assert_eq!(world.end().await, pairs(&expected));
 }

@@ -252,6 +252,11 @@ impl Daemon {
 
     /// What the admin interface answers.
     pub(crate) async fn admin(&self, path: &str) -> Value {
+        serde_json::from_str(&self.admin_text(path).await).unwrap()
+    }
+
+    /// The same where it is no JSON.
+    pub(crate) async fn admin_text(&self, path: &str) -> String {
         let target = Target::Unix(self.home().join("admin.sock"));
         let response = request(&target, Method::GET, path, &[], Vec::new(), DEADLINE)
             .await
@@ -265,7 +270,7 @@ impl Daemon {
         };
         check(&asked, &response);
         assert_eq!(response.status.as_u16(), 200, "{path}");
-        serde_json::from_slice(&response.body).unwrap()
+        String::from_utf8(response.body).unwrap()
     }
 
     /// What a command prints for people; it must succeed.

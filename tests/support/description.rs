@@ -285,6 +285,11 @@ impl Description {
                     findings.push("that is not the description".to_owned());
                 }
             }
+            (Some(text), Some(_)) if text.starts_with("application/openmetrics-text") => {
+                if !body.ends_with(b"# EOF\n") {
+                    findings.push("that is no whole text of OpenMetrics".to_owned());
+                }
+            }
             (Some("application/x-ndjson"), Some(media)) => {
                 for line in lines(body) {
                     findings.extend(self.json(&media["x-line-schema"], line, "a line"));

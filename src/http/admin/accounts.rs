@@ -36,14 +36,19 @@ pub(in crate::http) async fn list(
     let context = Arc::clone(&exchange.service.context);
     let store = Arc::clone(&context.store);
     let page = blocking(move || {
-        let Accounts { items, next, total } = store.accounts(after.as_ref(), limit)?;
+        let Accounts {
+            items,
+            next,
+            total,
+            damaged,
+        } = store.accounts(after.as_ref(), limit)?;
         let show = |shown: &AccountView| match detail.unwrap_or(Detail::Full) {
             Detail::Full => view::account(shown, &context.groups),
             Detail::Version => view::account_version(&shown.account),
         };
         let items: Vec<_> = items.iter().map(show).collect();
         let next = next.as_ref().map(cursor::write);
-        Ok(json!({"items": items, "next_cursor": next, "total": total}))
+        Ok(json!({"items": items, "next_cursor": next, "total": total, "damaged": damaged}))
     })
     .await?;
     Ok(Reply::ok(page))

@@ -66,6 +66,7 @@ pub(in crate::http) async fn list(
         Ok(json!({
             "items": items,
             "next_cursor": next,
+            "damaged": page.damaged,
             "paused": view::paused(paused.as_ref()),
         }))
     })

@@ -183,6 +183,18 @@ pub(in crate::store) fn standing_by_class(account: &AccountId, class: Class) -> 
         .0
 }
 
+/// The class and the invoice of a key of [`standing_by`].
+pub(in crate::store) fn parse_standing_by(key: &[u8]) -> Option<(Class, Sequence)> {
+    let (rest, sequence) = key.split_last_chunk::<8>()?;
+    let class = match rest.last()? {
+        b'k' => Class::Parked,
+        b'w' => Class::Waiting,
+        b'h' => Class::Withheld,
+        _ => return None,
+    };
+    Some((class, Sequence(u64::from_be_bytes(*sequence))))
+}
+
 pub(in crate::store) fn freeing(account: &AccountId) -> Key {
     Builder::new(kind::FREEING).text(account.as_str()).0
 }

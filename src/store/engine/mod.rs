@@ -33,10 +33,10 @@ use self::tx::{Evaluated, Records, Tx, Unit};
 use super::documents::Documents;
 use super::record::DocumentRow;
 use super::{
-    AccountView, Accounts, Actor, Audited, Begin, Begun, ChangeAnswer, Commit, DocumentAnswer,
-    DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Order, Page,
-    Pause, PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen, Settle,
-    Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
+    AccountView, Accounts, Actor, Audited, Backlog, Begin, Begun, ChangeAnswer, Commit,
+    DocumentAnswer, DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer,
+    Order, Page, Pause, PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen,
+    Settle, Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
 use crate::domain::delivery::Intent;
@@ -651,6 +651,10 @@ impl<B: Backend> Store for Engine<B> {
             after,
             limit,
         )
+    }
+
+    fn backlog(&self) -> Result<Backlog, StoreError> {
+        views::backlog(&self.backend)
     }
 
     fn invoices(

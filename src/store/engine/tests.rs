@@ -437,6 +437,32 @@ fn one_damaged_record_stands_in_nobodys_way() {
 }
 
 #[test]
+fn what_is_damaged_is_left_out_of_lists_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let engine = engine(memory.reopen(), &directory);
+    for n in 0..3 {
+        issue(&engine, n, 0);
+    }
+    change(&engine, 1, 0, 10);
+    let [first, last] = ["A-0", "Z-0"].map(|id| AccountId::parse(id).unwrap());
+    for id in [&first, &last] {
+        spoil(&memory, keys::account(id));
+    }
+    let page = engine.accounts(None, 1).unwrap();
+    assert_eq!((page.items.len(), page.damaged), (0, 1));
+    assert_eq!(page.next, Some(first));
+    let page = engine.accounts(page.next.as_ref(), 10).unwrap();
+    assert_eq!((page.items.len(), page.damaged), (1, 1));
+    assert_eq!(page.next, None);
+
+    spoil(&memory, keys::delivery(Sequence(2)));
+    let page = engine.invoices(&Filter::default(), None, 10).unwrap();
+    assert_eq!((page.items.len(), page.damaged), (2, 1));
+    assert_eq!(page.next, None);
+}
+
+#[test]
 fn an_attempt_whose_intent_is_damaged_is_named_as_in_flight() {
     let directory = tempfile::tempdir().unwrap();
     let memory = MemoryBackend::new().unwrap();

@@ -4,16 +4,17 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
 
-use super::keys::{self, Object};
+use super::keys::{self, Class, Object};
 use super::tx::Records;
 use super::{read, write};
+use crate::domain::address::masked;
 use crate::domain::delivery::{Delivery, State};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::domain::invoice::Invoice;
 use crate::store::record::{DeliveryRow, IdentityRow, Record as _};
 use crate::store::{
-    AccountView, Accounts, DuePlace, Filter, InvoiceView, Job, Listed, Page, PauseScope, Rules,
-    Seen, StoreError, WholeInvoice,
+    AccountView, Accounts, Backlog, DuePlace, Filter, InvoiceView, Job, Listed, Page, PauseScope,
+    Rules, Seen, StoreError, WholeInvoice,
 };
 
 /// A page of accounts ends with the one that comes to so much, as stored.
@@ -128,23 +129,38 @@ pub(super) fn accounts<T: Records + ?Sized>(
             ControlFlow::Continue(())
         }
     })?;
-    let mut items: Vec<AccountView> = Vec::with_capacity(ids.len().min(limit));
-    let mut bytes = 0;
-    for id in ids {
-        if items.len() == limit || bytes >= PAGE_BYTES {
-            let next = items.last().map(|view| view.account.id().clone());
-            return Ok(Accounts { items, next, total });
-        }
-        if let Some(view) = account(tree, &id, rules)? {
-            bytes += view.account.encode().len();
-            items.push(view);
-        }
-    }
-    Ok(Accounts {
-        items,
+    let mut more = ids.len() > limit;
+    ids.truncate(limit);
+    let mut page = Accounts {
+        items: Vec::with_capacity(ids.len()),
         next: None,
         total,
-    })
+        damaged: 0,
+    };
+    let mut bytes = 0;
+    let mut last = None;
+    for id in ids {
+        if bytes >= PAGE_BYTES {
+            more = true;
+            break;
+        }
+        match account(tree, &id, rules) {
+            Ok(Some(view)) => {
+                bytes += view.account.encode().len();
+                page.items.push(view);
+            }
+            Ok(None) => {}
+            // It must not stand in the way of the others.
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(account.id = %masked(id.as_str()), %error, "an account is left out of a list");
+                page.damaged += 1;
+            }
+            Err(error) => return Err(error),
+        }
+        last = Some(id);
+    }
+    page.next = last.filter(|_| more);
+    Ok(page)
 }
 
 pub(super) fn invoice<T: Records + ?Sized>(
@@ -231,11 +247,56 @@ pub(super) fn invoices<T: Records + ?Sized>(
             return Ok(page);
         }
         let listed = listed(tree, filter, sequence);
-        page.items
-            .extend(read::unless_gone(tree, sequence, listed)?.flatten());
+        match read::unless_gone(tree, sequence, listed) {
+            Ok(listed) => page.items.extend(listed.flatten()),
+            // As above.
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(%sequence, %error, "an invoice is left out of a list");
+                page.damaged += 1;
+            }
+            Err(error) => return Err(error),
+        }
         page.next = more.then_some(sequence);
     }
     Ok(page)
+}
+
+pub(super) fn backlog<T: Records + ?Sized>(tree: &T) -> Result<Backlog, StoreError> {
+    let mut backlog = Backlog {
+        accounts: write::accounts(tree)?,
+        unused_documents_bytes: write::unused_documents_bytes(tree)?,
+        due: count(tree, keys::kind::DUE)?,
+        sending: count(tree, keys::kind::INTENT)?,
+        ..Backlog::default()
+    };
+    let mut oldest = None;
+    let standing_by = keys::kind_prefix(keys::kind::STANDING_BY);
+    tree.prefix(&standing_by, None, &mut |key, _| {
+        match keys::parse_standing_by(key) {
+            Some((Class::Parked, sequence)) => {
+                backlog.parked += 1;
+                oldest = Some(oldest.map_or(sequence, |oldest: Sequence| oldest.min(sequence)));
+            }
+            Some((Class::Waiting, _)) => backlog.waiting += 1,
+            Some((Class::Withheld, _)) => backlog.withheld += 1,
+            None => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    if let Some(sequence) = oldest {
+        let invoice = read::unless_gone(tree, sequence, read::invoice(tree, sequence))?;
+        backlog.oldest_parked = invoice.map(|stored| stored.received_at);
+    }
+    Ok(backlog)
+}
+
+fn count<T: Records + ?Sized>(tree: &T, kind: u8) -> Result<u64, StoreError> {
+    let mut count = 0;
+    tree.prefix(&keys::kind_prefix(kind), None, &mut |_, _| {
+        count += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(count)
 }
 
 fn of_account<T: Records + ?Sized>(

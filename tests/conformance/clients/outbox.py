@@ -48,6 +48,12 @@ def work(house):
         expect("rows of which all were sent", rows(database), [])
         expect("account", in_force(house), (2, "u-7"))
 
+        # An account that the daemon cannot answer for does not keep those after it from being told.
+        database.execute("INSERT INTO outbox VALUES ('evt_stuck', 'K-0', 1, 'stuck', 0), ('evt_next', 'K-1', 1, 'next', 0)")
+        send_all(database, OneIsStuck())
+        expect("rows after one that is stuck", [row[0] for row in rows(database)], ["evt_stuck"])
+        database.execute("DELETE FROM outbox")
+
         # A worker that died before its commit does the last one again.
         database.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?)", before[-1])
         send_all(database, portal)
@@ -61,6 +67,14 @@ def work(house):
         expect("what stays", [(version, refused) for _, _, version, _, refused in rows(database)], [(3, 1)])
         expect("account", in_force(house), (4, None))
     return Counter()
+
+
+class OneIsStuck:
+    """Stands for a daemon that has no answer for one account."""
+
+    def push(self, body, webhook_id):
+        from client import ACCEPTED, GAVE_UP
+        return GAVE_UP if body == b"stuck" else ACCEPTED
 
 
 def select(database, change, sub_user):

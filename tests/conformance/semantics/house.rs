@@ -74,6 +74,7 @@ impl House {
             next_release: Arc::new(|schedule, now| Some(next_release(schedule.as_str(), now))),
             on_rejected: OnRejected::MainContact,
             readiness: Arc::new(Readiness::default),
+            metrics: Arc::default(),
         });
         let (stop, stopped) = watch::channel(false);
         let serve = |listener| {

@@ -114,10 +114,8 @@ async fn all_is_sent_once_when_the_clock_goes_wrong_by(jump: TimeDelta, daemon: 
     house
         .invoice("K-in-a-run", "R-in-a-run", Release::Scheduled)
         .await;
-    let run = RunScope::Account(account("K-in-a-run"));
-    let opened = house
-        .store
-        .open_run(run, house.clock.now(), Actor::Daemon, None);
+    let (run, now) = (RunScope::Account(account("K-in-a-run")), house.clock.now());
+    let opened = house.store.open_run(run, now, Actor::Daemon, None);
     assert!(opened.await.unwrap());
     house
         .invoice("K-waits", "R-waits", Release::Scheduled)

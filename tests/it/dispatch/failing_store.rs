@@ -143,6 +143,7 @@ impl Store for FailingStore {
         fn invoice(&self, account: &AccountId, number: &InvoiceNumber) -> Result<Option<InvoiceView>, StoreError>;
         fn audit(&self, order: TrailOrder, after: Option<TrailPlace>, limit: usize) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError>;
         fn invoices(&self, filter: &Filter, after: Option<Sequence>, limit: usize) -> Result<Page, StoreError>;
+        fn backlog(&self) -> Result<Backlog, StoreError>;
         fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
         fn clock_seen(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
         fn note_clock(&self, now: DateTime<Utc>) -> Commit<()>;

@@ -111,7 +111,10 @@ impl Model {
             return Judged::IdReused;
         }
         let current = self.accounts.get(&change.account).cloned();
-        if let (Some(true), Some(account)) = (memory, &current) {
+        // Above what is in force it can only be if an import has lowered that.
+        if let (Some(true), Some(account)) = (memory, &current)
+            && change.version <= account.version()
+        {
             return Judged::Repeated(self.accepted(ChangeResult::Duplicate, account.clone()));
         }
         let applied = match apply(current.as_ref(), change, &self.rules.groups, received.at) {

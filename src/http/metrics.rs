@@ -1,0 +1,409 @@
+//! `GET /metrics`: what monitoring reads, in the text format of `OpenMetrics` 1.0.
+//!
+//! What happens here, requests and connections, is counted as it happens; all else is looked up when somebody asks. The
+//! backlog takes a walk through an index of the store: it is looked at once a minute at most, however often it is asked
+//! for. No label holds what comes from outside, so that nobody can fill the memory with them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
+
+use crate::domain::delivery::{Outcome, Stage};
+use crate::store::{Backlog, Health};
+
+/// How the text is called.
+pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The bounds of the time that answers take, in seconds: a sync of the disk is a few milliseconds.
+const SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
+/// How long a look at the backlog is good for.
+const BACKLOG_LOOK: Duration = Duration::from_secs(60);
+
+/// How many attempts came to what, and where, since the start.
+pub type Attempts = BTreeMap<(Outcome, Stage), u64>;
+
+/// Counts what the interfaces do.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<InterfaceLabels, Histogram>,
+    connections: Family<InterfaceLabels, Gauge>,
+    turned_away: Family<InterfaceLabels, Counter>,
+    attempts: Family<AttemptLabels, Counter>,
+    commits: Counter,
+    committing: Gauge<f64, AtomicU64>,
+    ready: Gauge,
+    relay_up: Gauge,
+    paused: Family<ScopeLabels, Gauge>,
+    accounts: Gauge,
+    open_invoices: Family<StateLabels, Gauge>,
+    oldest_parked: Gauge<f64, AtomicU64>,
+    unused_documents: Gauge,
+    backlog: Mutex<Option<(Instant, Backlog)>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    interface: &'static str,
+    path: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InterfaceLabels {
+    interface: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    outcome: &'static str,
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScopeLabels {
+    scope: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+}
+
+/// How the daemon fares at one moment.
+#[derive(Debug)]
+pub(super) struct Moment {
+    pub(super) now: DateTime<Utc>,
+    pub(super) ready: bool,
+    pub(super) relay_up: bool,
+    /// Of each scope, whether all of it is stopped.
+    pub(super) paused: [(&'static str, bool); 2],
+    pub(super) attempts: Attempts,
+    pub(super) health: Health,
+    pub(super) backlog: Backlog,
+}
+
+/// Counts a connection until it is dropped.
+#[derive(Debug)]
+pub(super) struct Connected {
+    metrics: Arc<Metrics>,
+    interface: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("invoice_router");
+        let version = env!("CARGO_PKG_VERSION");
+        registry.register("build", "The program", Info::new(BuildLabels { version }));
+        let seconds: Family<InterfaceLabels, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(SECONDS));
+        let metrics = Self {
+            requests: Family::default(),
+            seconds,
+            connections: Family::default(),
+            turned_away: Family::default(),
+            attempts: Family::default(),
+            commits: Counter::default(),
+            committing: Gauge::default(),
+            ready: Gauge::default(),
+            relay_up: Gauge::default(),
+            paused: Family::default(),
+            accounts: Gauge::default(),
+            open_invoices: Family::default(),
+            oldest_parked: Gauge::default(),
+            unused_documents: Gauge::default(),
+            backlog: Mutex::default(),
+            registry,
+        };
+        metrics.registered()
+    }
+}
+
+impl Metrics {
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        registry.register(
+            "http_requests",
+            "Requests answered; the path is the route's",
+            self.requests.clone(),
+        );
+        registry.register_with_unit(
+            "http_request_duration",
+            "From the head of a request to its answer",
+            Unit::Seconds,
+            self.seconds.clone(),
+        );
+        registry.register(
+            "connections",
+            "Connections that are open",
+            self.connections.clone(),
+        );
+        registry.register(
+            "connections_turned_away",
+            "Connections of a peer that had too many",
+            self.turned_away.clone(),
+        );
+        registry.register(
+            "attempts",
+            "Attempts at an address, by what they came to and how far they got",
+            self.attempts.clone(),
+        );
+        registry.register(
+            "commits",
+            "Units of work that are durable",
+            self.commits.clone(),
+        );
+        registry.register_with_unit(
+            "commit_under_way",
+            "How long the batch under way has been at it; 0 if there is none",
+            Unit::Seconds,
+            self.committing.clone(),
+        );
+        registry.register("ready", "1 if /readyz says so", self.ready.clone());
+        registry.register(
+            "relay_up",
+            "0 if the relay failed and nothing is sent until it answers",
+            self.relay_up.clone(),
+        );
+        registry.register(
+            "paused",
+            "1 if an operator or the brake has stopped all of it",
+            self.paused.clone(),
+        );
+        registry.register(
+            "accounts",
+            "Accounts, the closed included",
+            self.accounts.clone(),
+        );
+        registry.register(
+            "open_invoices",
+            "Invoices that are not finished; waiting includes what a run is about to send, due what is tried again later",
+            self.open_invoices.clone(),
+        );
+        registry.register_with_unit(
+            "oldest_parked_invoice",
+            "How long ago the oldest invoice came whose account is not known, or too old; 0 if there is none",
+            Unit::Seconds,
+            self.oldest_parked.clone(),
+        );
+        registry.register_with_unit(
+            "unused_documents",
+            "Documents that no invoice refers to",
+            Unit::Bytes,
+            self.unused_documents.clone(),
+        );
+        self
+    }
+
+    /// A request was answered; `path` is its route, if it has one.
+    pub(super) fn answered(
+        &self,
+        interface: &'static str,
+        path: Option<&'static str>,
+        status: u16,
+        took: Duration,
+    ) {
+        let labels = RequestLabels {
+            interface,
+            path: path.unwrap_or("none"),
+            status,
+        };
+        self.requests.get_or_create(&labels).inc();
+        let seconds = self.seconds.get_or_create(&InterfaceLabels { interface });
+        seconds.observe(took.as_secs_f64());
+    }
+
+    /// A connection was accepted.
+    pub(super) fn connected(self: &Arc<Self>, interface: &'static str) -> Connected {
+        self.connections
+            .get_or_create(&InterfaceLabels { interface })
+            .inc();
+        Connected {
+            metrics: Arc::clone(self),
+            interface,
+        }
+    }
+
+    /// A connection was turned away.
+    pub(super) fn turned_away(&self, interface: &'static str) {
+        self.turned_away
+            .get_or_create(&InterfaceLabels { interface })
+            .inc();
+    }
+
+    /// What was seen of the backlog within the last minute.
+    pub(super) fn recent_backlog(&self) -> Option<Backlog> {
+        let seen = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, backlog) = seen.as_ref()?;
+        (at.elapsed() < BACKLOG_LOOK).then(|| backlog.clone())
+    }
+
+    /// Keeps what was seen of the backlog.
+    pub(super) fn keep_backlog(&self, backlog: Backlog) {
+        let mut seen = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Some((Instant::now(), backlog));
+    }
+
+    /// Everything, as of this moment.
+    pub(super) fn write_out(&self, moment: &Moment) -> String {
+        let Moment {
+            now,
+            ready,
+            relay_up,
+            paused,
+            attempts,
+            health,
+            backlog,
+        } = moment;
+        self.ready.set((*ready).into());
+        self.relay_up.set((*relay_up).into());
+        for (scope, is_paused) in *paused {
+            let paused = self.paused.get_or_create(&ScopeLabels { scope });
+            paused.set(is_paused.into());
+        }
+        for ((outcome, stage), count) in attempts {
+            let labels = AttemptLabels {
+                outcome: outcome.as_str(),
+                stage: stage.as_str(),
+            };
+            raise(&self.attempts.get_or_create(&labels), *count);
+        }
+        raise(&self.commits, health.commits);
+        let committing = health.committing_for.unwrap_or_default();
+        self.committing.set(committing.as_secs_f64());
+        let Backlog {
+            accounts,
+            unused_documents_bytes,
+            parked,
+            waiting,
+            withheld,
+            due,
+            sending,
+            oldest_parked,
+        } = backlog;
+        self.accounts.set(gauged(*accounts));
+        self.unused_documents.set(gauged(*unused_documents_bytes));
+        for (state, count) in [
+            ("parked", parked),
+            ("waiting", waiting),
+            ("withheld", withheld),
+            ("due", due),
+            ("sending", sending),
+        ] {
+            let open = self.open_invoices.get_or_create(&StateLabels { state });
+            open.set(gauged(*count));
+        }
+        let age = oldest_parked.and_then(|since| (*now - since).to_std().ok());
+        self.oldest_parked
+            .set(age.unwrap_or_default().as_secs_f64());
+        let mut written = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut written, &self.registry);
+        written
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let interface = self.interface;
+        self.metrics
+            .connections
+            .get_or_create(&InterfaceLabels { interface })
+            .dec();
+    }
+}
+
+/// Somebody else counts, and tells how many there are by now.
+fn raise(counter: &Counter, to: u64) {
+    counter.inner().fetch_max(to, Ordering::Relaxed);
+}
+
+fn gauged(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_and_what_was_seen_is_written_out() {
+        let metrics = Arc::new(Metrics::default());
+        let took = Duration::from_millis(3);
+        metrics.answered("webhook", Some("/v1/events"), 200, took);
+        metrics.answered("webhook", None, 404, took);
+        metrics.turned_away("webhook");
+        let connected = metrics.connected("admin");
+        drop(metrics.connected("admin"));
+        let came = DateTime::UNIX_EPOCH;
+        let moment = Moment {
+            now: came + Duration::from_secs(90),
+            ready: true,
+            relay_up: false,
+            paused: [("sending", true), ("removal", false)],
+            attempts: Attempts::from([((Outcome::Accepted, Stage::FinalDot), 7)]),
+            health: Health {
+                commits: 9,
+                committing_for: None,
+                refuses_intents: None,
+                refuses_new: None,
+                failure: None,
+            },
+            backlog: Backlog {
+                parked: 2,
+                oldest_parked: Some(came),
+                ..Backlog::default()
+            },
+        };
+        metrics.write_out(&moment);
+        let written = metrics.write_out(&moment);
+        for line in [
+            "invoice_router_http_requests_total{interface=\"webhook\",path=\"/v1/events\",status=\"200\"} 1",
+            "invoice_router_http_requests_total{interface=\"webhook\",path=\"none\",status=\"404\"} 1",
+            "invoice_router_http_request_duration_seconds_bucket{le=\"0.005\",interface=\"webhook\"} 2",
+            "invoice_router_connections{interface=\"admin\"} 1",
+            "invoice_router_connections_turned_away_total{interface=\"webhook\"} 1",
+            "invoice_router_attempts_total{outcome=\"accepted\",stage=\"final_dot\"} 7",
+            "invoice_router_commits_total 9",
+            "invoice_router_ready 1",
+            "invoice_router_relay_up 0",
+            "invoice_router_paused{scope=\"sending\"} 1",
+            "invoice_router_open_invoices{state=\"parked\"} 2",
+            "invoice_router_oldest_parked_invoice_seconds 90.0",
+        ] {
+            assert!(
+                written.lines().any(|written| written == line),
+                "{line}: {written}"
+            );
+        }
+        assert!(written.ends_with("# EOF\n"));
+        drop(connected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_backlog_is_looked_at_once_a_minute() {
+        let metrics = Metrics::default();
+        assert_eq!(metrics.recent_backlog(), None);
+        metrics.keep_backlog(Backlog::default());
+        tokio::time::advance(BACKLOG_LOOK.checked_sub(Duration::from_secs(1)).unwrap()).await;
+        assert_eq!(metrics.recent_backlog(), Some(Backlog::default()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(metrics.recent_backlog(), None);
+    }
+}
