@@ -5,25 +5,27 @@ use std::collections::BTreeSet;
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-/// Members whose words are the daemon's own; they must be texts, or lists where that is what they are.
+/// Members whose words are the daemon's own. There must be some: what is absent or empty differs.
 const OPEN: [&str; 6] = [
     "detail",
     "expected",
     "title",
     "type",
     "request_id",
-    // Of an invoice.
+    // Of an invoice, a list.
     "story",
 ];
 
+/// What the model has for such words.
+pub(crate) const SOME: &str = "…";
+
 /// Instants: whatever their decimals, in UTC.
-const INSTANTS: [&str; 7] = [
+pub(crate) const INSTANTS: [&str; 6] = [
     "changed_at",
     "next_attempt_at",
     "received_at",
     "release_at",
     "since",
-    "timestamp",
     "tombstone_since",
 ];
 
@@ -60,21 +62,26 @@ pub(crate) fn difference(
 fn tells_some_of(broken: &BTreeSet<String>, told: &Value) -> bool {
     let is_broken = |error: &Value| {
         let pointer = error["pointer"].as_str();
-        pointer.is_some_and(|pointer| broken.contains(pointer))
+        let is_known = pointer.is_some_and(|pointer| broken.contains(pointer));
+        is_known && *error == json!({"pointer": pointer, "expected": SOME})
     };
     let told = told.as_array();
     told.is_some_and(|told| !told.is_empty() && told.iter().all(is_broken))
 }
 
-/// Takes out what is open, and brings the rest into one form.
+/// Makes one of all words that are open, and brings the rest into one form.
 fn normalize(name: &str, value: &mut Value) {
+    let is_filled = match &*value {
+        Value::String(text) => name != "story" && !text.is_empty(),
+        Value::Array(items) => name == "story" && !items.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    };
+    if is_filled && OPEN.contains(&name) {
+        *value = json!(SOME);
+        return;
+    }
     match value {
         Value::Object(members) => {
-            members.retain(|name, value| {
-                let is_filled =
-                    value.is_array() || value.as_str().is_some_and(|text| !text.is_empty());
-                !(is_filled && OPEN.contains(&name.as_str()))
-            });
             for (name, value) in members {
                 normalize(name, value);
             }

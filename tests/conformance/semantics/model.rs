@@ -14,6 +14,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
+use crate::compare::SOME;
 use crate::json::{self, Unreadable};
 use crate::mistakes;
 use crate::request::{Request, What};
@@ -99,7 +100,7 @@ fn document(history: &[Accepted], sender: Sender, digits: &str, bytes: &[u8]) ->
     }
     if !mistakes::is_digest(digits) {
         let mut answer = refused(422, "invalid", "a path that is no digest");
-        answer.body["errors"] = json!([{"parameter": "sha256"}]);
+        answer.body["errors"] = json!([{"parameter": "sha256", "expected": SOME}]);
         return answer;
     }
     if bytes.is_empty() {
@@ -244,7 +245,15 @@ fn success(status: u16, because: &'static str, body: Value) -> Answer {
 /// A problem. A gap can be filled and a document uploaded, so that the same event may succeed later.
 pub(crate) fn refused(status: u16, code: &str, because: &'static str) -> Answer {
     let retryable = matches!(code, "version_gap" | "document_missing");
-    let body = json!({"status": status, "code": code, "retryable": retryable});
+    let body = json!({
+        "type": SOME,
+        "title": SOME,
+        "status": status,
+        "detail": SOME,
+        "code": code,
+        "retryable": retryable,
+        "request_id": SOME,
+    });
     success(status, because, body)
 }
 
@@ -252,7 +261,7 @@ pub(crate) fn refused(status: u16, code: &str, because: &'static str) -> Answer 
 fn at(places: &[&str], mut answer: Answer) -> Answer {
     answer.body["errors"] = places
         .iter()
-        .map(|place| json!({"pointer": place}))
+        .map(|place| json!({"pointer": place, "expected": SOME}))
         .collect();
     answer
 }

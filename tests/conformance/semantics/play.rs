@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::compare;
 use crate::figures::Figures;
@@ -18,7 +18,7 @@ use crate::setting::beginning;
 use crate::views::{self, List, Look};
 
 /// Items on a page of a list: few, so that there are several.
-const PAGE: usize = 3;
+const PAGE: usize = 2;
 
 /// What daemon and model differ about.
 #[derive(Debug, Clone)]
@@ -128,29 +128,50 @@ async fn look_around(
             return Ok(Some((format!("GET {path}"), expected, answered)));
         }
     }
-    for List { path, items } in views::lists(history) {
-        let mut answered = Vec::new();
-        let mut cursor = String::new();
-        // More pages than there are items would be an endless list.
-        for _ in 0..items.len() + 2 {
-            let sign = if path.contains('?') { '&' } else { '?' };
-            let page = format!("{path}{sign}limit={PAGE}{cursor}");
-            let mut page = house.look(&page, now).await?.body;
-            figures.looks += 1;
-            if let Some(items) = page["items"].as_array_mut() {
-                answered.append(items);
-            }
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={}", views::encoded(next)),
-                None => break,
-            }
-        }
-        let (wanted, answered) = ((200, Value::Array(items)), (200, Value::Array(answered)));
-        if let Some((expected, answered)) = compare::difference(wanted, answered, &none) {
-            return Ok(Some((format!("GET {path}"), expected, answered)));
+    for list in views::lists(history) {
+        if let Some(found) = look_through(house, list, now, figures).await? {
+            return Ok(Some(found));
         }
     }
     Ok(None)
+}
+
+/// Compares a list, page by page.
+async fn look_through(
+    house: &mut House,
+    List { path, items }: List,
+    now: DateTime<Utc>,
+    figures: &mut Figures,
+) -> anyhow::Result<Option<(String, Value, Value)>> {
+    let sign = if path.contains('?') { '&' } else { '?' };
+    let mut listed = Vec::new();
+    let mut cursor = String::new();
+    // A page may be short, and even empty, but there is no need for more pages than this.
+    for _ in 0..items.len() + 2 {
+        let page = format!("{path}{sign}limit={PAGE}{cursor}");
+        let Reply { status, body } = house.look(&page, now).await?;
+        figures.looks += 1;
+        let on_it = body["items"].as_array().filter(|on_it| on_it.len() <= PAGE);
+        let next = body.get("next_cursor");
+        let (Some(on_it), Some(next), 200) = (on_it, next, status) else {
+            let expected =
+                json!({"status": 200, "body": format!("a page of at most {PAGE} items")});
+            let answered = json!({"status": status, "body": body});
+            return Ok(Some((format!("GET {page}"), expected, answered)));
+        };
+        listed.extend_from_slice(on_it);
+        if next.is_null() {
+            let (wanted, answered) = ((200, Value::Array(items)), (200, Value::Array(listed)));
+            let differs = compare::difference(wanted, answered, &BTreeSet::new());
+            return Ok(differs.map(|(wanted, answered)| (format!("GET {path}"), wanted, answered)));
+        }
+        // What is no text is no cursor, and will be refused.
+        let next = next.as_str().unwrap_or_default();
+        cursor = format!("&cursor={}", views::encoded(next));
+    }
+    let expected = json!(format!("a list of {} items", items.len()));
+    let answered = json!("the list does not end");
+    Ok(Some((format!("GET {path}"), expected, answered)))
 }
 
 /// Leaves one request after the other out as long as there is a difference.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use crate::compare::SOME;
 use crate::model::accounts::{self, kind_of_recipient, recipient};
 use crate::model::invoices::{
     freed_at, invoice_of, recipient_of_invoice, release_at, schedule, state, withdrawn_at,
@@ -163,6 +164,7 @@ fn invoice(history: &[Accepted], now: DateTime<Utc>, account: &str, number: &str
         shown["received_at"] = json!(instant(came_at));
         shown["revision"] = json!(1);
         shown["earlier_attempts"] = json!([]);
+        shown["story"] = json!(SOME);
         let waits = state == Some("waiting");
         let schedule = accounts::account(history, account)
             .map(schedule)
@@ -173,6 +175,8 @@ fn invoice(history: &[Accepted], now: DateTime<Utc>, account: &str, number: &str
     } else {
         let at = withdrawn_at(history, account, number);
         shown["tombstone_since"] = json!(at.map(instant));
+        // Open in the contract: what withdrew it is told of the account.
+        shown["story"] = json!([]);
     }
     shown["state"] = json!(state);
     shown["recipient"] = recipient_of_invoice(history, account, number);

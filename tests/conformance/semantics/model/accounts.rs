@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{Accepted, Account, Answer, Effect, instant, refused, success, with};
+use crate::compare::SOME;
 use crate::setting::{BILLING_GROUPS, LANGUAGES, SCHEDULES};
 use crate::words::{self, list};
 
@@ -325,7 +326,7 @@ fn broken<T>(place: &str) -> Result<T, BTreeSet<String>> {
 }
 
 fn warning(code: &str, field: &str) -> Value {
-    json!({"code": code, "field": field})
+    json!({"code": code, "field": field, "detail": SOME})
 }
 
 /// Languages without a template; and, open in the contract, schedules that nobody configured.
