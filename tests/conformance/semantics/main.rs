@@ -1,7 +1,7 @@
 //! The contract written a second time: a model of plain functions over a list, and sequences of random events that
 //! daemon and model must answer alike and come to the same state with. The daemon is asked over HTTP.
 //!
-//! - [`model`] is §2 to §6, with [`mistakes`] and [`words`] for what an event looks like and says, and [`views`] for
+//! - [`model`] is §2 to §6, with [`form`] and [`words`] for what an event looks like and says, and [`views`] for
 //!   what operators see;
 //! - [`author`] writes sequences, [`play`] plays them, [`compare`] says what counts;
 //! - what is sent is a [`request::Request`]: a further way to send events becomes one more [`request::What`].
@@ -9,9 +9,9 @@
 mod author;
 mod compare;
 mod figures;
+mod form;
 mod house;
 mod json;
-mod mistakes;
 mod model;
 mod play;
 mod request;

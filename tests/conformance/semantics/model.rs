@@ -15,8 +15,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use crate::compare::SOME;
+use crate::form;
 use crate::json::{self, Unreadable};
-use crate::mistakes;
 use crate::request::{Request, What};
 use crate::setting::{Sender, WEBHOOK_ID_DAYS};
 use crate::words;
@@ -98,7 +98,7 @@ fn document(history: &[Accepted], sender: Sender, digits: &str, bytes: &[u8]) ->
     if !sender.may_hand_over_invoices() {
         return refused(403, "forbidden", "a sender without the right to documents");
     }
-    if !mistakes::is_digest(digits) {
+    if !form::is_digest(digits) {
         let mut answer = refused(422, "invalid", "a path that is no digest");
         answer.body["errors"] = json!([{"parameter": "sha256", "expected": SOME}]);
         return answer;
@@ -189,9 +189,9 @@ fn event(history: &[Accepted], request: &Request, body: &[u8]) -> Answer {
             return at(&[&place], refused(400, "duplicate_key", "a key twice"));
         }
     };
-    let mistakes = mistakes::mistakes(&event);
-    if !mistakes.is_empty() {
-        let places: Vec<&str> = mistakes.iter().map(String::as_str).collect();
+    let wrong = form::wrong_places(&event);
+    if !wrong.is_empty() {
+        let places: Vec<&str> = wrong.iter().map(String::as_str).collect();
         return at(&places, refused(422, "invalid", "fields that are wrong"));
     }
 

@@ -44,7 +44,7 @@ impl Wrong {
 }
 
 /// The places of an event that are wrong.
-pub(crate) fn mistakes(event: &Value) -> BTreeSet<String> {
+pub(crate) fn wrong_places(event: &Value) -> BTreeSet<String> {
     let mut wrong = Wrong::default();
     let data = event["type"].as_str().and_then(check_of_data);
     let envelope = [
