@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use chrono::DateTime;
 use serde_json::{Value, json};
 
+use crate::model::Answer;
+
 /// Members whose words are the daemon's own. There must be some: what is absent or empty differs.
-const OPEN: [&str; 6] = [
+pub(crate) const OPEN: [&str; 6] = [
     "detail",
     "expected",
     "title",
@@ -30,10 +32,39 @@ pub(crate) const INSTANTS: [&str; 6] = [
 ];
 
 /// Lists whose order means nothing.
-const SETS: [&str; 5] = ["differs", "errors", "missing", "sub_users", "warnings"];
+pub(crate) const SETS: [&str; 5] = ["differs", "errors", "missing", "sub_users", "warnings"];
 
 /// A status with its body.
 pub(crate) type Shown = (u16, Value);
+
+/// What differs in the answer to a request, if anything does: of a batch, the first line that does.
+pub(crate) fn of_answer(wanted: &Answer, (status, body): Shown) -> Option<(Value, Value)> {
+    if wanted.lines.is_empty() {
+        let whole = (wanted.status, wanted.body.clone());
+        return difference(whole, (status, body), &wanted.broken);
+    }
+    let lines = body.as_array().filter(|_| status == wanted.status);
+    let Some(lines) = lines.filter(|lines| lines.len() == wanted.lines.len()) else {
+        let numbers: Vec<usize> = wanted.lines.iter().map(|(number, _)| *number).collect();
+        let wanted = json!({"status": wanted.status, "lines": numbers});
+        return Some((wanted, json!({"status": status, "body": body})));
+    };
+    wanted
+        .lines
+        .iter()
+        .zip(lines)
+        .find_map(|((number, wanted), line)| {
+            let (status, body) = (&line["status"], &line["body"]);
+            if *line != json!({"line": number, "status": status, "body": body}) {
+                let wanted = json!({"line": number, "status": wanted.status, "body": wanted.body});
+                return Some((wanted, line.clone()));
+            }
+            let status = status
+                .as_u64()
+                .and_then(|status| u16::try_from(status).ok());
+            of_answer(wanted, (status.unwrap_or_default(), body.clone()))
+        })
+}
 
 /// What differs, if anything does: what is wanted and what was answered, without what is not compared. Which of several
 /// `broken` rules an answer tells is open.
