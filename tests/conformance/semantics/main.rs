@@ -216,9 +216,11 @@ impl Run {
         let requests = shortest
             .requests
             .iter()
-            .map(|request| format!("  {request}"));
-        let requests = requests.collect::<Vec<_>>().join("\n");
-        Ok(Some(format!("{requests}\n{difference}")))
+            .map(|request| format!("  {request}\n"));
+        Ok(Some(format!(
+            "{}{difference}",
+            requests.collect::<String>()
+        )))
     }
 }
 

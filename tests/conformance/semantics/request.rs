@@ -43,6 +43,9 @@ impl fmt::Display for Request {
             write!(f, " signed {seconds_off} s off")?;
         }
         match what {
+            What::Event(body) if body.contains(&b'\n') => {
+                write!(f, " {:?}", String::from_utf8_lossy(body))
+            }
             What::Event(body) => write!(f, " {}", String::from_utf8_lossy(body)),
             What::Batch(body) => write!(f, " lines {:?}", String::from_utf8_lossy(body)),
             What::Document { digits, bytes } => {
