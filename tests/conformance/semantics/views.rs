@@ -1,4 +1,6 @@
-//! §7 of the contract: what the admin interface shows of the state that a sequence has come to.
+//! §7 of the contract: what the admin interface shows of the state that a sequence has come to. That is each account,
+//! its recipient and each invoice, the list of all accounts, and those of all invoices and of those in one state; other
+//! filters, the audit, and what an operator may do are left out.
 
 use std::collections::BTreeSet;
 
