@@ -5,19 +5,20 @@
 
 mod bodies;
 mod spoiling;
+mod writing;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use crate::model::accounts;
+use crate::model::{self, accounts};
 use crate::request::{Request, What};
 use crate::script::Script;
 use crate::setting::{Sender, beginning};
 use crate::words;
 
-const ACCOUNTS: [&str; 3] = ["K-1", "K/2 ä", "K-3"];
+pub(crate) const ACCOUNTS: [&str; 3] = ["K-1", "K/2 ä", "K-3"];
 const SUB_USERS: [&str; 4] = ["u-1", "u-2", "u 3", "u-4"];
-const NUMBERS: [&str; 3] = ["RE-1", "RE/2", "RE-3"];
+pub(crate) const NUMBERS: [&str; 3] = ["RE-1", "RE/2", "RE-3"];
 /// File name, media type and bytes.
 const DOCUMENTS: [(&str, &str, &[u8]); 3] = [
     ("eins.pdf", "application/pdf", b"%PDF-1.7 one"),
@@ -34,6 +35,9 @@ pub(crate) fn write(seed: u64) -> Script {
         script: Script::default(),
         now: beginning(),
     };
+    if author.rng.u32(..200) == 0 {
+        author.park_many();
+    }
     for _ in 0..author.rng.usize(LEAST..=MOST) {
         let request = author.next();
         author.script.add(request);
@@ -54,10 +58,11 @@ impl Author {
         self.now += time;
         let mut request = match self.rng.u32(..100) {
             0..14 if !self.script.requests.is_empty() => self.repeated(),
-            14..16 if !self.script.requests.is_empty() => self.under_a_known_id(),
-            16..24 => self.document(),
-            24..64 => self.account_event(),
-            _ => self.invoice_event(),
+            14..17 if !self.script.requests.is_empty() => self.under_a_known_id(),
+            17..20 => self.batch(),
+            20..27 => self.document(),
+            27..65 => self.some_account_event(),
+            _ => self.some_invoice_event(),
         };
         request.at = self.now;
         match self.rng.u32(..100) {
@@ -96,23 +101,99 @@ impl Author {
         again
     }
 
-    /// Other bytes under the id of something sent before.
+    /// Other bytes under the id of something sent before, at times only just others.
     fn under_a_known_id(&mut self) -> Request {
         let at = self.rng.usize(..self.script.requests.len());
-        let (id, sender) = (
-            self.script.requests[at].id.clone(),
-            self.script.requests[at].sender,
-        );
-        let mut other = if self.rng.bool() {
-            self.account_event()
-        } else {
-            self.invoice_event()
+        let known = self.script.requests[at].clone();
+        let what = match known.what {
+            What::Event(mut body) if self.rng.u32(..3) == 0 => {
+                let blank = self.one_of(&[" ", "\n", "\r\n\t"]);
+                body.extend_from_slice(blank.as_bytes());
+                Some(What::Event(body))
+            }
+            What::Batch(body) if self.rng.u32(..4) > 0 => Some(self.other_lines(&body)),
+            What::Event(_) | What::Batch(_) | What::Document { .. } => None,
         };
-        other.id = id;
+        let mut other = match what {
+            Some(what) => self.request(known.sender, what),
+            None if self.rng.bool() => self.some_account_event(),
+            None => self.some_invoice_event(),
+        };
+        other.id = known.id;
         if self.rng.u32(..4) > 0 {
-            other.sender = sender;
+            other.sender = known.sender;
         }
         other
+    }
+
+    /// A few account events, one a line, among what is none; at times nothing at all. They follow one another as those
+    /// that are sent by themselves do.
+    fn batch(&mut self) -> Request {
+        let sender = self.one_of(&[Sender::Portal, Sender::Portal, Sender::Both]);
+        let id = self.new_id();
+        let known = self.script.history.len();
+        let mut lines = Vec::new();
+        for n in 0..self.one_of(&[0, 1, 2, 3, 3, 4, 4, 5, 5]) {
+            let line = self.line();
+            let mut alone = self.request(sender, What::Batch(line.clone()));
+            alone.id = format!("{id}_{n}");
+            let answer = model::answer(&self.script.history, &alone);
+            model::grow(&mut self.script.history, self.now, &answer);
+            lines.push(line);
+        }
+        self.script.history.truncate(known);
+        if self.rng.bool() {
+            lines.push(Vec::new());
+        }
+        let end: &[u8] = self.one_of(&[b"\n", b"\n", b"\r\n"]);
+        self.request(sender, What::Batch(lines.join(end)))
+    }
+
+    fn line(&mut self) -> Vec<u8> {
+        let (_, event) = match self.rng.u32(..16) {
+            0 => return self.one_of(&["", " ", "\r", "\t \r"]).into(),
+            1 => self.invoice_event(),
+            _ => self.account_event(),
+        };
+        self.body(event, true)
+    }
+
+    /// A batch that differs in one line, or has one more or one less.
+    fn other_lines(&mut self, body: &[u8]) -> What {
+        let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::to_vec);
+        let mut lines: Vec<Vec<u8>> = lines.collect();
+        let at = self.rng.usize(..lines.len());
+        match self.rng.u32(..4) {
+            0 => drop(lines.remove(at)),
+            1 => lines.push(self.line()),
+            _ => lines[at] = self.line(),
+        }
+        What::Batch(lines.join(&b'\n'))
+    }
+
+    /// So many invoices of an account that is not known yet that they cannot be freed in one go, and the account.
+    fn park_many(&mut self) {
+        let account = ACCOUNTS[0];
+        for n in 0..self.rng.usize(20..=70) {
+            let mut data = self.new_invoice(account, &format!("P-{n}"));
+            let mut document = json!({"file_name": "eins.pdf", "media_type": "application/pdf"});
+            document["content_base64"] = json!("JVBERg==");
+            data["documents"] = json!([document]);
+            let timestamp = self.some_timestamp(None);
+            let event = json!({"type": "invoice.issued", "timestamp": timestamp, "data": data});
+            let body = event.to_string().into_bytes();
+            let request = self.request(Sender::Billing, What::Event(body));
+            self.script.add(request);
+            self.now += TimeDelta::milliseconds(self.rng.i64(0..10));
+        }
+        let mut data = self.profile();
+        data["account"] = json!(account);
+        data["version"] = json!(self.rng.u64(1..3));
+        let timestamp = self.some_timestamp(None);
+        let event = json!({"type": "account.updated", "timestamp": timestamp, "data": data});
+        let body = event.to_string().into_bytes();
+        let request = self.request(Sender::Portal, What::Event(body));
+        self.script.add(request);
     }
 
     fn document(&mut self) -> Request {
@@ -128,7 +209,17 @@ impl Author {
         self.request(sender, What::Document { digits, bytes })
     }
 
-    fn account_event(&mut self) -> Request {
+    fn some_account_event(&mut self) -> Request {
+        let (sender, event) = self.account_event();
+        self.event(sender, event)
+    }
+
+    fn some_invoice_event(&mut self) -> Request {
+        let (sender, event) = self.invoice_event();
+        self.event(sender, event)
+    }
+
+    fn account_event(&mut self) -> (Sender, Value) {
         let id = self.some_account();
         let known = accounts::account(&self.script.history, id).cloned();
         let kind = match self.rng.u32(..100) {
@@ -151,7 +242,7 @@ impl Author {
         let timestamp = self.some_timestamp(known.map(|account| account.timestamp));
         let event = json!({"type": kind, "timestamp": timestamp, "data": data});
         let sender = self.one_of(&[Sender::Portal, Sender::Portal, Sender::Both]);
-        self.event(sender, event)
+        (sender, event)
     }
 
     fn some_version(&mut self, in_force: u64) -> u64 {
@@ -178,9 +269,10 @@ impl Author {
             8 => near - TimeDelta::hours(self.rng.i64(1..100)),
             _ => self.now - TimeDelta::seconds(self.rng.i64(1..100)),
         };
-        match self.rng.u32(..3) {
-            0 => format!("{}", at.format("%Y-%m-%dT%H:%M:%S%.3fZ")),
-            1 => (at + TimeDelta::hours(1))
+        match self.rng.u32(..12) {
+            0 => at.format("%Y-%m-%dt%H:%M:%S%.3fz").to_string(),
+            1..4 => at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+            4..8 => (at + TimeDelta::hours(1))
                 .format("%Y-%m-%dT%H:%M:%S%.3f+01:00")
                 .to_string(),
             _ => (at - TimeDelta::minutes(210))
@@ -189,7 +281,7 @@ impl Author {
         }
     }
 
-    fn invoice_event(&mut self) -> Request {
+    fn invoice_event(&mut self) -> (Sender, Value) {
         let account = self.some_account();
         let number = self.one_of(&NUMBERS);
         let (kind, data) = if self.rng.u32(..6) == 0 {
@@ -203,21 +295,26 @@ impl Author {
         let timestamp = self.some_timestamp(None);
         let event = json!({"type": kind, "timestamp": timestamp, "data": data});
         let sender = self.one_of(&[Sender::Billing, Sender::Billing, Sender::Both]);
-        self.event(sender, event)
+        (sender, event)
     }
 
-    /// An event, one of ten with something wrong about it.
-    fn event(&mut self, sender: Sender, mut event: Value) -> Request {
+    fn event(&mut self, sender: Sender, event: Value) -> Request {
+        let body = self.body(event, false);
+        self.request(sender, What::Event(body))
+    }
+
+    /// What an event is sent as, one of ten with something wrong about it.
+    fn body(&mut self, mut event: Value, on_one_line: bool) -> Vec<u8> {
         if self.rng.u32(..10) == 0 {
             for _ in 0..self.one_of(&[1, 1, 2, 3]) {
                 self.spoil(&mut event);
             }
         }
-        let mut body = event.to_string().into_bytes();
+        let mut body = self.written(&event, on_one_line);
         if self.rng.u32(..50) == 0 {
             self.spoil_bytes(&mut body);
         }
-        self.request(sender, What::Event(body))
+        body
     }
 
     fn request(&mut self, sender: Sender, what: What) -> Request {

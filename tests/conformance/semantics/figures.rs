@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::Answer;
 
 /// Each kind of answer, by the rule that gives it.
-const ANSWERS: [&str; 49] = [
+const ANSWERS: &[&str] = &[
     "a signature that is not valid",
     "a sender without the right to documents",
     "a path that is no digest",
@@ -51,8 +51,41 @@ const ANSWERS: [&str; 49] = [
     "a withdrawal that overtook its invoice",
     "a withdrawal of what is withdrawn",
     "a repeated withdrawal",
-    // Beside those of the model.
+    "a batch",
+    "a batch without a line",
+    "a sender without the right to batches",
+    // What else there was about them.
+    "a line that is applied after others",
+    "a line that is applied after one that is refused",
+    "a repeated line",
+    "a line with other bytes under a remembered id",
+    "an invoice in a batch",
+    "a selection of somebody who is not there",
+    "a selection of somebody outside the billing groups",
+    "a member of a billing group without an address",
+    "a saved member of a billing group without an address",
+    "a copy of somebody who is not there",
+    "one more sub-user than an account may have",
+    "100 sub-users",
+    "101 sub-users",
+    "10 addresses",
+    "11 addresses",
+    "20 documents",
+    "21 documents",
+    "a credit note",
+    "a corrected invoice",
+    "a reminder",
+    "an invoice of a closed account",
+    "the same with other blanks at the end",
+    "many invoices freed at once",
+    "an invoice freed by account.updated",
+    "an invoice freed by account.closed",
+    "an invoice freed by sub_user.saved",
+    "an invoice freed by sub_user.removed",
+    "an invoice freed by billing_contact.selected",
     "a refused event that succeeds later",
+    "an event after its gap was filled",
+    "an invoice after its document was uploaded",
     "a forgotten id",
     "warning billing_contact_removed",
     "warning billing_contact_left_group",
@@ -62,7 +95,7 @@ const ANSWERS: [&str; 49] = [
 ];
 
 /// What recipients and states there were, in answers.
-const SHOWN: [&str; 9] = [
+const SHOWN: &[&str] = &[
     "rule billing_contact_selected",
     "rule no_billing_contact",
     "rule billing_contact_removed",
@@ -76,6 +109,7 @@ const SHOWN: [&str; 9] = [
 
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Figures {
+    pub(crate) sequences: u64,
     pub(crate) requests: u64,
     pub(crate) looks: u64,
     counts: BTreeMap<String, u64>,
@@ -85,7 +119,17 @@ impl Figures {
     /// Counts an answer as it was expected and came.
     pub(crate) fn answered(&mut self, answer: &Answer) {
         self.requests += 1;
+        self.one(answer);
+        for (_, line) in &answer.lines {
+            self.one(line);
+        }
+    }
+
+    fn one(&mut self, answer: &Answer) {
         self.count(answer.because);
+        for what in &answer.also {
+            self.count(what);
+        }
         let body = &answer.body;
         for warning in body["warnings"].as_array().into_iter().flatten() {
             self.count_named("warning", &warning["code"]);
@@ -109,17 +153,25 @@ impl Figures {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.looks += other.looks;
-        for (what, count) in &other.counts {
+        let Self {
+            sequences,
+            requests,
+            looks,
+            counts,
+        } = other;
+        self.sequences += sequences;
+        self.requests += requests;
+        self.looks += looks;
+        for (what, count) in counts {
             *self.counts.entry(what.clone()).or_default() += count;
         }
     }
 
-    /// What never happened.
-    pub(crate) fn missing(&self) -> Vec<&'static str> {
-        let each = ANSWERS.into_iter().chain(SHOWN);
-        each.filter(|what| !self.counts.contains_key(*what))
+    /// What happened less than so many times, or never.
+    pub(crate) fn rarer_than(&self, times: u64) -> Vec<&'static str> {
+        let each = ANSWERS.iter().chain(SHOWN).copied();
+        let times = times.max(1);
+        each.filter(|what| self.counts.get(*what).is_none_or(|count| *count < times))
             .collect()
     }
 
@@ -136,8 +188,8 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for what in ANSWERS.into_iter().chain(SHOWN) {
-            let count = self.counts.get(what).copied().unwrap_or_default();
+        for what in ANSWERS.iter().chain(SHOWN) {
+            let count = self.counts.get(*what).copied().unwrap_or_default();
             writeln!(f, "{count:>9} {what}")?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -31,15 +31,19 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::request::{Request, What};
-use crate::setting::{
-    BILLING_GROUPS, LANGUAGES, SCHEDULES, Sender, WEBHOOK_ID_DAYS, beginning, next_release,
-};
+use crate::setting::{Sender, Setting, beginning, next_release};
 
 /// Long enough that only a hang meets it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What an event is sent as, and an answer comes as.
+const JSON: &str = "application/json";
+/// The same of a batch.
+const LINES: &str = "application/x-ndjson";
+
 pub(crate) struct House {
     clock: Clock,
+    clock_ahead: TimeDelta,
     webhook: SendRequest<Full<Bytes>>,
     admin: SendRequest<Full<Bytes>>,
     stop: watch::Sender<bool>,
@@ -49,29 +53,36 @@ pub(crate) struct House {
 /// What an interface answered.
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// `null` if it is no JSON of the media type that belongs to the status.
+    /// `null` if it is no JSON of the media type that belongs to the status. Lines are a list.
     pub(crate) body: Value,
 }
 
 impl House {
     /// An empty one. Its documents and its socket lie in `directory`.
-    pub(crate) async fn open(directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn open(directory: &Path, setting: &Setting) -> anyhow::Result<Self> {
         let clock = Clock::manual(beginning());
         let memory = Memory::new(directory)?;
         let access = Access {
-            senders: senders()?,
+            senders: senders(setting)?,
             tokens: Vec::new(),
         };
         let (_, granted) = watch::channel(Arc::new(access));
+        let release_late = setting.release_late;
         let context = Arc::new(Context {
-            store: memory.open(rules()?)?,
+            store: memory.open(rules(setting)?)?,
             clock: clock.clone(),
             nudge: Arc::new(Notify::new()),
             access: granted,
-            groups: groups()?,
-            languages: all(LANGUAGES, Language::parse)?.into_iter().collect(),
-            schedules: all(SCHEDULES, ScheduleName::parse)?.into_iter().collect(),
-            next_release: Arc::new(|schedule, now| Some(next_release(schedule.as_str(), now))),
+            groups: groups(setting)?,
+            languages: all(setting.languages, Language::parse)?
+                .into_iter()
+                .collect(),
+            schedules: all(setting.schedules, ScheduleName::parse)?
+                .into_iter()
+                .collect(),
+            next_release: Arc::new(move |schedule, now| {
+                next_release(schedule.as_str(), now).map(|at| at + release_late)
+            }),
             on_rejected: OnRejected::MainContact,
             readiness: Arc::new(Readiness::default),
             metrics: Arc::default(),
@@ -100,6 +111,7 @@ impl House {
         stream.set_zero_linger()?;
         Ok(Self {
             clock,
+            clock_ahead: setting.clock_ahead,
             webhook: connected(stream).await?,
             admin: connected(UnixStream::connect(socket).await?).await?,
             stop,
@@ -119,7 +131,7 @@ impl House {
 
     /// Sends a request, signed, at its time.
     pub(crate) async fn send(&mut self, request: &Request) -> anyhow::Result<Reply> {
-        self.clock.set(request.at);
+        self.clock.set(request.at + self.clock_ahead);
         let at = request.at.timestamp() + request.seconds_off;
         let id = parsed(WebhookId::parse(request.id.as_str()))?;
         let signature = |payload: &[u8]| {
@@ -130,13 +142,17 @@ impl House {
             .header(HOST, "localhost")
             .header(ID_HEADER, id.as_str())
             .header(TIMESTAMP_HEADER, at);
+        let media_type = match &request.what {
+            What::Batch(_) => LINES,
+            What::Event(_) | What::Document { .. } => JSON,
+        };
         // hyper leaves the length of an empty body out, and then the other end cannot know.
         let whole = match &request.what {
-            What::Event(body) => head
+            What::Event(body) | What::Batch(body) => head
                 .header(CONTENT_LENGTH, body.len())
                 .method("POST")
                 .uri("/v1/events")
-                .header(CONTENT_TYPE, "application/json")
+                .header(CONTENT_TYPE, media_type)
                 .header(SIGNATURE_HEADER, signature(body)?)
                 .body(full(body))?,
             What::Document { digits, bytes } => head
@@ -146,14 +162,14 @@ impl House {
                 .header(SIGNATURE_HEADER, signature(digits.as_bytes())?)
                 .body(full(bytes))?,
         };
-        asked(&mut self.webhook, whole).await
+        asked(&mut self.webhook, whole, media_type).await
     }
 
     /// Asks the admin interface.
     pub(crate) async fn look(&mut self, path: &str, now: DateTime<Utc>) -> anyhow::Result<Reply> {
-        self.clock.set(now);
+        self.clock.set(now + self.clock_ahead);
         let head = hyper::Request::get(path).header(HOST, "localhost");
-        asked(&mut self.admin, head.body(full(&[]))?).await
+        asked(&mut self.admin, head.body(full(&[]))?, JSON).await
     }
 }
 
@@ -170,6 +186,7 @@ where
 async fn asked(
     connection: &mut SendRequest<Full<Bytes>>,
     request: hyper::Request<Full<Bytes>>,
+    of_success: &str,
 ) -> anyhow::Result<Reply> {
     let exchange = async {
         connection.ready().await?;
@@ -180,7 +197,7 @@ async fn asked(
         .await
         .context("no answer")??;
     let wanted = if head.status.is_success() {
-        "application/json"
+        of_success
     } else {
         "application/problem+json"
     };
@@ -188,11 +205,22 @@ async fn asked(
         .headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| value == wanted);
-    let body = serde_json::from_slice(&bytes).ok().filter(|_| is_typed);
+    let body = match wanted {
+        LINES => read_lines(&bytes),
+        _ => serde_json::from_slice(&bytes).ok(),
+    };
+    let body = body.filter(|_| is_typed);
     Ok(Reply {
         status: head.status.as_u16(),
         body: body.unwrap_or_default(),
     })
+}
+
+/// A list of what stands on the lines, each of which has an end.
+fn read_lines(bytes: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+    let lines = text.split('\n').map(serde_json::from_str::<Value>);
+    lines.collect::<Result<_, _>>().ok()
 }
 
 fn full(bytes: &[u8]) -> Full<Bytes> {
@@ -215,9 +243,9 @@ fn limits() -> Limits {
     }
 }
 
-fn rules() -> anyhow::Result<Rules> {
+fn rules(setting: &Setting) -> anyhow::Result<Rules> {
     Ok(Rules {
-        groups: groups()?,
+        groups: groups(setting)?,
         policy: Policy {
             backoff: Backoff {
                 first: Duration::from_secs(300),
@@ -227,33 +255,34 @@ fn rules() -> anyhow::Result<Rules> {
             after_uncertain: AfterUncertain::Resend,
         },
         on_rejected: OnRejected::MainContact,
-        webhook_id_days: WEBHOOK_ID_DAYS,
+        webhook_id_days: setting.webhook_id_days,
         documents_bytes: 1024 * 1024,
         unused_documents_bytes: 1 << 30,
     })
 }
 
-fn groups() -> anyhow::Result<BillingGroups> {
-    parsed(BillingGroups::new(all(BILLING_GROUPS, Group::parse)?))
+fn groups(setting: &Setting) -> anyhow::Result<BillingGroups> {
+    parsed(BillingGroups::new(all(setting.groups, Group::parse)?))
 }
 
-fn senders() -> anyhow::Result<Senders> {
+fn senders(setting: &Setting) -> anyhow::Result<Senders> {
+    let [of_accounts, of_invoices] = setting.rights;
     let known = Sender::KNOWN.iter().map(|sender| {
         anyhow::Ok(Known {
             name: parsed(SenderName::parse(sender.name()))?,
             secrets: vec![parsed(Secret::parse(sender.secret()))?],
-            accounts: sender.may_push_accounts(),
-            invoices: sender.may_hand_over_invoices(),
+            accounts: of_accounts.contains(sender),
+            invoices: of_invoices.contains(sender),
         })
     });
     Ok(Senders::new(known.collect::<anyhow::Result<_>>()?)?)
 }
 
-fn all<T, const N: usize>(
-    names: [&'static str; N],
+fn all<T>(
+    names: &[&'static str],
     parse: impl Fn(&'static str) -> Result<T, Invalid>,
 ) -> anyhow::Result<Vec<T>> {
-    names.into_iter().map(|name| parsed(parse(name))).collect()
+    names.iter().map(|name| parsed(parse(name))).collect()
 }
 
 fn parsed<T>(result: Result<T, Invalid>) -> anyhow::Result<T> {

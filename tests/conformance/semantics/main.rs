@@ -1,34 +1,40 @@
 //! The contract written a second time: a model of plain functions over a list, and sequences of random events that
 //! daemon and model must answer alike and come to the same state with. The daemon is asked over HTTP.
 //!
-//! - [`model`] is §2 to §6, with [`mistakes`] and [`words`] for what an event looks like and says, and [`views`] for
-//!   what operators see;
+//! - [`model`] says what is answered, with [`form`] and [`words`] for what an event looks like and says, and [`views`]
+//!   for what operators see; [`model`] says what of the contract that is, and what not;
 //! - [`author`] writes sequences, [`play`] plays them, [`compare`] says what counts;
-//! - what is sent is a [`request::Request`]: a further way to send events becomes one more [`request::What`].
+//! - what is sent is a [`request::Request`]: a further way to send events becomes one more [`request::What`];
+//! - [`proof`] makes sure before each run that what is wrong would be seen.
 
 mod author;
 mod compare;
 mod figures;
+mod form;
 mod house;
 mod json;
-mod mistakes;
 mod model;
 mod play;
+mod proof;
 mod request;
 mod script;
 mod setting;
 mod views;
 mod words;
 
+use std::any::Any;
 use std::io::{Write as _, stdout};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
+use tokio::runtime::Runtime;
 
 use crate::figures::Figures;
 
@@ -36,6 +42,8 @@ const SEQUENCES: u64 = 100_000;
 const SEQUENCES_LONG: u64 = 1_000_000;
 /// From so many on each kind of answer must have been given.
 const ENOUGH: u64 = 10_000;
+/// Each must have been given once in so many sequences.
+const RAREST: u64 = 5_000;
 /// Sequences that go wrong are told up to so many; then all stops.
 const TOLD: usize = 3;
 
@@ -46,7 +54,7 @@ struct Options {
     #[arg(long)]
     long: bool,
     /// So many sequences.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     sequences: Option<u64>,
     /// The first sequence's seed, 1 or, with --long, any; with --sequences 1 its requests are printed.
     #[arg(long)]
@@ -69,31 +77,26 @@ fn main() -> anyhow::Result<ExitCode> {
             1
         }
     });
+    let end = first.checked_add(sequences).context("seeds end at 2^64")?;
+    let ground = ground();
     let mut out = stdout().lock();
+    // It must be known even if this comes to no end.
+    writeln!(out, "from seed {first}")?;
     if sequences == 1 {
         for request in &author::write(first).requests {
             writeln!(out, "{request}")?;
         }
+    } else {
+        writeln!(out, "{}", proof::prove(&ground)?)?;
     }
     let began = Instant::now();
     let run = Run {
         next: AtomicU64::new(first),
-        end: first + sequences,
-        ground: ground(),
+        end,
+        ground,
         sum: Mutex::default(),
     };
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| run.work())).collect();
-        for worker in workers {
-            match worker.join() {
-                Ok(worked) => worked?,
-                Err(_) => bail!("a thread crashed"),
-            }
-        }
-        Ok(())
-    })?;
-    let Sum { figures, wrong } = run.sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Sum { figures, wrong } = run.all();
     for message in &wrong {
         writeln!(out, "{message}")?;
     }
@@ -103,8 +106,9 @@ fn main() -> anyhow::Result<ExitCode> {
     write!(out, "{figures}")?;
     writeln!(
         out,
-        "{sequences} sequences from seed {first}: {} requests answered and {} looks at the state that came of them as the \
+        "{} sequences from seed {first}: {} requests answered and {} looks at the state that came of them as the \
          contract says; {} went wrong; {seconds:.0} s, {a_second:.0} requests a second",
+        figures.sequences,
         figures.requests,
         figures.looks,
         wrong.len()
@@ -112,10 +116,13 @@ fn main() -> anyhow::Result<ExitCode> {
     if !wrong.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
+    if figures.sequences != sequences {
+        bail!("{sequences} sequences were to be played");
+    }
     if sequences >= ENOUGH {
-        let (missing, unlisted) = (figures.missing(), figures.unlisted());
-        if !missing.is_empty() || !unlisted.is_empty() {
-            bail!("never happened: {missing:?}; not in the table: {unlisted:?}");
+        let (rare, unlisted) = (figures.rarer_than(sequences / RAREST), figures.unlisted());
+        if !rare.is_empty() || !unlisted.is_empty() {
+            bail!("happened too rarely: {rare:?}; not in the table: {unlisted:?}");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -123,6 +130,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 struct Run {
     next: AtomicU64,
+    /// The seed after the last one.
     end: u64,
     ground: PathBuf,
     sum: Mutex<Sum>,
@@ -131,28 +139,62 @@ struct Run {
 #[derive(Default)]
 struct Sum {
     figures: Figures,
+    /// What to tell of each sequence that went wrong.
     wrong: Vec<String>,
 }
 
 impl Run {
+    /// Plays all sequences, or as many as there are before too many went wrong.
+    fn all(self) -> Sum {
+        let ends: Vec<_> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads())
+                .map(|_| scope.spawn(|| self.work()))
+                .collect();
+            workers.into_iter().map(ScopedJoinHandle::join).collect()
+        });
+        let mut sum = self
+            .sum
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        for end in ends {
+            match end {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => sum.wrong.push(format!("a thread gave up: {error:#}")),
+                Err(panic) => sum
+                    .wrong
+                    .push(format!("a thread crashed: {}", said(&*panic))),
+            }
+        }
+        sum
+    }
+
     fn work(&self) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let mut runtime = new_runtime()?;
         let mut figures = Figures::default();
         loop {
             let seed = self.next.fetch_add(1, Ordering::Relaxed);
             if seed >= self.end {
                 break;
             }
-            let tried = runtime.block_on(self.try_seed(seed, &mut figures));
-            if tried.is_err() {
-                // No other thread needs to go on.
-                self.next.store(self.end, Ordering::Relaxed);
-            }
-            if let Some(message) = tried.with_context(|| format!("seed {seed}"))? {
+            let tried = catch_unwind(AssertUnwindSafe(|| {
+                runtime.block_on(self.try_seed(seed, &mut figures))
+            }));
+            let wrong = match tried {
+                Ok(Ok(None)) => None,
+                Ok(Ok(Some(message))) => Some(message),
+                Ok(Err(error)) => Some(format!("could not be played: {error:#}")),
+                Err(panic) => {
+                    // What the sequence has left behind goes with its runtime.
+                    runtime = new_runtime()?;
+                    Some(format!("a panic: {}", said(&*panic)))
+                }
+            };
+            figures.sequences += 1;
+            if let Some(message) = wrong {
                 let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
-                sum.wrong.push(message);
+                sum.wrong.push(format!(
+                    "seed {seed}:\n{message}\n  again: tests/conformance/semantics/run --sequences 1 --seed {seed}"
+                ));
                 if sum.wrong.len() >= TOLD {
                     self.next.store(self.end, Ordering::Relaxed);
                 }
@@ -166,19 +208,37 @@ impl Run {
     /// What is wrong about a seed's sequence.
     async fn try_seed(&self, seed: u64, figures: &mut Figures) -> anyhow::Result<Option<String>> {
         let script = author::write(seed);
-        let Some(found) = play::play(&script, &self.ground, figures).await? else {
+        let setting = setting::Setting::default();
+        let Some(found) = play::play(&script, &self.ground, &setting, figures).await? else {
             return Ok(None);
         };
-        let (shortest, difference) = play::shrink(script, found, &self.ground).await?;
+        let (shortest, difference) = play::shrink(script, found, &self.ground).await;
         let requests = shortest
             .requests
             .iter()
-            .map(|request| format!("  {request}"));
-        let requests = requests.collect::<Vec<_>>().join("\n");
+            .map(|request| format!("  {request}\n"));
         Ok(Some(format!(
-            "seed {seed}:\n{requests}\n{difference}\n  again: tests/conformance/semantics/run --sequences 1 --seed {seed}"
+            "{}{difference}",
+            requests.collect::<String>()
         )))
     }
+}
+
+fn new_runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied())
+        .unwrap_or("nothing that can be read")
 }
 
 /// Where documents and sockets lie: in memory, where there is such a place.

@@ -23,6 +23,8 @@ pub(crate) struct Request {
 pub(crate) enum What {
     /// `POST /v1/events`
     Event(Vec<u8>),
+    /// The same, as `application/x-ndjson`.
+    Batch(Vec<u8>),
     /// `PUT /v1/documents/{sha256}`
     Document { digits: String, bytes: Vec<u8> },
 }
@@ -41,7 +43,11 @@ impl fmt::Display for Request {
             write!(f, " signed {seconds_off} s off")?;
         }
         match what {
+            What::Event(body) if body.contains(&b'\n') => {
+                write!(f, " {:?}", String::from_utf8_lossy(body))
+            }
             What::Event(body) => write!(f, " {}", String::from_utf8_lossy(body)),
+            What::Batch(body) => write!(f, " lines {:?}", String::from_utf8_lossy(body)),
             What::Document { digits, bytes } => {
                 write!(
                     f,

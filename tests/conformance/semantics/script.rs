@@ -23,9 +23,7 @@ impl Script {
 
     pub(crate) fn add(&mut self, request: Request) {
         let answer = model::answer(&self.history, &request);
-        let left = answer.leaves.iter().cloned();
-        let at = request.at;
-        self.history.extend(left.map(|what| Accepted { at, what }));
+        model::grow(&mut self.history, request.at, &answer);
         self.answers.push(answer);
         self.requests.push(request);
     }

@@ -7,6 +7,76 @@ pub(crate) const LANGUAGES: [&str; 2] = ["de", "en"];
 pub(crate) const SCHEDULES: [&str; 2] = ["default", "monthly"];
 pub(crate) const WEBHOOK_ID_DAYS: u32 = 7;
 
+/// What a daemon is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) groups: &'static [&'static str],
+    pub(crate) languages: &'static [&'static str],
+    pub(crate) schedules: &'static [&'static str],
+    pub(crate) webhook_id_days: u32,
+    /// Who may push accounts, and who may hand over invoices.
+    pub(crate) rights: [&'static [Sender]; 2],
+    /// How much later its schedules fire than they should.
+    pub(crate) release_late: TimeDelta,
+    /// How far its clock is ahead.
+    pub(crate) clock_ahead: TimeDelta,
+}
+
+/// What the model takes for granted.
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            groups: &BILLING_GROUPS,
+            languages: &LANGUAGES,
+            schedules: &SCHEDULES,
+            webhook_id_days: WEBHOOK_ID_DAYS,
+            rights: [Sender::OF_ACCOUNTS, Sender::OF_INVOICES],
+            release_late: TimeDelta::zero(),
+            clock_ahead: TimeDelta::zero(),
+        }
+    }
+}
+
+impl Setting {
+    /// One thing wrong at a time, by its name.
+    pub(crate) fn wrong() -> Vec<(&'static str, Self)> {
+        let but = |name, spoil: fn(&mut Self)| {
+            let mut setting = Self::default();
+            spoil(&mut setting);
+            (name, setting)
+        };
+        vec![
+            but("a billing group less", |it| it.groups = &["Rechnungen"]),
+            but("a billing group more", |it| {
+                it.groups = &["Rechnungen", "billing", "Technik"];
+            }),
+            but("a language less", |it| it.languages = &["de"]),
+            but("a language more", |it| it.languages = &["de", "en", "fr"]),
+            but("a schedule less", |it| it.schedules = &["default"]),
+            but("ids remembered a day less", |it| it.webhook_id_days -= 1),
+            but("ids remembered a day more", |it| it.webhook_id_days += 1),
+            but("a sender that may not push accounts", |it| {
+                it.rights[0] = &[Sender::Portal];
+            }),
+            but("a sender that may push accounts", |it| {
+                it.rights[0] = &Sender::KNOWN;
+            }),
+            but("a sender that may not hand over invoices", |it| {
+                it.rights[1] = &[Sender::Billing];
+            }),
+            but("a sender that may hand over invoices", |it| {
+                it.rights[1] = &Sender::KNOWN;
+            }),
+            but("a release a millisecond late", |it| {
+                it.release_late = TimeDelta::milliseconds(1);
+            }),
+            but("a clock a millisecond ahead", |it| {
+                it.clock_ahead = TimeDelta::milliseconds(1);
+            }),
+        ]
+    }
+}
+
 /// Somebody who sends events. What one may and what secret one has is known here and to the daemon alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
@@ -20,6 +90,8 @@ pub(crate) enum Sender {
 
 impl Sender {
     pub(crate) const KNOWN: [Self; 3] = [Self::Portal, Self::Billing, Self::Both];
+    const OF_ACCOUNTS: &[Self] = &[Self::Portal, Self::Both];
+    const OF_INVOICES: &[Self] = &[Self::Billing, Self::Both];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -40,11 +112,11 @@ impl Sender {
     }
 
     pub(crate) fn may_push_accounts(self) -> bool {
-        matches!(self, Self::Portal | Self::Both)
+        Self::OF_ACCOUNTS.contains(&self)
     }
 
     pub(crate) fn may_hand_over_invoices(self) -> bool {
-        matches!(self, Self::Billing | Self::Both)
+        Self::OF_INVOICES.contains(&self)
     }
 }
 
@@ -53,8 +125,12 @@ pub(crate) fn beginning() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_420_800, 0).unwrap_or_default()
 }
 
-/// When a schedule fires after `now`.
-pub(crate) fn next_release(schedule: &str, now: DateTime<Utc>) -> DateTime<Utc> {
-    let hours = if schedule == "monthly" { 720 } else { 1 };
-    now + TimeDelta::hours(hours)
+/// When a schedule that is configured fires after `now`.
+pub(crate) fn next_release(schedule: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let hours = match schedule {
+        "default" => 1,
+        "monthly" => 720,
+        _ => return None,
+    };
+    Some(now + TimeDelta::hours(hours))
 }

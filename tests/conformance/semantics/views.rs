@@ -1,10 +1,14 @@
-//! §7 of the contract: what the admin interface shows of the state that a sequence has come to.
+//! §7 of the contract: what the admin interface shows of the state that a sequence has come to. That is each account,
+//! its recipient and each invoice, the list of all accounts, and those of all invoices and of those in one state; other
+//! filters, the audit, and what an operator may do are left out.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use crate::author::{ACCOUNTS, NUMBERS};
+use crate::compare::SOME;
 use crate::model::accounts::{self, kind_of_recipient, recipient};
 use crate::model::invoices::{
     freed_at, invoice_of, recipient_of_invoice, release_at, schedule, state, withdrawn_at,
@@ -25,38 +29,42 @@ pub(crate) struct List {
     pub(crate) items: Vec<Value>,
 }
 
-/// Every account and every invoice by itself. Some accounts have invoices and are not there.
+/// Every account and every invoice by itself, also those that sequences could be about and were not: they are not
+/// there. Some accounts have invoices and are not there.
 pub(crate) fn looks(history: &[Accepted], now: DateTime<Utc>) -> Vec<Look> {
     let mut looks = Vec::new();
-    let accounts = names(history, |name| Some(name.account));
-    if accounts.is_empty() {
-        looks.push(not_found("/v1/accounts/nobody".to_owned()));
-        looks.push(not_found("/v1/accounts/nobody/invoices/1".to_owned()));
-    }
+    let mut accounts = names(history, |name| Some(name.account));
+    accounts.extend(ACCOUNTS.map(str::to_owned));
     for id in accounts {
         let path = format!("/v1/accounts/{}", encoded(&id));
-        match accounts::account(history, &id) {
-            Some(account) => {
-                let who = json!({
-                    "account": account.id,
-                    "version": account.version,
-                    "recipient": recipient(history, account),
-                    "paused": null,
-                });
-                looks.push(found(format!("{path}/recipient"), who));
-                looks.push(found(path, self::account(history, account)));
-            }
-            None => looks.push(not_found(path)),
-        }
+        let Some(account) = accounts::account(history, &id) else {
+            looks.push(not_found(format!("{path}/recipient")));
+            looks.push(not_found(path));
+            continue;
+        };
+        let who = json!({
+            "account": account.id,
+            "version": account.version,
+            "recipient": recipient(history, account),
+            "paused": null,
+        });
+        looks.push(found(format!("{path}/recipient"), who));
+        looks.push(found(path, self::account(history, account)));
     }
-    let numbers = names(history, |name| Some((name.account, name.number?)));
+    let mut numbers = names(history, |name| Some((name.account, name.number?)));
+    for account in ACCOUNTS {
+        numbers.extend(NUMBERS.map(|number| (account.to_owned(), number.to_owned())));
+    }
     for (account, number) in numbers {
         let path = format!(
             "/v1/accounts/{}/invoices/{}",
             encoded(&account),
             encoded(&number)
         );
-        looks.push(found(path, invoice(history, now, &account, &number)));
+        looks.push(match state(history, &account, &number) {
+            Some(_) => found(path, invoice(history, now, &account, &number)),
+            None => not_found(path),
+        });
     }
     looks
 }
@@ -163,6 +171,7 @@ fn invoice(history: &[Accepted], now: DateTime<Utc>, account: &str, number: &str
         shown["received_at"] = json!(instant(came_at));
         shown["revision"] = json!(1);
         shown["earlier_attempts"] = json!([]);
+        shown["story"] = json!(SOME);
         let waits = state == Some("waiting");
         let schedule = accounts::account(history, account)
             .map(schedule)
@@ -173,6 +182,8 @@ fn invoice(history: &[Accepted], now: DateTime<Utc>, account: &str, number: &str
     } else {
         let at = withdrawn_at(history, account, number);
         shown["tombstone_since"] = json!(at.map(instant));
+        // Open in the contract: what withdrew it is told of the account.
+        shown["story"] = json!([]);
     }
     shown["state"] = json!(state);
     shown["recipient"] = recipient_of_invoice(history, account, number);

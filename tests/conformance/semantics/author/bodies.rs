@@ -62,13 +62,20 @@ impl Author {
         }
     }
 
-    fn profile(&mut self) -> Value {
+    pub(super) fn profile(&mut self) -> Value {
         let mut sub_users = Vec::new();
         let mut ids = SUB_USERS[..3].to_vec();
         self.rng.shuffle(&mut ids);
         for id in ids {
             if self.rng.bool() {
                 sub_users.push(self.whole_sub_user(id));
+            }
+        }
+        if self.rng.u32(..100) == 0 {
+            for n in sub_users.len()..self.one_of(&[99, 100, 100, 101]) {
+                let contact = json!({"name": "Erika Muster", "addresses": []});
+                sub_users
+                    .push(json!({"id": format!("m-{n}"), "group": "Technik", "contact": contact}));
             }
         }
         let billing_contact = match self.rng.u32(..10) {
@@ -111,10 +118,12 @@ impl Author {
         if self.rng.bool() {
             return self.whole_sub_user(id);
         }
-        let source = if self.rng.bool() {
-            json!({"main_contact": true})
-        } else {
-            json!({"sub_user": self.one_of(&SUB_USERS)})
+        let source = match self.rng.u32(..32) {
+            0 => json!({"main_contact": true, "sub_user": self.one_of(&SUB_USERS)}),
+            1 => json!({"main_contact": false}),
+            2 => json!({}),
+            3..17 => json!({"main_contact": true}),
+            _ => json!({"sub_user": self.one_of(&SUB_USERS)}),
         };
         let mut sub_user = json!({"id": id, "group": self.one_of(&GROUPS), "copy_from": source});
         self.perhaps_a_login(&mut sub_user);
@@ -162,6 +171,10 @@ impl Author {
         } else {
             self.rng.usize(least..3)
         };
+        if least > 0 && self.rng.u32(..60) == 0 {
+            let count = self.one_of(&[10, 11]);
+            return (0..count).map(|n| format!("m{n}@muster.example")).collect();
+        }
         let first = self.rng.usize(..3);
         let all = ["a@muster.example", "b@muster.example", "c.d@muster.example"];
         (0..count).map(|n| all[(first + n) % 3]).collect()
@@ -209,6 +222,9 @@ impl Author {
             "sub_users": sub_users,
             "billing_contact": profile["billing_contact"],
         });
+        if data["schedule"].is_null() && self.rng.u32(..3) == 0 {
+            data["schedule"] = json!("default");
+        }
         self.say_language_otherwise(&mut data);
         self.leave_nulls_out(&mut data, &["name", "language", "schedule"]);
         data
@@ -221,6 +237,19 @@ impl Author {
             "contact": self.contact_in_other_words(&sub_user["contact"]),
             "login": sub_user["login"],
         });
+        if said["login"].is_object() {
+            // Nothing, `null`, and what nothing stands for.
+            for (name, default) in [
+                ("enabled", json!(false)),
+                ("user_name", Value::Null),
+                ("permissions", json!([])),
+            ] {
+                if said["login"][name] == default && self.rng.bool() {
+                    said["login"][name] = Value::Null;
+                }
+            }
+            self.leave_nulls_out(&mut said["login"], &["enabled", "user_name", "permissions"]);
+        }
         self.leave_nulls_out(&mut said, &["login"]);
         said
     }
@@ -235,7 +264,8 @@ impl Author {
             said["addresses"] = shouted.collect();
         }
         self.say_language_otherwise(&mut said);
-        self.leave_nulls_out(&mut said, &["company", "language"]);
+        said["receiving"] = Value::Null;
+        self.leave_nulls_out(&mut said, &["company", "language", "receiving"]);
         said
     }
 
@@ -301,7 +331,7 @@ impl Author {
         }
     }
 
-    fn new_invoice(&mut self, account: &str, number: &str) -> Value {
+    pub(super) fn new_invoice(&mut self, account: &str, number: &str) -> Value {
         let version =
             accounts::account(&self.script.history, account).map_or(0, |known| known.version);
         let kind = self.one_of(&[
@@ -323,6 +353,13 @@ impl Author {
         let first = self.rng.usize(..3);
         for n in 0..self.one_of(&[1, 1, 1, 2]) {
             documents.push(self.document_of_invoice((first + n) % 3));
+        }
+        if self.rng.u32(..60) == 0 {
+            for n in documents.len()..self.one_of(&[20, 21]) {
+                let mut document = self.document_of_invoice(n % 3);
+                document["file_name"] = json!(format!("d-{n}.pdf"));
+                documents.push(document);
+            }
         }
         let mut data = json!({
             "account": account,
@@ -351,9 +388,11 @@ impl Author {
     fn document_of_invoice(&mut self, which: usize) -> Value {
         let (file_name, media_type, bytes) = DOCUMENTS[which];
         let mut document = json!({"file_name": file_name, "media_type": media_type});
-        if self.rng.bool() {
+        let (is_inside, is_both) = (self.rng.bool(), self.rng.u32(..40) == 0);
+        if is_inside || is_both {
             document["content_base64"] = json!(STANDARD.encode(bytes));
-        } else {
+        }
+        if !is_inside || is_both {
             document["sha256"] = json!(words::digest(bytes));
         }
         document

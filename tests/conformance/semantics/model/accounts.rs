@@ -1,14 +1,22 @@
 //! Account events, and who gets an account's invoices.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::invoices::{self, members};
 use super::{Accepted, Account, Answer, Effect, instant, refused, success, with};
+use crate::compare::SOME;
 use crate::setting::{BILLING_GROUPS, LANGUAGES, SCHEDULES};
 use crate::words::{self, list};
+
+/// So many an account may have.
+const SUB_USERS: usize = 100;
+
+/// More than this are freed in several steps, which must look as one.
+const MANY: usize = 40;
 
 /// The account as it is in force.
 pub(crate) fn account<'h>(history: &'h [Accepted], id: &str) -> Option<&'h Account> {
@@ -57,7 +65,12 @@ pub(super) fn change(
         Ok(after) => applied(history, now, event, after),
         Err(broken) => {
             let mut answer = refused(422, "invalid", "a change that breaks a rule");
-            answer.broken = broken;
+            // Of several, an answer may tell any.
+            answer.also = match broken.values().collect::<Vec<_>>()[..] {
+                [only] => vec![*only],
+                _ => Vec::new(),
+            };
+            answer.broken = broken.into_keys().collect();
             answer
         }
     }
@@ -150,10 +163,40 @@ fn applied(history: &[Accepted], now: DateTime<Utc>, event: &Value, after: After
         profile,
     };
     let what = Arc::new(Effect::Changed(account.clone()));
-    let history = with(history, now, &what);
-    let mut answer = changed(&history, &account, ("applied", because), &warnings);
+    let after = with(history, now, &what);
+    let mut answer = changed(&after, &account, ("applied", because), &warnings);
+    answer.also = freed(history, &after, kind);
     answer.leaves.push(what);
     answer
+}
+
+/// For each invoice that is parked no more, which kind of change brought that.
+fn freed(before: &[Accepted], after: &[Accepted], kind: &str) -> Vec<&'static str> {
+    let by = match kind {
+        "account.updated" => "an invoice freed by account.updated",
+        "account.closed" => "an invoice freed by account.closed",
+        "sub_user.saved" => "an invoice freed by sub_user.saved",
+        "sub_user.removed" => "an invoice freed by sub_user.removed",
+        _ => "an invoice freed by billing_contact.selected",
+    };
+    let invoices = before.iter().filter_map(|accepted| match &*accepted.what {
+        Effect::Issued(invoice) => Some(invoice),
+        Effect::Remembered { .. }
+        | Effect::Changed(_)
+        | Effect::Withdrawn { .. }
+        | Effect::Document(_) => None,
+    });
+    let is_freed = |invoice: &&Value| {
+        let text = |name: &str| invoice[name].as_str().unwrap_or_default();
+        let (account, number) = (text("account"), text("number"));
+        let state = |history| invoices::state(history, account, number);
+        state(before) == Some("parked") && state(after) != Some("parked")
+    };
+    let mut freed: Vec<&str> = invoices.filter(is_freed).map(|_| by).collect();
+    if freed.len() > MANY {
+        freed.push("many invoices freed at once");
+    }
+    freed
 }
 
 fn changed(
@@ -174,6 +217,9 @@ fn changed(
     success(200, because, body)
 }
 
+/// The places that break a rule, with the rule.
+type Broken = BTreeMap<String, &'static str>;
+
 /// What a change makes of an account.
 struct After {
     profile: Value,
@@ -182,8 +228,8 @@ struct After {
     warnings: Vec<Value>,
 }
 
-/// The account after a change, in whatever version, or the places that break a rule.
-fn apply(current: Option<&Account>, kind: &str, data: &Value) -> Result<After, BTreeSet<String>> {
+/// The account after a change, in whatever version, or what it breaks.
+fn apply(current: Option<&Account>, kind: &str, data: &Value) -> Result<After, Broken> {
     let Some(current) = current else {
         // Nothing else creates an account.
         return replace(None, data);
@@ -202,11 +248,20 @@ fn apply(current: Option<&Account>, kind: &str, data: &Value) -> Result<After, B
         "sub_user.saved" => {
             let contact = saved_contact(&current.profile, sub_user)?;
             let is_billing = is_billing_group(&sub_user["group"]);
-            if is_billing && list(&contact["addresses"]).is_empty() {
-                return broken("/data/sub_user/contact/addresses");
-            }
             let id = sub_user["id"].as_str().unwrap_or_default();
             after.profile["sub_users"][id] = words::sub_user_of(sub_user, &contact);
+            let mut broken = Broken::new();
+            if is_billing && list(&contact["addresses"]).is_empty() {
+                let rule = "a saved member of a billing group without an address";
+                broken.insert("/data/sub_user/contact/addresses".to_owned(), rule);
+            }
+            if members(&after.profile["sub_users"]).count() > SUB_USERS {
+                let rule = "one more sub-user than an account may have";
+                broken.insert("/data/sub_user".to_owned(), rule);
+            }
+            if !broken.is_empty() {
+                return Err(broken);
+            }
             if selected == id && !is_billing {
                 after.profile["billing_contact"] = Value::Null;
                 after.rule = "billing_contact_left_group";
@@ -234,8 +289,8 @@ fn apply(current: Option<&Account>, kind: &str, data: &Value) -> Result<After, B
             }
         }
         _ => {
-            if !sub_user.is_null() && !is_selectable(&current.profile, sub_user) {
-                return broken("/data/sub_user");
+            if let Some(rule) = unselectable(&current.profile, sub_user) {
+                return broken("/data/sub_user", rule);
             }
             after.profile["billing_contact"] = sub_user.clone();
             after.rule = rule_of_selection(sub_user);
@@ -245,18 +300,19 @@ fn apply(current: Option<&Account>, kind: &str, data: &Value) -> Result<After, B
 }
 
 /// The whole account anew.
-fn replace(current: Option<&Account>, data: &Value) -> Result<After, BTreeSet<String>> {
+fn replace(current: Option<&Account>, data: &Value) -> Result<After, Broken> {
     let profile = words::profile_of(data);
     let selected = &profile["billing_contact"];
-    let mut broken = BTreeSet::new();
+    let mut broken = Broken::new();
     for (index, sub_user) in list(&data["sub_users"]).iter().enumerate() {
         let addresses = list(&sub_user["contact"]["addresses"]);
         if is_billing_group(&sub_user["group"]) && addresses.is_empty() {
-            broken.insert(format!("/data/sub_users/{index}/contact/addresses"));
+            let place = format!("/data/sub_users/{index}/contact/addresses");
+            broken.insert(place, "a member of a billing group without an address");
         }
     }
-    if !selected.is_null() && !is_selectable(&profile, selected) {
-        broken.insert("/data/billing_contact".to_owned());
+    if let Some(rule) = unselectable(&profile, selected) {
+        broken.insert("/data/billing_contact".to_owned(), rule);
     }
     if !broken.is_empty() {
         return Err(broken);
@@ -277,21 +333,23 @@ fn replace(current: Option<&Account>, data: &Value) -> Result<After, BTreeSet<St
 }
 
 /// The contact of a sub-user that is saved: its own, or a copy with what differs.
-fn saved_contact(profile: &Value, sub_user: &Value) -> Result<Value, BTreeSet<String>> {
+fn saved_contact(profile: &Value, sub_user: &Value) -> Result<Value, Broken> {
     let from = &sub_user["copy_from"];
     if from.is_null() {
         return Ok(words::contact_of(&sub_user["contact"]));
     }
     let source = match from["sub_user"].as_str() {
         None => &profile["main_contact"],
-        Some(id) => match profile["sub_users"].get(id) {
-            Some(other) => &other["contact"],
-            None => return broken("/data/sub_user/copy_from/sub_user"),
-        },
+        Some(id) => {
+            let Some(other) = profile["sub_users"].get(id) else {
+                let rule = "a copy of somebody who is not there";
+                return broken("/data/sub_user/copy_from/sub_user", rule);
+            };
+            &other["contact"]
+        }
     };
     let mut contact = source.clone();
-    let none = Map::new();
-    for (name, value) in sub_user["contact"].as_object().unwrap_or(&none) {
+    for (name, value) in members(&sub_user["contact"]) {
         match name.as_str() {
             "addresses" => contact["addresses"] = words::addresses_of(value),
             "language" => contact["language"] = words::language_of(value),
@@ -306,10 +364,15 @@ fn is_billing_group(group: &Value) -> bool {
     BILLING_GROUPS.iter().any(|billing| group == billing)
 }
 
-/// Whether the id names somebody of this account in a billing group.
-fn is_selectable(profile: &Value, id: &Value) -> bool {
-    let sub_user = id.as_str().and_then(|id| profile["sub_users"].get(id));
-    sub_user.is_some_and(|sub_user| is_billing_group(&sub_user["group"]))
+/// Why somebody of this id cannot be selected. Nobody can be, and whoever is in a billing group.
+fn unselectable(profile: &Value, id: &Value) -> Option<&'static str> {
+    match profile["sub_users"].get(id.as_str()?) {
+        None => Some("a selection of somebody who is not there"),
+        Some(sub_user) if !is_billing_group(&sub_user["group"]) => {
+            Some("a selection of somebody outside the billing groups")
+        }
+        Some(_) => None,
+    }
 }
 
 fn rule_of_selection(selected: &Value) -> &'static str {
@@ -320,12 +383,12 @@ fn rule_of_selection(selected: &Value) -> &'static str {
     }
 }
 
-fn broken<T>(place: &str) -> Result<T, BTreeSet<String>> {
-    Err(BTreeSet::from([place.to_owned()]))
+fn broken<T>(place: &str, rule: &'static str) -> Result<T, Broken> {
+    Err(Broken::from([(place.to_owned(), rule)]))
 }
 
 fn warning(code: &str, field: &str) -> Value {
-    json!({"code": code, "field": field})
+    json!({"code": code, "field": field, "detail": SOME})
 }
 
 /// Languages without a template; and, open in the contract, schedules that nobody configured.

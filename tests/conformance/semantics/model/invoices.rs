@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::accounts::{self, recipient, versions};
 use super::{Accepted, Account, Answer, Effect, at, instant, is_stored, refused, success, with};
-use crate::setting::next_release;
+use crate::setting::{SCHEDULES, next_release};
 use crate::words::{self, list};
 
 pub(super) fn issued(
@@ -61,6 +61,15 @@ pub(super) fn issued(
         Some(_) => ("parked", "an invoice of an account that is too old"),
     };
     let mut answer = standing(&history, now, (account, number), (result, because));
+    answer.also.extend(match invoice["kind"].as_str() {
+        Some("credit_note") => Some("a credit note"),
+        Some("corrected_invoice") => Some("a corrected invoice"),
+        Some("reminder") => Some("a reminder"),
+        Some(_) | None => None,
+    });
+    if accounts::account(&history, account).is_some_and(|account| account.closed) {
+        answer.also.push("an invoice of a closed account");
+    }
     answer.leaves = leaves;
     answer
 }
@@ -220,7 +229,10 @@ pub(crate) fn release_at(
             let schedule = accounts::account(history, account)
                 .map(schedule)
                 .unwrap_or_default();
-            json!(instant(next_release(&schedule, now)))
+            // Open in the contract: one that nobody configured acts as the default one.
+            let known = SCHEDULES.iter().find(|known| **known == schedule);
+            let fires = next_release(known.unwrap_or(&"default"), now);
+            json!(fires.map(instant))
         }
         Some("due") => json!(freed_at(history, account, number).map(instant)),
         _ => Value::Null,
@@ -248,6 +260,6 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+pub(super) fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }

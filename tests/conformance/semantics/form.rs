@@ -43,12 +43,22 @@ impl Wrong {
     }
 }
 
-/// The places of an event that are wrong.
-pub(crate) fn mistakes(event: &Value) -> BTreeSet<String> {
+/// The places of an event that are wrong. In a batch only events of accounts are right.
+pub(crate) fn wrong_places(event: &Value, in_batch: bool) -> BTreeSet<String> {
     let mut wrong = Wrong::default();
-    let data = event["type"].as_str().and_then(check_of_data);
+    let of_type = if in_batch {
+        check_in_batch
+    } else {
+        check_of_data
+    };
+    let data = event["type"].as_str().and_then(of_type);
+    let event_type: Check = if in_batch {
+        |value, at, wrong| unless(value.as_str().and_then(check_in_batch).is_some(), at, wrong)
+    } else {
+        |value, at, wrong| unless(value.as_str().and_then(check_of_data).is_some(), at, wrong)
+    };
     let envelope = [
-        ("type", Required, event_type as Check),
+        ("type", Required, event_type),
         ("timestamp", Required, timestamp),
         // Without a type nobody can tell what else would be right.
         ("data", Required, data.unwrap_or(any_object)),
@@ -60,6 +70,10 @@ pub(crate) fn mistakes(event: &Value) -> BTreeSet<String> {
     } = wrong;
     places.extend(unknown);
     places
+}
+
+fn check_in_batch(event_type: &str) -> Option<Check> {
+    check_of_data(event_type).filter(|_| !event_type.starts_with("invoice."))
 }
 
 /// The table of §3.
@@ -154,15 +168,35 @@ fn any_object(value: &Value, at: &str, wrong: &mut Wrong) {
     unless(value.is_object(), at, wrong);
 }
 
-fn event_type(value: &Value, at: &str, wrong: &mut Wrong) {
-    unless(value.as_str().and_then(check_of_data).is_some(), at, wrong);
+fn timestamp(value: &Value, at: &str, wrong: &mut Wrong) {
+    unless(value.as_str().is_some_and(is_instant), at, wrong);
 }
 
-fn timestamp(value: &Value, at: &str, wrong: &mut Wrong) {
-    let right = value
-        .as_str()
-        .is_some_and(|text| DateTime::parse_from_rfc3339(text).is_ok());
-    unless(right, at, wrong);
+/// RFC 3339, section 5.6, by position; then it must be one of the calendar, too. `t` and `z` are as good as `T` and
+/// `Z`. Nothing stands for the `T`, which that section leaves to other applications.
+fn is_instant(text: &str) -> bool {
+    let text = text.to_ascii_uppercase();
+    let Some((local, rest)) = text.split_at_checked(19) else {
+        return false;
+    };
+    let after_decimals = rest
+        .strip_prefix('.')
+        .map(|decimals| decimals.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let offset = after_decimals.unwrap_or(rest);
+    has_form(local, "####-##-##T##:##:##")
+        // A point with a digit after it, if there is one.
+        && (after_decimals.is_none() || offset.len() + 2 <= rest.len())
+        && (offset == "Z" || has_form(offset, "+##:##") || has_form(offset, "-##:##"))
+        && DateTime::parse_from_rfc3339(&text).is_ok()
+}
+
+/// Whether a text has these characters, with a digit for each `#`.
+fn has_form(text: &str, form: &str) -> bool {
+    let fits = |(c, form): (char, char)| match form {
+        '#' => c.is_ascii_digit(),
+        _ => c == form,
+    };
+    text.len() == form.len() && text.chars().zip(form.chars()).all(fits)
 }
 
 fn version(value: &Value, at: &str, wrong: &mut Wrong) {
@@ -385,7 +419,7 @@ fn issued(data: &Value, at: &str, wrong: &mut Wrong) {
     }
     fn date(value: &Value, at: &str, wrong: &mut Wrong) {
         let right = value.as_str().is_some_and(|text| {
-            text.len() == 10 && NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
+            has_form(text, "####-##-##") && NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
         });
         unless(right, at, wrong);
     }
