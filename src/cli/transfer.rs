@@ -108,30 +108,10 @@ fn send(
     let mut left = batch;
     for _ in 0..TRIES {
         let answers = admin.batch(target, &left)?;
-        let mut busy: Vec<Line> = Vec::new();
-        let mut stopped = None;
-        for (line, answer) in left.into_iter().zip(&answers) {
-            let body = &answer["body"];
-            let is_busy = answer["status"] == 503 && text(body, "/code") == "busy";
-            // With all after it, in their order: of an account that stands there twice the last line counts.
-            if is_busy || !busy.is_empty() {
-                busy.push(line);
-            } else if answer["status"] == 503 {
-                // No rule refuses it: the disk is full, or the daemon stops. One after it may have been a duplicate.
-                stopped.get_or_insert((line.number, text(body, "/detail")));
-            } else {
-                tally.count(&line, body, progress);
-            }
-        }
-        if let Some((line, why)) = stopped {
-            return Err(Failure::Failed(anyhow!(
-                "line {line} and others from there on were not imported: {why}; repeat the import later"
-            )));
-        }
-        if busy.is_empty() {
+        left = tally.take(left, &answers, progress)?;
+        if left.is_empty() {
             return Ok(());
         }
-        left = busy;
         thread::sleep(PAUSE);
     }
     let first = left.first().map_or(0, |line| line.number);
@@ -141,6 +121,37 @@ fn send(
 }
 
 impl Tally {
+    /// Counts what became of these lines. Returns those that the daemon had no time for, with all after them, in their
+    /// order: of an account that stands there twice the last line counts.
+    fn take(
+        &mut self,
+        lines: Vec<Line>,
+        answers: &[Value],
+        progress: &ProgressBar,
+    ) -> Result<Vec<Line>, Failure> {
+        let mut left: Vec<Line> = Vec::new();
+        let mut stopped = None;
+        for (line, answer) in lines.into_iter().zip(answers) {
+            let body = &answer["body"];
+            let is_unavailable = answer["status"] == 503;
+            let is_busy = is_unavailable && text(body, "/code") == "busy";
+            if is_busy || !left.is_empty() {
+                left.push(line);
+            } else if is_unavailable {
+                // No rule refuses it: the disk is full, or the daemon stops. One after it may have been a duplicate.
+                stopped.get_or_insert((line.number, text(body, "/detail")));
+            } else {
+                self.count(&line, body, progress);
+            }
+        }
+        match stopped {
+            None => Ok(left),
+            Some((line, why)) => Err(Failure::Failed(anyhow!(
+                "line {line} and others from there on were not imported: {why}; repeat the import later"
+            ))),
+        }
+    }
+
     fn count(&mut self, line: &Line, answer: &Value, progress: &ProgressBar) {
         match text(answer, "/result") {
             "applied" => self.applied += 1,
@@ -466,6 +477,39 @@ mod tests {
         assert_eq!(numbers(&lines.batch().unwrap()), [1]);
         let error = lines.batch().err().unwrap();
         assert!(error.to_string().starts_with("line 2 is longer"), "{error}");
+    }
+
+    #[test]
+    fn a_line_that_the_daemon_fails_at_keeps_none_after_it_from_being_counted() {
+        let answer = |status: u16, body: Value| json!({"status": status, "body": body});
+        let applied = || answer(200, json!({"result": "applied"}));
+        let busy = || answer(503, json!({"code": "busy"}));
+        let full = answer(503, json!({"code": "disk_full", "detail": "no room"}));
+        let failed = answer(500, json!({"code": "internal"}));
+        let refused = answer(422, json!({"code": "invalid"}));
+        let lines = || {
+            (1..=4)
+                .map(|number| Line {
+                    number,
+                    bytes: Vec::new(),
+                })
+                .collect()
+        };
+        let progress = ProgressBar::hidden();
+        let mut tally = Tally::default();
+        let left = tally.take(lines(), &[applied(), failed, refused, applied()], &progress);
+        assert!(left.unwrap().is_empty());
+        assert_eq!((tally.applied, tally.failed, tally.refused), (2, 1, 1));
+        let left = tally.take(lines(), &[applied(), busy(), applied(), busy()], &progress);
+        assert_eq!(numbers(&left.unwrap()), [2, 3, 4]);
+        assert_eq!(tally.applied, 3);
+        let stopped = tally.take(lines(), &[applied(), full, applied(), applied()], &progress);
+        let told = stopped.unwrap_err().to_string();
+        assert!(
+            told.starts_with("line 2 and others from there on were not imported: no room"),
+            "{told}"
+        );
+        assert_eq!(tally.applied, 6, "what is in force is told");
     }
 
     #[test]

@@ -454,6 +454,7 @@ impl Round {
             self.drop_intent().await?;
             return Break(End::Again);
         };
+        self.shared.progress.count(attempt.outcome, attempt.stage);
         let settle = Settle::Ended {
             attempt: Box::new(attempt),
             verdict: heard.verdict,
@@ -537,9 +538,6 @@ impl Round {
 
     /// Settles, however long it takes.
     async fn settle(&self, settle: Settle) -> ControlFlow<End> {
-        if let Settle::Ended { attempt, .. } = &settle {
-            self.shared.progress.count(attempt.outcome, attempt.stage);
-        }
         let mut wait = Duration::from_millis(50);
         loop {
             match self

@@ -104,7 +104,7 @@ struct World {
     is_full: Arc<AtomicBool>,
     stop: Arc<Mutex<Option<Stop>>>,
     warden: Warden,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl World {
@@ -127,7 +127,7 @@ impl World {
             is_full,
             stop,
             warden,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -416,6 +416,16 @@ fn an_upload_that_comes_while_the_collector_removes_the_same_bytes_waits_and_kee
         assert!(has_waited);
         count("races", &[("uploads against the collector", 1)]);
     });
+}
+
+#[test]
+fn a_document_that_would_take_the_reserve_is_not_even_written() {
+    let world = World::new();
+    world.disk.free_bytes.store(1_003, Ordering::Relaxed);
+    // Writing would fail at this, if it were tried.
+    std::fs::remove_dir_all(world.directory.path().join("documents")).unwrap();
+    let refused = world.put(b"%PDF", at(0));
+    assert_eq!(refused.wait(), Err(StoreError::DiskFull));
 }
 
 #[test]
