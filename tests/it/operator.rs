@@ -294,7 +294,7 @@ async fn all_that_is_held_is_released_together_and_says_why() {
             .any(|entry| entry["what"].as_str().unwrap().contains(words))
     };
     assert!(told("reason given: it was right"), "{whole}");
-    assert!(sink.wait_for(2, DEADLINE).await);
+    assert!(sink.wait_for(4, DEADLINE).await);
     let none = daemon.ask(&["release", "--state", "held"]).await;
     assert_eq!(none.trim(), "no invoice is held");
     for wrong in [

@@ -64,3 +64,33 @@ async fn an_event_that_comes_on_many_connections_at_once_is_applied_once() {
     let story = shown.body["story"].as_array().unwrap();
     assert_eq!(story.len(), 1, "{story:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_events_that_come_at_once_under_one_id_one_is_taken_and_the_other_refused() {
+    let interfaces = Arc::new(Interfaces::start().await);
+    for round in 1..=10 {
+        let mut senders = JoinSet::new();
+        for connection in 0..CONNECTIONS {
+            let mut event = account(1);
+            event["data"]["account"] = json!(format!("K-{round}-{}", connection % 2));
+            let (interfaces, body) = (Arc::clone(&interfaces), event.to_string());
+            let id = format!("evt_{round}");
+            senders.spawn(async move { interfaces.post(PORTAL, &id, body.as_bytes()).await });
+        }
+        let answers = senders.join_all().await;
+        let mut said: Vec<(u16, &str)> = answers
+            .iter()
+            .map(|answer| match answer.body["result"].as_str() {
+                Some(result) => (answer.status, result),
+                None => (answer.status, answer.code()),
+            })
+            .collect();
+        said.sort_unstable();
+        let mut expected = vec![(200, "applied")];
+        expected.extend([(200, "duplicate"); CONNECTIONS / 2 - 1]);
+        expected.extend([(422, "webhook_id_reused"); CONNECTIONS / 2]);
+        assert_eq!(said, expected);
+        let listed = interfaces.get("/v1/accounts?limit=1").await;
+        assert_eq!(listed.body["total"], round);
+    }
+}
