@@ -13,12 +13,12 @@ use invoice_router::domain::contact::Language;
 use invoice_router::domain::id::AccountId;
 use invoice_router::domain::invoice::{MediaType, PortalUrl};
 use invoice_router::domain::money::{Currency, Money};
-use invoice_router::http::client::{Method, Response};
+use invoice_router::http::client::{Method, Response, Target};
 use serde_json::{Value, json};
 
 use crate::description::{Asked, Interface, description, findings};
 use crate::examples;
-use crate::interface::{account, invoice};
+use crate::interface::{Interfaces, PDF, account, ask, digest, invoice};
 
 const BOTH: [Interface; 2] = [Interface::Webhook, Interface::Admin];
 
@@ -470,6 +470,34 @@ fn values_are_described_as_they_are_judged() {
             "https://a/\\",
         ],
     );
+}
+
+#[tokio::test]
+async fn what_one_interface_offers_is_not_there_at_the_other() {
+    let interfaces = Interfaces::start().await;
+    let webhook = (Interface::Webhook, Target::Tcp(interfaces.webhook));
+    let admin = Target::Unix(interfaces.socket.clone());
+    let admin = (Interface::Admin, admin);
+    let mut count = 0;
+    for (ours, (theirs, target)) in [(Interface::Admin, webhook), (Interface::Webhook, admin)] {
+        for (path, method, _) in description().operations(ours) {
+            // The description is at both.
+            if path == "/openapi.yaml" {
+                continue;
+            }
+            let path = path
+                .replace("{account}", "K-1001")
+                .replace("{number}", "RE-1")
+                .replace("{sha256}", &digest(PDF).to_string());
+            let named = method.to_uppercase();
+            let method = Method::from_bytes(named.as_bytes()).unwrap();
+            let answer = ask(theirs, &target, method, &path, &[], Vec::new()).await;
+            let found = (answer.status, answer.code());
+            assert_eq!(found, (404, "not_found"), "{named} {path}");
+            count += 1;
+        }
+    }
+    assert!(count > 15, "{count}");
 }
 
 #[test]

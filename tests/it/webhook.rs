@@ -1,9 +1,7 @@
 //! The webhook as senders meet it: real HTTP, answers and what is stored afterwards.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper of a test fails as the test itself does"
-)]
+// Tells clippy that helpers belong to tests as well.
+#![cfg(test)]
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -11,11 +9,16 @@ use std::time::Duration;
 
 use invoice_router::domain::id::AccountId;
 use invoice_router::http::Limits;
+use invoice_router::http::client::{Method, Target};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
+use crate::description::Interface;
 use crate::interface::{
-    Answer, BILLING, Interfaces, PDF, PORTAL, PORTAL_NEXT, STRANGER, account, delta, digest,
-    invoice, limits, morning,
+    Answer, BILLING, Interfaces, PATIENCE, PDF, PORTAL, PORTAL_NEXT, STRANGER, account, ask, delta,
+    digest, invoice, limits, morning,
 };
 
 mod at_once;
@@ -25,6 +28,29 @@ mod connections;
 mod documents;
 mod limits;
 mod withdrawals;
+
+/// Long enough for whatever is under way on this machine, if nothing hinders it.
+const SOON: Duration = Duration::from_millis(50);
+
+/// The connection is closed, and nothing more came over it.
+async fn assert_nothing_more(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    let closed = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+    // What was not read may make it a reset.
+    drop(closed.expect("the connection is not closed"));
+    assert_eq!(rest, b"");
+}
+
+/// Whoever waits with a body is told to send it.
+async fn assert_asked_for(stream: &mut TcpStream) {
+    const ASKED: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut asked = vec![0; ASKED.len()];
+    timeout(PATIENCE, stream.read_exact(&mut asked))
+        .await
+        .expect("the body is not asked for")
+        .unwrap();
+    assert_eq!(asked, ASKED, "{}", String::from_utf8_lossy(&asked));
+}
 
 fn version(interfaces: &Interfaces) -> u64 {
     let id = AccountId::parse("K-1001").unwrap();
@@ -144,10 +170,10 @@ async fn an_id_is_answered_once_and_then_with_the_state_of_now() {
     let other = interfaces.post(PORTAL, "evt_a", b"not even json").await;
     assert_refused(&other, 422, "webhook_id_reused");
     let same_id_of_another = invoice("RE-1").to_string();
-    let parked = interfaces
+    let judged = interfaces
         .post(BILLING, "evt_a", same_id_of_another.as_bytes())
         .await;
-    assert_refused(&parked, 409, "document_missing");
+    assert_refused(&judged, 409, "document_missing");
 }
 
 #[tokio::test]
@@ -319,10 +345,11 @@ async fn whatever_is_wrong_about_a_signature_the_answer_is_the_same() {
     for headers in requests {
         let mut all = vec![("content-type", "application/json")];
         all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
-        let target = invoice_router::http::client::Target::Tcp(interfaces.webhook);
-        let answer = crate::interface::ask(
+        let target = Target::Tcp(interfaces.webhook);
+        let answer = ask(
+            Interface::Webhook,
             &target,
-            hyper::Method::POST,
+            Method::POST,
             "/v1/events",
             &all,
             body.clone().into_bytes(),
@@ -409,37 +436,41 @@ async fn a_known_number_with_other_content_is_a_conflict_that_says_what_differs(
 #[tokio::test]
 async fn a_path_a_method_or_a_format_that_is_not_there_is_told() {
     let interfaces = Interfaces::start().await;
-    let target = invoice_router::http::client::Target::Tcp(interfaces.webhook);
-    let ask = |method, path: &'static str, headers: Vec<(&'static str, &'static str)>| {
-        let target = target.clone();
-        async move { crate::interface::ask(&target, method, path, &headers, b"{}".to_vec()).await }
+    let target = Target::Tcp(interfaces.webhook);
+    let ask = async |method, path, headers: &[(&str, &str)]| {
+        let webhook = Interface::Webhook;
+        ask(webhook, &target, method, path, headers, b"{}".to_vec()).await
     };
-    let answer = ask(hyper::Method::POST, "/v1/nothing", vec![]).await;
+    let answer = ask(Method::POST, "/v1/nothing", &[]).await;
     assert_refused(&answer, 404, "not_found");
-    let answer = ask(hyper::Method::PUT, "/v1/events", vec![]).await;
+    let answer = ask(Method::PUT, "/v1/events", &[]).await;
     assert_refused(&answer, 405, "method_not_allowed");
     assert_eq!(answer.headers["allow"], "POST");
     for content_type in ["text/plain", "application/ndjson"] {
-        let headers = vec![("content-type", content_type)];
-        let answer = ask(hyper::Method::POST, "/v1/events", headers).await;
+        let headers = [("content-type", content_type)];
+        let answer = ask(Method::POST, "/v1/events", &headers).await;
         assert_refused(&answer, 415, "unsupported_media_type");
     }
-    let packed = vec![
+    let packed = [
         ("content-type", "application/json"),
         ("content-encoding", "gzip"),
     ];
-    let answer = ask(hyper::Method::POST, "/v1/events", packed).await;
+    let answer = ask(Method::POST, "/v1/events", &packed).await;
     assert_refused(&answer, 415, "unsupported_media_type");
 }
 
 #[tokio::test]
 async fn dispatch_is_nudged_once_something_may_be_due() {
     let interfaces = Interfaces::start().await;
+    let nudged = async || {
+        let nudged = timeout(PATIENCE, interfaces.nudge.notified()).await;
+        nudged.expect("dispatch is not nudged");
+    };
     interfaces.portal(&account(1)).await;
-    interfaces.nudge.notified().await;
+    nudged().await;
     interfaces.put_pdf().await;
     interfaces.billing(&invoice("RE-1")).await;
-    interfaces.nudge.notified().await;
+    nudged().await;
 }
 
 #[derive(Clone, Default)]
@@ -551,10 +582,8 @@ async fn versions_that_went_back_raise_one_alarm() {
 
 #[tokio::test]
 async fn a_panic_is_answered_as_a_fault_of_ours() {
-    let interfaces = Interfaces::start_with(limits(), Duration::from_secs(20), || {
-        panic!("a check that panics")
-    })
-    .await;
+    let interfaces =
+        Interfaces::start_with(limits(), PATIENCE, || panic!("a check that panics")).await;
     assert_refused(&interfaces.get("/readyz").await, 500, "internal");
     assert_eq!(interfaces.get("/livez").await.status, 200);
 }
@@ -565,7 +594,7 @@ async fn an_event_over_the_limit_closes_the_connection() {
         event_body_bytes: 10,
         ..limits()
     };
-    let interfaces = Interfaces::start_with(small, Duration::from_secs(20), Default::default).await;
+    let interfaces = Interfaces::within(small).await;
     let answer = interfaces.portal(&account(1)).await;
     assert_refused(&answer, 413, "too_large");
     assert_eq!(answer.headers["connection"], "close");

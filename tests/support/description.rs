@@ -42,14 +42,6 @@ pub(crate) enum Interface {
 }
 
 impl Interface {
-    /// The one that has this path; the webhook, if none has.
-    pub(crate) fn of(path: &str) -> Self {
-        match description().path(Self::Admin, path) {
-            Some(_) => Self::Admin,
-            None => Self::Webhook,
-        }
-    }
-
     /// As the description's tags have it.
     fn tag(self) -> &'static str {
         match self {
