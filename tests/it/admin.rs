@@ -5,13 +5,17 @@
 
 mod import;
 
+use invoice_router::domain::delivery::Verdict;
 use invoice_router::http::client::{Method, Target};
 use invoice_router::http::{Readiness, Relay};
-use invoice_router::store::PauseScope;
+use invoice_router::store::{Filter, PauseScope};
 use serde_json::{Value, json};
 
 use crate::description::Interface;
-use crate::interface::{Answer, Interfaces, PATIENCE, account, ask, invoice, limits};
+use crate::interface::{
+    Answer, BILLING, Interfaces, PATIENCE, PORTAL, account, ask, digest, invoice, limits, morning,
+};
+use crate::webhook::attempts::{begin, end};
 
 /// An account, a document and these invoices over it.
 async fn with_invoices(numbers: &[&str]) -> Interfaces {
@@ -268,6 +272,120 @@ async fn invoices_are_listed_by_every_filter_and_page_by_page() {
         assert_eq!(answer.status, 422, "{query}");
         let parameter = query.split_once('=').unwrap().0;
         assert_eq!(answer.body["errors"][0]["parameter"], parameter);
+    }
+}
+
+/// The numbers on all pages of a list; `change` happens after the first of them.
+async fn on_all_pages(
+    interfaces: &Interfaces,
+    query: &str,
+    change: impl AsyncFnOnce(),
+) -> Vec<String> {
+    let first = format!("/v1/invoices?limit=2{query}");
+    let mut page = interfaces.get(&first).await;
+    change().await;
+    let mut seen = Vec::new();
+    loop {
+        seen.extend(members(&page, "number").into_iter().map(str::to_owned));
+        let Some(cursor) = page.body["next_cursor"].as_str() else {
+            return seen;
+        };
+        page = interfaces.get(&format!("{first}&cursor={cursor}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_invoices_shows_each_once_whatever_changes_meanwhile() {
+    let numbers = ["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6"];
+    for (query, expected) in [
+        (
+            "",
+            &["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6", "RE-7"][..],
+        ),
+        // RE-2 was waiting when it was shown, and RE-5 is by now.
+        (
+            "&state=waiting",
+            &["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6", "RE-7"],
+        ),
+        ("&state=held", &["RE-5"]),
+    ] {
+        let interfaces = with_invoices(&numbers).await;
+        let act = async |number: &str, what: &str| {
+            let path = format!("/v1/accounts/K-1001/invoices/{number}/{what}");
+            let answer = interfaces.act(&path, json!({})).await;
+            assert_eq!(answer.body["result"], "applied", "{answer:?}");
+        };
+        act("RE-5", "hold").await;
+        let seen = on_all_pages(&interfaces, query, async || {
+            act("RE-2", "hold").await;
+            act("RE-5", "release").await;
+            interfaces.billing(&invoice("RE-7")).await;
+        });
+        assert_eq!(seen.await, expected, "{query}");
+    }
+}
+
+/// An account of which one user has a login, and two invoices that came with their documents: RE-1, of which an
+/// attempt failed before it was held, and RE-2, which waits.
+async fn with_everything_there_may_be(embedded: &str) -> Interfaces {
+    let interfaces = Interfaces::start().await;
+    let mut with_login = account(1);
+    with_login["data"]["sub_users"][0]["login"] =
+        json!({"enabled": true, "user_name": "buch", "permissions": ["invoices"]});
+    interfaces.portal(&with_login).await;
+    for (number, release) in [("RE-1", "immediately"), ("RE-2", "scheduled")] {
+        let mut event = invoice(number);
+        event["data"]["release"] = json!(release);
+        event["data"]["documents"] = json!([{"content_base64": embedded, "file_name": "a.pdf",
+            "media_type": "application/pdf"}]);
+        let answer = interfaces.billing(&event).await;
+        assert_eq!(answer.body["result"], "applied", "{answer:?}");
+    }
+    let page = interfaces.store.invoices(&Filter::default(), None, 1);
+    let sequence = page.unwrap().items[0].sequence;
+    let intent = begin(&interfaces, sequence).await;
+    end(&interfaces, sequence, intent, Verdict::Deferred, morning()).await;
+    let target = Target::Tcp(interfaces.admin_tcp);
+    let path = "/v1/accounts/K-1001/invoices/RE-1/hold";
+    let operate = [("authorization", "Bearer ops-token")];
+    let (admin, body) = (Interface::Admin, b"{}".to_vec());
+    let held = ask(admin, &target, Method::POST, path, &operate, body).await;
+    assert_eq!(held.body["state"], "held", "{held:?}");
+    interfaces
+}
+
+#[tokio::test]
+async fn no_answer_shows_a_secret_or_what_a_document_holds() {
+    let embedded = "JVBERi0xLjcgaW52b2ljZQ==";
+    let interfaces = with_everything_there_may_be(embedded).await;
+    let plan = interfaces
+        .act("/v1/dispatch", json!({"dry_run": true}))
+        .await;
+    let mut shown = vec![("dry run", "RE-2", plan)];
+    for (path, known) in [
+        ("/v1/accounts", "buch"),
+        ("/v1/accounts?view=version", "K-1001"),
+        ("/v1/accounts/K-1001", "buch"),
+        ("/v1/accounts/K-1001/recipient", "u-7"),
+        ("/v1/invoices", "RE-1"),
+        ("/v1/accounts/K-1001/invoices/RE-1", "deferred"),
+        ("/v1/accounts/K-1001/invoices/RE-2", "a.pdf"),
+        ("/v1/audit", "operator ops"),
+        ("/readyz", "ready"),
+    ] {
+        shown.push((path, known, interfaces.get(path).await));
+    }
+    let token_digests =
+        ["ops-token", "watch-token"].map(|token| digest(token.as_bytes()).to_string());
+    for (what, known, answer) in shown {
+        let body = answer.body.to_string();
+        assert!(body.contains(known), "{what}: {body}");
+        let secrets = [PORTAL, BILLING].map(|secret| secret.trim_start_matches("whsec_"));
+        let others = [embedded, "%PDF", "whsec_", "ops-token", "watch-token"];
+        let secret = secrets.into_iter().chain(others);
+        for hidden in secret.chain(token_digests.iter().map(String::as_str)) {
+            assert!(!body.contains(hidden), "{what} shows {hidden}: {body}");
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::interface::{
 };
 
 mod at_once;
-mod attempts;
+pub(crate) mod attempts;
 mod batches;
 mod connections;
 mod documents;
