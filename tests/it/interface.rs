@@ -424,10 +424,21 @@ impl Interfaces {
 
     /// The head of a signed event, for those who write by themselves. `length` is what it announces.
     pub(crate) fn event_head(&self, key: &str, body: &[u8], length: usize) -> String {
+        self.event_head_under(&self.new_id(), key, body, length)
+    }
+
+    /// As [`Self::event_head`], under an id of the caller's.
+    pub(crate) fn event_head_under(
+        &self,
+        id: &str,
+        key: &str,
+        body: &[u8],
+        length: usize,
+    ) -> String {
         let mut head = format!(
             "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n"
         );
-        for (name, value) in self.signature(key, &self.new_id(), body) {
+        for (name, value) in self.signature(key, id, body) {
             head.extend([name, ": ", &value, "\r\n"]);
         }
         head.push_str("\r\n");
