@@ -67,6 +67,15 @@ async fn an_account_shows_who_may_be_selected_and_who_is_active() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_not_percent_encoded_utf8_is_refused() {
+    let interfaces = Interfaces::start().await;
+    for path in ["/v1/accounts/%FF", "/v1/accounts/%4"] {
+        let answer = interfaces.get(path).await;
+        assert_eq!((answer.status, answer.code()), (400, "bad_path"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn both_interfaces_describe_themselves() {
     let interfaces = Interfaces::start().await;
     let webhook = Target::Tcp(interfaces.webhook);

@@ -4,18 +4,21 @@
 #![cfg(test)]
 
 use std::io;
+use std::slice;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use invoice_router::domain::id::AccountId;
 use invoice_router::http::Limits;
 use invoice_router::http::client::{Method, Target};
+use invoice_router::store::{Store, StoreError};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::description::Interface;
+use crate::dispatch::failing_store::{FailingStore, UseCase};
 use crate::interface::{
     Answer, BILLING, Interfaces, PATIENCE, PDF, PORTAL, PORTAL_NEXT, STRANGER, account, ask, delta,
     digest, invoice, limits, morning,
@@ -586,6 +589,33 @@ async fn a_panic_is_answered_as_a_fault_of_ours() {
         Interfaces::start_with(limits(), PATIENCE, || panic!("a check that panics")).await;
     assert_refused(&interfaces.get("/readyz").await, 500, "internal");
     assert_eq!(interfaces.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_store_that_takes_nothing_for_now_says_when_to_come_again() {
+    for (fault, code, seconds) in [
+        (StoreError::DiskFull, "disk_full", "60"),
+        (StoreError::Busy, "busy", "2"),
+        (StoreError::Closed, "draining", "2"),
+    ] {
+        let interfaces = Interfaces::start().await;
+        let faults = [
+            (UseCase::ChangeAccount, fault.clone()),
+            (UseCase::ChangeAccount, fault),
+        ];
+        let store: Arc<dyn Store> = FailingStore::new(&interfaces.store, faults);
+        let failing = Interfaces::over(&store, &interfaces.clock, &interfaces.nudge).await;
+        let event = account(1);
+        let refused = failing.portal(&event).await;
+        assert_refused(&refused, 503, code);
+        assert_eq!(refused.headers["retry-after"], seconds);
+        assert_eq!(refused.body["retryable"], true);
+        let lines = slice::from_ref(&event);
+        let batch = failing.batch(PORTAL, "evt_batch", lines).await;
+        assert_eq!(batch.lines(), [(1, 503, code)]);
+        let again = failing.portal(&event).await;
+        assert_eq!(again.body["result"], "applied", "{again:?}");
+    }
 }
 
 #[tokio::test]

@@ -172,6 +172,15 @@ async fn a_body_without_a_length_is_asked_for_one() {
 }
 
 #[tokio::test]
+async fn what_is_not_http_is_refused_without_a_word() {
+    let interfaces = Interfaces::start().await;
+    let mut stream = interfaces.connect().await;
+    let answer = exchange(&mut stream, b"\0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_request_names_its_host_once() {
     let interfaces = Interfaces::start().await;
     for (version, hosts, status) in [
