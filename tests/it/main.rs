@@ -18,6 +18,8 @@ mod figures;
 mod interface;
 mod mishaps;
 mod operator;
+#[path = "../support/overheard.rs"]
+mod overheard;
 mod rotation;
 mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]

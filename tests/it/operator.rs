@@ -158,6 +158,17 @@ async fn an_invoice_that_was_sent_again_shows_every_revisions_attempts() {
 }
 
 #[tokio::test]
+async fn what_a_command_asks_of_the_daemon_is_overheard() {
+    let (daemon, _sink) = world().await;
+    daemon.ask(&["account", "K-1001"]).await;
+    assert_eq!(daemon.asked(), 1);
+    daemon.command(&["hold", "K-1001", "RE-0"]).await;
+    assert_eq!(daemon.asked(), 2);
+    daemon.json(&["check-config"]).await;
+    assert_eq!(daemon.asked(), 2);
+}
+
+#[tokio::test]
 async fn a_signature_for_scripts_is_one_object() {
     let (daemon, _sink) = world().await;
     let file = daemon.configuration();
