@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::description::{Asked, Interface, description, findings};
 use crate::examples;
-use crate::interface::{Interfaces, PDF, account, ask, digest, invoice};
+use crate::interface::{Interfaces, PDF, account, ask, digest, invoice, with};
 
 const BOTH: [Interface; 2] = [Interface::Webhook, Interface::Admin];
 
@@ -196,12 +196,7 @@ fn an_answer_that_is_not_described_is_found() {
     let refused = answer(403, PROBLEM, &problem("forbidden", 403));
     assert_eq!(found(&event, &refused), Vec::<String>::new());
 
-    let with = |pointer: &str, value: Value| {
-        let mut body = applied();
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        body.pointer_mut(parent).unwrap()[name] = value;
-        answer(200, JSON, &body)
-    };
+    let with = |pointer: &str, value: Value| answer(200, JSON, &with(applied(), pointer, value));
     let without = |name: &str| {
         let mut answer = right.clone();
         answer.headers.remove(name);
@@ -274,12 +269,6 @@ fn an_answer_that_is_not_described_is_found() {
 #[test]
 fn a_request_that_is_accepted_and_not_described_is_found() {
     let right = answer(200, JSON, &applied());
-    let with = |event: Value, pointer: &str, value: Value| {
-        let mut event = event;
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        event.pointer_mut(parent).unwrap()[name] = value;
-        event
-    };
     let document = json!([{"file_name": "a.pdf", "media_type": "application/pdf"}]);
     for (what, wrong) in [
         (
@@ -363,11 +352,6 @@ fn a_line_of_a_batch_that_is_not_as_the_whole_says_is_found() {
     let right = [(1, 200, applied()), (3, 422, refused())];
     assert_eq!(found(&right), Vec::<String>::new());
 
-    let with = |name: &str, value: Value| {
-        let mut problem = refused();
-        problem[name] = value;
-        problem
-    };
     let first = || (1, 200, applied());
     for (what, wrong) in [
         ("no answer to a line", vec![first()]),
@@ -392,7 +376,11 @@ fn a_line_of_a_batch_that_is_not_as_the_whole_says_is_found() {
             "another request id",
             vec![
                 first(),
-                (3, 422, with("request_id", json!("0000000000000000"))),
+                (
+                    3,
+                    422,
+                    with(refused(), "/request_id", json!("0000000000000000")),
+                ),
             ],
         ),
         (
@@ -402,7 +390,7 @@ fn a_line_of_a_batch_that_is_not_as_the_whole_says_is_found() {
                 (
                     3,
                     422,
-                    with("type", json!("urn:invoice-router:problem:busy")),
+                    with(refused(), "/type", json!("urn:invoice-router:problem:busy")),
                 ),
             ],
         ),

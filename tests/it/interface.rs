@@ -578,6 +578,13 @@ pub(crate) fn account(version: u64) -> Value {
         "billing_contact": "u-7"}})
 }
 
+/// The body with this value at a JSON pointer.
+pub(crate) fn with(mut body: Value, pointer: &str, value: Value) -> Value {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    body.pointer_mut(parent).unwrap()[name] = value;
+    body
+}
+
 /// An event of the account with these data beside account and version.
 pub(crate) fn delta(event_type: &str, version: u64, more: Value) -> Value {
     let mut data = json!({"account": "K-1001", "version": version});

@@ -16,6 +16,8 @@ mod examples;
 #[path = "../support/figures.rs"]
 mod figures;
 mod interface;
+#[path = "../support/logged.rs"]
+mod logged;
 mod mishaps;
 mod operator;
 #[path = "../support/overheard.rs"]

@@ -3,14 +3,14 @@
 // Tells clippy that helpers belong to tests as well.
 #![cfg(test)]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Output;
 
 use invoice_router::cli::demo::sink::Sink;
 
 use serde_json::Value;
 
-use crate::daemon::{DEADLINE, Daemon, far_schedule, home, run};
+use crate::daemon::{DEADLINE, Daemon, closed, far_schedule, home, run};
 use crate::examples::{event, push, push_all};
 use crate::scripted_smtp::{Script, ScriptedRelay};
 
@@ -218,9 +218,7 @@ async fn a_test_mail_tells_what_the_relay_answered_and_which_relay_that_is() {
 
 #[tokio::test]
 async fn a_test_mail_that_reaches_nobody_names_whom_it_tried() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = closed();
     let home = home(address, &far_schedule());
 
     let output = run(home.path(), &["test-mail", "erika@muster.example"]).await;

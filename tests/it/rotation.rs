@@ -1,7 +1,6 @@
 //! Secrets that are exchanged while the daemon runs.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use invoice_router::http::client::{Method, Target};
@@ -9,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::daemon::{DEADLINE, Daemon, PORTAL, far_schedule, home};
+use crate::daemon::{DEADLINE, Daemon, PORTAL, closed, far_schedule, home};
 use crate::description::Interface;
 use crate::interface::{account, ask, digest};
 
@@ -32,7 +31,7 @@ async fn logged(daemon: &Daemon, words: &[&str]) {
 
 #[tokio::test]
 async fn secrets_are_exchanged_without_a_restart_as_a_whole_or_not_at_all() {
-    let mut daemon = Daemon::start((Ipv4Addr::LOCALHOST, 9).into()).await;
+    let mut daemon = Daemon::start(closed()).await;
     let secrets = daemon.home().join("portal-secrets");
     let next = "whsec_bmV4dCBuZXh0IG5leHQgbmV4dCBuZXh0IG5leHQgMTIzNDU2";
     let event = account(1);
@@ -88,7 +87,7 @@ fn tokens(names: &[&str]) -> String {
 
 #[tokio::test]
 async fn tokens_are_exchanged_without_a_restart() {
-    let home = home((Ipv4Addr::LOCALHOST, 9).into(), &far_schedule());
+    let home = home(closed(), &far_schedule());
     let configuration = home.path().join("invoice-router.toml");
     let text = fs::read_to_string(&configuration).unwrap();
     let tcp = "[admin]\nlisten = \"127.0.0.1:0\"\ntokens_file = \"./tokens\"\n";

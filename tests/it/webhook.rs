@@ -3,9 +3,8 @@
 // Tells clippy that helpers belong to tests as well.
 #![cfg(test)]
 
-use std::io;
 use std::slice;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use invoice_router::domain::id::AccountId;
@@ -21,8 +20,9 @@ use crate::description::Interface;
 use crate::dispatch::failing_store::{FailingStore, UseCase};
 use crate::interface::{
     Answer, BILLING, Interfaces, PATIENCE, PDF, PORTAL, PORTAL_NEXT, STRANGER, account, ask, delta,
-    digest, invoice, limits, morning,
+    digest, invoice, limits, morning, with,
 };
+use crate::logged::Lines;
 
 mod at_once;
 pub(crate) mod attempts;
@@ -195,12 +195,7 @@ async fn a_refused_event_can_succeed_once_the_gap_is_filled() {
 #[tokio::test]
 async fn every_rule_names_its_place_and_changes_nothing() {
     let interfaces = Interfaces::start().await;
-    let with = |pointer: &str, value: Value| {
-        let mut body = account(1);
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        body.pointer_mut(parent).unwrap()[name] = value;
-        body
-    };
+    let with = |pointer: &str, value: Value| with(account(1), pointer, value);
     let eleven: Vec<String> = (0..11).map(|n| format!("a{n}@b.example")).collect();
     for (place, body) in [
         (
@@ -476,40 +471,19 @@ async fn dispatch_is_nudged_once_something_may_be_due() {
     nudged().await;
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    /// What this thread logs from now on. The runtime of a test has one thread, so all of the interfaces
-    /// log here.
-    fn collect() -> (Self, tracing::subscriber::DefaultGuard) {
-        let lines = Self::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (lines, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
+/// What this thread logs from now on. The runtime of a test has one thread, so all of the interfaces log here.
+fn collected() -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(lines.clone())
+        .finish();
+    (lines, tracing::subscriber::set_default(subscriber))
 }
 
 #[tokio::test]
 async fn a_request_leaves_one_line_in_the_log_without_an_address() {
-    let (lines, _guard) = Lines::collect();
+    let (lines, _guard) = collected();
     let interfaces = Interfaces::start().await;
     let mut wrong = account(1);
     wrong["data"]["main_contact"]["addresses"] = json!(["erika@muster"]);
@@ -561,7 +535,7 @@ async fn a_request_leaves_one_line_in_the_log_without_an_address() {
 
 #[tokio::test]
 async fn versions_that_went_back_raise_one_alarm() {
-    let (lines, _guard) = Lines::collect();
+    let (lines, _guard) = collected();
     let interfaces = Interfaces::start().await;
     for id in ["K-1001", "erika@muster.example"] {
         let of = |version: u64, timestamp: &str| {

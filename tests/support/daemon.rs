@@ -8,10 +8,10 @@
 #![cfg(test)]
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Timelike as _};
@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use standardwebhooks::Webhook;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -70,6 +71,16 @@ pub(crate) struct Daemon {
 /// The daemon's admin socket, and the one at which it is overheard what commands ask.
 const ADMIN: &str = "admin.sock";
 const ASKED: &str = "asked.sock";
+
+/// An address at which nobody listens, and nobody else can as long as the tests run.
+pub(crate) fn closed() -> SocketAddr {
+    static BOUND: LazyLock<TcpSocket> = LazyLock::new(|| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        socket
+    });
+    BOUND.local_addr().unwrap()
+}
 
 /// A schedule that does not fire by itself while a test runs: half a day from now.
 pub(crate) fn far_schedule() -> String {
