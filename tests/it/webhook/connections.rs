@@ -438,11 +438,11 @@ fn a_drain_answers_what_is_under_way_and_takes_nothing_new() {
 fn a_drain_ends_with_its_grace_period_and_cancels_no_commit() {
     let (runtime, gate) = gated();
     runtime.block_on(async {
-        let mut interfaces = start(limits(), SOON).await;
+        let mut interfaces = start(limits(), 4 * SOON).await;
         let body = embedded();
         let mut stuck = announce(&interfaces, BILLING, body.as_bytes(), body.len()).await;
         stuck.write_all(body.as_bytes()).await.unwrap();
-        // The body is read, and the request stands before its commit.
+        // The body is read by now or within the grace period, and the request stands before its commit.
         tokio::time::sleep(SOON).await;
         interfaces.stop.send_replace(true);
         let served = timeout(PATIENCE, &mut interfaces.served).await;
