@@ -374,3 +374,45 @@ pub(super) fn format(config: &Config) -> telemetry::Format {
         config::LogFormat::Journald => telemetry::Format::Journald,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    fn config(webhook: &str) -> Config {
+        let text = format!("[webhook]\n{webhook}");
+        Config::parse(&text, "test.toml", &Environment::default()).unwrap()
+    }
+
+    #[test]
+    fn each_limit_is_that_of_the_key_with_its_name() {
+        let config = config(
+            "event_body_bytes = 70_001\ndocument_bytes = 70_002\nunused_documents_bytes = 2_000_003\n\
+             connections = 504\nconnections_per_peer = 105\nrequests_per_connection = 1_006\n\
+             sender_requests_per_second = 207\nheader_bytes = 9_008\nheader_seconds = 9\nbody_seconds = 19\n",
+        );
+        assert_eq!(
+            limits(&config),
+            http::Limits {
+                event_body_bytes: 70_001,
+                document_bytes: 70_002,
+                bodies_bytes: 128 * 1024 * 1024,
+                connections: 504,
+                connections_per_peer: 105,
+                requests_per_connection: 1_006,
+                sender_requests_per_second: 207,
+                header_bytes: 9_008,
+                header: Duration::from_secs(9),
+                body: Duration::from_secs(19),
+            }
+        );
+        assert_eq!(rules(&config).unused_documents_bytes, 2_000_003);
+    }
+
+    #[test]
+    fn the_memory_for_bodies_holds_several_of_the_largest() {
+        let config = config("event_body_bytes = 67_108_864\n");
+        assert_eq!(limits(&config).bodies_bytes, 4 * 67_108_864);
+    }
+}

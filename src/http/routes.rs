@@ -537,6 +537,47 @@ mod tests {
     }
 
     #[test]
+    fn the_description_says_of_each_code_whether_a_retry_can_help() {
+        let description = description();
+        let schema = &description["components"]["schemas"]["ProblemCode"];
+        let words = schema["description"].as_str().unwrap();
+        let mut retryable = BTreeSet::new();
+        let (mut all_are, mut named) = (false, Vec::new());
+        for line in words.lines() {
+            // A paragraph begins with its statuses, a code or several with a dash.
+            if let Some((codes, _)) = line.strip_prefix("- ").and_then(|it| it.split_once(':')) {
+                named = codes.split('`').skip(1).step_by(2).collect();
+            } else if line.starts_with(|c: char| c.is_ascii_digit()) {
+                all_are = line.contains("*retryable*");
+                named = Vec::new();
+            }
+            if all_are || line.contains("*retryable*") {
+                retryable.extend(named.iter().copied());
+            }
+        }
+        let codes = Code::ALL.iter().filter(|code| code.retryable());
+        assert_eq!(retryable, codes.map(|code| code.as_str()).collect());
+    }
+
+    #[test]
+    fn the_description_has_the_statuses_that_a_line_of_a_batch_can_have() {
+        let description = description();
+        let schemas = &description["components"]["schemas"];
+        let described = schemas["LineStatus"]["enum"].as_array().unwrap().iter();
+        let described: BTreeSet<u64> = described.filter_map(Value::as_u64).collect();
+        for answer in ["LineAnswer", "ImportedLineAnswer"] {
+            let problem = &schemas[answer]["properties"]["body"]["oneOf"][1];
+            let codes = problem["properties"]["code"]["enum"].as_array().unwrap();
+            let mut statuses = BTreeSet::from([200]);
+            for code in codes {
+                let known = Code::ALL.iter().find(|known| code == known.as_str());
+                statuses.insert(u64::from(known.unwrap().status().as_u16()));
+            }
+            assert_eq!(statuses, described, "{answer}");
+        }
+    }
+
+    #[test]
     fn a_path_is_split_before_it_is_decoded() {
         let routes = Routes::of(Interface::Admin);
         let path = "/v1/accounts/K%201/invoices/RE-2026%2F0042/hold";

@@ -1,15 +1,21 @@
 //! The admin interface as operators meet it.
 
+// Tells clippy that helpers belong to tests as well.
+#![cfg(test)]
+
 mod import;
 
-use std::time::Duration;
-
+use invoice_router::domain::delivery::Verdict;
 use invoice_router::http::client::{Method, Target};
 use invoice_router::http::{Readiness, Relay};
-use invoice_router::store::PauseScope;
+use invoice_router::store::{Filter, PauseScope};
 use serde_json::{Value, json};
 
-use crate::interface::{Answer, Interfaces, account, ask, invoice, limits};
+use crate::description::Interface;
+use crate::interface::{
+    Answer, BILLING, Interfaces, PATIENCE, PORTAL, account, ask, digest, invoice, limits, morning,
+};
+use crate::webhook::attempts::{begin, end};
 
 /// An account, a document and these invoices over it.
 async fn with_invoices(numbers: &[&str]) -> Interfaces {
@@ -61,11 +67,22 @@ async fn an_account_shows_who_may_be_selected_and_who_is_active() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_not_percent_encoded_utf8_is_refused() {
+    let interfaces = Interfaces::start().await;
+    for path in ["/v1/accounts/%FF", "/v1/accounts/%4"] {
+        let answer = interfaces.get(path).await;
+        assert_eq!((answer.status, answer.code()), (400, "bad_path"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn both_interfaces_describe_themselves() {
     let interfaces = Interfaces::start().await;
     let webhook = Target::Tcp(interfaces.webhook);
-    for target in [webhook, Target::Unix(interfaces.socket.clone())] {
-        let answer = ask(&target, Method::GET, "/openapi.yaml", &[], Vec::new()).await;
+    let admin = Target::Unix(interfaces.socket.clone());
+    for (interface, target) in [(Interface::Webhook, webhook), (Interface::Admin, admin)] {
+        let path = "/openapi.yaml";
+        let answer = ask(interface, &target, Method::GET, path, &[], Vec::new()).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.headers["content-type"], "application/yaml");
     }
@@ -87,7 +104,6 @@ async fn accounts_come_page_by_page() {
         let Some(cursor) = page.body["next_cursor"].as_str() else {
             break;
         };
-        let cursor = cursor.replace('/', "%2F").replace(' ', "%20");
         path = format!("/v1/accounts?limit=2&cursor={cursor}");
     }
     assert_eq!(seen, ["K 2", "K-3", "K/1"]);
@@ -265,6 +281,120 @@ async fn invoices_are_listed_by_every_filter_and_page_by_page() {
         assert_eq!(answer.status, 422, "{query}");
         let parameter = query.split_once('=').unwrap().0;
         assert_eq!(answer.body["errors"][0]["parameter"], parameter);
+    }
+}
+
+/// The numbers on all pages of a list; `change` happens after the first of them.
+async fn on_all_pages(
+    interfaces: &Interfaces,
+    query: &str,
+    change: impl AsyncFnOnce(),
+) -> Vec<String> {
+    let first = format!("/v1/invoices?limit=2{query}");
+    let mut page = interfaces.get(&first).await;
+    change().await;
+    let mut seen = Vec::new();
+    loop {
+        seen.extend(members(&page, "number").into_iter().map(str::to_owned));
+        let Some(cursor) = page.body["next_cursor"].as_str() else {
+            return seen;
+        };
+        page = interfaces.get(&format!("{first}&cursor={cursor}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_invoices_shows_each_once_whatever_changes_meanwhile() {
+    let numbers = ["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6"];
+    for (query, expected) in [
+        (
+            "",
+            &["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6", "RE-7"][..],
+        ),
+        // RE-2 was waiting when it was shown, and RE-5 is by now.
+        (
+            "&state=waiting",
+            &["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6", "RE-7"],
+        ),
+        ("&state=held", &["RE-5"]),
+    ] {
+        let interfaces = with_invoices(&numbers).await;
+        let act = async |number: &str, what: &str| {
+            let path = format!("/v1/accounts/K-1001/invoices/{number}/{what}");
+            let answer = interfaces.act(&path, json!({})).await;
+            assert_eq!(answer.body["result"], "applied", "{answer:?}");
+        };
+        act("RE-5", "hold").await;
+        let seen = on_all_pages(&interfaces, query, async || {
+            act("RE-2", "hold").await;
+            act("RE-5", "release").await;
+            interfaces.billing(&invoice("RE-7")).await;
+        });
+        assert_eq!(seen.await, expected, "{query}");
+    }
+}
+
+/// An account of which one user has a login, and two invoices that came with their documents: RE-1, of which an
+/// attempt failed before it was held, and RE-2, which waits.
+async fn with_everything_there_may_be(embedded: &str) -> Interfaces {
+    let interfaces = Interfaces::start().await;
+    let mut with_login = account(1);
+    with_login["data"]["sub_users"][0]["login"] =
+        json!({"enabled": true, "user_name": "buch", "permissions": ["invoices"]});
+    interfaces.portal(&with_login).await;
+    for (number, release) in [("RE-1", "immediately"), ("RE-2", "scheduled")] {
+        let mut event = invoice(number);
+        event["data"]["release"] = json!(release);
+        event["data"]["documents"] = json!([{"content_base64": embedded, "file_name": "a.pdf",
+            "media_type": "application/pdf"}]);
+        let answer = interfaces.billing(&event).await;
+        assert_eq!(answer.body["result"], "applied", "{answer:?}");
+    }
+    let page = interfaces.store.invoices(&Filter::default(), None, 1);
+    let sequence = page.unwrap().items[0].sequence;
+    let intent = begin(&interfaces, sequence).await;
+    end(&interfaces, sequence, intent, Verdict::Deferred, morning()).await;
+    let target = Target::Tcp(interfaces.admin_tcp);
+    let path = "/v1/accounts/K-1001/invoices/RE-1/hold";
+    let operate = [("authorization", "Bearer ops-token")];
+    let (admin, body) = (Interface::Admin, b"{}".to_vec());
+    let held = ask(admin, &target, Method::POST, path, &operate, body).await;
+    assert_eq!(held.body["state"], "held", "{held:?}");
+    interfaces
+}
+
+#[tokio::test]
+async fn no_answer_shows_a_secret_or_what_a_document_holds() {
+    let embedded = "JVBERi0xLjcgaW52b2ljZQ==";
+    let interfaces = with_everything_there_may_be(embedded).await;
+    let plan = interfaces
+        .act("/v1/dispatch", json!({"dry_run": true}))
+        .await;
+    let mut shown = vec![("dry run", "RE-2", plan)];
+    for (path, known) in [
+        ("/v1/accounts", "buch"),
+        ("/v1/accounts?view=version", "K-1001"),
+        ("/v1/accounts/K-1001", "buch"),
+        ("/v1/accounts/K-1001/recipient", "u-7"),
+        ("/v1/invoices", "RE-1"),
+        ("/v1/accounts/K-1001/invoices/RE-1", "deferred"),
+        ("/v1/accounts/K-1001/invoices/RE-2", "a.pdf"),
+        ("/v1/audit", "operator ops"),
+        ("/readyz", "ready"),
+    ] {
+        shown.push((path, known, interfaces.get(path).await));
+    }
+    let token_digests =
+        ["ops-token", "watch-token"].map(|token| digest(token.as_bytes()).to_string());
+    for (what, known, answer) in shown {
+        let body = answer.body.to_string();
+        assert!(body.contains(known), "{what}: {body}");
+        let secrets = [PORTAL, BILLING].map(|secret| secret.trim_start_matches("whsec_"));
+        let others = [embedded, "%PDF", "whsec_", "ops-token", "watch-token"];
+        let secret = secrets.into_iter().chain(others);
+        for hidden in secret.chain(token_digests.iter().map(String::as_str)) {
+            assert!(!body.contains(hidden), "{what} shows {hidden}: {body}");
+        }
     }
 }
 
@@ -494,7 +624,7 @@ async fn an_account_that_is_not_known_cannot_be_paused_or_resumed() {
 
 #[tokio::test]
 async fn probes_tell_whether_the_daemon_lives_and_works() {
-    let interfaces = Interfaces::start_with(limits(), Duration::from_secs(20), || Readiness {
+    let interfaces = Interfaces::start_with(limits(), PATIENCE, || Readiness {
         relay: Relay::Untried,
         failing: vec![("relay", "the circuit is open".to_owned())],
         ..Readiness::default()
@@ -520,7 +650,8 @@ async fn a_packed_body_is_not_taken() {
     let target = Target::Unix(interfaces.socket.clone());
     let packed = [("content-encoding", "gzip")];
     for path in ["/v1/pause", "/v1/accounts/K-1001/invoices/RE-1/hold"] {
-        let answer = ask(&target, Method::POST, path, &packed, b"{}".to_vec()).await;
+        let body = b"{}".to_vec();
+        let answer = ask(Interface::Admin, &target, Method::POST, path, &packed, body).await;
         assert_eq!(
             (answer.status, answer.code()),
             (415, "unsupported_media_type")
@@ -611,7 +742,8 @@ async fn over_tcp_a_token_says_who_may_what() {
         async move {
             let headers = [("authorization", token)];
             let headers = if token.is_empty() { &[] } else { &headers[..] };
-            ask(&target, method, path, headers, b"{}".to_vec()).await
+            let body = b"{}".to_vec();
+            ask(Interface::Admin, &target, method, path, headers, body).await
         }
     };
     for token in ["", "Bearer wrong", "Basic d2F0Y2g6eA==", "Bearer"] {
@@ -633,8 +765,12 @@ async fn over_tcp_a_token_says_who_may_what() {
 async fn a_head_request_is_a_get_without_a_body() {
     let interfaces = with_invoices(&[]).await;
     let target = Target::Unix(interfaces.socket.clone());
-    let answer = ask(&target, Method::HEAD, "/v1/accounts", &[], Vec::new()).await;
+    let ask = async |method| {
+        let admin = Interface::Admin;
+        ask(admin, &target, method, "/v1/accounts", &[], Vec::new()).await
+    };
+    let answer = ask(Method::HEAD).await;
     assert_eq!((answer.status, answer.body), (200, Value::Null));
-    let answer = ask(&target, Method::DELETE, "/v1/accounts", &[], Vec::new()).await;
+    let answer = ask(Method::DELETE).await;
     assert_eq!(answer.headers["allow"], "GET, HEAD");
 }

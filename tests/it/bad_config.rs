@@ -5,7 +5,7 @@
 #![cfg(test)]
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -14,13 +14,8 @@ use assert_cmd::Command;
 use invoice_router::config::SHIPPED;
 use tempfile::TempDir;
 
-use crate::daemon::{BILLING, Daemon, PORTAL, PROGRAM, far_schedule, home};
+use crate::daemon::{BILLING, Daemon, PORTAL, PROGRAM, closed, far_schedule, home};
 
-/// Nobody listens there, and nothing is sent in these tests.
-const RELAY: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(
-    std::net::Ipv4Addr::LOCALHOST,
-    9,
-));
 /// A daemon that starts in spite of its configuration is ended after this, which fails the test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,7 +33,7 @@ fn run(configuration: &Path, arguments: &[&str]) -> Output {
 
 /// A directory with a right configuration, in which `right` is replaced by `wrong`.
 fn altered(right: &str, wrong: &str) -> TempDir {
-    let directory = home(RELAY, "0 8 * * *");
+    let directory = home(closed(), "0 8 * * *");
     let path = directory.path().join("invoice-router.toml");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(right), "{right}");
@@ -124,7 +119,7 @@ fn a_secret_that_is_missing_or_malformed_is_told_without_showing_it() {
     ];
     assert_refused(&missing, Some("./gone"), &expected);
 
-    let malformed = home(RELAY, "0 8 * * *");
+    let malformed = home(closed(), "0 8 * * *");
     fs::write(
         malformed.path().join("portal-secrets"),
         "# the portal's\nhunter2\n",
@@ -215,7 +210,7 @@ fn an_address_that_is_taken_is_told_with_its_place_and_may_be_free_later() {
 
 #[test]
 fn one_secret_under_two_senders_is_told() {
-    let directory = home(RELAY, "0 8 * * *");
+    let directory = home(closed(), "0 8 * * *");
     fs::write(directory.path().join("billing-secrets"), PORTAL).unwrap();
     assert_refused(
         &directory,
@@ -232,7 +227,7 @@ fn what_is_no_toml_is_told() {
 
 #[test]
 fn what_is_not_utf_8_is_told_by_its_line() {
-    let directory = home(RELAY, "0 8 * * *");
+    let directory = home(closed(), "0 8 * * *");
     let path = directory.path().join("invoice-router.toml");
     let mut bytes = fs::read(&path).unwrap();
     let lines = String::from_utf8(bytes.clone()).unwrap().lines().count();
@@ -250,11 +245,9 @@ fn all_that_is_wrong_is_told_at_once() {
     let directory = altered("\"UTC\"", "\"Europe/Atlantis\"");
     let path = directory.path().join("invoice-router.toml");
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(
-        path,
-        text.replace("port = 9", "port = 70_000\nport_number = 9"),
-    )
-    .unwrap();
+    let port = format!("port = {}", closed().port());
+    let wrong = text.replace(&port, "port = 70_000\nport_number = 9");
+    fs::write(path, wrong).unwrap();
     let expected = [
         "schedules.default.time_zone",
         "mail.smtp.port:",
@@ -278,7 +271,7 @@ fn a_configuration_that_is_not_there_is_told() {
 
 #[tokio::test]
 async fn a_second_daemon_on_the_same_state_is_refused_and_the_first_works_on() {
-    let mut first = Daemon::start_in(home(RELAY, &far_schedule())).await;
+    let mut first = Daemon::start_in(home(closed(), &far_schedule())).await;
 
     let second = first.command(&["serve"]).await;
 
@@ -294,7 +287,7 @@ async fn a_second_daemon_on_the_same_state_is_refused_and_the_first_works_on() {
 
 #[test]
 fn a_state_directory_that_holds_something_else_is_left_alone() {
-    let directory = home(RELAY, "0 8 * * *");
+    let directory = home(closed(), "0 8 * * *");
     let other = directory.path().join("state/letters.txt");
     fs::write(&other, "somebody else's").unwrap();
 

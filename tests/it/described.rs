@@ -13,12 +13,12 @@ use invoice_router::domain::contact::Language;
 use invoice_router::domain::id::AccountId;
 use invoice_router::domain::invoice::{MediaType, PortalUrl};
 use invoice_router::domain::money::{Currency, Money};
-use invoice_router::http::client::{Method, Response};
+use invoice_router::http::client::{Method, Response, Target};
 use serde_json::{Value, json};
 
 use crate::description::{Asked, Interface, description, findings};
 use crate::examples;
-use crate::interface::{account, invoice};
+use crate::interface::{Interfaces, PDF, account, ask, digest, invoice, with};
 
 const BOTH: [Interface; 2] = [Interface::Webhook, Interface::Admin];
 
@@ -66,6 +66,42 @@ fn the_examples_of_events_are_the_files_beside_the_configuration() {
         .map(|(name, _)| format!("config/examples/{name}"))
         .collect();
     assert_eq!(named, files);
+}
+
+/// How many examples of schemas, parameters and headers there are in a part of the description; each is as it
+/// should be.
+fn check_examples(part: &Value) -> usize {
+    let (members, items) = match part {
+        Value::Object(members) => (Some(members), None),
+        Value::Array(items) => (None, Some(items)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return 0,
+    };
+    let mut examples = Vec::new();
+    // A schema has its examples beside itself, a parameter or a header one beside its schema.
+    for example in part["examples"].as_array().into_iter().flatten() {
+        examples.push((part, example));
+    }
+    if let Some(schema) = part.get("schema") {
+        let several = part["examples"].as_object().into_iter().flatten();
+        let several = several.filter_map(|(_, example)| example.get("value"));
+        let beside = several.chain(part.get("example"));
+        examples.extend(beside.map(|example| (schema, example)));
+    }
+    for (schema, example) in &examples {
+        let wrong = description().value(schema, example, "the example");
+        assert!(wrong.is_empty(), "{part}: {wrong:?}");
+    }
+    let inner = members.into_iter().flatten();
+    let inner = inner.filter(|(name, _)| !["example", "examples"].contains(&name.as_str()));
+    let inner = inner.map(|(_, value)| value);
+    let below = inner.chain(items.into_iter().flatten()).map(check_examples);
+    examples.len() + below.sum::<usize>()
+}
+
+#[test]
+fn an_example_of_a_schema_a_parameter_or_a_header_is_as_it_says() {
+    let count = check_examples(description().document());
+    assert!(count >= 15, "{count}");
 }
 
 #[test]
@@ -160,17 +196,15 @@ fn an_answer_that_is_not_described_is_found() {
     let refused = answer(403, PROBLEM, &problem("forbidden", 403));
     assert_eq!(found(&event, &refused), Vec::<String>::new());
 
-    let with = |pointer: &str, value: Value| {
-        let mut body = applied();
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        body.pointer_mut(parent).unwrap()[name] = value;
-        answer(200, JSON, &body)
-    };
+    let with = |pointer: &str, value: Value| answer(200, JSON, &with(applied(), pointer, value));
     let without = |name: &str| {
         let mut answer = right.clone();
         answer.headers.remove(name);
         answer
     };
+    let mut told_more = right.clone();
+    let server = HeaderValue::from_static("invoice-router");
+    told_more.headers.insert("server", server);
     let mut other_id = refused.clone();
     let id = HeaderValue::from_static("00000000deadbeee");
     other_id.headers.insert("x-request-id", id);
@@ -214,6 +248,7 @@ fn an_answer_that_is_not_described_is_found() {
             answer(409, PROBLEM, &problem("version_gap", 409)),
         ),
         ("another request id", other_id),
+        ("a header too many", told_more),
         (
             "no Retry-After",
             answer(503, PROBLEM, &problem("busy", 503)),
@@ -234,12 +269,6 @@ fn an_answer_that_is_not_described_is_found() {
 #[test]
 fn a_request_that_is_accepted_and_not_described_is_found() {
     let right = answer(200, JSON, &applied());
-    let with = |event: Value, pointer: &str, value: Value| {
-        let mut event = event;
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        event.pointer_mut(parent).unwrap()[name] = value;
-        event
-    };
     let document = json!([{"file_name": "a.pdf", "media_type": "application/pdf"}]);
     for (what, wrong) in [
         (
@@ -294,6 +323,79 @@ fn a_request_that_is_accepted_and_not_described_is_found() {
         ("no body", json!(null)),
     ] {
         assert!(!found(&wrong, &right).is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn a_line_of_a_batch_that_is_not_as_the_whole_says_is_found() {
+    const NDJSON: &str = "application/x-ndjson";
+    let sent = format!("{}\n\n{}\n", account(4), account(9));
+    let asked = Asked {
+        interface: Interface::Webhook,
+        method: &Method::POST,
+        path: "/v1/events",
+        headers: &[("content-type", NDJSON)],
+        body: sent.as_bytes(),
+    };
+    let found = |lines: &[(u64, u64, Value)]| {
+        let mut answer = answer(200, NDJSON, &Value::Null);
+        let line = |(line, status, body): &(u64, u64, Value)| {
+            format!(
+                "{}\n",
+                json!({"line": line, "status": status, "body": body})
+            )
+        };
+        answer.body = lines.iter().map(line).collect::<String>().into_bytes();
+        findings(&asked, &answer)
+    };
+    let refused = || problem("webhook_id_reused", 422);
+    let right = [(1, 200, applied()), (3, 422, refused())];
+    assert_eq!(found(&right), Vec::<String>::new());
+
+    let first = || (1, 200, applied());
+    for (what, wrong) in [
+        ("no answer to a line", vec![first()]),
+        (
+            "the number of a blank line",
+            vec![first(), (2, 422, refused())],
+        ),
+        ("another order", vec![(3, 422, refused()), first()]),
+        (
+            "another status than the problem's",
+            vec![first(), (3, 409, refused())],
+        ),
+        (
+            "a problem with a success",
+            vec![first(), (3, 200, refused())],
+        ),
+        (
+            "a success with a problem's status",
+            vec![(1, 422, applied()), (3, 422, refused())],
+        ),
+        (
+            "another request id",
+            vec![
+                first(),
+                (
+                    3,
+                    422,
+                    with(refused(), "/request_id", json!("0000000000000000")),
+                ),
+            ],
+        ),
+        (
+            "another type",
+            vec![
+                first(),
+                (
+                    3,
+                    422,
+                    with(refused(), "/type", json!("urn:invoice-router:problem:busy")),
+                ),
+            ],
+        ),
+    ] {
+        assert!(!found(&wrong).is_empty(), "{what}");
     }
 }
 
@@ -470,6 +572,34 @@ fn values_are_described_as_they_are_judged() {
             "https://a/\\",
         ],
     );
+}
+
+#[tokio::test]
+async fn what_one_interface_offers_is_not_there_at_the_other() {
+    let interfaces = Interfaces::start().await;
+    let webhook = (Interface::Webhook, Target::Tcp(interfaces.webhook));
+    let admin = Target::Unix(interfaces.socket.clone());
+    let admin = (Interface::Admin, admin);
+    let mut count = 0;
+    for (ours, (theirs, target)) in [(Interface::Admin, webhook), (Interface::Webhook, admin)] {
+        for (path, method, _) in description().operations(ours) {
+            // The description is at both.
+            if path == "/openapi.yaml" {
+                continue;
+            }
+            let path = path
+                .replace("{account}", "K-1001")
+                .replace("{number}", "RE-1")
+                .replace("{sha256}", &digest(PDF).to_string());
+            let named = method.to_uppercase();
+            let method = Method::from_bytes(named.as_bytes()).unwrap();
+            let answer = ask(theirs, &target, method, &path, &[], Vec::new()).await;
+            let found = (answer.status, answer.code());
+            assert_eq!(found, (404, "not_found"), "{named} {path}");
+            count += 1;
+        }
+    }
+    assert!(count > 15, "{count}");
 }
 
 #[test]

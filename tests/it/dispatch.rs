@@ -10,7 +10,7 @@
 mod attempts;
 mod clock;
 mod commands;
-mod failing_store;
+pub(crate) mod failing_store;
 mod faults;
 mod house;
 mod logs;

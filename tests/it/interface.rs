@@ -1,9 +1,7 @@
 //! Both HTTP interfaces over a store in memory, on sockets of their own, and what tests say to them.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper of a test fails as the test itself does"
-)]
+// Tells clippy that helpers belong to tests as well.
+#![cfg(test)]
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -31,6 +29,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::description::{Asked, Interface, check, check_raw};
 
@@ -194,7 +193,12 @@ struct Over {
 
 impl Interfaces {
     pub(crate) async fn start() -> Self {
-        Self::start_with(limits(), Duration::from_secs(20), Readiness::default).await
+        Self::start_with(limits(), PATIENCE, Readiness::default).await
+    }
+
+    /// With limits of its own.
+    pub(crate) async fn within(limits: Limits) -> Self {
+        Self::start_with(limits, PATIENCE, Readiness::default).await
     }
 
     pub(crate) async fn start_with(
@@ -321,6 +325,7 @@ impl Interfaces {
         let path = format!("/v1/import{query}");
         let headers = [("content-type", "application/x-ndjson")];
         ask(
+            Interface::Admin,
             &target,
             Method::POST,
             &path,
@@ -339,7 +344,16 @@ impl Interfaces {
                 .map(|(name, value)| (*name, value.as_str())),
         );
         let target = Target::Tcp(self.webhook);
-        ask(&target, Method::POST, "/v1/events", &headers, body.to_vec()).await
+        let body = body.to_vec();
+        ask(
+            Interface::Webhook,
+            &target,
+            Method::POST,
+            "/v1/events",
+            &headers,
+            body,
+        )
+        .await
     }
 
     /// Sends an event of the portal's.
@@ -363,7 +377,16 @@ impl Interfaces {
             .collect();
         let path = format!("/v1/documents/{digits}");
         let target = Target::Tcp(self.webhook);
-        ask(&target, Method::PUT, &path, &headers, bytes.to_vec()).await
+        let body = bytes.to_vec();
+        ask(
+            Interface::Webhook,
+            &target,
+            Method::PUT,
+            &path,
+            &headers,
+            body,
+        )
+        .await
     }
 
     /// Uploads [`PDF`].
@@ -375,13 +398,22 @@ impl Interfaces {
     /// Asks the admin interface over its socket.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         let target = Target::Unix(self.socket.clone());
-        ask(&target, Method::GET, path, &[], Vec::new()).await
+        ask(
+            Interface::Admin,
+            &target,
+            Method::GET,
+            path,
+            &[],
+            Vec::new(),
+        )
+        .await
     }
 
     /// Tells the admin interface to do something, over its socket.
     pub(crate) async fn act(&self, path: &str, body: Value) -> Answer {
         let target = Target::Unix(self.socket.clone());
         ask(
+            Interface::Admin,
             &target,
             Method::POST,
             path,
@@ -393,10 +425,21 @@ impl Interfaces {
 
     /// The head of a signed event, for those who write by themselves. `length` is what it announces.
     pub(crate) fn event_head(&self, key: &str, body: &[u8], length: usize) -> String {
+        self.event_head_under(&self.new_id(), key, body, length)
+    }
+
+    /// As [`Self::event_head`], under an id of the caller's.
+    pub(crate) fn event_head_under(
+        &self,
+        id: &str,
+        key: &str,
+        body: &[u8],
+        length: usize,
+    ) -> String {
         let mut head = format!(
             "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n"
         );
-        for (name, value) in self.signature(key, &self.new_id(), body) {
+        for (name, value) in self.signature(key, id, body) {
             head.extend([name, ": ", &value, "\r\n"]);
         }
         head.push_str("\r\n");
@@ -423,6 +466,7 @@ pub(crate) fn ndjson(lines: &[Value]) -> String {
 }
 
 pub(crate) async fn ask(
+    interface: Interface,
     target: &Target,
     method: Method,
     path: &str,
@@ -439,10 +483,6 @@ pub(crate) async fn ask(
     )
     .await
     .unwrap();
-    let interface = match target {
-        Target::Unix(_) => Interface::Admin,
-        Target::Tcp(_) => Interface::of(path),
-    };
     let asked = Asked {
         interface,
         method: &method,
@@ -468,36 +508,63 @@ pub(crate) async fn ask(
     }
 }
 
-/// Reads one answer off a connection that stays open: its head, and its body as JSON.
+/// Reads one answer of the webhook's off a connection that stays open: its head, and its body as JSON.
 pub(crate) async fn read_answer(stream: &mut TcpStream) -> (String, Value) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => break,
+    read_answer_of(Interface::Webhook, stream).await
+}
+
+/// As [`read_answer`], at either interface.
+pub(crate) async fn read_answer_of(
+    interface: Interface,
+    stream: &mut TcpStream,
+) -> (String, Value) {
+    let answer = async {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => break,
+            }
         }
-    }
-    let whole = head.clone();
-    let head = String::from_utf8(head).unwrap().to_lowercase();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .map_or(0, |length| length.parse().unwrap());
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.unwrap();
-    check_raw(Interface::Webhook, &[whole, body.clone()].concat());
-    (head, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        assert!(!head.is_empty(), "the connection ends without an answer");
+        let whole = head.clone();
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.unwrap();
+        check_raw(interface, &[whole, body.clone()].concat());
+        (head, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    };
+    let answer = timeout(PATIENCE, answer).await;
+    answer.expect("there is no answer, or no end of it")
 }
 
 /// Sends bytes and reads until the other end closes.
 pub(crate) async fn exchange(stream: &mut TcpStream, bytes: &[u8]) -> String {
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
+    timeout(PATIENCE, stream.read_to_end(&mut answer))
+        .await
+        .expect("the connection is not closed")
+        .unwrap();
     if !answer.is_empty() {
         check_raw(Interface::Webhook, &answer);
     }
     String::from_utf8(answer).unwrap()
+}
+
+/// Waits until it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let so = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let so = timeout(PATIENCE, so).await;
+    assert!(so.is_ok(), "{what} does not come");
 }
 
 /// The account of the contract's example, at `version`.
@@ -510,6 +577,13 @@ pub(crate) fn account(version: u64) -> Value {
              "login": {"enabled": false, "user_name": null, "permissions": []}},
             {"id": "u-8", "group": "Technik", "contact": {"name": "Technik", "addresses": ["technik@muster.example"]}}],
         "billing_contact": "u-7"}})
+}
+
+/// The body with this value at a JSON pointer.
+pub(crate) fn with(mut body: Value, pointer: &str, value: Value) -> Value {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    body.pointer_mut(parent).unwrap()[name] = value;
+    body
 }
 
 /// An event of the account with these data beside account and version.

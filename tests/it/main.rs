@@ -16,8 +16,12 @@ mod examples;
 #[path = "../support/figures.rs"]
 mod figures;
 mod interface;
+#[path = "../support/logged.rs"]
+mod logged;
 mod mishaps;
 mod operator;
+#[path = "../support/overheard.rs"]
+mod overheard;
 mod rotation;
 mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::daemon::{DEADLINE, Daemon, far_schedule, home};
+use crate::daemon::{DEADLINE, Daemon, closed, far_schedule, home};
 use crate::examples::who_got_what;
 use crate::scripted_smtp::{Script, ScriptedRelay};
 
@@ -259,7 +259,7 @@ async fn a_terminal_that_hangs_up_does_not_take_the_daemon_with_it() {
 
 #[tokio::test]
 async fn the_directory_for_mails_as_files_is_made_beside_the_store() {
-    let home = home((Ipv4Addr::LOCALHOST, 9).into(), &far_schedule());
+    let home = home(closed(), &far_schedule());
     let configuration = home.path().join("invoice-router.toml");
     let text = fs::read_to_string(&configuration).unwrap();
     let file = "[mail]\ntransport = \"file\"\nfile.directory = \"state/mail\"\n";

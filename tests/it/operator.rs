@@ -3,14 +3,14 @@
 // Tells clippy that helpers belong to tests as well.
 #![cfg(test)]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Output;
 
 use invoice_router::cli::demo::sink::Sink;
 
 use serde_json::Value;
 
-use crate::daemon::{DEADLINE, Daemon, far_schedule, home, run};
+use crate::daemon::{DEADLINE, Daemon, closed, far_schedule, home, run};
 use crate::examples::{event, push, push_all};
 use crate::scripted_smtp::{Script, ScriptedRelay};
 
@@ -161,6 +161,17 @@ async fn an_invoice_that_was_sent_again_shows_every_revisions_attempts() {
 }
 
 #[tokio::test]
+async fn what_a_command_asks_of_the_daemon_is_overheard() {
+    let (daemon, _sink) = world().await;
+    daemon.ask(&["account", "K-1001"]).await;
+    assert_eq!(daemon.asked(), 1);
+    daemon.command(&["hold", "K-1001", "RE-0"]).await;
+    assert_eq!(daemon.asked(), 2);
+    daemon.json(&["check-config"]).await;
+    assert_eq!(daemon.asked(), 2);
+}
+
+#[tokio::test]
 async fn a_signature_for_scripts_is_one_object() {
     let (daemon, _sink) = world().await;
     let file = daemon.configuration();
@@ -210,9 +221,7 @@ async fn a_test_mail_tells_what_the_relay_answered_and_which_relay_that_is() {
 
 #[tokio::test]
 async fn a_test_mail_that_reaches_nobody_names_whom_it_tried() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = closed();
     let home = home(address, &far_schedule());
 
     let output = run(home.path(), &["test-mail", "erika@muster.example"]).await;
@@ -297,7 +306,7 @@ async fn all_that_is_held_is_released_together_and_says_why() {
             .any(|entry| entry["what"].as_str().unwrap().contains(words))
     };
     assert!(told("reason given: it was right"), "{whole}");
-    assert!(sink.wait_for(2, DEADLINE).await);
+    assert!(sink.wait_for(4, DEADLINE).await);
     let none = daemon.ask(&["release", "--state", "held"]).await;
     assert_eq!(none.trim(), "no invoice is held");
     for wrong in [

@@ -1,14 +1,16 @@
 //! Secrets that are exchanged while the daemon runs.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use invoice_router::http::client::{Method, Target};
 use rustix::process::Signal;
+use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::daemon::{DEADLINE, Daemon, PORTAL};
-use crate::interface::account;
+use crate::daemon::{DEADLINE, Daemon, PORTAL, closed, far_schedule, home};
+use crate::description::Interface;
+use crate::interface::{account, ask, digest};
 
 /// Waits until the daemon has logged a line that holds all of `words`.
 async fn logged(daemon: &Daemon, words: &[&str]) {
@@ -29,7 +31,7 @@ async fn logged(daemon: &Daemon, words: &[&str]) {
 
 #[tokio::test]
 async fn secrets_are_exchanged_without_a_restart_as_a_whole_or_not_at_all() {
-    let mut daemon = Daemon::start((Ipv4Addr::LOCALHOST, 9).into()).await;
+    let mut daemon = Daemon::start(closed()).await;
     let secrets = daemon.home().join("portal-secrets");
     let next = "whsec_bmV4dCBuZXh0IG5leHQgbmV4dCBuZXh0IG5leHQgMTIzNDU2";
     let event = account(1);
@@ -71,5 +73,45 @@ async fn secrets_are_exchanged_without_a_restart_as_a_whole_or_not_at_all() {
     )
     .await;
     daemon.push_signed(PORTAL, &event).await.expect(200);
+    assert!(daemon.stop().await.success());
+}
+
+/// A file of tokens for these names.
+fn tokens(names: &[&str]) -> String {
+    let line = |name: &&str| {
+        let digest = digest(format!("{name}-token").as_bytes());
+        format!("{name} read {digest}\n")
+    };
+    names.iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn tokens_are_exchanged_without_a_restart() {
+    let home = home(closed(), &far_schedule());
+    let configuration = home.path().join("invoice-router.toml");
+    let text = fs::read_to_string(&configuration).unwrap();
+    let tcp = "[admin]\nlisten = \"127.0.0.1:0\"\ntokens_file = \"./tokens\"\n";
+    fs::write(&configuration, text.replace("[admin]\n", tcp)).unwrap();
+    let file = home.path().join("tokens");
+    fs::write(&file, tokens(&["old"])).unwrap();
+    let mut daemon = Daemon::start_in(home).await;
+    logged(&daemon, &["admin.address"]).await;
+    let log = daemon.log();
+    let mut events = log.lines().map(serde_json::from_str::<Value>);
+    let address = events.find_map(|event| event.ok()?["admin.address"].as_str()?.parse().ok());
+    let target = Target::Tcp(address.unwrap());
+    let status = async |name: &str| {
+        let token = format!("Bearer {name}-token");
+        let headers = [("authorization", token.as_str())];
+        let (admin, path) = (Interface::Admin, "/v1/accounts");
+        let answer = ask(admin, &target, Method::GET, path, &headers, Vec::new()).await;
+        answer.status
+    };
+    assert_eq!((status("old").await, status("new").await), (200, 401));
+
+    fs::write(&file, tokens(&["new", "newer"])).unwrap();
+    daemon.signal(Signal::HUP);
+    logged(&daemon, &["were read anew", "\"tokens\":2"]).await;
+    assert_eq!((status("old").await, status("new").await), (401, 200));
     assert!(daemon.stop().await.success());
 }

@@ -1,11 +1,10 @@
 //! All accounts in and out of a running daemon, at the command line.
 
 use std::fs;
-use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, closed};
 use crate::interface::ndjson;
 
 fn data(n: u32, version: u64) -> Value {
@@ -18,7 +17,7 @@ fn data(n: u32, version: u64) -> Value {
 }
 
 async fn daemon() -> Daemon {
-    Daemon::start((Ipv4Addr::LOCALHOST, 9).into()).await
+    Daemon::start(closed()).await
 }
 
 #[tokio::test]

@@ -1,30 +1,59 @@
 //! The webhook as senders meet it: real HTTP, answers and what is stored afterwards.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper of a test fails as the test itself does"
-)]
+// Tells clippy that helpers belong to tests as well.
+#![cfg(test)]
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::slice;
+use std::sync::Arc;
 use std::time::Duration;
 
 use invoice_router::domain::id::AccountId;
 use invoice_router::http::Limits;
+use invoice_router::http::client::{Method, Target};
+use invoice_router::store::{Store, StoreError};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
+use crate::description::Interface;
+use crate::dispatch::failing_store::{FailingStore, UseCase};
 use crate::interface::{
-    Answer, BILLING, Interfaces, PDF, PORTAL, PORTAL_NEXT, STRANGER, account, delta, digest,
-    invoice, limits, morning,
+    Answer, BILLING, Interfaces, PATIENCE, PDF, PORTAL, PORTAL_NEXT, STRANGER, account, ask, delta,
+    digest, invoice, limits, morning, with,
 };
+use crate::logged::Lines;
 
 mod at_once;
-mod attempts;
+pub(crate) mod attempts;
 mod batches;
 mod connections;
 mod documents;
 mod limits;
 mod withdrawals;
+
+/// Long enough for whatever is under way on this machine, if nothing hinders it.
+const SOON: Duration = Duration::from_millis(50);
+
+/// The connection is closed, and nothing more came over it.
+async fn assert_nothing_more(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    let closed = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+    // What was not read may make it a reset.
+    drop(closed.expect("the connection is not closed"));
+    assert_eq!(rest, b"");
+}
+
+/// Whoever waits with a body is told to send it.
+async fn assert_asked_for(stream: &mut TcpStream) {
+    const ASKED: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut asked = vec![0; ASKED.len()];
+    timeout(PATIENCE, stream.read_exact(&mut asked))
+        .await
+        .expect("the body is not asked for")
+        .unwrap();
+    assert_eq!(asked, ASKED, "{}", String::from_utf8_lossy(&asked));
+}
 
 fn version(interfaces: &Interfaces) -> u64 {
     let id = AccountId::parse("K-1001").unwrap();
@@ -144,10 +173,10 @@ async fn an_id_is_answered_once_and_then_with_the_state_of_now() {
     let other = interfaces.post(PORTAL, "evt_a", b"not even json").await;
     assert_refused(&other, 422, "webhook_id_reused");
     let same_id_of_another = invoice("RE-1").to_string();
-    let parked = interfaces
+    let judged = interfaces
         .post(BILLING, "evt_a", same_id_of_another.as_bytes())
         .await;
-    assert_refused(&parked, 409, "document_missing");
+    assert_refused(&judged, 409, "document_missing");
 }
 
 #[tokio::test]
@@ -166,12 +195,7 @@ async fn a_refused_event_can_succeed_once_the_gap_is_filled() {
 #[tokio::test]
 async fn every_rule_names_its_place_and_changes_nothing() {
     let interfaces = Interfaces::start().await;
-    let with = |pointer: &str, value: Value| {
-        let mut body = account(1);
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        body.pointer_mut(parent).unwrap()[name] = value;
-        body
-    };
+    let with = |pointer: &str, value: Value| with(account(1), pointer, value);
     let eleven: Vec<String> = (0..11).map(|n| format!("a{n}@b.example")).collect();
     for (place, body) in [
         (
@@ -319,10 +343,11 @@ async fn whatever_is_wrong_about_a_signature_the_answer_is_the_same() {
     for headers in requests {
         let mut all = vec![("content-type", "application/json")];
         all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
-        let target = invoice_router::http::client::Target::Tcp(interfaces.webhook);
-        let answer = crate::interface::ask(
+        let target = Target::Tcp(interfaces.webhook);
+        let answer = ask(
+            Interface::Webhook,
             &target,
-            hyper::Method::POST,
+            Method::POST,
             "/v1/events",
             &all,
             body.clone().into_bytes(),
@@ -409,73 +434,56 @@ async fn a_known_number_with_other_content_is_a_conflict_that_says_what_differs(
 #[tokio::test]
 async fn a_path_a_method_or_a_format_that_is_not_there_is_told() {
     let interfaces = Interfaces::start().await;
-    let target = invoice_router::http::client::Target::Tcp(interfaces.webhook);
-    let ask = |method, path: &'static str, headers: Vec<(&'static str, &'static str)>| {
-        let target = target.clone();
-        async move { crate::interface::ask(&target, method, path, &headers, b"{}".to_vec()).await }
+    let target = Target::Tcp(interfaces.webhook);
+    let ask = async |method, path, headers: &[(&str, &str)]| {
+        let webhook = Interface::Webhook;
+        ask(webhook, &target, method, path, headers, b"{}".to_vec()).await
     };
-    let answer = ask(hyper::Method::POST, "/v1/nothing", vec![]).await;
+    let answer = ask(Method::POST, "/v1/nothing", &[]).await;
     assert_refused(&answer, 404, "not_found");
-    let answer = ask(hyper::Method::PUT, "/v1/events", vec![]).await;
+    let answer = ask(Method::PUT, "/v1/events", &[]).await;
     assert_refused(&answer, 405, "method_not_allowed");
     assert_eq!(answer.headers["allow"], "POST");
     for content_type in ["text/plain", "application/ndjson"] {
-        let headers = vec![("content-type", content_type)];
-        let answer = ask(hyper::Method::POST, "/v1/events", headers).await;
+        let headers = [("content-type", content_type)];
+        let answer = ask(Method::POST, "/v1/events", &headers).await;
         assert_refused(&answer, 415, "unsupported_media_type");
     }
-    let packed = vec![
+    let packed = [
         ("content-type", "application/json"),
         ("content-encoding", "gzip"),
     ];
-    let answer = ask(hyper::Method::POST, "/v1/events", packed).await;
+    let answer = ask(Method::POST, "/v1/events", &packed).await;
     assert_refused(&answer, 415, "unsupported_media_type");
 }
 
 #[tokio::test]
 async fn dispatch_is_nudged_once_something_may_be_due() {
     let interfaces = Interfaces::start().await;
+    let nudged = async || {
+        let nudged = timeout(PATIENCE, interfaces.nudge.notified()).await;
+        nudged.expect("dispatch is not nudged");
+    };
     interfaces.portal(&account(1)).await;
-    interfaces.nudge.notified().await;
+    nudged().await;
     interfaces.put_pdf().await;
     interfaces.billing(&invoice("RE-1")).await;
-    interfaces.nudge.notified().await;
+    nudged().await;
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    /// What this thread logs from now on. The runtime of a test has one thread, so all of the interfaces
-    /// log here.
-    fn collect() -> (Self, tracing::subscriber::DefaultGuard) {
-        let lines = Self::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (lines, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
+/// What this thread logs from now on. The runtime of a test has one thread, so all of the interfaces log here.
+fn collected() -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(lines.clone())
+        .finish();
+    (lines, tracing::subscriber::set_default(subscriber))
 }
 
 #[tokio::test]
 async fn a_request_leaves_one_line_in_the_log_without_an_address() {
-    let (lines, _guard) = Lines::collect();
+    let (lines, _guard) = collected();
     let interfaces = Interfaces::start().await;
     let mut wrong = account(1);
     wrong["data"]["main_contact"]["addresses"] = json!(["erika@muster"]);
@@ -527,7 +535,7 @@ async fn a_request_leaves_one_line_in_the_log_without_an_address() {
 
 #[tokio::test]
 async fn versions_that_went_back_raise_one_alarm() {
-    let (lines, _guard) = Lines::collect();
+    let (lines, _guard) = collected();
     let interfaces = Interfaces::start().await;
     for id in ["K-1001", "erika@muster.example"] {
         let of = |version: u64, timestamp: &str| {
@@ -551,12 +559,37 @@ async fn versions_that_went_back_raise_one_alarm() {
 
 #[tokio::test]
 async fn a_panic_is_answered_as_a_fault_of_ours() {
-    let interfaces = Interfaces::start_with(limits(), Duration::from_secs(20), || {
-        panic!("a check that panics")
-    })
-    .await;
+    let interfaces =
+        Interfaces::start_with(limits(), PATIENCE, || panic!("a check that panics")).await;
     assert_refused(&interfaces.get("/readyz").await, 500, "internal");
     assert_eq!(interfaces.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_store_that_takes_nothing_for_now_says_when_to_come_again() {
+    for (fault, code, seconds) in [
+        (StoreError::DiskFull, "disk_full", "60"),
+        (StoreError::Busy, "busy", "2"),
+        (StoreError::Closed, "draining", "2"),
+    ] {
+        let interfaces = Interfaces::start().await;
+        let faults = [
+            (UseCase::ChangeAccount, fault.clone()),
+            (UseCase::ChangeAccount, fault),
+        ];
+        let store: Arc<dyn Store> = FailingStore::new(&interfaces.store, faults);
+        let failing = Interfaces::over(&store, &interfaces.clock, &interfaces.nudge).await;
+        let event = account(1);
+        let refused = failing.portal(&event).await;
+        assert_refused(&refused, 503, code);
+        assert_eq!(refused.headers["retry-after"], seconds);
+        assert_eq!(refused.body["retryable"], true);
+        let lines = slice::from_ref(&event);
+        let batch = failing.batch(PORTAL, "evt_batch", lines).await;
+        assert_eq!(batch.lines(), [(1, 503, code)]);
+        let again = failing.portal(&event).await;
+        assert_eq!(again.body["result"], "applied", "{again:?}");
+    }
 }
 
 #[tokio::test]
@@ -565,7 +598,7 @@ async fn an_event_over_the_limit_closes_the_connection() {
         event_body_bytes: 10,
         ..limits()
     };
-    let interfaces = Interfaces::start_with(small, Duration::from_secs(20), Default::default).await;
+    let interfaces = Interfaces::within(small).await;
     let answer = interfaces.portal(&account(1)).await;
     assert_refused(&answer, 413, "too_large");
     assert_eq!(answer.headers["connection"], "close");

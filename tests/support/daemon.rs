@@ -8,10 +8,10 @@
 #![cfg(test)]
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Timelike as _};
@@ -24,11 +24,13 @@ use sha2::{Digest as _, Sha256};
 use standardwebhooks::Webhook;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::description::{Asked, Interface, check};
+use crate::overheard::{Overheard, overhear};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_invoice-router");
@@ -62,7 +64,22 @@ pub(crate) struct Daemon {
     process: Option<Child>,
     webhook: SocketAddr,
     log: Arc<Mutex<String>>,
+    overheard: Arc<Mutex<Overheard>>,
     pushed: u32,
+}
+
+/// The daemon's admin socket, and the one at which it is overheard what commands ask.
+const ADMIN: &str = "admin.sock";
+const ASKED: &str = "asked.sock";
+
+/// An address at which nobody listens, and nobody else can as long as the tests run.
+pub(crate) fn closed() -> SocketAddr {
+    static BOUND: LazyLock<TcpSocket> = LazyLock::new(|| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        socket
+    });
+    BOUND.local_addr().unwrap()
 }
 
 /// A schedule that does not fire by itself while a test runs: half a day from now.
@@ -117,11 +134,13 @@ impl Daemon {
 
     /// A daemon with the configuration in `home`, ready.
     pub(crate) async fn start_in(home: TempDir) -> Self {
+        let overheard = overhear(&home.path().join(ASKED), home.path().join(ADMIN));
         let mut daemon = Self {
             home,
             process: None,
             webhook: SocketAddr::from(([127, 0, 0, 1], 0)),
             log: Arc::default(),
+            overheard,
             pushed: 0,
         };
         daemon.start_again().await;
@@ -131,8 +150,11 @@ impl Daemon {
     /// Starts a daemon that was stopped or killed, on the same state.
     pub(crate) async fn start_again(&mut self) {
         assert!(self.process.is_none(), "it runs already");
-        let mut process = self
-            .program()
+        let configuration = fs::read_to_string(self.configuration()).unwrap();
+        let asking = configuration.replace(ADMIN, ASKED);
+        assert_ne!(asking, configuration);
+        fs::write(self.operators_configuration(), asking).unwrap();
+        let mut process = program(&self.configuration())
             .arg("serve")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -245,9 +267,22 @@ impl Daemon {
         }
     }
 
-    /// Runs a command beside the daemon, and waits for its end.
+    /// Runs a command beside the daemon, if that runs, and waits for its end. What it asks of the daemon, and
+    /// what that answers, must be described.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
-        run(self.home(), arguments).await
+        if self.process.is_none() {
+            return run(self.home(), arguments).await;
+        }
+        let output = run_with(&self.operators_configuration(), arguments).await;
+        let overheard = self.overheard.lock().unwrap();
+        let findings = overheard.findings.join("\n");
+        assert!(findings.is_empty(), "{arguments:?}: {findings}");
+        output
+    }
+
+    /// How often commands have asked.
+    pub(crate) fn asked(&self) -> usize {
+        self.overheard.lock().unwrap().exchanges
     }
 
     /// What the admin interface answers.
@@ -257,7 +292,7 @@ impl Daemon {
 
     /// The same where it is no JSON.
     pub(crate) async fn admin_text(&self, path: &str) -> String {
-        let target = Target::Unix(self.home().join("admin.sock"));
+        let target = Target::Unix(self.home().join(ADMIN));
         let response = request(&target, Method::GET, path, &[], Vec::new(), DEADLINE)
             .await
             .unwrap();
@@ -289,9 +324,11 @@ impl Daemon {
 
     /// Waits until an invoice is in this state, and returns all that is known of it.
     pub(crate) async fn settled(&self, account: &str, number: &str, state: &str) -> Value {
+        let (account, of) = (segment(account), segment(number));
+        let path = format!("/v1/accounts/{account}/invoices/{of}");
         let settled = async {
             loop {
-                let invoice = self.json(&["invoice", account, number]).await;
+                let invoice = self.admin(&path).await;
                 if invoice["state"] == state {
                     return invoice;
                 }
@@ -318,14 +355,19 @@ impl Daemon {
         self.home().join("invoice-router.toml")
     }
 
-    fn program(&self) -> Command {
-        program(self.home())
+    /// As [`Self::configuration`], for commands.
+    fn operators_configuration(&self) -> PathBuf {
+        self.home().join("operator.toml")
     }
 }
 
 /// Runs a command with the configuration in `home`, where no daemon need be, and waits for its end.
 pub(crate) async fn run(home: &Path, arguments: &[&str]) -> Output {
-    let command = program(home)
+    run_with(&home.join("invoice-router.toml"), arguments).await
+}
+
+async fn run_with(configuration: &Path, arguments: &[&str]) -> Output {
+    let command = program(configuration)
         .args(arguments)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -336,15 +378,24 @@ pub(crate) async fn run(home: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn program(home: &Path) -> Command {
+fn program(configuration: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .arg("--config")
-        .arg(home.join("invoice-router.toml"))
+        .arg(configuration)
         .env_remove("NOTIFY_SOCKET")
         .env_remove("WATCHDOG_USEC")
         .env_remove("CREDENTIALS_DIRECTORY");
     command
+}
+
+/// An id in a path, percent-encoded.
+fn segment(id: &str) -> String {
+    let encoded = id.bytes().map(|byte| match byte {
+        b'-' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    encoded.collect()
 }
 
 impl Drop for Daemon {

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 use invoice_router::http::client::{Method, Response};
 use jsonschema::{Draft, Validator};
@@ -34,6 +34,9 @@ const GENERIC: [(u16, &str); 10] = [
     (500, "Internal"),
 ];
 
+/// Headers that are not described, since HTTP itself does it.
+const EVERYWHERE: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE];
+
 /// Which of the two interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interface {
@@ -42,14 +45,6 @@ pub(crate) enum Interface {
 }
 
 impl Interface {
-    /// The one that has this path; the webhook, if none has.
-    pub(crate) fn of(path: &str) -> Self {
-        match description().path(Self::Admin, path) {
-            Some(_) => Self::Admin,
-            None => Self::Webhook,
-        }
-    }
-
     /// As the description's tags have it.
     fn tag(self) -> &'static str {
         match self {
@@ -120,6 +115,9 @@ pub(crate) fn check_raw(interface: Interface, mut answers: &[u8]) {
     while !answers.is_empty() {
         let (answer, rest) = parse(answers);
         answers = rest;
+        if is_the_parsers(&answer) {
+            continue;
+        }
         let status = answer.status.as_u16();
         let mut responses = description.generic(status, &[]);
         for (_, _, operation) in description.operations(interface) {
@@ -134,8 +132,21 @@ pub(crate) fn check_raw(interface: Interface, mut answers: &[u8]) {
     }
 }
 
+/// What the parser of HTTP itself says to what it cannot read: nothing but that.
+fn is_the_parsers(answer: &Response) -> bool {
+    let Response {
+        status,
+        headers,
+        body,
+    } = answer;
+    let mut names = headers.keys();
+    *status == StatusCode::BAD_REQUEST
+        && body.is_empty()
+        && names.all(|name| [CONNECTION, CONTENT_LENGTH, DATE].contains(name))
+}
+
 /// The first answer of those that came over the wire, and the others.
-fn parse(answers: &[u8]) -> (Response, &[u8]) {
+pub(crate) fn parse(answers: &[u8]) -> (Response, &[u8]) {
     let end = answers
         .windows(4)
         .position(|four| four == b"\r\n\r\n")
@@ -199,8 +210,17 @@ impl Description {
         })
     }
 
-    /// The path item that a concrete path fits, with what stands in place of its `{…}`, decoded.
-    fn path(&self, interface: Interface, path: &str) -> Option<(Vec<(String, String)>, &Value)> {
+    /// The whole of it.
+    pub(crate) fn document(&self) -> &Value {
+        &self.document
+    }
+
+    /// The path item that a concrete path fits, with what stands in place of its `{…}`.
+    fn path<'p>(
+        &self,
+        interface: Interface,
+        path: &'p str,
+    ) -> Option<(Vec<(String, &'p str)>, &Value)> {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         let (template, _, _) = self.operations(interface).find(|(template, _, _)| {
             let fits = |(expected, found): (&str, &str)| {
@@ -214,7 +234,7 @@ impl Description {
             .zip(path.split('/'))
             .filter_map(|(expected, found)| {
                 let name = expected.strip_prefix('{')?.strip_suffix('}')?;
-                Some((name.to_owned(), decoded(found)))
+                Some((name.to_owned(), found))
             })
             .collect();
         Some((parameters, &self.document["paths"][template]))
@@ -255,11 +275,17 @@ impl Description {
 
     fn answered(&self, response: &Value, answer: &Response, is_head: bool) -> Vec<String> {
         let Response {
-            status,
+            status: _,
             headers,
             body,
         } = answer;
         let mut findings = Vec::new();
+        for name in headers.keys().filter(|name| !EVERYWHERE.contains(name)) {
+            let mut described = response["headers"].as_object().into_iter().flatten();
+            if !described.any(|(other, _)| other.eq_ignore_ascii_case(name.as_str())) {
+                findings.push(format!("the header {name} is not described"));
+            }
+        }
         for (name, header) in response["headers"].as_object().into_iter().flatten() {
             let header = self.resolved(header);
             let values: Vec<_> = headers.get_all(name).iter().collect();
@@ -273,41 +299,38 @@ impl Description {
         let content_type = headers
             .get(CONTENT_TYPE)
             .map(|value| value.to_str().unwrap());
-        let described = content_type.and_then(|name| response["content"].get(name));
-        match (content_type, described) {
-            (Some(_), Some(_)) if is_head => {
+        let media = content_type.map(|name| (name, response["content"].get(name)));
+        match media {
+            Some((_, Some(_))) if is_head => {
                 if !body.is_empty() {
                     findings.push("an answer to HEAD has no body".to_owned());
                 }
             }
-            (Some("application/yaml"), Some(_)) => {
+            Some(("application/yaml", Some(_))) => {
                 if body != TEXT.as_bytes() {
                     findings.push("that is not the description".to_owned());
                 }
             }
-            (Some(text), Some(_)) if text.starts_with("application/openmetrics-text") => {
+            Some((text, Some(_))) if text.starts_with("application/openmetrics-text") => {
                 if !body.ends_with(b"# EOF\n") {
                     findings.push("that is no whole text of OpenMetrics".to_owned());
                 }
             }
-            (Some("application/x-ndjson"), Some(media)) => {
+            Some(("application/x-ndjson", Some(media))) => {
                 for line in lines(body) {
                     findings.extend(self.json(&media["x-line-schema"], line, "a line"));
+                    findings.extend(consistent_line(line, answer));
                 }
             }
-            (Some(_), Some(media)) => {
+            Some((_, Some(media))) => {
                 findings.extend(self.json(&media["schema"], body, "the body"));
             }
-            (None, None) => {
-                let is_described = response["content"].is_null();
-                // The parser of HTTP itself has nothing to say to what it cannot read.
-                let is_parsers = *status == StatusCode::BAD_REQUEST;
-                if !body.is_empty() || !(is_described || is_parsers) {
+            Some((other, None)) => findings.push(format!("{other} is not described")),
+            None => {
+                if !body.is_empty() || !response["content"].is_null() {
                     findings.push("there is no Content-Type".to_owned());
                 }
             }
-            (Some(other), None) => findings.push(format!("{other} is not described")),
-            (None, Some(_)) => {}
         }
         if content_type == Some("application/problem+json") && !is_head {
             findings.extend(consistent(answer));
@@ -320,7 +343,7 @@ impl Description {
         &self,
         item: &Value,
         operation: &Value,
-        in_path: &[(String, String)],
+        in_path: &[(String, &str)],
         path: &str,
     ) -> Vec<String> {
         let described: Vec<&Value> = [&item["parameters"], &operation["parameters"]]
@@ -334,14 +357,17 @@ impl Description {
             .split('&')
             .filter_map(|pair| pair.split_once('='))
             .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (name.to_owned(), decoded(&value.replace('+', "%20"))));
+            .map(|(name, value)| (name.to_owned(), value.replace('+', "%20")));
         let given = in_path
             .iter()
-            .cloned()
-            .map(|pair| ("path", pair))
+            .map(|(name, value)| ("path", (name.clone(), (*value).to_owned())))
             .chain(in_query.map(|pair| ("query", pair)));
         let mut findings = Vec::new();
         for (place, (name, value)) in given {
+            let Some(value) = decoded(&value) else {
+                findings.push(format!("{name}={value} cannot be decoded"));
+                continue;
+            };
             let is_it = |one: &&&Value| one["in"] == place && one["name"] == name.as_str();
             match described.iter().find(is_it) {
                 Some(one) => findings.extend(self.text(&one["schema"], &value, &name)),
@@ -369,19 +395,7 @@ impl Description {
             .or_else(|| (content.len() == 1).then(|| content.values().next())?);
         match (named, found) {
             (Some("application/x-ndjson"), Some(media)) => {
-                let sent: Vec<&[u8]> = asked.body.split(|b| *b == b'\n').collect();
-                lines(&answer.body)
-                    .map(|line| serde_json::from_slice::<Value>(line).unwrap())
-                    .filter(|told| told["status"] == 200)
-                    .flat_map(|told| {
-                        let number = usize::try_from(told["line"].as_u64().unwrap()).unwrap();
-                        self.json(
-                            &media["x-line-schema"],
-                            sent[number - 1],
-                            "an accepted line",
-                        )
-                    })
-                    .collect()
+                self.accepted_lines(&media["x-line-schema"], asked.body, &answer.body)
             }
             (_, Some(media)) if content.contains_key("application/octet-stream") => {
                 let bytes = String::from_utf8_lossy(asked.body);
@@ -390,6 +404,26 @@ impl Description {
             (_, Some(media)) => self.json(&media["schema"], asked.body, "what was accepted"),
             (_, None) => vec![format!("a body of {named:?} is not described")],
         }
+    }
+
+    /// As [`Self::accepted`], of a batch: each line has its answer, in order.
+    fn accepted_lines(&self, schema: &Value, sent: &[u8], answered: &[u8]) -> Vec<String> {
+        let sent: Vec<(usize, &[u8])> = (1..)
+            .zip(sent.split(|b| *b == b'\n'))
+            .filter(|(_, line)| !line.trim_ascii().is_empty())
+            .collect();
+        let told: Vec<Value> = lines(answered)
+            .map(|line| serde_json::from_slice(line).unwrap_or_default())
+            .collect();
+        let numbers: Vec<Value> = sent.iter().map(|(number, _)| json!(number)).collect();
+        if !numbers.iter().eq(told.iter().map(|told| &told["line"])) {
+            return vec![format!("not these lines were sent: {told:?}")];
+        }
+        let accepted = sent.iter().zip(told);
+        accepted
+            .filter(|(_, told)| told["status"] == 200)
+            .flat_map(|((_, line), _)| self.json(schema, line, "an accepted line"))
+            .collect()
     }
 
     /// What a schema says against a JSON text.
@@ -437,18 +471,31 @@ impl Description {
 
 /// What a problem says twice must be the same.
 fn consistent(answer: &Response) -> Vec<String> {
-    let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let problem = serde_json::from_slice(&answer.body).unwrap_or_default();
+    consistent_problem(&problem, &json!(answer.status.as_u16()), answer)
+}
+
+/// As [`consistent`], of a line of a batch's answer.
+fn consistent_line(line: &[u8], answer: &Response) -> Vec<String> {
+    let line: Value = serde_json::from_slice(line).unwrap_or_default();
+    let (status, body) = (&line["status"], &line["body"]);
+    if body.get("code").is_some() {
+        consistent_problem(body, status, answer)
+    } else if *status == 200 {
+        Vec::new()
+    } else {
+        vec![format!("a line of status {status} is no problem")]
+    }
+}
+
+fn consistent_problem(problem: &Value, status: &Value, answer: &Response) -> Vec<String> {
     let code = problem["code"].as_str().unwrap_or_default();
-    let header = |name: &str| {
-        answer
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let id = answer.headers.get("x-request-id");
+    let id = id.and_then(|value| value.to_str().ok());
     [
-        ("status", json!(answer.status.as_u16())),
+        ("status", status.clone()),
         ("type", json!(format!("urn:invoice-router:problem:{code}"))),
-        ("request_id", json!(header("x-request-id"))),
+        ("request_id", json!(id)),
     ]
     .into_iter()
     .filter(|(name, expected)| problem[name] != *expected)
@@ -461,14 +508,14 @@ fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.trim_ascii().is_empty())
 }
 
-/// Percent-decoded.
-fn decoded(text: &str) -> String {
+/// Percent-decoded, if it is encoded UTF-8.
+fn decoded(text: &str) -> Option<String> {
     let mut pieces = text.split('%');
     let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
     for piece in pieces {
-        let (digits, rest) = piece.split_at(2);
-        bytes.push(u8::from_str_radix(digits, 16).unwrap());
+        let (digits, rest) = piece.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
         bytes.extend(rest.as_bytes());
     }
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8(bytes).ok()
 }

@@ -32,6 +32,8 @@ ATTEMPTS = 5
 # What a client's time-out is set to where one is to be met, and how long a silent server stays.
 TIME_OUT_SECONDS = 8
 SILENT_SECONDS = 40
+# What a machine that is busy with something else may add to a pause.
+BUSY_SECONDS = 25
 
 
 @dataclass
@@ -170,11 +172,15 @@ def came_again(requests, payload, body):
 
 
 def waited(requests, *retry_after):
-    """At least what was asked for and half of what doubles, and not much more. The time-stamp moves along."""
+    """At least what was asked for and half of what doubles, and at most all of that, what it took to fail and what a
+    busy machine adds. The time-stamp moves along."""
     for number, (one, next_one, asked) in enumerate(zip(requests[:-1], requests[1:], retry_after, strict=True)):
         least, passed = asked + 2**number / 2, next_one.at - one.at
         if passed < least:
             raise Wrong(f"attempt {number + 2} came after {passed:.2f} s in place of {least} s")
+        most = asked + 2**number + TIME_OUT_SECONDS + BUSY_SECONDS
+        if passed > most:
+            raise Wrong(f"attempt {number + 2} came after {passed:.2f} s, and not within {most} s")
         if next_one.timestamp < one.timestamp + int(least):
             raise Wrong(f"the time-stamp of attempt {number + 2} is of the one before")
 

@@ -132,7 +132,15 @@ async fn an_import_needs_the_right_to_operate_and_says_what_it_takes() {
             ("content-type", media_type),
         ];
         let body = data("K-1", 1, "one").to_string().into_bytes();
-        ask(&target, Method::POST, path, &headers, body).await
+        ask(
+            Interface::Admin,
+            &target,
+            Method::POST,
+            path,
+            &headers,
+            body,
+        )
+        .await
     };
     let ndjson = "application/x-ndjson";
     assert_eq!(ask_as("watch", "/v1/import", ndjson).await.status, 403);

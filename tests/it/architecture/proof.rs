@@ -185,7 +185,11 @@ fn a_crate_may_be_named_in_its_files() {
         "use sled::{Batch, Tree}; fn f() { sled::open(p) }",
     );
     accepts("http/server.rs", "use hyper::body::Incoming;");
-    accepts("cli/account.rs", "use hyper::client::conn::http1;");
+    refuses(
+        "cli/account.rs",
+        "use hyper::client::conn::http1;",
+        "hyper is named only in http/",
+    );
     accepts("dispatch/schedule.rs", "use cron::Schedule;");
     refuses(
         "dispatch/worker.rs",

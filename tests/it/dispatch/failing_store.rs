@@ -15,7 +15,8 @@ use invoice_router::store::*;
 
 /// Use cases that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UseCase {
+pub(crate) enum UseCase {
+    ChangeAccount,
     Recover,
     OpenRun,
     Begin,
@@ -24,7 +25,7 @@ pub(super) enum UseCase {
 }
 
 /// Fails as told, then does what the store within does.
-pub(super) struct FailingStore {
+pub(crate) struct FailingStore {
     within: Arc<dyn Store>,
     faults: Mutex<VecDeque<(UseCase, StoreError)>>,
     refuses_intents: Mutex<Option<StoreError>>,
@@ -32,7 +33,7 @@ pub(super) struct FailingStore {
 
 impl FailingStore {
     /// Each fault is met once, in order for its use case.
-    pub(super) fn new(
+    pub(crate) fn new(
         within: &Arc<dyn Store>,
         faults: impl IntoIterator<Item = (UseCase, StoreError)>,
     ) -> Arc<Self> {
@@ -84,6 +85,7 @@ macro_rules! fails {
 
 impl Store for FailingStore {
     fails! {
+        fn change_account(&self, received: Received, change: AccountChange) -> Commit<Judged<ChangeAnswer>>, UseCase::ChangeAccount;
         fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>>, UseCase::Recover;
         fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor, reason: Option<String>) -> Commit<bool>, UseCase::OpenRun;
         fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled>, UseCase::Settle;
@@ -116,7 +118,6 @@ impl Store for FailingStore {
 
     passes_on! {
         fn remembered(&self, sender: &SenderName, id: &WebhookId, at: DateTime<Utc>) -> Result<Option<[u8; 16]>, StoreError>;
-        fn change_account(&self, received: Received, change: AccountChange) -> Commit<Judged<ChangeAnswer>>;
         fn import_account(&self, change: AccountChange, actor: Actor, reason: Option<String>, at: DateTime<Utc>) -> Commit<ChangeAnswer>;
         fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>>;
         fn withdraw(&self, received: Received, account: AccountId, number: InvoiceNumber) -> Commit<Judged<WithdrawAnswer>>;

@@ -1,42 +1,11 @@
 //! What sending says about itself: enough to find an invoice, nothing about a person.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use invoice_router::domain::delivery::Shown;
 use invoice_router::domain::invoice::Release;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::house::House;
 use super::relay::{Moment, Reaction};
-
-/// Lines that were logged.
-#[derive(Debug, Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(line)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
+use crate::logged::Lines;
 
 #[tokio::test]
 async fn each_attempt_leaves_a_line_by_which_it_is_found_and_no_address() {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 
 use super::*;
 use crate::figures::count;
+use crate::interface::read_answer;
 
 /// As many as the listener takes at once.
 const CONNECTIONS: usize = 16;
@@ -63,4 +65,41 @@ async fn an_event_that_comes_on_many_connections_at_once_is_applied_once() {
     let shown = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
     let story = shown.body["story"].as_array().unwrap();
     assert_eq!(story.len(), 1, "{story:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_events_that_come_at_once_under_one_id_one_is_taken_and_the_other_refused() {
+    let interfaces = Interfaces::start().await;
+    let mut streams = Vec::new();
+    for _ in 0..CONNECTIONS {
+        streams.push(interfaces.connect().await);
+    }
+    for round in 1..=30 {
+        let mut asked = JoinSet::new();
+        for (connection, mut stream) in streams.drain(..).enumerate() {
+            let mut event = account(1);
+            event["data"]["account"] = json!(format!("K-{round}-{}", connection % 2));
+            let (id, event) = (format!("evt_{round}"), event.to_string());
+            let head = interfaces.event_head_under(&id, PORTAL, event.as_bytes(), event.len());
+            asked.spawn(async move {
+                let whole = format!("{head}{event}");
+                stream.write_all(whole.as_bytes()).await.unwrap();
+                let (_, body) = read_answer(&mut stream).await;
+                (stream, body)
+            });
+        }
+        let mut said = Vec::new();
+        for (stream, body) in asked.join_all().await {
+            streams.push(stream);
+            let result = body["result"].as_str().or(body["code"].as_str());
+            said.push(result.unwrap().to_owned());
+        }
+        said.sort_unstable();
+        let mut expected = vec!["applied"];
+        expected.extend(["duplicate"; CONNECTIONS / 2 - 1]);
+        expected.extend(["webhook_id_reused"; CONNECTIONS / 2]);
+        assert_eq!(said, expected);
+        let listed = interfaces.get("/v1/accounts?limit=1").await;
+        assert_eq!(listed.body["total"], round);
+    }
 }

@@ -29,7 +29,7 @@ pub(super) async fn with_one_due() -> (Interfaces, Sequence) {
 }
 
 /// Begins an attempt, as sending does.
-pub(super) async fn begin(interfaces: &Interfaces, sequence: Sequence) -> Intent {
+pub(crate) async fn begin(interfaces: &Interfaces, sequence: Sequence) -> Intent {
     let job = interfaces.store.job(sequence).unwrap().unwrap();
     let recipient = resolve(&job.account, &job.suspects, OnRejected::MainContact);
     let intent = Intent {
@@ -54,7 +54,7 @@ pub(super) async fn begin(interfaces: &Interfaces, sequence: Sequence) -> Intent
 }
 
 /// Ends it with an answer of the relay's to the final dot.
-pub(super) async fn end(
+pub(crate) async fn end(
     interfaces: &Interfaces,
     sequence: Sequence,
     intent: Intent,

@@ -99,7 +99,7 @@ async fn a_batch_of_a_thousand_lines_is_answered_line_by_line() {
         bodies_bytes: 8 * 1024 * 1024,
         ..limits()
     };
-    let interfaces = Interfaces::start_with(large, Duration::from_secs(20), Default::default).await;
+    let interfaces = Interfaces::within(large).await;
     let lines: Vec<Value> = (1..=1000).map(|n| of(&format!("K-{n}"), 1)).collect();
     let answer = interfaces.batch(PORTAL, "evt_a", &lines).await;
     let expected: Vec<_> = (1..=1000).map(|n| (n, 200, "applied")).collect();

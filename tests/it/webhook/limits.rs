@@ -1,16 +1,14 @@
 //! How many connections, requests and unused documents there may be, and what becomes of those beyond.
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::*;
-use crate::interface::{Interfaces, exchange, read_answer, sender};
-use invoice_router::http::Access;
+use crate::description::Interface;
+use crate::interface::{access, exchange, read_answer, read_answer_of, sender};
 use invoice_router::http::signature::Senders;
-
-async fn start(limits: Limits) -> Interfaces {
-    Interfaces::start_with(limits, Duration::from_secs(20), Default::default).await
-}
 
 const PING: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -23,22 +21,26 @@ async fn connect_from(address: &str, interfaces: &Interfaces) -> TcpStream {
     socket.connect(interfaces.webhook).await.unwrap()
 }
 
+/// A connection from this address over which something was answered.
+async fn connected_from(address: &str, interfaces: &Interfaces) -> TcpStream {
+    let mut stream = connect_from(address, interfaces).await;
+    stream.write_all(PING).await.unwrap();
+    let (head, _) = read_answer(&mut stream).await;
+    assert!(head.starts_with("http/1.1 404"), "{head}");
+    stream
+}
+
 #[tokio::test]
 async fn an_address_with_all_its_connections_is_turned_away_and_others_are_served() {
-    let interfaces = start(Limits {
+    let interfaces = Interfaces::within(Limits {
         connections_per_peer: 2,
         ..limits()
     })
     .await;
-    let mut first = connect_from("127.0.0.2", &interfaces).await;
-    let mut second = connect_from("127.0.0.2", &interfaces).await;
-    for stream in [&mut first, &mut second] {
-        stream.write_all(PING).await.unwrap();
-        read_answer(stream).await;
-    }
+    let first = connected_from("127.0.0.2", &interfaces).await;
+    let _second = connected_from("127.0.0.2", &interfaces).await;
     let mut third = connect_from("127.0.0.2", &interfaces).await;
-    let mut answer = String::new();
-    third.read_to_string(&mut answer).await.unwrap();
+    let answer = exchange(&mut third, b"").await;
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     for header in ["retry-after: 2", "connection: close"] {
@@ -50,23 +52,42 @@ async fn an_address_with_all_its_connections_is_turned_away_and_others_are_serve
         (&json!("too_many_connections"), &json!(true))
     );
 
-    let mut other = connect_from("127.0.0.3", &interfaces).await;
-    other.write_all(PING).await.unwrap();
-    assert!(read_answer(&mut other).await.0.starts_with("http/1.1 404"));
-
+    let _other = connected_from("127.0.0.3", &interfaces).await;
     drop(first);
-    loop {
-        let mut next = connect_from("127.0.0.2", &interfaces).await;
-        next.write_all(PING).await.unwrap();
-        if read_answer(&mut next).await.0.starts_with("http/1.1 404") {
-            break;
+    let served = async {
+        loop {
+            let mut next = connect_from("127.0.0.2", &interfaces).await;
+            next.write_all(PING).await.unwrap();
+            if read_answer(&mut next).await.0.starts_with("http/1.1 404") {
+                break;
+            }
         }
-    }
+    };
+    timeout(PATIENCE, served).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_beyond_all_that_there_may_be_waits_until_one_ends() {
+    let interfaces = Interfaces::within(Limits {
+        connections: 2,
+        ..limits()
+    })
+    .await;
+    let first = connected_from("127.0.0.2", &interfaces).await;
+    let _second = connected_from("127.0.0.3", &interfaces).await;
+    let mut third = connect_from("127.0.0.4", &interfaces).await;
+    third.write_all(PING).await.unwrap();
+    let mut byte = [0];
+    let early = timeout(SOON, third.peek(&mut byte)).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(first);
+    let (head, _) = read_answer(&mut third).await;
+    assert!(head.starts_with("http/1.1 404"), "{head}");
 }
 
 #[tokio::test]
 async fn a_connection_brings_so_many_requests_and_is_closed_with_the_last_answer() {
-    let interfaces = start(Limits {
+    let interfaces = Interfaces::within(Limits {
         requests_per_connection: 3,
         ..limits()
     })
@@ -78,41 +99,37 @@ async fn a_connection_brings_so_many_requests_and_is_closed_with_the_last_answer
         assert!(head.starts_with("http/1.1 404"), "{head}");
         assert_eq!(head.contains("connection: close"), is_last, "{head}");
     }
-    let mut rest = Vec::new();
-    // What was not read may make it a reset.
-    drop(stream.read_to_end(&mut rest).await);
-    assert_eq!(rest, b"");
+    assert_nothing_more(&mut stream).await;
 }
 
 #[tokio::test]
 async fn a_sender_beyond_its_rate_is_told_when_to_come_again_and_the_other_is_served() {
-    let interfaces = start(Limits {
+    let interfaces = Interfaces::within(Limits {
         sender_requests_per_second: 1,
         ..limits()
     })
     .await;
-    let first = interfaces.portal(&account(1)).await;
-    assert_eq!(first.body["result"], "applied");
-    let batch: Vec<Value> = (2..=61).map(account).collect();
-    // The second in which one more is allowed may have come by now.
-    let mut refused = interfaces.batch(PORTAL, "evt_batch", &batch).await;
-    if refused.status == 200 {
-        refused = interfaces.portal(&account(62)).await;
-        let seconds: u64 = refused.headers["retry-after"]
-            .to_str()
-            .unwrap()
-            .parse()
-            .unwrap();
+    let batch: Vec<Value> = (1..=61).map(account).collect();
+    let taken = interfaces.batch(PORTAL, "evt_batch", &batch).await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let digits = digest(PDF).to_string();
+    for refused in [
+        interfaces.portal(&account(62)).await,
+        interfaces.put(PORTAL, &digits, PDF).await,
+    ] {
+        assert_refused(&refused, 429, "too_many_requests");
+        assert_eq!(refused.body["retryable"], true);
+        let seconds = refused.headers["retry-after"].to_str().unwrap();
+        let seconds: u64 = seconds.parse().unwrap();
         assert!((50..=61).contains(&seconds), "each line counts: {seconds}");
     }
-    assert_refused(&refused, 429, "too_many_requests");
-    assert_eq!(refused.body["retryable"], true);
+    assert_eq!(version(&interfaces), 61);
     interfaces.put_pdf().await;
 }
 
 #[tokio::test]
 async fn nobody_without_a_secret_uses_up_the_rate_of_those_with_one() {
-    let interfaces = start(Limits {
+    let interfaces = Interfaces::within(Limits {
         sender_requests_per_second: 1,
         ..limits()
     })
@@ -152,7 +169,7 @@ async fn documents_without_an_invoice_are_bounded_until_one_refers_to_them() {
 
 #[tokio::test]
 async fn the_largest_head_is_as_configured() {
-    let interfaces = start(Limits {
+    let interfaces = Interfaces::within(Limits {
         header_bytes: 8 * 1024,
         ..limits()
     })
@@ -171,17 +188,41 @@ async fn the_largest_head_is_as_configured() {
 }
 
 #[tokio::test]
-async fn secrets_and_rights_are_exchanged_under_open_connections() {
+async fn secrets_tokens_and_rights_are_exchanged_under_open_connections() {
     let interfaces = Interfaces::start().await;
+    let webhook = Mutex::new(interfaces.connect().await);
+    let admin = TcpStream::connect(interfaces.admin_tcp).await.unwrap();
+    let admin = Mutex::new(admin);
     let event = account(1).to_string();
-    let signed = |key| interfaces.post(key, "evt_a", event.as_bytes());
-    assert_eq!(signed(STRANGER).await.status, 401);
-    let rotated = Access {
-        senders: Senders::new(vec![sender("portal", &[STRANGER], true)]).unwrap(),
-        tokens: Vec::new(),
+    let signed = async |key, event: &str| {
+        let head = interfaces.event_head(key, event.as_bytes(), event.len());
+        let mut stream = webhook.lock().await;
+        let whole = format!("{head}{event}");
+        stream.write_all(whole.as_bytes()).await.unwrap();
+        let (head, _) = read_answer(&mut stream).await;
+        head["http/1.1 ".len()..][..3].to_owned()
     };
+    let shown = async |token: &str| {
+        let head = format!(
+            "GET /v1/accounts HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        let mut stream = admin.lock().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (head, _) = read_answer_of(Interface::Admin, &mut stream).await;
+        head["http/1.1 ".len()..][..3].to_owned()
+    };
+    assert_eq!(signed(STRANGER, &event).await, "401");
+    for token in ["ops-token", "watch-token"] {
+        assert_eq!(shown(token).await, "200", "{token}");
+    }
+    let mut rotated = access();
+    rotated.senders = Senders::new(vec![sender("portal", &[STRANGER], true)]).unwrap();
+    rotated.tokens.retain(|token| token.name == "watch");
     interfaces.access.send_replace(Arc::new(rotated));
-    assert_eq!(signed(STRANGER).await.body["result"], "applied");
-    assert_eq!(signed(PORTAL).await.status, 401);
-    assert_eq!(interfaces.billing(&invoice("RE-1")).await.status, 401);
+    assert_eq!(signed(STRANGER, &event).await, "200");
+    assert_eq!(signed(PORTAL, &event).await, "401");
+    let invoice = invoice("RE-1").to_string();
+    assert_eq!(signed(BILLING, &invoice).await, "401");
+    assert_eq!(shown("ops-token").await, "401");
+    assert_eq!(shown("watch-token").await, "200");
 }
