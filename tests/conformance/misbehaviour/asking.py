@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 import setting
 
 COUNT = itertools.count(1)
+# Those that are there before anything else happens: as many as the largest page holds, and what operations are about.
+FIRST_ACCOUNTS = tuple(f"FIRST-{number}" for number in range(500))
 
 
 @dataclasses.dataclass
@@ -102,10 +104,13 @@ class Senders:
         fields = {**self.signed("billing", digest.encode(), name), b"content-type": b"application/pdf"}
         return self.request("PUT", f"/v1/documents/{digest}", content, 201, ("sha256", digest), fields)
 
-    def operation(self, token=None, action="resume"):
-        """Something that an operator does, and that changes nothing here: nothing is paused."""
-        body = json.dumps({"reason": f"operation {next(COUNT)} " + "x" * 100}).encode()
-        return self.post(f"/v1/{action}", body, 200, ("removal", False), bearer(token))
+    def operation(self, token=None, action="resume", account=None):
+        """Something that an operator does, about one account after the other, and that changes nothing here: none is
+        paused."""
+        count = next(COUNT)
+        account = account or FIRST_ACCOUNTS[count % len(FIRST_ACCOUNTS)]
+        body = json.dumps({"account": account, "reason": f"operation {count} " + "x" * 100}).encode()
+        return self.post(f"/v1/{action}", body, 200, ("account", account), bearer(token))
 
     def post(self, path, body, good, about, fields):
         return self.request("POST", path, body, good, about, {**fields, b"content-type": b"application/json"})
@@ -147,16 +152,19 @@ class Kind:
 EVENT, DOCUMENT, OPERATION, SOCKET = "event", "document", "operation", "socket"
 ALL = (EVENT, DOCUMENT, OPERATION, SOCKET)
 WEBHOOK, ADMIN = (EVENT, DOCUMENT), (OPERATION, SOCKET)
-HIDDEN_ACCOUNT, HIDDEN_CONTENT = "HIDDEN", b"%PDF-1.7 hidden"
+# The hidden operation stops sending for an account that is known, and that no good operation is about.
+HIDDEN_ACCOUNT, HIDDEN_CONTENT, HIDDEN_PAUSE = "HIDDEN", b"%PDF-1.7 hidden", "HIDDEN-PAUSE"
 
 
 def kinds(house, senders):
     token = setting.TOKEN
+
+    def pause(token=None):
+        return senders.operation(token, "pause", HIDDEN_PAUSE)
+
     return {kind.name: kind for kind in (
         Kind(EVENT, house.webhook, senders.event, lambda: senders.event(HIDDEN_ACCOUNT)),
         Kind(DOCUMENT, house.webhook, senders.document, lambda: senders.document(HIDDEN_CONTENT)),
-        Kind(
-            OPERATION, house.admin, lambda: senders.operation(token), lambda: senders.operation(token, "pause"), token
-        ),
-        Kind(SOCKET, house.socket, senders.operation, lambda: senders.operation(action="pause")),
+        Kind(OPERATION, house.admin, lambda: senders.operation(token), lambda: pause(token), token),
+        Kind(SOCKET, house.socket, senders.operation, pause),
     )}
