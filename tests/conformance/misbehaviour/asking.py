@@ -98,6 +98,21 @@ class Senders:
         }}).encode()
         return self.post("/v1/events", body, 200, ("account", account), self.signed("portal", body, name))
 
+    def invoice(self, account, number, document, name=None):
+        """`document` is either its digest or its content, under the name that stands for that."""
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        body = json.dumps({"type": "invoice.issued", "timestamp": moment, "data": {
+            "account": account, "number": number, "kind": "invoice", "issued_on": "2026-11-23",
+            "total": {"amount": "119.00", "currency": "EUR"}, "release": "scheduled",
+            "documents": [{**document, "file_name": "Rechnung.pdf", "media_type": "application/pdf"}],
+        }}).encode()
+        return self.post("/v1/events", body, 200, ("number", number), self.signed("billing", body, name))
+
+    def again(self, sender, request, name):
+        """The same bytes under the same id, signed anew as a sender does."""
+        fields = {**request.fields, **self.signed(sender, request.body, name)}
+        return dataclasses.replace(request, fields=fields)
+
     def document(self, content=None, name=None):
         content = content or b"%%PDF-1.7 invoice %d\n" % next(COUNT) * 20
         digest = hashlib.sha256(content).hexdigest()
