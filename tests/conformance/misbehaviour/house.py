@@ -1,6 +1,5 @@
 """The daemon of this suite, and what can be seen of it from outside."""
 
-import contextlib
 import hashlib
 import pathlib
 import re
@@ -87,24 +86,8 @@ class House:
         self.process = pathlib.Path("/proc", str(self.daemon.process.pid))
         self.webhook = self.daemon.address
         self.socket = str(self.daemon.directory / "admin.sock")
-        # It does not say where it took a free port for this one.
-        ports = self.listening_ports() - {self.webhook[1]}
-        assert len(ports) == 1, ports
-        self.admin = ("127.0.0.1", ports.pop())
+        self.admin = ("127.0.0.1", self.daemon.admin_port())
         self.first_files = self.open_files()
-
-    def listening_ports(self):
-        inodes, ports = set(), set()
-        for link in (self.process / "fd").iterdir():
-            # What it has open for a moment may be gone again.
-            with contextlib.suppress(FileNotFoundError):
-                inodes.update(re.findall(r"socket:\[(\d+)\]", str(link.readlink())))
-        for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            address, state, inode = fields[1], fields[3], fields[9]
-            if state == "0A" and inode in inodes:
-                ports.add(int(address.split(":")[1], 16))
-        return ports
 
     def is_alive(self):
         return self.daemon.process.poll() is None
@@ -126,11 +109,6 @@ class House:
 
     def forget_peak(self):
         (self.process / "clear_refs").write_text("5")
-
-    def errors(self):
-        """What it logged as faults of its own."""
-        words = self.daemon.words().splitlines()
-        return [line for line in words if '"level":"ERROR"' in line or "panicked" in line]
 
     def memory_bound(self, connections, bodies):
         """What so many connections may make of the memory that it takes at rest, with heads as long as they may be."""
