@@ -18,6 +18,9 @@ import setting
 COUNT = itertools.count(1)
 # Those that are there before anything else happens: as many as the largest page holds, and what operations are about.
 FIRST_ACCOUNTS = tuple(f"FIRST-{number}" for number in range(500))
+# The largest page there is. The mistakes that are told of an event, with the names of what is wrong, make as much.
+PAGE = f"/v1/accounts?limit={len(FIRST_ACCOUNTS)}"
+MISTAKES, NAME_CHARACTERS = 50, 4_000
 
 
 @dataclasses.dataclass
@@ -98,6 +101,13 @@ class Senders:
         }}).encode()
         return self.post("/v1/events", body, 200, ("account", account), self.signed("portal", body, name))
 
+    def mistaken(self):
+        """An event that is refused at length: what nobody knows is named in the answer."""
+        data = {f"{number}".rjust(NAME_CHARACTERS, "x"): None for number in range(MISTAKES)}
+        event = {"type": "account.closed", "timestamp": "2026-11-23T08:00:00Z", "data": data}
+        body = json.dumps(event).encode()
+        return self.post("/v1/events", body, 422, (), self.signed("portal", body))
+
     def invoice(self, account, number, document, name=None):
         """`document` is either its digest or its content, under the name that stands for that."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -155,6 +165,8 @@ class Kind:
     good: object
     hidden: object
     token: str | None = None
+    # The bytes of a request whose answer is so large that few of them fill all buffers.
+    large: object = None
 
     def request(self):
         return dataclasses.replace(self.good(), kind=self)
@@ -178,8 +190,11 @@ def kinds(house, senders):
         return senders.operation(token, "pause", HIDDEN_PAUSE)
 
     return {kind.name: kind for kind in (
-        Kind(EVENT, house.webhook, senders.event, lambda: senders.event(HIDDEN_ACCOUNT)),
+        Kind(
+            EVENT, house.webhook, senders.event, lambda: senders.event(HIDDEN_ACCOUNT),
+            large=lambda: senders.mistaken().whole()
+        ),
         Kind(DOCUMENT, house.webhook, senders.document, lambda: senders.document(HIDDEN_CONTENT)),
-        Kind(OPERATION, house.admin, lambda: senders.operation(token), lambda: pause(token), token),
-        Kind(SOCKET, house.socket, senders.operation, pause),
+        Kind(OPERATION, house.admin, lambda: senders.operation(token), lambda: pause(token), token, lambda: get(PAGE, token)),
+        Kind(SOCKET, house.socket, senders.operation, pause, large=lambda: get(PAGE)),
     )}

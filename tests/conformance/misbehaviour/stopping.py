@@ -6,7 +6,7 @@ import time
 import asking
 import wire
 from case import SLACK_SECONDS, Wrong
-from reading import FILLING_SECONDS, LEAST_BYTES, PAGE, fill
+from reading import FILLING_SECONDS, LEAST_BYTES, fill
 from setting import BODY_SECONDS
 
 
@@ -24,9 +24,9 @@ def stop(work):
             client(kind, request.head()[:-1])
             client(kind, request.whole()[:-1])
             client(kind, request.coded(b"transfer-encoding: chunked", body=b"1\r\n "))
-        for name in asking.ADMIN:
-            kind = work.kinds[name]
-            fill(client(kind, receive_bytes=LEAST_BYTES), asking.get(PAGE, kind.token))
+        for kind in work.kinds.values():
+            if kind.large:
+                fill(client(kind, receive_bytes=LEAST_BYTES), kind.large())
         began = time.monotonic()
         work.house.daemon.stop()
         seconds = time.monotonic() - began
