@@ -4,10 +4,11 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+
+from debian import needs
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "config" / "examples"
@@ -122,25 +123,6 @@ def signature(language, *words):
     program, line = LANGUAGES[language]
     command = [*program, *line, *words]
     return subprocess.check_output(command, cwd=CLIENTS, env=environment(), text=True).strip()
-
-
-def needs(command, *packages, works=None):
-    """Installs Debian's packages if the command is missing, where that is possible without a question; without
-    it the suite is skipped."""
-    def is_there():
-        return shutil.which(command) and (works is None or works())
-
-    if is_there():
-        return
-    if shutil.which("apt-get"):
-        apt = [] if os.geteuid() == 0 else ["sudo", "-n"]
-        apt += ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"]
-        for words in (["update"], ["install", "--no-install-recommends", *packages]):
-            if subprocess.run([*apt, *words], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False).returncode:
-                break
-    if not is_there():
-        print(f"{command} is needed, Debian: {' '.join(packages)}")
-        sys.exit(77)
 
 
 def needs_languages():
