@@ -18,6 +18,10 @@ OTHER_FILES = 600
 # there twice: half as much again.
 SHARED_BODIES_BYTES, OWN_BODY_BYTES = 128 * 1024 * 1024 * 3 // 2, 64 * 1024
 NO_BODIES, SMALL_BODIES, LARGE_BODIES = "none", "small", "large"
+# A large one each, of so few that they do not use up what all share.
+OWN_LARGE_BODIES = "one each"
+# What an answer takes while it is made and written: the largest page, as a tree and as text.
+ANSWER_BYTES = 4 * 1024 * 1024
 # What a connection costs beside what may be sent to it: its task, its timers, what is written to it.
 CONNECTION_BYTES = 24 * 1024
 # What nobody counts by connection: stacks, what is being committed, what the allocator keeps for the next time,
@@ -58,25 +62,27 @@ directory = "mail"
 
 
 def raise_open_files():
-    """Lets this process and the daemon have as many open files as the system allows; says how large a flood that
-    makes, and how many connections the daemon is to take of it."""
+    """Lets this process and the daemon have as many open files as a flood needs; whether that is allowed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FLOOD + OTHER_FILES
-    granted = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, most))
-    flood = granted - OTHER_FILES
-    return flood, flood - (FLOOD - CONNECTIONS)
+    is_enough = most == resource.RLIM_INFINITY or most >= wanted
+    try:
+        # Root may have more than it was given.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most if is_enough else wanted))
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 class House:
     """One daemon and its addresses."""
 
-    def __init__(self, program, directory, connections):
-        self.connections = connections
+    def __init__(self, program, directory):
+        self.connections = CONNECTIONS
         self.daemon = Daemon(program, directory, 0)
         self.daemon.configuration.write_text(CONFIGURATION.format(
             cache_bytes=CACHE_BYTES, event_body_bytes=EVENT_BODY_BYTES, document_bytes=DOCUMENT_BYTES,
-            connections=connections, header_seconds=HEADER_SECONDS, body_seconds=BODY_SECONDS,
+            connections=CONNECTIONS, header_seconds=HEADER_SECONDS, body_seconds=BODY_SECONDS,
         ))
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
         (self.daemon.directory / "admin-tokens").write_text(f"suite operate {digest}\n")
@@ -110,9 +116,13 @@ class House:
     def forget_peak(self):
         (self.process / "clear_refs").write_text("5")
 
-    def memory_bound(self, connections, bodies):
+    def memory_bound(self, connections, bodies, are_answers_large):
         """What so many connections may make of the memory that it takes at rest, with heads as long as they may be."""
         each = HEADER_BYTES + CONNECTION_BYTES + (0 if bodies == NO_BODIES else OWN_BODY_BYTES)
+        if bodies == OWN_LARGE_BODIES:
+            each += DOCUMENT_BYTES * 3 // 2
+        if are_answers_large:
+            each += ANSWER_BYTES
         shared = SHARED_BODIES_BYTES if bodies == LARGE_BODIES else 0
         return self.rest_bytes + CACHE_BYTES + WORKING_BYTES + min(connections, self.connections) * each + shared
 
