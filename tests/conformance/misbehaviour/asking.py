@@ -4,16 +4,14 @@ Each event is about an account of its own and each document has content of its o
 be told from what was not.
 """
 
-import base64
 import dataclasses
 import hashlib
-import hmac
 import itertools
 import json
-import time
 from datetime import UTC, datetime
 
 import setting
+import signing
 
 COUNT = itertools.count(1)
 # Those that are there before anything else happens: as many as the largest page holds, and what operations are about.
@@ -82,12 +80,8 @@ class Senders:
 
     def signed(self, sender, payload, name=None):
         name = name or f"{self.name}_{next(COUNT)}"
-        seconds = str(int(time.time()))
-        mac = hmac.digest(self.keys[sender], f"{name}.{seconds}.".encode() + payload, hashlib.sha256)
-        return {
-            b"webhook-id": name.encode(), b"webhook-timestamp": seconds.encode(),
-            b"webhook-signature": b"v1," + base64.b64encode(mac),
-        }
+        headers = signing.headers(self.keys[sender], name, payload)
+        return {field.encode(): value.encode() for field, value in headers.items()}
 
     def event(self, account=None, version=1, name=None, text=None):
         """The whole account; `text` is something that only this version says."""

@@ -9,10 +9,13 @@ its input it prints what it measured.
 import base64
 import collections
 import json
+import pathlib
 import subprocess
 import sys
 import threading
 import time
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import asking
 import wire

@@ -9,15 +9,14 @@ import base64
 import calendar
 import collections
 import hashlib
-import hmac
 import json
 import os
 import re
-import time
 import urllib.parse
 
 import requests
 import schemathesis
+import signing
 from schemathesis.core.failures import AcceptedNegativeData
 
 ADMIN, WEBHOOK = os.environ["ADMIN"], os.environ["WEBHOOK"]
@@ -49,11 +48,7 @@ class Signed(requests.auth.AuthBase):
         else:
             payload = request.body or b""
             payload = payload.encode() if isinstance(payload, str) else payload
-        event, now = f"evt_{self.sent}", str(int(time.time()))
-        mac = hmac.digest(KEY, b".".join([event.encode(), now.encode(), payload]), hashlib.sha256)
-        request.headers["webhook-id"] = event
-        request.headers["webhook-timestamp"] = now
-        request.headers["webhook-signature"] = f"v1,{base64.b64encode(mac).decode()}"
+        request.headers.update(signing.headers(KEY, f"evt_{self.sent}", payload))
         return request
 
 
