@@ -22,7 +22,7 @@ from setting import PEERS, TOKEN
 
 CLIENTS = 8
 # Of each client.
-EVENTS, INVOICES, DOCUMENTS, OPERATIONS = 100, 40, 40, 30
+EVENTS, INVOICES, DOCUMENTS, OPERATIONS = 60, 25, 25, 25
 # How long after its last byte a client may still be there; an answer takes some thousandths of a second.
 STAY_SECONDS = 0.006
 # Closes with a reset.
