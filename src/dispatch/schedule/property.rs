@@ -15,6 +15,8 @@ use super::*;
 const FIRINGS: usize = 5;
 /// Where one begins that does not say so: a leap day, before clocks change in many zones.
 const START: &str = "2028-02-29T23:59:59Z";
+/// The crate `cron` knows no time before 1970, by the clock of whichever zone.
+const FIRST_START: i64 = 86_400;
 
 /// An expression; after a line break a time zone; after another the seconds since 1970 at which to begin.
 pub(crate) fn schedules(text: &[u8]) {
@@ -32,7 +34,7 @@ pub(crate) fn schedules(text: &[u8]) {
     let start = start
         .parse()
         .ok()
-        .filter(|seconds| (0..=4_102_444_800_i64).contains(seconds))
+        .filter(|seconds| (FIRST_START..=4_102_444_800_i64).contains(seconds))
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
         .unwrap_or_else(|| START.parse().unwrap());
 
@@ -63,16 +65,35 @@ pub(crate) fn schedules(text: &[u8]) {
             None,
             "{expression:?} in {zone}"
         );
-        let wall = at.with_timezone(&zone).naive_local();
-        let is_after_gap = at
-            .checked_sub_signed(TimeDelta::seconds(1))
-            .is_some_and(|before| {
-                wall - before.with_timezone(&zone).naive_local() > TimeDelta::seconds(1)
-            });
+    }
+    for at in &ours {
+        let (gap, wall) = shown(zone, *at);
         assert!(
-            meaning.fits(wall) || is_after_gap,
+            meaning.fits(wall) || meaning.next_from(gap).is_some_and(|planned| planned < wall),
             "{expression:?} in {zone} at {at}"
         );
+    }
+    // Where the clock has not changed, or has changed back, nothing that is planned was left out in between.
+    let is_shown_once = zone
+        .from_local_datetime(&shown(zone, start).1)
+        .single()
+        .is_some();
+    let begin = is_shown_once.then_some(&start);
+    for (before, at) in begin
+        .into_iter()
+        .chain(&ours)
+        .zip(ours.iter().skip(usize::from(!is_shown_once)))
+    {
+        let offset = |at: &DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();
+        if offset(before) == offset(at) {
+            let (_, wall_before) = shown(zone, *before);
+            let (gap, wall) = shown(zone, *at);
+            let planned = meaning.next_after(wall_before);
+            assert!(
+                planned.is_some_and(|planned| planned == wall || (gap..wall).contains(&planned)),
+                "{expression:?} in {zone}: {planned:?} was left out between {before} and {at}"
+            );
+        }
     }
 
     let in_utc = Schedule::parse(expression, Tz::UTC).unwrap();
@@ -95,6 +116,14 @@ fn firings(schedule: &Schedule, start: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     std::iter::successors(next(&start), next)
         .take(FIRINGS)
         .collect()
+}
+
+/// What the clock shows at this instant; before that, the first time that it left out directly before, or the same
+/// one if it did not.
+fn shown(zone: Tz, at: DateTime<Utc>) -> (NaiveDateTime, NaiveDateTime) {
+    let wall = |at: DateTime<Utc>| at.with_timezone(&zone).naive_local();
+    let second = TimeDelta::seconds(1);
+    (min(wall(at - second) + second, wall(at)), wall(at))
 }
 
 /// The values of second, minute, hour, day of month, month and day of week, each a bit.
@@ -177,6 +206,11 @@ impl Meaning {
                 })
         });
         times.min()
+    }
+
+    /// The first time from `first` on that fits.
+    fn next_from(&self, first: NaiveDateTime) -> Option<NaiveDateTime> {
+        self.next_after(first - TimeDelta::seconds(1))
     }
 
     /// The first time after `after` that fits, up to the year 2100, where ours end, too.
@@ -321,6 +355,20 @@ mod tests {
         prop_oneof![9 => fields, 1 => "@[a-z]{4,9}|@(yearly|weekly|daily|hourly|reboot)"]
     }
 
+    /// A zone and when to begin in it: at any time, or where its clock is about to change.
+    fn beginning() -> impl Strategy<Value = (Tz, i64)> {
+        let zone = prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec());
+        let changing = prop::sample::select(vec![
+            (Tz::Europe__Berlin, 1_774_743_000),
+            (Tz::Europe__Berlin, 1_792_883_400),
+            (Tz::Australia__Lord_Howe, 1_791_039_600),
+            (Tz::Australia__Lord_Howe, 1_775_312_400),
+            (Tz::Pacific__Apia, 1_325_235_600),
+            (Tz::America__St_Johns, 1_772_946_000),
+        ]);
+        prop_oneof![2 => (zone, FIRST_START..4_102_444_800), 1 => changing]
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_a_schedule_by_the_rules_or_none(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
@@ -330,8 +378,7 @@ mod tests {
         #[test]
         fn what_looks_like_a_schedule_fires_by_the_rules(
             expression in expression(),
-            zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec()),
-            start in 0_i64..4_102_444_800,
+            (zone, start) in beginning(),
             at in any::<prop::sample::Index>(),
             other in "[-*/,0-9a-z \t@]",
         ) {

@@ -45,6 +45,11 @@ pub(crate) fn addresses(text: &[u8]) {
         "{raw:?} became {shown:?}"
     );
     assert_eq!(address.domain(), &domain[1..]);
+    let written = &raw[local.len()..];
+    assert!(
+        !written.is_ascii() || domain == written.to_ascii_lowercase(),
+        "{raw:?} became {shown:?}"
+    );
     assert_eq!(address.masked(), format!("{}***{domain}", &local[..1]));
 
     // No reader of the envelope finds another end of it (RFC 5321, section 4.1.2).

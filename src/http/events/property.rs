@@ -52,6 +52,11 @@ static KNOWN: LazyLock<Account> = LazyLock::new(|| {
 
 /// The body of an event.
 pub(crate) fn events(body: &[u8]) {
+    is_event(body);
+}
+
+/// Whether it is one that is accepted.
+fn is_event(body: &[u8]) -> bool {
     let text = std::str::from_utf8(body).ok();
     let value: Option<Value> = text.and_then(|text| serde_json::from_str(text).ok());
     let has_twice = value
@@ -65,7 +70,7 @@ pub(crate) fn events(body: &[u8]) {
     };
     assert_eq!(parsed.as_ref().err().map(|problem| problem.code), expected);
     let (Ok(node), Some(said)) = (parsed, value) else {
-        return;
+        return false;
     };
 
     let read = read_event(&node, &EventType::ALL, DOCUMENT_BYTES);
@@ -75,10 +80,11 @@ pub(crate) fn events(body: &[u8]) {
         format!("{again:?}"),
         "the same body, the same event"
     );
-    match read {
-        Ok(event) => accepted(&said, &event),
-        Err(problem) => refused(&said, &problem),
+    match &read {
+        Ok(event) => accepted(&said, event),
+        Err(problem) => refused(&said, problem),
     }
+    read.is_ok()
 }
 
 /// Every mistake has a place in the body, or in an object that lacks it.

@@ -4,18 +4,21 @@ Each event is about an account of its own and each document has content of its o
 be told from what was not.
 """
 
-import base64
 import dataclasses
 import hashlib
-import hmac
 import itertools
 import json
-import time
 from datetime import UTC, datetime
 
 import setting
+import signing
 
 COUNT = itertools.count(1)
+# Those that are there before anything else happens: as many as the largest page holds, and what operations are about.
+FIRST_ACCOUNTS = tuple(f"FIRST-{number}" for number in range(500))
+# The largest page there is. The mistakes that are told of an event, with the names of what is wrong, make as much.
+PAGE = f"/v1/accounts?limit={len(FIRST_ACCOUNTS)}"
+MISTAKES, NAME_CHARACTERS = 50, 4_000
 
 
 @dataclasses.dataclass
@@ -77,12 +80,8 @@ class Senders:
 
     def signed(self, sender, payload, name=None):
         name = name or f"{self.name}_{next(COUNT)}"
-        seconds = str(int(time.time()))
-        mac = hmac.digest(self.keys[sender], f"{name}.{seconds}.".encode() + payload, hashlib.sha256)
-        return {
-            b"webhook-id": name.encode(), b"webhook-timestamp": seconds.encode(),
-            b"webhook-signature": b"v1," + base64.b64encode(mac),
-        }
+        headers = signing.headers(self.keys[sender], name, payload)
+        return {field.encode(): value.encode() for field, value in headers.items()}
 
     def event(self, account=None, version=1, name=None, text=None):
         """The whole account; `text` is something that only this version says."""
@@ -96,16 +95,41 @@ class Senders:
         }}).encode()
         return self.post("/v1/events", body, 200, ("account", account), self.signed("portal", body, name))
 
+    def mistaken(self):
+        """An event that is refused at length: what nobody knows is named in the answer."""
+        data = {f"{number}".rjust(NAME_CHARACTERS, "x"): None for number in range(MISTAKES)}
+        event = {"type": "account.closed", "timestamp": "2026-11-23T08:00:00Z", "data": data}
+        body = json.dumps(event).encode()
+        return self.post("/v1/events", body, 422, (), self.signed("portal", body))
+
+    def invoice(self, account, number, document, name=None):
+        """`document` is either its digest or its content, under the name that stands for that."""
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        body = json.dumps({"type": "invoice.issued", "timestamp": moment, "data": {
+            "account": account, "number": number, "kind": "invoice", "issued_on": "2026-11-23",
+            "total": {"amount": "119.00", "currency": "EUR"}, "release": "scheduled",
+            "documents": [{**document, "file_name": "Rechnung.pdf", "media_type": "application/pdf"}],
+        }}).encode()
+        return self.post("/v1/events", body, 200, ("number", number), self.signed("billing", body, name))
+
+    def again(self, sender, request, name):
+        """The same bytes under the same id, signed anew as a sender does."""
+        fields = {**request.fields, **self.signed(sender, request.body, name)}
+        return dataclasses.replace(request, fields=fields)
+
     def document(self, content=None, name=None):
         content = content or b"%%PDF-1.7 invoice %d\n" % next(COUNT) * 20
         digest = hashlib.sha256(content).hexdigest()
         fields = {**self.signed("billing", digest.encode(), name), b"content-type": b"application/pdf"}
         return self.request("PUT", f"/v1/documents/{digest}", content, 201, ("sha256", digest), fields)
 
-    def operation(self, token=None, action="resume"):
-        """Something that an operator does, and that changes nothing here: nothing is paused."""
-        body = json.dumps({"reason": f"operation {next(COUNT)} " + "x" * 100}).encode()
-        return self.post(f"/v1/{action}", body, 200, ("removal", False), bearer(token))
+    def operation(self, token=None, action="resume", account=None):
+        """Something that an operator does, about one account after the other, and that changes nothing here: none is
+        paused."""
+        count = next(COUNT)
+        account = account or FIRST_ACCOUNTS[count % len(FIRST_ACCOUNTS)]
+        body = json.dumps({"account": account, "reason": f"operation {count} " + "x" * 100}).encode()
+        return self.post(f"/v1/{action}", body, 200, ("account", account), bearer(token))
 
     def post(self, path, body, good, about, fields):
         return self.request("POST", path, body, good, about, {**fields, b"content-type": b"application/json"})
@@ -135,6 +159,8 @@ class Kind:
     good: object
     hidden: object
     token: str | None = None
+    # The bytes of a request whose answer is so large that few of them fill all buffers.
+    large: object = None
 
     def request(self):
         return dataclasses.replace(self.good(), kind=self)
@@ -147,16 +173,22 @@ class Kind:
 EVENT, DOCUMENT, OPERATION, SOCKET = "event", "document", "operation", "socket"
 ALL = (EVENT, DOCUMENT, OPERATION, SOCKET)
 WEBHOOK, ADMIN = (EVENT, DOCUMENT), (OPERATION, SOCKET)
-HIDDEN_ACCOUNT, HIDDEN_CONTENT = "HIDDEN", b"%PDF-1.7 hidden"
+# The hidden operation stops sending for an account that is known, and that no good operation is about.
+HIDDEN_ACCOUNT, HIDDEN_CONTENT, HIDDEN_PAUSE = "HIDDEN", b"%PDF-1.7 hidden", "HIDDEN-PAUSE"
 
 
 def kinds(house, senders):
     token = setting.TOKEN
+
+    def pause(token=None):
+        return senders.operation(token, "pause", HIDDEN_PAUSE)
+
     return {kind.name: kind for kind in (
-        Kind(EVENT, house.webhook, senders.event, lambda: senders.event(HIDDEN_ACCOUNT)),
-        Kind(DOCUMENT, house.webhook, senders.document, lambda: senders.document(HIDDEN_CONTENT)),
         Kind(
-            OPERATION, house.admin, lambda: senders.operation(token), lambda: senders.operation(token, "pause"), token
+            EVENT, house.webhook, senders.event, lambda: senders.event(HIDDEN_ACCOUNT),
+            large=lambda: senders.mistaken().whole()
         ),
-        Kind(SOCKET, house.socket, senders.operation, lambda: senders.operation(action="pause")),
+        Kind(DOCUMENT, house.webhook, senders.document, lambda: senders.document(HIDDEN_CONTENT)),
+        Kind(OPERATION, house.admin, lambda: senders.operation(token), lambda: pause(token), token, lambda: get(PAGE, token)),
+        Kind(SOCKET, house.socket, senders.operation, pause, large=lambda: get(PAGE)),
     )}

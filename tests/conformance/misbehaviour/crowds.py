@@ -14,7 +14,7 @@ import time
 import asking
 import wire
 from case import AT_ONCE, SLACK_SECONDS, Wrong
-from setting import CONNECTIONS_PER_PEER, HEADER_BYTES, HEADER_SECONDS, NEWCOMER, PEERS
+from setting import CONNECTIONS_PER_PEER, FLOOD, HEADER_BYTES, HEADER_SECONDS, NEWCOMER, PEERS
 
 # So many are opened, then there is a pause: otherwise they would come faster than they are taken out of the backlog,
 # and what finds no place in it comes again a second later.
@@ -24,6 +24,8 @@ LEAST_WAIT_SECONDS = 0.1
 TRIES = 3
 # So many of a flood must have got through the backlog.
 LEAST_PART = 0.98
+# How far apart those who were held at once may end.
+APART_SECONDS = 1.0
 # What found no room comes again after a second, three, seven; and then it has its time.
 REST_SECONDS = 7 + HEADER_SECONDS
 
@@ -115,15 +117,15 @@ def flood(work, peers, octets=b"", least_wait_seconds=0):
     """
     for _ in range(TRIES):
         ended, newcomer, words = flood_once(work, peers, octets)
-        if len(ended) >= work.flood * LEAST_PART and newcomer.seconds >= least_wait_seconds:
+        if len(ended) >= FLOOD * LEAST_PART and newcomer.seconds >= least_wait_seconds:
             return ended, newcomer, words
     raise Wrong(f"{words}; the newcomer waited {newcomer.seconds:.2f} s: this proves nothing")
 
 
 def flood_once(work, peers, octets):
     # Those who find no place at first get theirs once the first ones are through.
-    patience = HEADER_SECONDS * math.ceil(work.flood / work.house.connections) + SLACK_SECONDS
-    crowd = Flood(work.house.webhook, peers, work.flood)
+    patience = HEADER_SECONDS * math.ceil(FLOOD / work.house.connections) + SLACK_SECONDS
+    crowd = Flood(work.house.webhook, peers, FLOOD)
     newcomer = Newcomer(work)
     try:
         newcomer.start()
@@ -191,7 +193,7 @@ def one_peer(work):
 def most_at_once(ends):
     """Each was there for the whole of its time. Those who came late followed others whose time was over."""
     ends = sorted(ends)
-    window = HEADER_SECONDS - SLACK_SECONDS
+    window = HEADER_SECONDS - APART_SECONDS
     return max((bisect.bisect_left(ends, end + window) - index for index, end in enumerate(ends)), default=0)
 
 

@@ -9,10 +9,13 @@ its input it prints what it measured.
 import base64
 import collections
 import json
+import pathlib
 import subprocess
 import sys
 import threading
 import time
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import asking
 import wire
@@ -35,10 +38,12 @@ class Client:
         self.version = 0
         # By phase and by what was asked: seconds, in order.
         self.taken = collections.defaultdict(lambda: {"event": [], "look": []})
+        # By phase: seconds of it.
+        self.lasted = collections.Counter()
         self.failures = []
 
     def run(self, phases):
-        phase = UNDISTURBED
+        phase, began = UNDISTURBED, time.monotonic()
         while phase is not None:
             self.version += 1
             event = self.senders.event(ACCOUNT, self.version)
@@ -50,7 +55,9 @@ class Client:
                     self.failures.append(f"{phase}: {what}: {answer.status} {answer.body[:300]}")
                 time.sleep(PAUSE_SECONDS)
             if phases:
-                phase = phases.popleft()
+                now = time.monotonic()
+                self.lasted[phase] += now - began
+                phase, began = phases.popleft(), now
                 self.renew()
                 if phase is not None:
                     print(phase, flush=True)
@@ -101,7 +108,7 @@ def main():
         client.run(phases)
     except (OSError, ValueError, KeyError, wire.Garbled) as error:
         client.failures.append(repr(error))
-    print(json.dumps({"taken": client.taken, "failures": client.failures}))
+    print(json.dumps({"taken": client.taken, "lasted": client.lasted, "failures": client.failures}))
 
 
 class GoodClient:

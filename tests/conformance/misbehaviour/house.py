@@ -1,6 +1,5 @@
 """The daemon of this suite, and what can be seen of it from outside."""
 
-import contextlib
 import hashlib
 import pathlib
 import re
@@ -19,6 +18,10 @@ OTHER_FILES = 600
 # there twice: half as much again.
 SHARED_BODIES_BYTES, OWN_BODY_BYTES = 128 * 1024 * 1024 * 3 // 2, 64 * 1024
 NO_BODIES, SMALL_BODIES, LARGE_BODIES = "none", "small", "large"
+# A large one each, of so few that they do not use up what all share.
+OWN_LARGE_BODIES = "one each"
+# What an answer takes while it is made and written: the largest page, as a tree and as text.
+ANSWER_BYTES = 4 * 1024 * 1024
 # What a connection costs beside what may be sent to it: its task, its timers, what is written to it.
 CONNECTION_BYTES = 24 * 1024
 # What nobody counts by connection: stacks, what is being committed, what the allocator keeps for the next time,
@@ -59,25 +62,27 @@ directory = "mail"
 
 
 def raise_open_files():
-    """Lets this process and the daemon have as many open files as the system allows; says how large a flood that
-    makes, and how many connections the daemon is to take of it."""
+    """Lets this process and the daemon have as many open files as a flood needs; whether that is allowed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FLOOD + OTHER_FILES
-    granted = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, most))
-    flood = granted - OTHER_FILES
-    return flood, flood - (FLOOD - CONNECTIONS)
+    is_enough = most == resource.RLIM_INFINITY or most >= wanted
+    try:
+        # Root may have more than it was given.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most if is_enough else wanted))
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 class House:
     """One daemon and its addresses."""
 
-    def __init__(self, program, directory, connections):
-        self.connections = connections
+    def __init__(self, program, directory):
+        self.connections = CONNECTIONS
         self.daemon = Daemon(program, directory, 0)
         self.daemon.configuration.write_text(CONFIGURATION.format(
             cache_bytes=CACHE_BYTES, event_body_bytes=EVENT_BODY_BYTES, document_bytes=DOCUMENT_BYTES,
-            connections=connections, header_seconds=HEADER_SECONDS, body_seconds=BODY_SECONDS,
+            connections=CONNECTIONS, header_seconds=HEADER_SECONDS, body_seconds=BODY_SECONDS,
         ))
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
         (self.daemon.directory / "admin-tokens").write_text(f"suite operate {digest}\n")
@@ -87,24 +92,8 @@ class House:
         self.process = pathlib.Path("/proc", str(self.daemon.process.pid))
         self.webhook = self.daemon.address
         self.socket = str(self.daemon.directory / "admin.sock")
-        # It does not say where it took a free port for this one.
-        ports = self.listening_ports() - {self.webhook[1]}
-        assert len(ports) == 1, ports
-        self.admin = ("127.0.0.1", ports.pop())
+        self.admin = ("127.0.0.1", self.daemon.admin_port())
         self.first_files = self.open_files()
-
-    def listening_ports(self):
-        inodes, ports = set(), set()
-        for link in (self.process / "fd").iterdir():
-            # What it has open for a moment may be gone again.
-            with contextlib.suppress(FileNotFoundError):
-                inodes.update(re.findall(r"socket:\[(\d+)\]", str(link.readlink())))
-        for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            address, state, inode = fields[1], fields[3], fields[9]
-            if state == "0A" and inode in inodes:
-                ports.add(int(address.split(":")[1], 16))
-        return ports
 
     def is_alive(self):
         return self.daemon.process.poll() is None
@@ -127,14 +116,13 @@ class House:
     def forget_peak(self):
         (self.process / "clear_refs").write_text("5")
 
-    def errors(self):
-        """What it logged as faults of its own."""
-        words = self.daemon.words().splitlines()
-        return [line for line in words if '"level":"ERROR"' in line or "panicked" in line]
-
-    def memory_bound(self, connections, bodies):
+    def memory_bound(self, connections, bodies, are_answers_large):
         """What so many connections may make of the memory that it takes at rest, with heads as long as they may be."""
         each = HEADER_BYTES + CONNECTION_BYTES + (0 if bodies == NO_BODIES else OWN_BODY_BYTES)
+        if bodies == OWN_LARGE_BODIES:
+            each += DOCUMENT_BYTES * 3 // 2
+        if are_answers_large:
+            each += ANSWER_BYTES
         shared = SHARED_BODIES_BYTES if bodies == LARGE_BODIES else 0
         return self.rest_bytes + CACHE_BYTES + WORKING_BYTES + min(connections, self.connections) * each + shared
 

@@ -1,6 +1,7 @@
 """More bytes at once than the daemon has memory for."""
 
 import collections
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import asking
@@ -21,12 +22,29 @@ def large_event(work):
     return work.senders.post("/v1/events", body, 200, request.about, work.senders.signed("portal", body))
 
 
-def one_client(work, request, number):
+class Turns:
+    """The others begin once all of the first ones have sent all that they will."""
+
+    def __init__(self):
+        self.left, self.lock, self.others_turn = FIRST, threading.Lock(), threading.Event()
+
+    def one_is_through(self):
+        with self.lock:
+            self.left -= 1
+            if self.left == 0:
+                self.others_turn.set()
+
+
+def one_client(work, request, turns, number):
     """All but the last byte, which a signature is not needed for: how it ends."""
-    steps = [wire.Pause(0 if number < FIRST else 1), request.head()]
+    if number >= FIRST and not turns.others_turn.wait(BODY_SECONDS):
+        raise Wrong(f"large bodies: {turns.left} of the first {FIRST} were not sent in {BODY_SECONDS} s")
+    steps = [request.head()]
     for begin in range(0, EVENT_BODY_BYTES, PIECE_BYTES):
         steps += [request.body[begin:begin + PIECE_BYTES], wire.Pause(PAUSE_SECONDS)]
     steps[-2] = steps[-2][:-1]
+    if number < FIRST:
+        steps.append(wire.Tell(turns.one_is_through))
     kind = work.kinds[asking.EVENT]
     with wire.connect(kind.address, PEERS[number]) as connection:
         heard = wire.converse(connection, steps, None, 2 * BODY_SECONDS + SLACK_SECONDS)
@@ -38,9 +56,9 @@ def one_client(work, request, number):
 def at_once(work):
     """The first ones are read as far as they go, and no farther than their time. Of the others, those for whom there is
     no room are told to come again. Then there is room again."""
-    request = large_event(work)
+    request, turns = large_event(work), Turns()
     with ThreadPoolExecutor(FIRST + OTHERS) as pool:
-        codes = list(pool.map(lambda number: one_client(work, request, number), range(FIRST + OTHERS)))
+        codes = list(pool.map(lambda number: one_client(work, request, turns, number), range(FIRST + OTHERS)))
     first, others = collections.Counter(codes[:FIRST]), collections.Counter(codes[FIRST:])
     if set(first) != {"time_out"} or not others["busy"] or set(others) - {"time_out", "busy"}:
         raise Wrong(f"large bodies: of the first {dict(first)}, of the others {dict(others)}")

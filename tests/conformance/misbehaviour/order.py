@@ -7,7 +7,7 @@ from setting import REQUESTS_PER_CONNECTION
 from wire import HALF_CLOSE, Answered, Pause
 
 PIPELINED, BATCH = 50, 50
-# For so many requests as a connection may ask.
+# For so many requests, each of which may wait for the disk.
 MANY_SECONDS = 20
 
 
@@ -44,7 +44,7 @@ def half_closed(*octets):
 
 
 CASES = (
-    Case("pipelined", pipelined, (GOOD,) * PIPELINED, KEPT),
+    Case("pipelined", pipelined, (GOOD,) * PIPELINED, KEPT, within=MANY_SECONDS),
     Case(
         "pipelined, with what is refused in between", mixed, (GOOD, NOT_FOUND, GOOD, NOT_FOUND, NOT_FOUND, GOOD), KEPT
     ),

@@ -5,7 +5,7 @@ import time
 
 import asking
 import wire
-from case import EARLY_SECONDS, SLACK_SECONDS, Wrong
+from case import SLACK_SECONDS, Wrong
 from daemon import PATIENCE_SECONDS, Broken
 from setting import BODY_SECONDS, PEERS
 
@@ -13,26 +13,23 @@ from setting import BODY_SECONDS, PEERS
 LEAST_BYTES = 1
 # Once nothing more could be sent for so long, everybody waits for somebody else.
 STUCK_SECONDS = 0.3
-# What the daemon has received by then it answers, until the way back is full.
-FILLING_SECONDS = 1.5
-# The largest page there is, and what is on it.
-ACCOUNTS = 500
-PAGE = f"/v1/accounts?limit={ACCOUNTS}"
+# What the daemon has received by then it answers, until the way back is full: hundreds of large answers.
+FILLING_SECONDS = 10
 PAGES, SIP_BYTES, SIP_SECONDS = 12, 64 * 1024, 0.05
 
 
 def fill_page(work):
     kind = work.kinds[asking.EVENT]
     with wire.connect(kind.address) as connection:
-        for _ in range(ACCOUNTS):
-            heard = wire.converse(connection, [kind.request().whole()], 1, PATIENCE_SECONDS)
+        for account in (*asking.FIRST_ACCOUNTS, asking.HIDDEN_PAUSE):
+            heard = wire.converse(connection, [work.senders.event(account).whole()], 1, PATIENCE_SECONDS)
             if [answer.status for answer in heard.answers] != [200]:
                 raise Broken(f"an event that is good is not taken: {heard}")
 
 
 def never(kind, index):
-    """Asks until nobody takes more, and never reads. Where that is for the daemon to end, it does so in the time
-    that a client has for a part of an answer, and with bytes unread, which is a reset."""
+    """Asks until nobody takes more, and never reads. The daemon ends it in the time that a client has for a part of an
+    answer, and with bytes unread, which is a reset."""
     return unread(kind, index, lambda connection: None)
 
 
@@ -49,8 +46,7 @@ def sips(kind, index):
 
 
 def unread(kind, index, meanwhile, more_seconds=0):
-    is_webhook = kind.name in asking.WEBHOOK
-    request = kind.probe() if is_webhook else asking.get(PAGE, kind.token)
+    request = kind.large()
     with wire.connect(kind.address, PEERS[index], LEAST_BYTES) as connection:
         began = time.monotonic()
         stuck_at = fill(connection, request)
@@ -63,19 +59,19 @@ def unread(kind, index, meanwhile, more_seconds=0):
     what = f"asked for {stuck_at - began:.1f} s and did not read ({kind.name})"
     if not ended:
         raise Wrong(f"{what}: open {now - stuck_at:.1f} s later")
-    # A connection to the webhook may end by the number of its requests instead: all their answers are small.
-    if not is_webhook and now - stuck_at < BODY_SECONDS - STUCK_SECONDS - EARLY_SECONDS:
+    if now - stuck_at < BODY_SECONDS - STUCK_SECONDS:
         raise Wrong(f"{what}: ended {now - stuck_at:.1f} s later already")
     return now - stuck_at
 
 
 def fill(connection, request):
-    """Sends until nothing more is taken; says since when."""
+    """Sends one request after the other, each whole, until nothing more is taken; says since when."""
     connection.settimeout(STUCK_SECONDS)
     stuck_at = time.monotonic()
+    requests = left = memoryview(request * 100)
     try:
         while True:
-            connection.send(request * 100)
+            left = left[connection.send(left):] or requests
             stuck_at = time.monotonic()
     except TimeoutError:
         pass
@@ -87,8 +83,8 @@ def fill(connection, request):
 
 def slowly(kind, index):
     """Takes much of a large answer, slowly, but never nothing for long: gets all of it."""
-    request = asking.get(PAGE, kind.token)
-    last = asking.get(PAGE, kind.token, b"connection: close")
+    request = asking.get(asking.PAGE, kind.token)
+    last = asking.get(asking.PAGE, kind.token, b"connection: close")
     came = bytearray()
     began = time.monotonic()
     with wire.connect(kind.address, PEERS[index], SIP_BYTES) as connection:
@@ -96,9 +92,9 @@ def slowly(kind, index):
         while octets := connection.recv(SIP_BYTES):
             came += octets
             time.sleep(SIP_SECONDS)
+    seconds = time.monotonic() - began
     answers, rest = wire.all_answers(memoryview(came).tobytes())
     statuses = [answer.status for answer in answers]
     if statuses != [200] * PAGES or rest:
-        seconds = time.monotonic() - began
         raise Wrong(f"read slowly ({kind.name}): {len(came)} bytes in {seconds:.1f} s: {statuses} {rest[:80]}")
-    return len(came)
+    return seconds

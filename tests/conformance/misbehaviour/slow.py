@@ -29,7 +29,7 @@ def after_a_head(line=None, spoil=lambda head: head):
 
 def unwanted(name, spoil, answers, kinds):
     """What is left of the body is taken in for a while, so that whoever only sends gets to read the answer."""
-    return Case(name, spoil, answers, CLOSED, kinds, DISCARD_SECONDS - 0.1, DISCARD_SECONDS + SLACK_SECONDS)
+    return Case(name, spoil, answers, CLOSED, kinds, DISCARD_SECONDS, DISCARD_SECONDS + SLACK_SECONDS)
 
 
 SILENT = (

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import select
 import socket
+import threading
 import time
 
 
@@ -31,6 +32,22 @@ class Answered:
     count: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Until:
+    """Waits until somebody else has got so far."""
+
+    event: threading.Event
+
+
+@dataclasses.dataclass(frozen=True)
+class Tell:
+    """Tells somebody else that all before this was sent."""
+
+    function: object
+
+
+# How often it is looked whether somebody else has got so far.
+LOOK_SECONDS = 0.01
 # Says that nothing more will be sent.
 HALF_CLOSE = object()
 
@@ -84,14 +101,15 @@ def connect(address, source=None, receive_bytes=None):
     return connection
 
 
-def converse(connection, steps, enough, patience_seconds):
+def converse(connection, steps, enough, patience_seconds, began=None):
     """Goes through the steps and listens meanwhile: until the daemon ends the connection, or everything is sent and
-    `enough` answers are there, or patience has its end."""
-    return Conversation(connection, steps).hold(enough, patience_seconds)
+    `enough` answers are there, or patience has its end. Seconds are counted since it began: where nothing may come too
+    early, that is before the connection was made, and so before any clock of the daemon's was set."""
+    return Conversation(connection, steps, began).hold(enough, patience_seconds)
 
 
 class Conversation:
-    def __init__(self, connection, steps):
+    def __init__(self, connection, steps, began):
         self.connection = connection
         self.connection.setblocking(False)
         self.steps = collections.deque(steps)
@@ -100,7 +118,7 @@ class Conversation:
         self.input = bytearray()
         self.answers = []
         self.closed = False
-        self.began = time.monotonic()
+        self.began = time.monotonic() if began is None else began
 
     def hold(self, enough, patience_seconds):
         until = self.began + patience_seconds
@@ -137,6 +155,12 @@ class Conversation:
                 if len(self.answers) < step.count:
                     self.steps.appendleft(step)
                     return
+            elif isinstance(step, Until):
+                if not step.event.is_set():
+                    self.steps.appendleft(step)
+                    self.resume_at = now + LOOK_SECONDS
+            elif isinstance(step, Tell):
+                step.function()
             else:
                 assert step is HALF_CLOSE
                 try:

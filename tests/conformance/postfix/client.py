@@ -4,8 +4,6 @@ How a daemon is started, ended and asked stands beside the suites, in support.
 """
 
 import base64
-import hashlib
-import hmac
 import http.client
 import itertools
 import json
@@ -14,6 +12,7 @@ import threading
 import time
 from datetime import UTC, datetime
 
+import signing
 from daemon import HOUSE, PATIENCE_SECONDS, Admin, Broken, Daemon, quoted
 
 FROM, REPLY_TO, BOUNCES = "invoices@hosting.example", "billing@hosting.example", "bounces@hosting.example"
@@ -122,13 +121,8 @@ class Router:
         """A signed event, which must be taken."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         body = json.dumps({"type": kind, "timestamp": moment, "data": data}).encode()
-        name, seconds = f"msg_{next(self.ids)}_{threading.get_ident()}", str(int(time.time()))
-        signed = f"{name}.{seconds}.".encode() + body
-        signature = base64.b64encode(hmac.digest(self.daemon.keys[sender], signed, hashlib.sha256)).decode()
-        answer, text = self.post(body, {
-            "content-type": "application/json", "webhook-id": name, "webhook-timestamp": seconds,
-            "webhook-signature": f"v1,{signature}",
-        })
+        headers = signing.headers(self.daemon.keys[sender], f"msg_{next(self.ids)}_{threading.get_ident()}", body)
+        answer, text = self.post(body, {"content-type": "application/json", **headers})
         if answer.status != 200:
             raise Broken(f"{kind}: {answer.status} {text}")
         return json.loads(text)

@@ -2,8 +2,6 @@
 
 import base64
 import contextlib
-import hashlib
-import hmac
 import http.client
 import json
 import os
@@ -13,6 +11,8 @@ import signal
 import socket
 import subprocess
 import time
+
+import signing
 
 PATIENCE_SECONDS = 60
 SENDERS = ("portal", "billing")
@@ -67,14 +67,7 @@ class Secrets:
             (directory / sender).write_text("whsec_" + base64.b64encode(self.keys[sender]).decode() + "\n")
 
     def headers(self, sender, webhook_id, payload):
-        timestamp = str(int(time.time()))
-        signed = b".".join([webhook_id.encode(), timestamp.encode(), payload])
-        digest = hmac.new(self.keys[sender], signed, hashlib.sha256).digest()
-        return {
-            "webhook-id": webhook_id,
-            "webhook-timestamp": timestamp,
-            "webhook-signature": "v1," + base64.b64encode(digest).decode(),
-        }
+        return signing.headers(self.keys[sender], webhook_id, payload)
 
 
 class Daemon:

@@ -183,6 +183,30 @@ class Daemon:
         self.notices.close()
         (self.directory / f"notify.{self.starts}").unlink()
 
+    def admin_port(self):
+        """Where it listens apart from the webhook: it took a free port, and does not log which."""
+        ports = self.listening_ports() - {self.address[1]}
+        if len(ports) != 1:
+            raise Broken(f"beside the webhook it listens at {sorted(ports)}")
+        return ports.pop()
+
+    def listening_ports(self):
+        inodes, ports = set(), set()
+        for link in pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir():
+            # What it has open for a moment may be gone again.
+            with contextlib.suppress(FileNotFoundError):
+                inodes.update(re.findall(r"socket:\[(\d+)\]", str(link.readlink())))
+        for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            address, state, inode = fields[1], fields[3], fields[9]
+            if state == "0A" and inode in inodes:
+                ports.add(int(address.split(":")[1], 16))
+        return ports
+
+    def errors(self):
+        """What it logged as faults of its own since it was started."""
+        return [line for line in self.words().splitlines() if '"level":"ERROR"' in line or "panicked" in line]
+
     def ended_by_itself(self, how):
         raise Broken(f"start {self.starts} ended {how}: {self.last_words()}")
 

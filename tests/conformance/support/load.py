@@ -10,7 +10,6 @@ import collections
 import copy
 import dataclasses
 import hashlib
-import hmac
 import http.client
 import json
 import math
@@ -18,6 +17,8 @@ import random
 import threading
 import time
 from datetime import UTC, datetime
+
+import signing
 
 GROUPS = ("Rechnungen", "billing")
 OTHER_GROUPS = ("Technik", "Support")
@@ -187,14 +188,11 @@ class Sender:
                 self.connected_to = address
                 self.connection = http.client.HTTPConnection(*address, timeout=REQUEST_SECONDS)
             sent_at = time.time()
-            moment = str(int(sent_at))
-            signed = f"{name}.{moment}.".encode() + payload
-            signature = base64.b64encode(hmac.digest(self.key, signed, "sha256")).decode()
             is_first = name not in self.sent
             self.sent.add(name)
             self.connection.request(method, path, body, {
                 "content-type": "application/json" if method == "POST" else "application/octet-stream",
-                "webhook-id": name, "webhook-timestamp": moment, "webhook-signature": f"v1,{signature}",
+                **signing.headers(self.key, name, payload),
             })
             answer = self.connection.getresponse()
             status, said = answer.status, json.loads(answer.read())

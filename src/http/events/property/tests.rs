@@ -1,5 +1,9 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 
 use super::*;
@@ -162,6 +166,25 @@ fn places(value: &Value, at: &str, all: &mut Vec<String>) {
             .enumerate()
             .for_each(|(n, item)| places(item, &format!("{at}/{n}"), all)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Those that two random parts of it do not make wrong are a good part of all, always the same ones.
+#[test]
+fn what_looks_like_an_event_of_each_type_is_often_accepted() {
+    let mut runner = TestRunner::deterministic();
+    let mut counts = BTreeMap::new();
+    for _ in 0..400 {
+        let event = event().new_tree(&mut runner).unwrap().current();
+        let (accepted, all) = counts
+            .entry(text(&event["type"]).to_owned())
+            .or_insert((0, 0));
+        *accepted += u32::from(is_event(event.to_string().as_bytes()));
+        *all += 1;
+    }
+    assert_eq!(counts.len(), EventType::ALL.len());
+    for (name, (accepted, all)) in counts {
+        assert!(accepted * 5 > all, "{accepted} of {all} {name}");
     }
 }
 

@@ -38,14 +38,7 @@ pub(crate) fn replies(input: &[u8]) {
     let (spoken, end) = whole;
 
     let (expected, expected_end) = read_again(sent);
-    assert_eq!(
-        spoken
-            .iter()
-            .map(|spoken| (spoken.code, spoken.lines.len()))
-            .collect::<Vec<_>>(),
-        expected
-    );
-    assert_eq!(end, expected_end);
+    assert_eq!((&spoken, end), (&expected, expected_end));
     for spoken in &spoken {
         is_fit_for_lettre(spoken);
         is_fit_for_people(spoken);
@@ -79,10 +72,10 @@ fn heard(pieces: &[&[u8]]) -> (Vec<Spoken>, Option<BadReply>) {
     (spoken, None)
 }
 
-/// Code and number of lines of each reply, by the whole of what was sent.
-fn read_again(sent: &[u8]) -> (Vec<(u16, usize)>, Option<BadReply>) {
+/// Each reply with the words of its lines, by the whole of what was sent.
+fn read_again(sent: &[u8]) -> (Vec<Spoken>, Option<BadReply>) {
     let mut replies = Vec::new();
-    let mut under_way: Option<(u16, usize)> = None;
+    let mut under_way: Option<Spoken> = None;
     for line in sent.split_inclusive(|byte| *byte == b'\n') {
         if line.len() > LINE_OCTETS {
             return (replies, Some(BadReply::LineTooLong));
@@ -97,18 +90,21 @@ fn read_again(sent: &[u8]) -> (Vec<(u16, usize)>, Option<BadReply>) {
         else {
             return (replies, Some(BadReply::NotAReply));
         };
-        let before = match under_way.take() {
-            Some((other, _)) if other != code => return (replies, Some(BadReply::TwoCodes)),
-            Some((_, lines)) => lines,
-            None => 0,
+        let mut lines = match under_way.take() {
+            Some(before) if before.code != code => return (replies, Some(BadReply::TwoCodes)),
+            Some(before) => before.lines,
+            None => Vec::new(),
         };
+        lines.push(text.chars().skip(4).collect());
+        let count = lines.len();
+        let spoken = Spoken { code, lines };
         if text.as_bytes().get(3) == Some(&b'-') {
-            if before + 1 == REPLY_LINES {
+            if count == REPLY_LINES {
                 return (replies, Some(BadReply::TooManyLines));
             }
-            under_way = Some((code, before + 1));
+            under_way = Some(spoken);
         } else {
-            replies.push((code, before + 1));
+            replies.push(spoken);
         }
     }
     (replies, None)
@@ -149,26 +145,55 @@ fn is_fit_for_people(spoken: &Spoken) {
         enhanced,
         text,
     } = spoken.reply();
-    assert_eq!(code, spoken.code);
-    if let Some(EnhancedCode(class, subject, detail)) = enhanced {
-        assert_eq!(u16::from(class), code / 100);
-        assert!(class != 3 && subject < 1000 && detail < 1000);
-        let written = |line: &String| {
-            let first = line.split(' ').next().unwrap_or_default();
-            let numbers: Vec<u16> = first
-                .split('.')
-                .filter_map(|part| part.parse().ok())
-                .collect();
-            numbers == [u16::from(class), subject, detail]
-        };
-        assert!(spoken.lines.iter().any(written), "{spoken:?}");
-    }
+    let read = |line: &String| enhanced_again(spoken.code, line).map(|(numbers, _)| numbers);
+    let expected = spoken.lines.iter().find_map(read);
+    let numbers = enhanced.map(|EnhancedCode(class, subject, detail)| (class, subject, detail));
+    assert_eq!((code, numbers), (spoken.code, expected), "{spoken:?}");
+
     assert!(text.chars().count() <= TEXT_CHARACTERS);
     assert!(!text.contains(is_unprintable), "{text:?}");
-    assert_eq!(
-        text.split_whitespace().collect::<Vec<_>>().join(" "),
-        text.trim_end()
-    );
+    let mut words = String::new();
+    for line in &spoken.lines {
+        let rest = match enhanced_again(spoken.code, line) {
+            Some((numbers, rest)) if Some(numbers) == expected => rest,
+            Some(_) | None => line,
+        };
+        for word in rest.split(|c: char| c.is_whitespace() || is_unprintable(c)) {
+            if !word.is_empty() && !words.is_empty() {
+                words.push(' ');
+            }
+            words.push_str(word);
+        }
+    }
+    let cut: String = words.chars().take(TEXT_CHARACTERS).collect();
+    assert_eq!(text, cut, "{spoken:?}");
+}
+
+/// The three numbers of an enhanced code of the reply's own class, and what is behind them (RFC 2034, section 4),
+/// character by character.
+fn enhanced_again(code: u16, line: &str) -> Option<((u8, u16, u16), &str)> {
+    let (class, rest) = match (code / 100, line.split_at_checked(2)?) {
+        (2, ("2.", rest)) => (2, rest),
+        (4, ("4.", rest)) => (4, rest),
+        (5, ("5.", rest)) => (5, rest),
+        _ => return None,
+    };
+    let (subject, rest) = digits_again(rest)?;
+    let (detail, rest) = digits_again(rest.strip_prefix('.')?)?;
+    let words = if rest.is_empty() {
+        rest
+    } else {
+        rest.strip_prefix(' ')?
+    };
+    Some(((class, subject, detail), words))
+}
+
+/// A number of one to three digits, and what is behind it.
+fn digits_again(text: &str) -> Option<(u16, &str)> {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = &text[..text.len() - rest.len()];
+    let number = digits.parse().ok().filter(|_| digits.len() <= 3);
+    number.map(|number| (number, rest))
 }
 
 #[cfg(test)]
@@ -180,7 +205,9 @@ mod tests {
     /// A line in one of a few codes, so that replies of several lines come about.
     fn line() -> impl Strategy<Value = Vec<u8>> {
         let text = prop_oneof![
-            8 => "(250|250|550|354|571|[0-9]{3})[ -](5\\.[0-9]{1,4}\\.[0-9]{1,3} )?\\PC{0,20}\r?\n",
+            8 => "(250|250|550|550|354|571|[0-9]{3})[ -](([2-5]\\.[0-9]{1,4}\\.[0-9]{1,4}|[25]\\.1\\.[12]) ?)?\
+                  (\\PC{0,20}|[ \t\u{7}a-z]{0,9})\r?\n",
+            2 => "550-5\\.1\\.[0-2] [a-z]{0,3}\r\n550 (5\\.1\\.[0-2] )?[a-z]{0,3}\r\n",
             1 => "250[ -]x{0,2100}\r\n",
             1 => "250-\\PC{0,300}\n",
         ];
