@@ -689,7 +689,15 @@ async fn whoever_changes_something_stands_in_the_trail_with_the_reason() {
             ("authorization", "Bearer ops-token"),
             ("content-type", media_type),
         ];
-        let answer = ask(&target, Method::POST, &path, &headers, body.into_bytes()).await;
+        let answer = ask(
+            Interface::Admin,
+            &target,
+            Method::POST,
+            &path,
+            &headers,
+            body.into_bytes(),
+        )
+        .await;
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         let newest = interfaces.get("/v1/audit?order=newest&limit=1").await;
         let entry = &newest.body["items"][0];
