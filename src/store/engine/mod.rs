@@ -348,18 +348,18 @@ impl<B: Backend> Store for Engine<B> {
             }
         }
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        // Before anything is written: a disk without room for the database's next batch ends the daemon.
-        let room = match self.backend.room_for(length) {
-            Ok(room) => room,
-            Err(error) => return Commit::ready(Err(error)),
+        let write = |day| {
+            // Before anything is written: a disk without room for the database's next batch ends the daemon.
+            let _room = self.backend.room_for(length)?;
+            self.documents.write(&digest, bytes, day)
         };
         let written = match known {
             // What the disk lost or spoilt meanwhile is put right by whoever still has the bytes.
             Ok(Some(row)) => match self.documents.read(&digest, row.day) {
                 Ok(_) => Ok(()),
-                Err(_) => self.documents.write(&digest, bytes, row.day),
+                Err(_) => write(row.day),
             },
-            Ok(None) => self.documents.write(&digest, bytes, day),
+            Ok(None) => write(day),
             Err(error) => Err(error),
         };
         if let Err(error) = written {
@@ -369,7 +369,6 @@ impl<B: Backend> Store for Engine<B> {
             }
             return Commit::ready(Err(error));
         }
-        drop(room);
         // The lock is held until the record is durable, so that neither a sweep nor a second upload of
         // the same bytes that is refused comes between file and record.
         let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
