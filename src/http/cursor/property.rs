@@ -122,8 +122,10 @@ mod tests {
             mut cursor in cursor(),
             at in any::<prop::sample::Index>(),
             other in "[A-Za-z0-9_=+/-]",
+            more in "[A-Za-z0-9_-]{4}",
         ) {
             cursors(cursor.as_bytes());
+            cursors(format!("{cursor}{more}").as_bytes());
             if !cursor.is_empty() {
                 let at = at.index(cursor.len());
                 cursor.replace_range(at..=at, &other);

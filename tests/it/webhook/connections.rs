@@ -239,6 +239,18 @@ async fn heads_and_paths_are_limited() {
 }
 
 #[tokio::test]
+async fn whoever_sends_all_before_it_reads_gets_to_know_why_it_is_refused() {
+    let interfaces = Interfaces::start().await;
+    let mut stream = interfaces.connect().await;
+    let padding = "x".repeat(16 * 1024 * 1024);
+    let large = format!("GET / HTTP/1.1\r\nhost: x\r\npadding: {padding}\r\n\r\n");
+    // More than lies in the buffers between the two: a connection that was closed upon it would fail this.
+    stream.write_all(large.as_bytes()).await.unwrap();
+    let (head, _) = read_answer(&mut stream).await;
+    assert!(head.starts_with("http/1.1 431"), "{head}");
+}
+
+#[tokio::test]
 async fn a_connection_goes_on_after_an_error() {
     let interfaces = Interfaces::start().await;
     let mut stream = interfaces.connect().await;
