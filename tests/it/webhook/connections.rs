@@ -242,7 +242,7 @@ async fn heads_and_paths_are_limited() {
 async fn whoever_sends_all_before_it_reads_gets_to_know_why_it_is_refused() {
     let interfaces = Interfaces::start().await;
     let mut stream = interfaces.connect().await;
-    let padding = "x".repeat(16 * 1024 * 1024);
+    let padding = "x".repeat(8 * 1024 * 1024);
     let large = format!("GET / HTTP/1.1\r\nhost: x\r\npadding: {padding}\r\n\r\n");
     // More than lies in the buffers between the two: a connection that was closed upon it would fail this.
     stream.write_all(large.as_bytes()).await.unwrap();
