@@ -200,7 +200,8 @@ pub trait Store: Send + Sync + 'static {
         at: DateTime<Utc>,
     ) -> Result<Option<[u8; 16]>, StoreError>;
 
-    /// Applies a change of an account, frees what was parked for it, and makes due what was withheld.
+    /// Applies a change of an account, frees what was parked for it, and makes due what was withheld: in the same
+    /// commit as much as a batch can hold, and the rest, which a durable cursor remembers, in those that follow.
     fn change_account(
         &self,
         received: Received,
@@ -254,8 +255,8 @@ pub trait Store: Send + Sync + 'static {
         at: DateTime<Utc>,
     ) -> Commit<Option<OperateAnswer>>;
 
-    /// Stops sending for all or for one account, or removing; accepting goes on. Says whether it was not paused:
-    /// what the daemon has against it is kept beside the reason of a pause that is there.
+    /// Stops sending for all or for one account, or removing; accepting goes on. Says whether it was not paused: another
+    /// reason is kept beside that of a pause that is there, with whose it is.
     fn pause(
         &self,
         scope: PauseScope,

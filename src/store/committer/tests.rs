@@ -186,6 +186,16 @@ fn no_answer_comes_before_the_sync() {
     assert_eq!((health.commits, health.committing_for), (1, None));
 }
 
+/// How many batches were written; none of them is larger than it may be.
+fn batches_within_the_limit(disk: &TestDisk) -> u64 {
+    let batches = disk.batches.lock().unwrap();
+    assert!(
+        batches.iter().all(|size| *size <= BATCH_OPERATIONS),
+        "{batches:?}"
+    );
+    batches.len() as u64
+}
+
 #[test]
 fn a_batch_keeps_its_limit_and_nothing_is_lost_between_two() {
     let (disk, warden) = TestDisk::gated();
@@ -204,16 +214,12 @@ fn a_batch_keeps_its_limit_and_nothing_is_lost_between_two() {
     for answer in answers {
         assert_eq!(answer.recv().unwrap(), Ok(()));
     }
-    let batches = disk.batches.lock().unwrap().clone();
-    assert!(
-        batches.iter().all(|size| *size <= BATCH_OPERATIONS),
-        "{batches:?}"
-    );
+    let batches = batches_within_the_limit(&disk);
     assert_eq!(counted(disk.as_ref(), "units"), 200);
     let kept = disk.map.lock().unwrap();
     assert_eq!(kept.keys().filter(|key| key[0] == b'k').count(), 1_000);
     drop(kept);
-    assert_eq!(verify_trail(disk.as_ref()), batches.len() as u64);
+    assert_eq!(verify_trail(disk.as_ref()), batches);
 }
 
 #[test]
@@ -237,12 +243,8 @@ fn a_batch_of_stories_alone_keeps_its_limit() {
         for answer in answers {
             assert_eq!(answer.recv().unwrap(), Ok(()));
         }
-        let batches = disk.batches.lock().unwrap().clone();
-        assert!(
-            batches.iter().all(|size| *size <= BATCH_OPERATIONS),
-            "{batches:?}"
-        );
-        assert_eq!(verify_trail(disk.as_ref()), batches.len() as u64);
+        let batches = batches_within_the_limit(&disk);
+        assert_eq!(verify_trail(disk.as_ref()), batches);
     }
 }
 

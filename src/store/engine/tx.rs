@@ -118,7 +118,7 @@ pub(in crate::store) type Unit = Box<dyn FnOnce(&mut Tx<'_>) -> Evaluated + Send
 /// What a unit leaves behind, apart from its writes.
 pub(in crate::store) struct Evaluated {
     pub(in crate::store) answer: Answerer,
-    /// What is left for a unit of its own, to be evaluated after this one.
+    /// What is left for a unit of its own, to be evaluated after this one and those who wait by then.
     pub(in crate::store) next: Option<Unit>,
 }
 
