@@ -114,9 +114,7 @@ impl App {
         let store = open_store(&config).await?;
         if paused {
             let reason = "started with --paused".to_owned();
-            store
-                .pause(PauseScope::Everything, reason, Actor::Daemon, clock.now())
-                .await?;
+            store.pause(PauseScope::Everything, reason, Actor::Daemon, clock.now()).await?;
         }
         create_mail_directory(&config)?;
         let webhook = bind(&config, "webhook", config.webhook.listen)?;
@@ -160,10 +158,7 @@ impl App {
     /// By what secrets and tokens can be exchanged while it runs.
     #[must_use]
     pub fn reload(&self) -> Reload {
-        Reload {
-            access: self.access.clone(),
-            running: Arc::clone(&self.config),
-        }
+        Reload { access: self.access.clone(), running: Arc::clone(&self.config) }
     }
 
     /// Where the webhook listens.
@@ -175,11 +170,7 @@ impl App {
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), StopError> {
         let webhook_address = self.webhook.local_addr().map(|address| address.to_string());
         let admin_socket = self.admin_socket.clone();
-        let admin_address = self
-            .admin_tcp
-            .as_ref()
-            .map(TcpListener::local_addr)
-            .transpose();
+        let admin_address = self.admin_tcp.as_ref().map(TcpListener::local_addr).transpose();
         let notifier = Arc::clone(&self.notifier);
         let store = Arc::clone(&self.store);
         // The parts stop by a switch of their own, which one that failed turns, too.
@@ -240,11 +231,7 @@ impl App {
             config: _,
         } = self;
         let mut parts = JoinSet::new();
-        let interfaces = Interfaces {
-            webhook,
-            admin,
-            admin_tcp,
-        };
+        let interfaces = Interfaces { webhook, admin, admin_tcp };
         let groups = context.groups.clone();
         interfaces.spawn(&mut parts, &context, limits, stopping);
 
@@ -289,11 +276,7 @@ impl Interfaces {
         limits: Limits,
         stopping: &watch::Receiver<bool>,
     ) {
-        let Self {
-            webhook,
-            admin,
-            admin_tcp,
-        } = self;
+        let Self { webhook, admin, admin_tcp } = self;
         let (seen, ends) = (stopping.clone(), Arc::clone(context));
         parts.spawn(async move {
             http::serve(Listener::Webhook(webhook), ends, limits, seen, GRACE).await;
@@ -330,10 +313,7 @@ fn outcome(ended: Ended) -> Part {
         Ok(ended) => ended,
         Err(panicked) => {
             tracing::error!(error = %panicked, "a part of the daemon panicked");
-            (
-                "a part that panicked",
-                Err(StopError::Ended("a part that panicked")),
-            )
+            ("a part that panicked", Err(StopError::Ended("a part that panicked")))
         }
     }
 }
@@ -404,21 +384,16 @@ fn readiness(
 ) -> impl Fn() -> Readiness + Send + Sync + 'static {
     let store = Arc::clone(store);
     move || {
-        let Health {
-            failure,
-            refuses_new,
-            ..
-        } = store.health();
+        let Health { failure, refuses_new, .. } = store.health();
         let full = refuses_new.filter(|cause| *cause == StoreError::DiskFull);
         let failing = failure.map(|failure| ("store", failure.to_string()));
         let full = full.map(|full| ("disk", full.to_string()));
         let relay = match &*status.relay.borrow() {
             RelayState::Untried => http::Relay::Untried,
             RelayState::Up => http::Relay::Up,
-            RelayState::Down { since, cause } => http::Relay::Down {
-                since: *since,
-                cause: cause.clone(),
-            },
+            RelayState::Down { since, cause } => {
+                http::Relay::Down { since: *since, cause: cause.clone() }
+            }
         };
         Readiness {
             failing: failing.into_iter().chain(full).collect(),
@@ -439,11 +414,9 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let opened = tokio::task::spawn_blocking(move || store::open(&settings, rules)).await;
     match opened {
         Ok(Ok(store)) => Ok(store),
-        Ok(Err(OpenError::Io {
-            operation,
-            path,
-            source,
-        })) if path.starts_with(&config.state.directory) => {
+        Ok(Err(OpenError::Io { operation, path, source }))
+            if path.starts_with(&config.state.directory) =>
+        {
             let key = KeyPath::new(&["state", "directory"]);
             let what = format!("{} ({operation} failed)", path.display());
             Err(unusable(config, key, what, source))

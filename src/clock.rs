@@ -19,10 +19,7 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicI64>),
-    Runtime {
-        began: Instant,
-        ahead: Arc<AtomicI64>,
-    },
+    Runtime { began: Instant, ahead: Arc<AtomicI64> },
 }
 
 impl Clock {
@@ -35,9 +32,7 @@ impl Clock {
     /// A clock that stands at `at` until [`Clock::set`] moves it; its clones move with it.
     #[must_use]
     pub fn manual(at: DateTime<Utc>) -> Self {
-        Self(Source::Manual(Arc::new(AtomicI64::new(
-            at.timestamp_millis(),
-        ))))
+        Self(Source::Manual(Arc::new(AtomicI64::new(at.timestamp_millis()))))
     }
 
     /// A clock at `at` that goes on with tokio's, and is moved by [`Clock::set`]; its clones with it.
@@ -65,10 +60,9 @@ impl Clock {
         match &self.0 {
             Source::System => {}
             Source::Manual(at) => at.store(to.timestamp_millis(), Ordering::SeqCst),
-            Source::Runtime { began, ahead } => ahead.store(
-                to.timestamp_millis() - millis_since(*began),
-                Ordering::SeqCst,
-            ),
+            Source::Runtime { began, ahead } => {
+                ahead.store(to.timestamp_millis() - millis_since(*began), Ordering::SeqCst)
+            }
         }
     }
 }

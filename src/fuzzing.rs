@@ -83,16 +83,7 @@ mod tests {
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(folder)
             .unwrap()
-            .map(|entry| {
-                entry
-                    .unwrap()
-                    .path()
-                    .file_stem()
-                    .unwrap()
-                    .to_str()
-                    .unwrap()
-                    .to_owned()
-            })
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
             .collect();
         names.sort();
         names
@@ -113,10 +104,7 @@ mod tests {
                 }
             }
         }
-        assert!(
-            broken.is_empty(),
-            "the properties do not hold for {broken:#?}"
-        );
+        assert!(broken.is_empty(), "the properties do not hold for {broken:#?}");
     }
 
     #[test]
@@ -127,9 +115,7 @@ mod tests {
         let manifest = fs::read_to_string(folder().join("Cargo.toml")).unwrap();
         for target in properties {
             assert!(
-                manifest.contains(&format!(
-                    "name = \"{target}\"\npath = \"targets/{target}.rs\""
-                )),
+                manifest.contains(&format!("name = \"{target}\"\npath = \"targets/{target}.rs\"")),
                 "{target}"
             );
         }

@@ -96,10 +96,7 @@ mod tests {
         manager.set_nonblocking(true).unwrap();
 
         let path = path.to_str().unwrap();
-        assert!(speak_with(&[
-            ("NOTIFY_SOCKET", path),
-            ("WATCHDOG_USEC", "30000000")
-        ]));
+        assert!(speak_with(&[("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "30000000")]));
 
         let mut heard = Vec::new();
         let mut buffer = [0; 512];

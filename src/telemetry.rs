@@ -76,9 +76,7 @@ pub fn check_level(level: &str) -> Result<(), TelemetryError> {
 fn filter(directives: &str) -> Result<Targets, TelemetryError> {
     let mut targets = Targets::new();
     for directive in directives.split(',').map(str::trim) {
-        let wrong = || TelemetryError::Level {
-            found: directive.to_owned(),
-        };
+        let wrong = || TelemetryError::Level { found: directive.to_owned() };
         targets = match directive.split_once('=') {
             None => targets.with_default(level(directive).ok_or_else(wrong)?),
             Some((module, at)) if is_module(module) => {
@@ -172,11 +170,7 @@ mod tests {
             .with(filter(level).unwrap())
             .with(json(move || sink.clone()));
         tracing::subscriber::with_default(subscriber, act);
-        lines
-            .written()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        lines.written().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     #[test]
@@ -201,10 +195,7 @@ mod tests {
         let lines = with_json("info", || tracing::info!("now"));
         let timestamp = lines[0]["timestamp"].as_str().unwrap();
         assert!(timestamp.ends_with('Z'), "{timestamp}");
-        assert!(
-            DateTime::parse_from_rfc3339(timestamp).is_ok(),
-            "{timestamp}"
-        );
+        assert!(DateTime::parse_from_rfc3339(timestamp).is_ok(), "{timestamp}");
     }
 
     #[test]
@@ -216,10 +207,7 @@ mod tests {
             tracing::info!(account.id = "K-1001", "billing contact selected");
         });
         let written = lines.written();
-        assert!(
-            written.contains("billing contact selected account.id=\"K-1001\""),
-            "{written}"
-        );
+        assert!(written.contains("billing contact selected account.id=\"K-1001\""), "{written}");
         assert!(!written.contains('\u{1b}'), "{written}");
     }
 

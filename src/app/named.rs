@@ -37,12 +37,7 @@ pub(super) fn unusable(
             Invalid::expected(format!("another value: {what} cannot be used ({source})"));
         return StartError::Configuration(config.error_at(&key, &expected).into());
     }
-    StartError::Unusable {
-        at: config.at(&key),
-        key,
-        what,
-        source,
-    }
+    StartError::Unusable { at: config.at(&key), key, what, source }
 }
 
 /// Mails as files go where there may be no directory yet: the default lies in the state directory, which
@@ -66,10 +61,7 @@ pub(super) fn create_mail_directory(config: &Config) -> Result<(), StartError> {
 pub(super) fn missing_directories(config: &Config) -> Vec<ConfigError> {
     let parent = |path: &'_ Path| path.parent().unwrap_or(Path::new("/")).to_owned();
     let mut wanted = vec![
-        (
-            ["state", "directory"].as_slice(),
-            config.state.directory.clone(),
-        ),
+        (["state", "directory"].as_slice(), config.state.directory.clone()),
         (&["admin", "socket"], parent(&config.admin.socket)),
     ];
     if let config::Transport::File { directory } = &config.mail.transport {
@@ -79,10 +71,7 @@ pub(super) fn missing_directories(config: &Config) -> Vec<ConfigError> {
         .into_iter()
         .filter(|(_, directory)| !directory.as_os_str().is_empty() && !directory.is_dir())
         .map(|(key, directory)| {
-            let expected = format!(
-                "the directory {}, which is not there yet",
-                directory.display()
-            );
+            let expected = format!("the directory {}, which is not there yet", directory.display());
             config.error_at(&KeyPath::new(key), &Invalid::expected(expected))
         })
         .collect()

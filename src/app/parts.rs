@@ -47,14 +47,9 @@ impl Parts {
             let key = KeyPath::new(&["mail", "message_id_domain"]);
             errors.push(config.error_at(&key, &Invalid::expected("a shorter host name")));
         }
-        let secrets = config
-            .secrets()
-            .map_err(|more| errors.extend(more.into_vec()))
-            .ok();
+        let secrets = config.secrets().map_err(|more| errors.extend(more.into_vec())).ok();
         let transport = secrets.as_ref().and_then(|secrets| {
-            transport(config, secrets)
-                .map_err(|error| errors.push(error))
-                .ok()
+            transport(config, secrets).map_err(|error| errors.push(error)).ok()
         });
         match (secrets, templates, transport) {
             (Some(secrets), Some(templates), Some(transport)) if errors.is_empty() => {
@@ -74,24 +69,10 @@ impl Parts {
 
 fn schedules(config: &Config, errors: &mut Vec<ConfigError>) -> Schedules {
     let mut schedules = Schedules::new();
-    for (
-        name,
-        config::Schedule {
-            cron,
-            time_zone,
-            catch_up,
-        },
-    ) in &config.schedules
-    {
+    for (name, config::Schedule { cron, time_zone, catch_up }) in &config.schedules {
         match Schedule::parse(cron, *time_zone) {
             Ok(schedule) => {
-                schedules.insert(
-                    name.clone(),
-                    Timetable {
-                        schedule,
-                        catch_up: *catch_up,
-                    },
-                );
+                schedules.insert(name.clone(), Timetable { schedule, catch_up: *catch_up });
             }
             Err(invalid) => {
                 let key = KeyPath::new(&["schedules", name.as_str(), "cron"]);
@@ -106,10 +87,9 @@ fn schedules(config: &Config, errors: &mut Vec<ConfigError>) -> Schedules {
 pub(super) fn logging_error(config: &Config, error: &TelemetryError) -> ConfigError {
     let (key, expected) = match error {
         TelemetryError::Level { .. } => ("level", error.to_string()),
-        TelemetryError::Journal(reason) => (
-            "format",
-            format!("a format that works here ({error}: {reason})"),
-        ),
+        TelemetryError::Journal(reason) => {
+            ("format", format!("a format that works here ({error}: {reason})"))
+        }
         TelemetryError::Twice(_) => ("format", error.to_string()),
     };
     config.error_at(&KeyPath::new(&["log", key]), &Invalid::expected(expected))
@@ -128,10 +108,7 @@ fn templates(config: &Config, errors: &mut Vec<ConfigError>) -> Option<Templates
         Ok(templates) => templates,
         Err(mistakes) => {
             errors.extend(
-                mistakes
-                    .0
-                    .into_iter()
-                    .map(|mistake| ConfigError::Elsewhere(mistake.to_string())),
+                mistakes.0.into_iter().map(|mistake| ConfigError::Elsewhere(mistake.to_string())),
             );
             return None;
         }
@@ -156,18 +133,14 @@ fn transport(config: &Config, secrets: &Secrets) -> Result<Transport, ConfigErro
     let key = KeyPath::new(&["mail", "smtp", "ca_file"]);
     let ca = match &smtp.ca_file {
         Some(path) => Some(std::fs::read(path).map_err(|reason| {
-            config.error_at(
-                &key,
-                &Invalid::expected(format!("a file that can be read ({reason})")),
-            )
+            config.error_at(&key, &Invalid::expected(format!("a file that can be read ({reason})")))
         })?),
         None => None,
     };
     let credentials = match (&smtp.login, &secrets.smtp_password) {
-        (Some(login), Some(password)) => Some(Credentials {
-            username: login.username.clone(),
-            password: password.clone(),
-        }),
+        (Some(login), Some(password)) => {
+            Some(Credentials { username: login.username.clone(), password: password.clone() })
+        }
         (Some(_) | None, _) => None,
     };
     let config::SmtpTimes {
@@ -208,10 +181,7 @@ fn transport(config: &Config, secrets: &Secrets) -> Result<Transport, ConfigErro
         },
     };
     let transport = SmtpTransport::new(settings).map_err(|fault| {
-        config.error_at(
-            &key,
-            &Invalid::expected(format!("certificates of CAs in PEM ({fault})")),
-        )
+        config.error_at(&key, &Invalid::expected(format!("certificates of CAs in PEM ({fault})")))
     })?;
     Ok(Transport::Smtp(transport))
 }
@@ -241,17 +211,12 @@ pub(super) fn signing_secret(
     sender: &SenderName,
 ) -> Result<Option<Secret>, ConfigErrors> {
     let keys = config.sender_keys(sender).transpose()?;
-    Ok(keys
-        .and_then(|keys| keys.as_slice().first().cloned())
-        .map(Secret::from))
+    Ok(keys.and_then(|keys| keys.as_slice().first().cloned()).map(Secret::from))
 }
 
 /// Who may do what.
 pub(super) fn access(parts: &Parts) -> http::Access {
-    http::Access {
-        senders: parts.senders.clone(),
-        tokens: tokens(&parts.secrets),
-    }
+    http::Access { senders: parts.senders.clone(), tokens: tokens(&parts.secrets) }
 }
 
 fn tokens(secrets: &Secrets) -> Vec<http::Token> {

@@ -39,10 +39,8 @@ impl Reload {
         let parts = Parts::read(config)?;
         let access = parts::access(&parts);
         let mut at_next_start = config.differing(&self.running);
-        let exchanged = [
-            KeyPath::new(&["webhook", "senders"]),
-            KeyPath::new(&["admin", "tokens_file"]),
-        ];
+        let exchanged =
+            [KeyPath::new(&["webhook", "senders"]), KeyPath::new(&["admin", "tokens_file"])];
         at_next_start.retain(|key| !exchanged.iter().any(|table| key.starts_with(table)));
         let reloaded = Reloaded {
             senders: access.senders.len(),

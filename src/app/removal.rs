@@ -37,10 +37,7 @@ impl fmt::Display for Step {
         let [expected, found] =
             [self.expected, self.found].map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
         if self.over_a_start {
-            write!(
-                f,
-                "the clock says {found} and said {expected} last, before this start"
-            )
+            write!(f, "the clock says {found} and said {expected} last, before this start")
         } else {
             write!(f, "the clock says {found} where {expected} was to come")
         }
@@ -73,13 +70,11 @@ impl ClockWatch {
             None => self.noted,
         };
         let over_a_start = self.looked.is_none();
-        let step = expected
-            .filter(|expected| (now - expected).abs() > STEP)
-            .map(|expected| Step {
-                expected,
-                found: now,
-                over_a_start,
-            });
+        let step = expected.filter(|expected| (now - expected).abs() > STEP).map(|expected| Step {
+            expected,
+            found: now,
+            over_a_start,
+        });
         if step.is_some() || over_a_start {
             self.looked = Some((now, at));
         }
@@ -108,9 +103,7 @@ pub(super) async fn run(
         if let Some(step) = clock_watch.look(now, Instant::now()) {
             let reason = step.to_string();
             tracing::error!("{reason}");
-            store
-                .pause(PauseScope::Removal, reason, Actor::Daemon, now)
-                .await?;
+            store.pause(PauseScope::Removal, reason, Actor::Daemon, now).await?;
             note_is_due = Instant::now();
             reminder_is_due = Instant::now();
         }
@@ -173,10 +166,7 @@ mod tests {
             // Nothing was noted; many hours pass.
             (None, vec![(day(1), 0, false), (day(3), 48, false)]),
             // Down for a few hours; for a day and more; a clock that had been ahead.
-            (
-                Some(day(1) - TimeDelta::hours(20)),
-                vec![(day(1), 0, false)],
-            ),
+            (Some(day(1) - TimeDelta::hours(20)), vec![(day(1), 0, false)]),
             (Some(day(-1)), vec![(day(1), 0, true), (day(2), 24, false)]),
             (Some(day(400)), vec![(day(1), 0, true), (day(1), 1, false)]),
             // A year ahead and back again.

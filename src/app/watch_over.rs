@@ -69,19 +69,15 @@ struct Beats {
 impl Beats {
     fn new(progress: &Progress) -> Self {
         let now = Instant::now();
-        Self {
-            feeder: (progress.feeder(), now),
-            release: (progress.release(), now),
-        }
+        Self { feeder: (progress.feeder(), now), release: (progress.release(), now) }
     }
 
     /// How long the loop that is silent longest has been so.
     fn silence(&mut self, progress: &Progress) -> Duration {
         let now = Instant::now();
-        for (beat, count) in [
-            (&mut self.feeder, progress.feeder()),
-            (&mut self.release, progress.release()),
-        ] {
+        for (beat, count) in
+            [(&mut self.feeder, progress.feeder()), (&mut self.release, progress.release())]
+        {
             if beat.0 != count {
                 *beat = (count, now);
             }
@@ -123,13 +119,8 @@ pub(super) async fn census(
             outside = 0;
             Accounts::default()
         });
-        let selected = page
-            .items
-            .iter()
-            .filter_map(|view| view.account.billing_contact());
-        let here = selected
-            .filter(|(_, sub_user)| !groups.contains(&sub_user.group))
-            .count();
+        let selected = page.items.iter().filter_map(|view| view.account.billing_contact());
+        let here = selected.filter(|(_, sub_user)| !groups.contains(&sub_user.group)).count();
         outside += u64::try_from(here).unwrap_or(u64::MAX);
         after = page.next;
         let pause = if after.is_some() {

@@ -76,9 +76,8 @@ impl Admin {
             body.push(b'\n');
         }
         let answer = self.exchange(Method::POST, path, Some("application/x-ndjson"), body)?;
-        let answers: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(&answer)
-            .into_iter()
-            .collect();
+        let answers: Result<Vec<Value>, _> =
+            serde_json::Deserializer::from_slice(&answer).into_iter().collect();
         let answers = answers.map_err(not_json)?;
         if answers.len() == lines.len() {
             Ok(answers)
@@ -104,10 +103,8 @@ impl Admin {
         body: Vec<u8>,
     ) -> Result<Vec<u8>, Failure> {
         let target = Target::Unix(self.socket.clone());
-        let headers: Vec<_> = media_type
-            .into_iter()
-            .map(|media_type| ("content-type", media_type))
-            .collect();
+        let headers: Vec<_> =
+            media_type.into_iter().map(|media_type| ("content-type", media_type)).collect();
         let exchange = client::request(&target, method, path, &headers, body, TIME_OUT);
         let response = block_on(exchange)?.map_err(|error| unreachable(&self.socket, error))?;
         match response.status.as_u16() {
@@ -152,14 +149,9 @@ fn unreachable(socket: &Path, error: ClientError) -> Failure {
 }
 
 fn failure(status: u16, problem: &Value) -> Failure {
-    let detail = problem
-        .get("detail")
-        .or_else(|| problem.get("title"))
-        .and_then(Value::as_str);
-    let mut words = detail.map_or_else(
-        || format!("the daemon answered with status {status}"),
-        str::to_owned,
-    );
+    let detail = problem.get("detail").or_else(|| problem.get("title")).and_then(Value::as_str);
+    let mut words =
+        detail.map_or_else(|| format!("the daemon answered with status {status}"), str::to_owned);
     if let Some(state) = problem.get("state").and_then(Value::as_str) {
         words = format!("{words} (state: {state})");
     }
@@ -190,10 +182,8 @@ mod tests {
     #[test]
     fn a_socket_that_this_user_may_not_use_is_not_taken_for_a_daemon_that_is_not_there() {
         let words = |kind: io::ErrorKind| {
-            let error = ClientError::Connect {
-                target: "/run/admin.sock".to_owned(),
-                source: kind.into(),
-            };
+            let error =
+                ClientError::Connect { target: "/run/admin.sock".to_owned(), source: kind.into() };
             let failure = unreachable(Path::new("/run/admin.sock"), error);
             assert_eq!(failure.exit_code(), 69);
             failure.to_string()

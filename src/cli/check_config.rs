@@ -11,10 +11,8 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     let value = json!({ "result": "ok", "warnings": warnings });
     context.out.show(&value, |_| {
-        let mut lines: Vec<String> = warnings
-            .iter()
-            .map(|warning| format!("warning: {warning}"))
-            .collect();
+        let mut lines: Vec<String> =
+            warnings.iter().map(|warning| format!("warning: {warning}")).collect();
         lines.push("the configuration is complete and right".to_owned());
         lines.join("\n")
     })?;

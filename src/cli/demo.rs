@@ -46,9 +46,7 @@ async fn play(out: &Out) -> anyhow::Result<()> {
          machine. All that they leave is in {}.",
         home.directory.display()
     ));
-    let sink = Sink::start(Some(home.mails()))
-        .await
-        .context("cannot start the mail server")?;
+    let sink = Sink::start(Some(home.mails())).await.context("cannot start the mail server")?;
     home.configure(sink.address())?;
     let daemon = Daemon::start(&home).await?;
     out.tell(&format!(
@@ -57,20 +55,13 @@ async fn play(out: &Out) -> anyhow::Result<()> {
         sink.address()
     ));
     let callers = Callers::new(&home, &daemon);
-    let story = Story {
-        callers: &callers,
-        sink: &sink,
-        out,
-    };
+    let story = Story { callers: &callers, sink: &sink, out };
     story.play().await?;
     daemon.stop().await?;
     // Nobody is left who could send: what is here now is all.
     let mistakes = mistakes(EXPECTED, &sink.messages())?;
     if !mistakes.is_empty() {
-        bail!(
-            "not every mail arrived as it should:\n  {}",
-            mistakes.join("\n  ")
-        );
+        bail!("not every mail arrived as it should:\n  {}", mistakes.join("\n  "));
     }
     let summary = json!({"directory": home.directory, "mails": as_json(EXPECTED)});
     out.show(&summary, |_| {
@@ -102,22 +93,10 @@ async fn interrupted() -> anyhow::Result<()> {
 }
 
 fn results(expected: &[Expected]) -> String {
-    let mut rows = vec![
-        ["account", "invoice", "who got it", "why"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let mut rows = vec![["account", "invoice", "who got it", "why"].map(str::to_owned).to_vec()];
     rows.extend(expected.iter().map(|one| {
-        let Expected {
-            account,
-            number,
-            address,
-            rule,
-            ..
-        } = one;
-        [account, number, address, in_words(rule)]
-            .map(str::to_owned)
-            .to_vec()
+        let Expected { account, number, address, rule, .. } = one;
+        [account, number, address, in_words(rule)].map(str::to_owned).to_vec()
     }));
     table(&rows)
 }
@@ -149,11 +128,7 @@ fn further(home: &Home, sink: &Sink) -> String {
 fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+".contains(c);
-    if path.chars().all(is_plain) {
-        path
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
+    if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]

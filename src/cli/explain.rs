@@ -31,10 +31,7 @@ pub(super) fn run(
             })?;
         }
         Some(number) => {
-            let path = format!(
-                "/v1/accounts/{account}/invoices/{}",
-                segment(number.as_str())
-            );
+            let path = format!("/v1/accounts/{account}/invoices/{}", segment(number.as_str()));
             let answer = admin.get(&path)?;
             let relay = relay_in_words(&admin);
             context.out.show(&answer, |answer| {
@@ -50,11 +47,7 @@ pub(super) fn run(
 
 /// Who gets an account's invoices, and why.
 pub(super) fn recipient(recipient: &Value) -> String {
-    format!(
-        "Invoices go to {}.\nWhy: {}.",
-        who(recipient),
-        why(recipient)
-    )
+    format!("Invoices go to {}.\nWhy: {}.", who(recipient), why(recipient))
 }
 
 /// Who got an invoice or would get it now, and why.
@@ -79,10 +72,7 @@ fn invoice(invoice: &Value) -> String {
             lines.extend(addresses.into_iter().map(|address| format!("  {address}")));
         }
         Some(Shown::Withdrawn | Shown::Undeliverable) => {
-            lines.push(format!(
-                "It goes to nobody; its recipient is {}.",
-                whom(recipient)
-            ));
+            lines.push(format!("It goes to nobody; its recipient is {}.", whom(recipient)));
             lines.extend(addresses.into_iter().map(|address| format!("  {address}")));
         }
         Some(

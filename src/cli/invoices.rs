@@ -11,11 +11,7 @@ use super::words::{
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments};
 
 pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
-    let InvoicesArguments {
-        state,
-        account,
-        since,
-    } = arguments;
+    let InvoicesArguments { state, account, since } = arguments;
     let mut query = Vec::new();
     if let Some(state) = state {
         query.push(format!("state={state}"));
@@ -42,11 +38,8 @@ pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Resu
                 .to_vec(),
         ];
         for item in list(value, "/items") {
-            let total = format!(
-                "{} {}",
-                text(item, "/total/amount"),
-                text(item, "/total/currency")
-            );
+            let total =
+                format!("{} {}", text(item, "/total/amount"), text(item, "/total/currency"));
             let cells = [
                 text(item, "/account"),
                 text(item, "/number"),
@@ -77,26 +70,17 @@ pub(super) fn operate(
     what: &str,
     body: &Value,
 ) -> Result<(), Failure> {
-    let answer = context
-        .admin()?
-        .post(&format!("{}/{what}", path(invoice)), body)?;
+    let answer = context.admin()?.post(&format!("{}/{what}", path(invoice)), body)?;
     context.out.show(&answer, |answer| {
         let state = state_in_words(text(answer, "/state"));
-        format!(
-            "{} of account {} is {state}",
-            invoice.number, invoice.account
-        )
+        format!("{} of account {} is {state}", invoice.number, invoice.account)
     })?;
     Ok(())
 }
 
 pub(super) fn path(invoice: &InvoiceArguments) -> String {
     let InvoiceArguments { account, number } = invoice;
-    format!(
-        "/v1/accounts/{}/invoices/{}",
-        segment(account.as_str()),
-        segment(number.as_str())
-    )
+    format!("/v1/accounts/{}/invoices/{}", segment(account.as_str()), segment(number.as_str()))
 }
 
 fn describe(invoice: &Value) -> String {
@@ -106,10 +90,8 @@ fn describe(invoice: &Value) -> String {
         Some(revision) => format!(" · revision {revision}"),
         None => String::new(),
     };
-    let mut lines = vec![format!(
-        "{number} of account {}{revision} · {state}",
-        text(invoice, "/account")
-    )];
+    let mut lines =
+        vec![format!("{number} of account {}{revision} · {state}", text(invoice, "/account"))];
     let recipient = &invoice["recipient"];
     if !recipient.is_null() {
         lines.push(format!("to {}", who(recipient)));
@@ -124,13 +106,9 @@ fn describe(invoice: &Value) -> String {
     lines.extend(pause_in_words(&invoice["paused"]));
     let mut story = vec![["at", "who", "what"].map(str::to_owned).to_vec()];
     story.extend(list(invoice, "/story").iter().map(|entry| {
-        [
-            text(entry, "/at"),
-            text(entry, "/actor"),
-            text(entry, "/what"),
-        ]
-        .map(str::to_owned)
-        .to_vec()
+        [text(entry, "/at"), text(entry, "/actor"), text(entry, "/what")]
+            .map(str::to_owned)
+            .to_vec()
     }));
     lines.extend([String::new(), table(&story)]);
     let attempts = attempts(invoice);
@@ -142,9 +120,7 @@ fn describe(invoice: &Value) -> String {
 
 /// Every attempt with its revision, the earlier revisions' first.
 fn attempts(invoice: &Value) -> Vec<Vec<String>> {
-    let heading = [
-        "revision", "address", "attempt", "started", "outcome", "stage", "reply",
-    ];
+    let heading = ["revision", "address", "attempt", "started", "outcome", "stage", "reply"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     rows.extend(
         list(invoice, "/earlier_attempts")
@@ -164,15 +140,11 @@ fn attempts(invoice: &Value) -> Vec<Vec<String>> {
 fn attempt(revision: &Value, address: &str, attempt: &Value) -> Vec<String> {
     let reply = &attempt["reply"];
     let reply = match reply["code"].as_u64() {
-        Some(code) => [
-            &code.to_string(),
-            text(reply, "/enhanced"),
-            text(reply, "/text"),
-        ]
-        .into_iter()
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" "),
+        Some(code) => [&code.to_string(), text(reply, "/enhanced"), text(reply, "/text")]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" "),
         None => text(attempt, "/cause").to_owned(),
     };
     [

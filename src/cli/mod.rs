@@ -304,15 +304,8 @@ impl Context {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Arguments {
-        config,
-        json,
-        command,
-    } = Arguments::parse();
-    let context = Context {
-        config,
-        out: Out::new(json),
-    };
+    let Arguments { config, json, command } = Arguments::parse();
+    let context = Context { config, out: Out::new(json) };
     match run(&context, command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -332,18 +325,11 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Explain { account, number } => explain::run(context, &account, number.as_ref()),
         Command::Invoices(arguments) => invoices::list_all(context, &arguments),
         Command::Invoice(invoice) => invoices::show(context, &invoice),
-        Command::Hold { invoice, reason } => invoices::operate(
-            context,
-            &invoice,
-            "hold",
-            &serde_json::json!({ "reason": reason }),
-        ),
+        Command::Hold { invoice, reason } => {
+            invoices::operate(context, &invoice, "hold", &serde_json::json!({ "reason": reason }))
+        }
         Command::Release(arguments) => release::run(context, arguments),
-        Command::Resend {
-            invoice,
-            revision,
-            reason,
-        } => invoices::operate(
+        Command::Resend { invoice, revision, reason } => invoices::operate(
             context,
             &invoice,
             "resend",
@@ -357,16 +343,12 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
         ),
         Command::Dispatch(arguments) => sending::dispatch(context, &arguments),
         Command::Pause { scope, reason } => sending::pause(context, &scope, &reason),
-        Command::Resume {
-            scope,
-            forget_rejections,
-            reason,
-        } => sending::resume(context, &scope, forget_rejections, reason.as_deref()),
-        Command::Import {
-            file,
-            accept_versions,
-            reason,
-        } => transfer::import(context, &file, accept_versions, reason.as_deref()),
+        Command::Resume { scope, forget_rejections, reason } => {
+            sending::resume(context, &scope, forget_rejections, reason.as_deref())
+        }
+        Command::Import { file, accept_versions, reason } => {
+            transfer::import(context, &file, accept_versions, reason.as_deref())
+        }
         Command::Export => transfer::export(context),
         Command::Verify => verify::run(context),
         Command::TestMail { address } => test_mail::run(context, &address),
@@ -375,10 +357,8 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
 
 /// A runtime for commands that talk to somebody; the daemon has one of its own size.
 fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             Failure::Failed(anyhow::Error::new(error).context("cannot start a runtime"))
         })?;
     Ok(runtime.block_on(future))

@@ -23,11 +23,7 @@ impl Out {
         value: &Value,
         text: impl FnOnce(&Value) -> String,
     ) -> anyhow::Result<()> {
-        if self.json {
-            line(&value.to_string())
-        } else {
-            line(&text(value))
-        }
+        if self.json { line(&value.to_string()) } else { line(&text(value)) }
     }
 
     /// Prints what is going on, for people; a script wants the result only.
@@ -48,9 +44,7 @@ pub(super) fn line(text: &str) -> anyhow::Result<()> {
 /// Prints a part of a long output as it is. Says whether somebody still reads it.
 pub(super) fn stream(text: &str) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
-    let written = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match written {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -89,16 +83,10 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 
 /// A member of a JSON object as text; empty if it is absent or `null`.
 pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The members of an array; none if it is absent.
 pub(super) fn list<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

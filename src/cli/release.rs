@@ -11,14 +11,7 @@ use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, InvoiceNumber};
 
 pub(super) fn run(context: &Context, arguments: ReleaseArguments) -> Result<(), Failure> {
-    let ReleaseArguments {
-        account,
-        number,
-        state,
-        dry_run,
-        now,
-        reason,
-    } = arguments;
+    let ReleaseArguments { account, number, state, dry_run, now, reason } = arguments;
     let body = json!({ "now": now, "reason": reason });
     match (account, number, state) {
         (Some(account), Some(number), _) => {
@@ -79,11 +72,7 @@ fn all(context: &Context, state: Shown, dry_run: bool, body: &Value) -> Result<(
             let cells = ["/account", "/number", "/reason", "/result"];
             rows.push(cells.map(|cell| text(item, cell).to_owned()).to_vec());
         }
-        if rows.len() == 1 {
-            format!("no invoice is {state}")
-        } else {
-            table(&rows)
-        }
+        if rows.len() == 1 { format!("no invoice is {state}") } else { table(&rows) }
     })?;
     match failed {
         Some(failure) => Err(failure),

@@ -7,12 +7,7 @@ use super::words::{pause_in_words, relay_in_words, who, why};
 use super::{Context, DispatchArguments, Failure, PauseArguments};
 
 pub(super) fn dispatch(context: &Context, arguments: &DispatchArguments) -> Result<(), Failure> {
-    let DispatchArguments {
-        dry_run,
-        schedule,
-        account,
-        reason,
-    } = arguments;
+    let DispatchArguments { dry_run, schedule, account, reason } = arguments;
     let mut body = json!({ "dry_run": dry_run });
     if let Some(schedule) = schedule {
         body["schedule"] = json!(schedule.as_str());
@@ -27,11 +22,7 @@ pub(super) fn dispatch(context: &Context, arguments: &DispatchArguments) -> Resu
     let answer = admin.post("/v1/dispatch", &body)?;
     let relay = relay_in_words(&admin);
     context.out.show(&answer, |answer| {
-        let mut words = if *dry_run {
-            plan(answer)
-        } else {
-            released(answer)
-        };
+        let mut words = if *dry_run { plan(answer) } else { released(answer) };
         if let Some(relay) = relay {
             words = format!("{}\n{relay}", words.trim_end());
         }
@@ -60,11 +51,7 @@ fn plan(answer: &Value) -> String {
             Some(paused) => format!("nothing is waiting; {paused}"),
         };
     }
-    let mut rows = vec![
-        ["account", "number", "would go to", "why"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let mut rows = vec![["account", "number", "would go to", "why"].map(str::to_owned).to_vec()];
     for item in items {
         let recipient = &item["recipient"];
         let mut why = why(recipient);
@@ -74,12 +61,7 @@ fn plan(answer: &Value) -> String {
         }
         for invoice in list(item, "/invoices") {
             let (account, number) = (text(item, "/account"), text(invoice, "/number"));
-            rows.push(vec![
-                account.to_owned(),
-                number.to_owned(),
-                who(recipient),
-                why.clone(),
-            ]);
+            rows.push(vec![account.to_owned(), number.to_owned(), who(recipient), why.clone()]);
         }
     }
     if answer["complete"] == Value::Bool(false) {
@@ -100,11 +82,7 @@ pub(super) fn pause(
     body["reason"] = json!(reason);
     let answer = context.admin()?.post("/v1/pause", &body)?;
     context.out.show(&answer, |answer| {
-        let Named {
-            what,
-            of,
-            meanwhile,
-        } = named(scope);
+        let Named { what, of, meanwhile } = named(scope);
         let in_force = pause_in_words(&answer["in_force"]).unwrap_or_default();
         if text(answer, "/result") == "duplicate" {
             format!("{of} was paused before, and stays so: {in_force}")
@@ -165,11 +143,7 @@ fn named(scope: &PauseArguments) -> Named {
     let (what, of, meanwhile) = match &scope.account {
         None if scope.removal => {
             let removal = "the removal of what retention no longer covers";
-            (
-                removal.to_owned(),
-                "the removal".to_owned(),
-                "all else goes on",
-            )
+            (removal.to_owned(), "the removal".to_owned(), "all else goes on")
         }
         None => ("all sending".to_owned(), "everything".to_owned(), accepting),
         Some(account) => {
@@ -177,11 +151,7 @@ fn named(scope: &PauseArguments) -> Named {
             (what, format!("account {account}"), accepting)
         }
     };
-    Named {
-        what,
-        of,
-        meanwhile,
-    }
+    Named { what, of, meanwhile }
 }
 
 fn asked(scope: &PauseArguments) -> Value {

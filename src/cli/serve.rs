@@ -74,12 +74,7 @@ fn tell(outcome: Result<Reloaded, ConfigErrors>) {
             return;
         }
     };
-    let Reloaded {
-        senders,
-        secrets,
-        tokens,
-        at_next_start,
-    } = reloaded;
+    let Reloaded { senders, secrets, tokens, at_next_start } = reloaded;
     tracing::info!(
         senders,
         secrets,
@@ -88,10 +83,7 @@ fn tell(outcome: Result<Reloaded, ConfigErrors>) {
     );
     if !at_next_start.is_empty() {
         let keys: Vec<String> = at_next_start.iter().map(KeyPath::to_string).collect();
-        tracing::warn!(
-            keys = keys.join(", "),
-            "SIGHUP: these take effect at the next start"
-        );
+        tracing::warn!(keys = keys.join(", "), "SIGHUP: these take effect at the next start");
     }
 }
 

@@ -12,12 +12,7 @@ use crate::domain::id::{Digest, WebhookId};
 use crate::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
 pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Failure> {
-    let SignArguments {
-        sender,
-        id,
-        document,
-        file,
-    } = arguments;
+    let SignArguments { sender, id, document, file } = arguments;
     let config = context.load()?;
     let secret = app::signing_secret(&config, &sender)?.ok_or_else(|| {
         let known: Vec<&str> = config.webhook.senders.keys().map(AsRef::as_ref).collect();
@@ -28,9 +23,7 @@ pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Fai
     })?;
     let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let payload = if document {
-        Digest::from_bytes(Sha256::digest(&bytes).into())
-            .to_string()
-            .into_bytes()
+        Digest::from_bytes(Sha256::digest(&bytes).into()).to_string().into_bytes()
     } else {
         bytes
     };
@@ -41,10 +34,7 @@ pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Fai
         (TIMESTAMP_HEADER, timestamp.to_string()),
         (SIGNATURE_HEADER, sign(&secret, &id, timestamp, &payload)),
     ];
-    let value = headers
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), json!(value)))
-        .collect();
+    let value = headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     context.out.show(&Value::Object(value), |_| {
         let lines = headers.map(|(name, value)| format!("{name}: {value}"));
         lines.join("\n")
@@ -54,9 +44,5 @@ pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Fai
 
 /// An id that nobody used before, in all likelihood; it need not be hard to guess.
 pub(super) fn random_id() -> Result<WebhookId, Invalid> {
-    WebhookId::parse(format!(
-        "msg_{:016x}{:016x}",
-        fastrand::u64(..),
-        fastrand::u64(..)
-    ))
+    WebhookId::parse(format!("msg_{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)))
 }

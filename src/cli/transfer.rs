@@ -56,17 +56,10 @@ pub(super) fn import(
     let (input, bytes) = open(path)?;
     let count = bytes.map_or(OF_BYTES, |_| OF_ALL_BYTES);
     let progress = bar(bytes, count);
-    let mut lines = Lines {
-        input,
-        number: 0,
-        most,
-        ahead: None,
-    };
+    let mut lines = Lines { input, number: 0, most, ahead: None };
     let mut tally = Tally::default();
     let answer = loop {
-        let read = lines
-            .batch()
-            .with_context(|| format!("cannot read {}", path.display()));
+        let read = lines.batch().with_context(|| format!("cannot read {}", path.display()));
         let batch = match read {
             Ok(batch) if batch.is_empty() => break Ok(()),
             Ok(batch) => batch,
@@ -80,20 +73,16 @@ pub(super) fn import(
     };
     progress.finish_and_clear();
     // What was done is told, whatever ended it.
-    let said = context
-        .out
-        .show(&tally.to_json(), |_| tally.describe(accept_versions));
+    let said = context.out.show(&tally.to_json(), |_| tally.describe(accept_versions));
     answer?;
     said?;
-    let Tally {
-        refused, failed, ..
-    } = tally;
+    let Tally { refused, failed, .. } = tally;
     match (refused, failed) {
         (0, 0) => Ok(()),
         (_, 0) => Err(Failure::Refused(format!("{refused} lines were refused"))),
-        (_, _) => Err(Failure::Failed(anyhow!(
-            "the daemon failed at {failed} lines: its log says why"
-        ))),
+        (_, _) => {
+            Err(Failure::Failed(anyhow!("the daemon failed at {failed} lines: its log says why")))
+        }
     }
 }
 
@@ -168,10 +157,7 @@ impl Tally {
                 let detail = text(answer, "/detail");
                 let errors = list(answer, "/errors");
                 progress.suspend(|| {
-                    out::complain(&format!(
-                        "line {number}: {code}: {detail}{}",
-                        places(errors)
-                    ));
+                    out::complain(&format!("line {number}: {code}: {detail}{}", places(errors)));
                 });
                 if self.named.len() < NAMED {
                     let named =
@@ -183,14 +169,7 @@ impl Tally {
     }
 
     fn to_json(&self) -> Value {
-        let Self {
-            applied,
-            duplicate,
-            stale,
-            refused,
-            failed,
-            named,
-        } = self;
+        let Self { applied, duplicate, stale, refused, failed, named } = self;
         json!({
             "applied": applied,
             "duplicate": duplicate,
@@ -202,14 +181,7 @@ impl Tally {
     }
 
     fn describe(&self, accept_versions: bool) -> String {
-        let Self {
-            applied,
-            duplicate,
-            stale,
-            refused,
-            failed,
-            named: _,
-        } = self;
+        let Self { applied, duplicate, stale, refused, failed, named: _ } = self;
         let mut words = format!(
             "applied: {applied} · in force already: {duplicate} · older than what is in force: {stale} · refused: {refused}"
         );
@@ -232,11 +204,7 @@ fn places(errors: &[Value]) -> String {
         .iter()
         .map(|error| format!("{}: {}", text(error, "/pointer"), text(error, "/expected")))
         .collect();
-    if places.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", places.join("; "))
-    }
+    if places.is_empty() { String::new() } else { format!(" ({})", places.join("; ")) }
 }
 
 /// Where the lines come from, and how many bytes there are, if that is known.
@@ -300,11 +268,7 @@ impl<R: BufRead> Lines<R> {
             self.number += 1;
             let mut bytes = Vec::new();
             let most = u64::try_from(self.most).unwrap_or(u64::MAX);
-            let read = self
-                .input
-                .by_ref()
-                .take(most)
-                .read_until(b'\n', &mut bytes)?;
+            let read = self.input.by_ref().take(most).read_until(b'\n', &mut bytes)?;
             if read == 0 {
                 return Ok(None);
             }
@@ -362,11 +326,7 @@ pub(super) fn export(context: &Context) -> Result<(), Failure> {
     };
     progress.finish_and_clear();
     result?;
-    if damaged == 0 {
-        Ok(())
-    } else {
-        Err(Failure::Failed(anyhow!(left_out(damaged))))
-    }
+    if damaged == 0 { Ok(()) } else { Err(Failure::Failed(anyhow!(left_out(damaged)))) }
 }
 
 /// The data of an `account.updated` that says what is stored. That an account is closed stands beside it.
@@ -436,12 +396,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str, most: usize) -> Lines<&[u8]> {
-        Lines {
-            input: text.as_bytes(),
-            number: 0,
-            most,
-            ahead: None,
-        }
+        Lines { input: text.as_bytes(), number: 0, most, ahead: None }
     }
 
     fn numbers(batch: &[Line]) -> Vec<usize> {
@@ -487,14 +442,7 @@ mod tests {
         let full = answer(503, json!({"code": "disk_full", "detail": "no room"}));
         let failed = answer(500, json!({"code": "internal"}));
         let refused = answer(422, json!({"code": "invalid"}));
-        let lines = || {
-            (1..=4)
-                .map(|number| Line {
-                    number,
-                    bytes: Vec::new(),
-                })
-                .collect()
-        };
+        let lines = || (1..=4).map(|number| Line { number, bytes: Vec::new() }).collect();
         let progress = ProgressBar::hidden();
         let mut tally = Tally::default();
         let left = tally.take(lines(), &[applied(), failed, refused, applied()], &progress);

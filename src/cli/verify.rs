@@ -32,14 +32,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let verified = catch_unwind(AssertUnwindSafe(|| app::verify(&config, &mut tell)))
         .map_err(|_| Failure::Failed(anyhow!("the database is damaged: reading it crashed")))?
         .map_err(not_verified)?;
-    let Verified {
-        records,
-        links,
-        documents,
-        findings: count,
-        left_over,
-        strays,
-    } = verified;
+    let Verified { records, links, documents, findings: count, left_over, strays } = verified;
     for stray in &strays {
         let said = format!("{}: not of this store, and left alone", stray.display());
         context.out.tell(&said);

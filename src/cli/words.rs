@@ -42,9 +42,7 @@ fn address_in_words(address: &Value) -> &str {
     let mut attempts = list(address, "/attempts").iter();
     let may_have_it =
         attempts.any(|attempt| text(attempt, "/outcome") == Outcome::Uncertain.as_str());
-    let known = AddressState::ALL
-        .into_iter()
-        .find(|state| state.as_str() == raw);
+    let known = AddressState::ALL.into_iter().find(|state| state.as_str() == raw);
     match known {
         Some(AddressState::Pending) => "not sent yet",
         Some(AddressState::Delivered) => "accepted by relay",
@@ -79,11 +77,7 @@ pub(super) fn tombstone_in_words(invoice: &Value) -> Option<String> {
 /// Who a recipient is, with the addresses.
 pub(super) fn who(recipient: &Value) -> String {
     let addresses = addresses(recipient);
-    if addresses.is_empty() {
-        whom(recipient)
-    } else {
-        format!("{}: {addresses}", whom(recipient))
-    }
+    if addresses.is_empty() { whom(recipient) } else { format!("{}: {addresses}", whom(recipient)) }
 }
 
 /// That the relay is down, if it is: the daemon takes what comes, but nothing goes out.
@@ -118,10 +112,8 @@ pub(super) fn whom(recipient: &Value) -> String {
 
 /// A recipient's addresses.
 pub(super) fn addresses(recipient: &Value) -> String {
-    let addresses: Vec<&str> = list(recipient, "/addresses")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let addresses: Vec<&str> =
+        list(recipient, "/addresses").iter().filter_map(Value::as_str).collect();
     addresses.join(", ")
 }
 

@@ -221,17 +221,13 @@ impl RelayHost {
             (1..=63).contains(&label.len())
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         };
         let is_name = raw.len() <= 253 && raw.split('.').all(is_label);
         if is_name || raw.parse::<IpAddr>().is_ok() {
             Ok(Self(raw.to_ascii_lowercase()))
         } else {
-            Err(Invalid::expected(
-                "a host name or an IP address, without port",
-            ))
+            Err(Invalid::expected("a host name or an IP address, without port"))
         }
     }
 
@@ -244,11 +240,7 @@ impl RelayHost {
     /// Whether what is sent there stays on this host.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.0 == "localhost"
-            || self
-                .0
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
+        self.0 == "localhost" || self.0.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -360,10 +352,7 @@ pub struct Environment {
 impl Environment {
     fn of_process(file: Option<&Path>) -> Self {
         Self {
-            directory: file
-                .and_then(Path::parent)
-                .unwrap_or(Path::new(""))
-                .to_owned(),
+            directory: file.and_then(Path::parent).unwrap_or(Path::new("")).to_owned(),
             credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         }
     }
@@ -393,10 +382,8 @@ impl Config {
         let Some(path) = path else {
             return Self::parse("", SHIPPED_NAME, &environment);
         };
-        let bytes = std::fs::read(path).map_err(|reason| ConfigError::Unreadable {
-            path: path.to_owned(),
-            reason,
-        })?;
+        let bytes = std::fs::read(path)
+            .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
         let origin = path.display().to_string();
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -452,12 +439,7 @@ impl Config {
         let expected = invalid.expectation().to_owned();
         let key = key.clone();
         match self.layers.entries.get(&key) {
-            Some(entry) => ConfigError::Value {
-                at,
-                key,
-                expected,
-                got: entry.item.to_string(),
-            },
+            Some(entry) => ConfigError::Value { at, key, expected, got: entry.item.to_string() },
             None => ConfigError::Rule { at, key, expected },
         }
     }

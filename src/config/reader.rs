@@ -72,8 +72,7 @@ impl<'a> Reader<'a> {
         key: &KeyPath,
         parse: impl FnOnce(&Item) -> Result<T, Invalid>,
     ) -> Result<T, Noted> {
-        self.optional(key, parse)?
-            .ok_or_else(|| self.rule(key, "a value, since it has no default"))
+        self.optional(key, parse)?.ok_or_else(|| self.rule(key, "a value, since it has no default"))
     }
 
     pub(super) fn text<T>(
@@ -105,8 +104,7 @@ impl<'a> Reader<'a> {
 
     /// A path or the name of a credential.
     pub(super) fn file(&mut self, key: &KeyPath) -> Result<PathBuf, Noted> {
-        self.optional_file(key)?
-            .ok_or_else(|| self.rule(key, "a path or the name of a credential"))
+        self.optional_file(key)?.ok_or_else(|| self.rule(key, "a path or the name of a credential"))
     }
 
     pub(super) fn optional_file(&mut self, key: &KeyPath) -> Result<Option<PathBuf>, Noted> {
@@ -138,10 +136,7 @@ impl<'a> Reader<'a> {
             let Item::Integer(number) = item else {
                 return Err(expected());
             };
-            T::try_from(*number)
-                .ok()
-                .filter(|number| range.contains(number))
-                .ok_or_else(expected)
+            T::try_from(*number).ok().filter(|number| range.contains(number)).ok_or_else(expected)
         })
     }
 
@@ -150,8 +145,7 @@ impl<'a> Reader<'a> {
         key: &KeyPath,
         range: RangeInclusive<u64>,
     ) -> Result<Duration, Noted> {
-        self.integer(key, range, " seconds")
-            .map(Duration::from_secs)
+        self.integer(key, range, " seconds").map(Duration::from_secs)
     }
 
     pub(super) fn truth(&mut self, key: &KeyPath) -> Result<bool, Noted> {
@@ -281,16 +275,10 @@ pub(super) fn as_text(item: &Item) -> Result<&str, Invalid> {
 
 pub(super) fn choose<T: Copy>(item: &Item, choices: &[(&str, T)]) -> Result<T, Invalid> {
     let given = as_text(item).unwrap_or_default();
-    choices
-        .iter()
-        .find_map(|(name, choice)| (*name == given).then_some(*choice))
-        .ok_or_else(|| {
-            let names: Vec<String> = choices
-                .iter()
-                .map(|(name, _)| format!("{name:?}"))
-                .collect();
-            Invalid::expected(names.join(" or "))
-        })
+    choices.iter().find_map(|(name, choice)| (*name == given).then_some(*choice)).ok_or_else(|| {
+        let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        Invalid::expected(names.join(" or "))
+    })
 }
 
 /// The known key that an unknown one most likely stands for: few edits away, or of the same name in

@@ -60,15 +60,8 @@ pub struct AdminToken {
 impl std::fmt::Debug for AdminToken {
     /// Without the digest: of a weak token it would be as good as the token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            name,
-            may,
-            digest: _,
-        } = self;
-        f.debug_struct("AdminToken")
-            .field("name", name)
-            .field("may", may)
-            .finish_non_exhaustive()
+        let Self { name, may, digest: _ } = self;
+        f.debug_struct("AdminToken").field("name", name).field("may", may).finish_non_exhaustive()
     }
 }
 
@@ -99,9 +92,7 @@ pub(super) fn read(config: &Config) -> Result<Secrets, ConfigErrors> {
         Transport::File { directory: _ } => None,
     }
     .and_then(|login| {
-        smtp_password(config, &login.password_file)
-            .map_err(|error| errors.push(error))
-            .ok()
+        smtp_password(config, &login.password_file).map_err(|error| errors.push(error)).ok()
     });
     let admin_tokens = match &config.admin.listen {
         Some(listen) => admin_tokens(config, &listen.tokens_file).unwrap_or_else(|error| {
@@ -111,11 +102,7 @@ pub(super) fn read(config: &Config) -> Result<Secrets, ConfigErrors> {
         None => Vec::new(),
     };
     ConfigErrors::check(errors)?;
-    Ok(Secrets {
-        senders,
-        smtp_password,
-        admin_tokens,
-    })
+    Ok(Secrets { senders, smtp_password, admin_tokens })
 }
 
 /// Reads the keys of one sender.
@@ -166,11 +153,7 @@ fn shared_key(config: &Config, senders: &BTreeMap<SenderName, SenderKeys>) -> Op
 }
 
 fn smtp_password(config: &Config, path: &Path) -> Result<SecretString, ConfigError> {
-    let file = SecretFile {
-        config,
-        key: KeyPath::new(&["mail", "smtp", "password_file"]),
-        path,
-    };
+    let file = SecretFile { config, key: KeyPath::new(&["mail", "smtp", "password_file"]), path };
     let text = file.read("")?;
     let line = text.expose_secret().lines().next().unwrap_or_default();
     if line.is_empty() || line.len() > PASSWORD_BYTES || line.contains('\0') {
@@ -180,11 +163,7 @@ fn smtp_password(config: &Config, path: &Path) -> Result<SecretString, ConfigErr
 }
 
 fn admin_tokens(config: &Config, path: &Path) -> Result<Vec<AdminToken>, ConfigError> {
-    let file = SecretFile {
-        config,
-        key: KeyPath::new(&["admin", "tokens_file"]),
-        path,
-    };
+    let file = SecretFile { config, key: KeyPath::new(&["admin", "tokens_file"]), path };
     let text = file.read("")?;
     let expected = "NAME, \"read\" or \"operate\", and 64 lower-case hexadecimal digits";
     let mut tokens: Vec<AdminToken> = Vec::new();

@@ -98,37 +98,24 @@ fn state(reader: &mut Reader<'_>) -> Result<State, Noted> {
     let directory = reader.path(&key("directory"));
     let reserve_bytes = reader.integer(&key("reserve_bytes"), 16 * MIB..=1024 * GIB, " bytes");
     let cache_bytes = reader.integer(&key("cache_bytes"), MIB..=64 * GIB, " bytes");
-    Ok(State {
-        directory: directory?,
-        reserve_bytes: reserve_bytes?,
-        cache_bytes: cache_bytes?,
-    })
+    Ok(State { directory: directory?, reserve_bytes: reserve_bytes?, cache_bytes: cache_bytes? })
 }
 
 fn webhook(reader: &mut Reader<'_>) -> Result<Webhook, Noted> {
     let key = |name| KeyPath::new(&["webhook", name]);
     let listen = reader.text(&key("listen"), socket_address);
-    let event_body_bytes = reader.integer(
-        &key("event_body_bytes"),
-        64 * 1024..=64 * 1024 * 1024,
-        " bytes",
-    );
-    let document_bytes = reader.integer(
-        &key("document_bytes"),
-        64 * 1024..=256 * 1024 * 1024,
-        " bytes",
-    );
+    let event_body_bytes =
+        reader.integer(&key("event_body_bytes"), 64 * 1024..=64 * 1024 * 1024, " bytes");
+    let document_bytes =
+        reader.integer(&key("document_bytes"), 64 * 1024..=256 * 1024 * 1024, " bytes");
     let unused_documents_bytes =
         reader.integer(&key("unused_documents_bytes"), MIB..=1024 * GIB, " bytes");
     let connections = reader.integer(&key("connections"), 1..=10_000, "");
     let connections_per_peer = reader.integer(&key("connections_per_peer"), 1..=10_000, "");
     let requests_per_connection =
         reader.integer(&key("requests_per_connection"), 1..=1_000_000, "");
-    let sender_requests_per_second = reader.integer(
-        &key("sender_requests_per_second"),
-        1..=1_000_000,
-        " requests a second",
-    );
+    let sender_requests_per_second =
+        reader.integer(&key("sender_requests_per_second"), 1..=1_000_000, " requests a second");
     // hyper's own least.
     let header_bytes = reader.integer(&key("header_bytes"), 8 * 1024..=1024 * 1024, " bytes");
     let header_time = reader.seconds(&key("header_seconds"), 1..=STEP_SECONDS);
@@ -162,10 +149,7 @@ fn senders(reader: &mut Reader<'_>) -> Result<BTreeMap<SenderName, Sender>, Note
             let table = table.child(name);
             let secrets_file = reader.file(&table.child("secrets_file"));
             let may = reader.list(&table.child("may"), |items| {
-                let choices = [
-                    ("accounts", MayPush::Accounts),
-                    ("invoices", MayPush::Invoices),
-                ];
+                let choices = [("accounts", MayPush::Accounts), ("invoices", MayPush::Invoices)];
                 let invalid = |_| Invalid::expected("a list of \"accounts\" and \"invoices\"");
                 let may: BTreeSet<MayPush> = items
                     .iter()
@@ -190,10 +174,7 @@ fn admin(reader: &mut Reader<'_>) -> Result<Admin, Noted> {
     let address = reader.optional_text(&key("listen"), socket_address);
     let tokens_file = reader.optional_file(&key("tokens_file"));
     let listen = match (address?, tokens_file?) {
-        (Some(address), Some(tokens_file)) => Some(AdminListen {
-            address,
-            tokens_file,
-        }),
+        (Some(address), Some(tokens_file)) => Some(AdminListen { address, tokens_file }),
         (Some(_), None) => {
             return Err(reader.rule(&key("listen"), "admin.tokens_file beside it"));
         }
@@ -202,19 +183,14 @@ fn admin(reader: &mut Reader<'_>) -> Result<Admin, Noted> {
         }
         (None, None) => None,
     };
-    Ok(Admin {
-        socket: socket?,
-        listen,
-    })
+    Ok(Admin { socket: socket?, listen })
 }
 
 fn billing(reader: &mut Reader<'_>) -> Result<Billing, Noted> {
     let key = KeyPath::new(&["billing", "groups"]);
     let groups = reader.list(&key, |items| {
-        let groups: Vec<Group> = items
-            .iter()
-            .map(|item| Group::parse(as_text(item)?))
-            .collect::<Result<_, _>>()?;
+        let groups: Vec<Group> =
+            items.iter().map(|item| Group::parse(as_text(item)?)).collect::<Result<_, _>>()?;
         BillingGroups::new(groups)
     });
     Ok(Billing { groups: groups? })
@@ -231,11 +207,7 @@ fn schedules(reader: &mut Reader<'_>) -> Result<BTreeMap<ScheduleName, Schedule>
             let default = table.child(default.as_str());
             let or_default = |reader: &Reader<'_>, key: &str| {
                 let own = own.child(key);
-                if reader.has(&own) {
-                    own
-                } else {
-                    default.child(key)
-                }
+                if reader.has(&own) { own } else { default.child(key) }
             };
             let cron = reader.text(&own.child("cron"), |text| Ok(text.to_owned()));
             let key = or_default(reader, "time_zone");
@@ -247,11 +219,7 @@ fn schedules(reader: &mut Reader<'_>) -> Result<BTreeMap<ScheduleName, Schedule>
             let key = or_default(reader, "catch_up");
             let catch_up = reader.truth(&key);
             let name = named(reader, &own, ScheduleName::parse(name));
-            let schedule = Schedule {
-                cron: cron?,
-                time_zone: time_zone?,
-                catch_up: catch_up?,
-            };
+            let schedule = Schedule { cron: cron?, time_zone: time_zone?, catch_up: catch_up? };
             Ok((name?, schedule))
         })
         .collect();
@@ -288,9 +256,7 @@ fn mail(reader: &mut Reader<'_>) -> Result<Mail, Noted> {
         transport: if is_smtp? {
             Transport::Smtp(Box::new(smtp?))
         } else {
-            Transport::File {
-                directory: directory?,
-            }
+            Transport::File { directory: directory? }
         },
         from,
     })
@@ -302,11 +268,7 @@ fn smtp(reader: &mut Reader<'_>) -> Result<Smtp, Noted> {
     let port = reader.integer(&key("port"), 1..=u16::MAX, "");
     let security = reader.choice(
         &key("security"),
-        &[
-            ("tls", Security::Tls),
-            ("starttls", Security::StartTls),
-            ("none", Security::None),
-        ],
+        &[("tls", Security::Tls), ("starttls", Security::StartTls), ("none", Security::None)],
     );
     let username = reader.optional_text(&key("username"), |text| {
         let fits = (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
@@ -318,10 +280,7 @@ fn smtp(reader: &mut Reader<'_>) -> Result<Smtp, Noted> {
     let connections = reader.integer(&key("connections"), 1..=256, "");
     let times = smtp_times(reader);
     let login = match (username?, password_file?) {
-        (Some(username), Some(password_file)) => Some(SmtpLogin {
-            username,
-            password_file,
-        }),
+        (Some(username), Some(password_file)) => Some(SmtpLogin { username, password_file }),
         (Some(_), None) => {
             return Err(reader.rule(&key("username"), "mail.smtp.password_file beside it"));
         }
@@ -388,24 +347,14 @@ fn retry(reader: &mut Reader<'_>) -> Result<Retry, Noted> {
     let give_up_after = reader.seconds(&key("give_up_after_seconds"), 60..=90 * DAY);
     let after_uncertain = reader.choice(
         &key("after_uncertain"),
-        &[
-            ("resend", AfterUncertain::Resend),
-            ("hold", AfterUncertain::Hold),
-        ],
+        &[("resend", AfterUncertain::Resend), ("hold", AfterUncertain::Hold)],
     );
     let on_rejected = reader.choice(
         &key("on_rejected"),
-        &[
-            ("main_contact", OnRejected::MainContact),
-            ("undeliverable", OnRejected::Undeliverable),
-        ],
+        &[("main_contact", OnRejected::MainContact), ("undeliverable", OnRejected::Undeliverable)],
     );
     let rejections_max = reader.integer(&key("rejections_max"), 1..=100_000, "");
-    let backoff = Backoff {
-        first: first?,
-        max: max?,
-        give_up_after: give_up_after?,
-    };
+    let backoff = Backoff { first: first?, max: max?, give_up_after: give_up_after? };
     if backoff.max < backoff.first {
         reader.rule_between(
             &[key("max_delay_seconds"), key("first_delay_seconds")],
@@ -419,10 +368,7 @@ fn retry(reader: &mut Reader<'_>) -> Result<Retry, Noted> {
         );
     }
     Ok(Retry {
-        policy: Policy {
-            backoff,
-            after_uncertain: after_uncertain?,
-        },
+        policy: Policy { backoff, after_uncertain: after_uncertain? },
         on_rejected: on_rejected?,
         rejections_max: rejections_max?,
     })
@@ -445,26 +391,17 @@ fn retention(reader: &mut Reader<'_>) -> Result<Retention, Noted> {
 
 fn templates(reader: &mut Reader<'_>) -> Result<Templates, Noted> {
     let directory = reader.optional_path(&KeyPath::new(&["templates", "directory"]));
-    Ok(Templates {
-        directory: directory?,
-    })
+    Ok(Templates { directory: directory? })
 }
 
 fn log(reader: &mut Reader<'_>) -> Result<Log, Noted> {
     let key = |name| KeyPath::new(&["log", name]);
     let format = reader.choice(
         &key("format"),
-        &[
-            ("json", LogFormat::Json),
-            ("text", LogFormat::Text),
-            ("journald", LogFormat::Journald),
-        ],
+        &[("json", LogFormat::Json), ("text", LogFormat::Text), ("journald", LogFormat::Journald)],
     );
     let level = reader.text(&key("level"), |text| Ok(text.to_owned()));
-    Ok(Log {
-        format: format?,
-        level: level?,
-    })
+    Ok(Log { format: format?, level: level? })
 }
 
 /// A document that no mail can carry must not be accepted in the first place.

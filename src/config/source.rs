@@ -22,10 +22,7 @@ pub struct Location {
 
 impl Location {
     pub(super) fn new(file: &str, line: usize) -> Self {
-        Self {
-            file: Arc::from(file),
-            line,
-        }
+        Self { file: Arc::from(file), line }
     }
 }
 
@@ -73,9 +70,7 @@ impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_bare = |name: &str| {
             !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         };
         for (at, name) in self.0.iter().enumerate() {
             if at > 0 {
@@ -129,12 +124,9 @@ impl From<&DeValue<'_>> for Item {
             DeValue::Boolean(truth) => Self::Truth(*truth),
             DeValue::Float(number) => Self::Other(number.to_string()),
             DeValue::Datetime(instant) => Self::Other(instant.to_string()),
-            DeValue::Array(items) => Self::List(
-                items
-                    .iter()
-                    .map(|item| Self::from(item.get_ref()))
-                    .collect(),
-            ),
+            DeValue::Array(items) => {
+                Self::List(items.iter().map(|item| Self::from(item.get_ref())).collect())
+            }
             DeValue::Table(_) => Self::Other("a table".to_owned()),
         }
     }
@@ -163,10 +155,7 @@ impl Layers {
         file: &str,
         replaced: &KeyPath,
     ) -> Result<(), ConfigErrors> {
-        let lines = Lines {
-            file: Arc::from(file),
-            text,
-        };
+        let lines = Lines { file: Arc::from(file), text };
         let (document, errors) = DeTable::parse_recoverable(text);
         let told = errors.iter().map(|error| ConfigError::Syntax {
             at: lines.at(error.span().map_or(0, |span| span.start)),
@@ -184,10 +173,7 @@ impl Layers {
             // A table where a value belongs must not leave the lower layer's value standing.
             if let Some(entry) = self.entries.get_mut(path) {
                 let item = Item::Other("a table".to_owned());
-                *entry = Entry {
-                    item,
-                    at: at.clone(),
-                };
+                *entry = Entry { item, at: at.clone() };
             }
         }
         self.entries.append(&mut layer.entries);
@@ -202,10 +188,7 @@ impl Layers {
             let entry = layers.entries.get(key);
             entry.map(|entry| entry.item.clone())
         };
-        keys.into_iter()
-            .filter(|key| item(self, key) != item(other, key))
-            .cloned()
-            .collect()
+        keys.into_iter().filter(|key| item(self, key) != item(other, key)).cloned().collect()
     }
 
     /// Where a key stands, or else the innermost table around it.
@@ -216,10 +199,9 @@ impl Layers {
                 .rev()
                 .find_map(|depth| self.tables.get(&KeyPath(key.0[..depth].to_vec())).cloned())
         };
-        entry.or_else(table).unwrap_or_else(|| Location {
-            file: Arc::from(super::SHIPPED_NAME),
-            line: 1,
-        })
+        entry
+            .or_else(table)
+            .unwrap_or_else(|| Location { file: Arc::from(super::SHIPPED_NAME), line: 1 })
     }
 
     fn add_table(&mut self, path: &KeyPath, table: &DeTable<'_>, lines: &Lines<'_>) {
@@ -254,9 +236,6 @@ struct Lines<'a> {
 impl Lines<'_> {
     fn at(&self, offset: usize) -> Location {
         let before = self.text.as_bytes().get(..offset).unwrap_or_default();
-        Location {
-            file: Arc::clone(&self.file),
-            line: before.split(|&b| b == b'\n').count(),
-        }
+        Location { file: Arc::clone(&self.file), line: before.split(|&b| b == b'\n').count() }
     }
 }

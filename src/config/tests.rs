@@ -13,10 +13,8 @@ const KEY: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const OTHER_KEY: &str = "whsec_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
 fn parse(text: &str) -> Result<Config, ConfigErrors> {
-    let environment = Environment {
-        directory: PathBuf::from("/etc/invoice-router"),
-        credentials: None,
-    };
+    let environment =
+        Environment { directory: PathBuf::from("/etc/invoice-router"), credentials: None };
     Config::parse(text, ORIGIN, &environment)
 }
 
@@ -32,10 +30,7 @@ fn with_files(text: &str, files: &[(&str, &str)]) -> (TempDir, Config) {
     for (name, content) in files {
         fs::write(directory.path().join(name), content).unwrap();
     }
-    let environment = Environment {
-        directory: directory.path().to_owned(),
-        credentials: None,
-    };
+    let environment = Environment { directory: directory.path().to_owned(), credentials: None };
     let config = Config::parse(text, ORIGIN, &environment).unwrap();
     (directory, config)
 }
@@ -85,10 +80,7 @@ fn every_key_of_the_shipped_file_is_known_and_its_examples_are_valid() {
 
     assert!(config.admin.listen.is_some());
     assert!(config.templates.directory.is_some());
-    assert_eq!(
-        config.mail.message_id_domain.as_str(),
-        "invoices.example.com"
-    );
+    assert_eq!(config.mail.message_id_domain.as_str(), "invoices.example.com");
 }
 
 #[test]
@@ -168,10 +160,7 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_one() {
             "test.toml:2: unknown key schedules.default.corn, did you mean schedules.default.cron?",
         ),
         ("[x]\ncolour = 1\n", "test.toml:2: unknown key x.colour"),
-        (
-            "[templats]\n",
-            "test.toml:1: unknown key templats, did you mean templates?",
-        ),
+        ("[templats]\n", "test.toml:1: unknown key templats, did you mean templates?"),
     ] {
         assert_eq!(errors(text), [expected]);
     }
@@ -200,14 +189,8 @@ fn each_wrong_value_is_told_with_line_key_and_what_was_expected() {
             "[webhook]\nlisten = {}\n",
             "test.toml:2: webhook.listen: expected a text in quotes, got a table",
         ),
-        (
-            "mail = \"smtp\"\n",
-            "test.toml:1: mail: expected a table, got \"smtp\"",
-        ),
-        (
-            "[webhook]\nsenders = 5\n",
-            "test.toml:2: webhook.senders: expected a table, got 5",
-        ),
+        ("mail = \"smtp\"\n", "test.toml:1: mail: expected a table, got \"smtp\""),
+        ("[webhook]\nsenders = 5\n", "test.toml:2: webhook.senders: expected a table, got 5"),
         (
             "[[schedules.default]]\ncron = \"0 9 * * *\"\n",
             "test.toml:1: schedules.default: expected a table, got [a table]",
@@ -239,10 +222,7 @@ fn each_wrong_value_is_told_with_line_key_and_what_was_expected() {
             "test.toml:3: webhook.senders.p.may: expected a list of \"accounts\" and \
              \"invoices\", got [\"everything\"]",
         ),
-        (
-            "[state]\ndirectory = \"\"\n",
-            "test.toml:2: state.directory: expected a path, got \"\"",
-        ),
+        ("[state]\ndirectory = \"\"\n", "test.toml:2: state.directory: expected a path, got \"\""),
     ] {
         assert_eq!(errors(text), [expected]);
     }
@@ -263,10 +243,7 @@ fn rules_between_keys_hold() {
             "[admin]\nlisten = \"127.0.0.1:1\"\n",
             "test.toml:2: admin.listen: expected admin.tokens_file",
         ),
-        (
-            "[admin]\ntokens_file = \"t\"\n",
-            "test.toml:2: admin.tokens_file: expected admin.listen",
-        ),
+        ("[admin]\ntokens_file = \"t\"\n", "test.toml:2: admin.tokens_file: expected admin.listen"),
         (
             "[mail.smtp]\nusername = \"u\"\n",
             "test.toml:2: mail.smtp.username: expected mail.smtp.password_file",
@@ -293,10 +270,7 @@ fn rules_between_keys_hold() {
         ),
     ] {
         let errors = errors(text);
-        assert!(
-            errors.len() == 1 && errors[0].starts_with(place),
-            "{errors:?}"
-        );
+        assert!(errors.len() == 1 && errors[0].starts_with(place), "{errors:?}");
     }
     assert!(
         parse("[mail.smtp]\nhost = \"::1\"\nusername = \"u\"\npassword_file = \"p\"\n").is_ok()
@@ -308,10 +282,7 @@ fn all_errors_of_a_file_are_told_at_once() {
     let errors = parse("[state]\ncache_bytes = 1\n[log]\nformat = \"xml\"\nfromat = \"json\"\n");
 
     let text = errors.unwrap_err().to_string();
-    let lines: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.split(": ").next())
-        .collect();
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.split(": ").next()).collect();
     assert_eq!(lines, ["test.toml:2", "test.toml:4", "test.toml:5"]);
 }
 
@@ -343,24 +314,14 @@ fn a_bare_file_name_is_a_credential_where_there_are_credentials() {
     };
     for (file, credentials, none) in [
         ("key", "/run/credentials/x/key", "/etc/invoice-router/key"),
-        (
-            "./key",
-            "/etc/invoice-router/./key",
-            "/etc/invoice-router/./key",
-        ),
+        ("./key", "/etc/invoice-router/./key", "/etc/invoice-router/./key"),
         ("/srv/key", "/srv/key", "/srv/key"),
     ] {
-        let without = Environment {
-            credentials: None,
-            ..environment.clone()
-        };
+        let without = Environment { credentials: None, ..environment.clone() };
         assert_eq!(environment.file(file).unwrap(), Path::new(credentials));
         assert_eq!(without.file(file).unwrap(), Path::new(none));
     }
-    assert_eq!(
-        environment.path("mail").unwrap(),
-        Path::new("/etc/invoice-router/mail")
-    );
+    assert_eq!(environment.path("mail").unwrap(), Path::new("/etc/invoice-router/mail"));
 }
 
 #[test]
@@ -369,10 +330,7 @@ fn a_sender_may_have_several_keys_and_comments_between_them() {
     let billing = "whsec_QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=";
     let (_directory, config) = with_files(
         "",
-        &[
-            ("portal-webhook-secrets", &portal),
-            ("billing-webhook-secrets", billing),
-        ],
+        &[("portal-webhook-secrets", &portal), ("billing-webhook-secrets", billing)],
     );
 
     let secrets = config.secrets().unwrap();
@@ -418,11 +376,7 @@ fn a_missing_secrets_file_is_told_with_how_to_make_one() {
 #[test]
 fn a_wrong_secret_is_told_by_its_line_and_never_shown() {
     let short = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRY=";
-    for wrong in [
-        short,
-        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-        "whsec_!",
-    ] {
+    for wrong in [short, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "whsec_!"] {
         let (_directory, config) = with_files(
             "",
             &[
@@ -442,9 +396,8 @@ fn a_wrong_secret_is_told_by_its_line_and_never_shown() {
         format!("[\"{KEY}\", \"{OTHER_KEY}\"]"),
         format!("{{ old = \"{KEY}\" }}"),
     ] {
-        let errors = errors(&format!(
-            "[webhook.senders.p]\nmay = [\"invoices\"]\nsecrets_file = {given}\n"
-        ));
+        let errors =
+            errors(&format!("[webhook.senders.p]\nmay = [\"invoices\"]\nsecrets_file = {given}\n"));
         assert!(!errors.is_empty(), "{given}");
         assert!(!errors.concat().contains(KEY), "{errors:?}");
     }
@@ -511,10 +464,7 @@ fn the_example_addresses_are_warned_of() {
     assert!(warned("[mail]\ntransport = \"file\"\n").is_empty());
     assert!(warned(own).is_empty());
     let in_clear = warned(&format!("{own}[mail.smtp]\nhost = \"relay.example\"\n"));
-    assert!(
-        in_clear.len() == 1 && in_clear[0].contains("mail.smtp.security"),
-        "{in_clear:?}"
-    );
+    assert!(in_clear.len() == 1 && in_clear[0].contains("mail.smtp.security"), "{in_clear:?}");
 }
 
 #[test]
@@ -534,9 +484,5 @@ fn relative_paths_lie_beside_the_file() {
 fn a_file_that_cannot_be_read_is_named() {
     let error = Config::load(Some(Path::new("/nonexistent/invoice-router.toml"))).unwrap_err();
 
-    assert!(
-        error
-            .to_string()
-            .starts_with("/nonexistent/invoice-router.toml: cannot be read: ")
-    );
+    assert!(error.to_string().starts_with("/nonexistent/invoice-router.toml: cannot be read: "));
 }

@@ -81,10 +81,7 @@ impl Claims {
 
     /// Its account is paused.
     pub(super) fn account_paused(&mut self, account: AccountId, sequence: Sequence) {
-        self.by_paused_account
-            .entry(account)
-            .or_default()
-            .push(sequence);
+        self.by_paused_account.entry(account).or_default().push(sequence);
     }
 
     /// It cannot be read, and is left alone.
@@ -162,8 +159,7 @@ pub(super) enum RunStep {
 impl Runs {
     /// Takes the open runs as the store has them now. One that was widened, or has a latecomer, is read anew.
     pub(super) fn refresh(&mut self, open: Vec<Run>) {
-        self.0
-            .retain(|scope, _| open.iter().any(|run| run.scope == *scope));
+        self.0.retain(|scope, _| open.iter().any(|run| run.scope == *scope));
         for run in open {
             match self.0.get_mut(&run.scope) {
                 Some(known) if known.run.is_to_read_as(&run) => {}
@@ -206,11 +202,7 @@ impl Runs {
         }
         for (account, sequences) in page {
             if !sequences.is_empty() {
-                progress
-                    .pending
-                    .entry(account.clone())
-                    .or_default()
-                    .extend(sequences);
+                progress.pending.entry(account.clone()).or_default().extend(sequences);
             }
         }
         if let Some((last, _)) = page.last() {
@@ -324,12 +316,7 @@ mod tests {
     fn page(accounts: &[(&str, &[u64])]) -> Vec<(AccountId, Vec<Sequence>)> {
         accounts
             .iter()
-            .map(|(id, sequences)| {
-                (
-                    account(id),
-                    sequences.iter().copied().map(Sequence).collect(),
-                )
-            })
+            .map(|(id, sequences)| (account(id), sequences.iter().copied().map(Sequence).collect()))
             .collect()
     }
 
@@ -421,10 +408,7 @@ mod tests {
         runs.read(&open, &page(&[("a", &[1])]), true);
         let wider = run(2, 200);
         runs.refresh(vec![wider.clone()]);
-        assert!(
-            !runs.read(&open, &page(&[("b", &[5])]), true),
-            "read before"
-        );
+        assert!(!runs.read(&open, &page(&[("b", &[5])]), true), "read before");
         assert_eq!(runs.unread(), [(wider.clone(), None)]);
         runs.read(&wider, &page(&[("a", &[1]), ("b", &[2])]), true);
         runs.through(Some(&account("b")), Sequence(2));

@@ -178,10 +178,7 @@ impl Feeder {
     }
 
     fn beat(&self) {
-        let is_stuck = self
-            .reading
-            .under_way
-            .is_some_and(|since| since.elapsed() > SURVEY_MAX);
+        let is_stuck = self.reading.under_way.is_some_and(|since| since.elapsed() > SURVEY_MAX);
         if !is_stuck {
             self.progress.feeder.fetch_add(1, Ordering::Relaxed);
         }
@@ -253,10 +250,7 @@ impl Feeder {
             return;
         }
         let begins_a_pass = self.reading.is_stale
-            && self
-                .reading
-                .pass_began
-                .is_none_or(|began| now >= began + PASS_DISTANCE);
+            && self.reading.pass_began.is_none_or(|began| now >= began + PASS_DISTANCE);
         if begins_a_pass {
             self.reading.is_stale = false;
             self.reading.pass_began = Some(now);
@@ -270,11 +264,7 @@ impl Feeder {
             now: self.shared.clock.now(),
             longest_delay: self.shared.settings.rules.policy.backoff.max,
             looks_at_runs: begins_a_pass,
-            paused_accounts: if begins_a_pass {
-                self.claims.paused_accounts()
-            } else {
-                Vec::new()
-            },
+            paused_accounts: if begins_a_pass { self.claims.paused_accounts() } else { Vec::new() },
             due: if self.claims.ready(Source::Due) < enough {
                 self.reading.due
             } else {
@@ -289,9 +279,9 @@ impl Feeder {
         if !request.is_empty() {
             self.reading.under_way = Some(now);
             let store = Arc::clone(&self.shared.store);
-            self.shared.blocking.run_in(&mut self.tasks, move || {
-                Done::Surveyed(survey(store.as_ref(), request))
-            });
+            self.shared
+                .blocking
+                .run_in(&mut self.tasks, move || Done::Surveyed(survey(store.as_ref(), request)));
         }
     }
 
@@ -309,11 +299,8 @@ impl Feeder {
             .pass_began
             .filter(|_| self.reading.is_stale && self.reading.under_way.is_none())
             .map(|began| began + PASS_DISTANCE);
-        let idle = self
-            .idle
-            .iter()
-            .map(|idle| idle.since + self.shared.settings.connection_idle)
-            .min();
+        let idle =
+            self.idle.iter().map(|idle| idle.since + self.shared.settings.connection_idle).min();
         [due, pass, idle, self.circuit.probe_at()]
             .into_iter()
             .flatten()
@@ -321,9 +308,7 @@ impl Feeder {
     }
 
     fn is_something_due(&self) -> bool {
-        self.reading
-            .next_due
-            .is_some_and(|due| due <= self.shared.clock.now())
+        self.reading.next_due.is_some_and(|due| due <= self.shared.clock.now())
     }
 
     /// Takes what a task brings back.
@@ -397,11 +382,7 @@ impl Feeder {
         let served = self.busy + self.idle.len();
         match relay_failure.or(unanswered) {
             Some(failure) if served > 0 && is_one_too_many(&failure) => {
-                info!(
-                    served,
-                    "the relay takes no more connections: {}",
-                    failure.in_words()
-                );
+                info!(served, "the relay takes no more connections: {}", failure.in_words());
                 self.circuit.turned_away(generation, served, now);
             }
             Some(failure) => {
@@ -462,12 +443,7 @@ impl Feeder {
     }
 
     fn surveyed(&mut self, survey: Survey) {
-        let Survey {
-            open_runs,
-            resumed_accounts,
-            due,
-            run_pages,
-        } = survey;
+        let Survey { open_runs, resumed_accounts, due, run_pages } = survey;
         if let Some(open_runs) = open_runs {
             self.runs.refresh(open_runs);
         }
@@ -504,13 +480,11 @@ impl Feeder {
             match step {
                 RunStep::Advance(run, cursor) => {
                     let commit = self.shared.store.advance_run(&run, cursor);
-                    self.tasks
-                        .spawn(async move { Done::Advanced(commit.await) });
+                    self.tasks.spawn(async move { Done::Advanced(commit.await) });
                 }
                 RunStep::Close(run) => {
                     let commit = self.shared.store.close_run(&run);
-                    self.tasks
-                        .spawn(async move { Done::Closed(run.scope, commit.await) });
+                    self.tasks.spawn(async move { Done::Closed(run.scope, commit.await) });
                 }
             }
         }
@@ -541,20 +515,14 @@ impl Feeder {
                 RelayState::Down { since, .. } => *since,
                 RelayState::Untried | RelayState::Up => now,
             };
-            *state = RelayState::Down {
-                since,
-                cause: failure.in_words(),
-            };
+            *state = RelayState::Down { since, cause: failure.in_words() };
         });
     }
 
     /// Keeps a connection for the next invoice, unless there are enough.
     fn keep(&mut self, connection: Connection) {
         if !self.draining && self.busy + self.idle.len() < self.circuit.allowed() {
-            self.idle.push(Idle {
-                connection,
-                since: Instant::now(),
-            });
+            self.idle.push(Idle { connection, since: Instant::now() });
         } else {
             self.say_goodbye(connection);
         }
@@ -583,8 +551,5 @@ impl Feeder {
 /// A 421 in place of a greeting, or to EHLO: what relays say to a connection beyond their limit.
 fn is_one_too_many(failure: &Failure) -> bool {
     matches!(failure.stage, Stage::Greeting | Stage::Ehlo)
-        && failure
-            .reply
-            .as_ref()
-            .is_some_and(|reply| reply.code == 421)
+        && failure.reply.as_ref().is_some_and(|reply| reply.code == 421)
 }

@@ -19,10 +19,7 @@ pub(super) struct Line {
 impl Line {
     /// A line with a connection that was kept, or with none yet.
     pub(super) fn new(kept: Option<Connection>) -> Self {
-        Self {
-            is_kept: kept.is_some(),
-            connection: kept,
-        }
+        Self { is_kept: kept.is_some(), connection: kept }
     }
 
     /// Sees to it that there is a connection.

@@ -162,20 +162,13 @@ impl Dispatch {
     /// Sends nothing before [`Dispatch::run`].
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self {
-            parts,
-            relay: watch::Sender::new(RelayState::Untried),
-            progress: Arc::default(),
-        }
+        Self { parts, relay: watch::Sender::new(RelayState::Untried), progress: Arc::default() }
     }
 
     /// How it fares, from now on.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status {
-            relay: self.relay.subscribe(),
-            progress: Arc::clone(&self.progress),
-        }
+        Status { relay: self.relay.subscribe(), progress: Arc::clone(&self.progress) }
     }
 
     /// Settles what the last process left, then sends until `shutdown` is true or its sender gone.
@@ -185,11 +178,7 @@ impl Dispatch {
         shutdown: watch::Receiver<bool>,
         grace: Duration,
     ) -> Result<(), DispatchError> {
-        let Self {
-            parts,
-            relay,
-            progress,
-        } = self;
+        let Self { parts, relay, progress } = self;
         let stop = watch::Sender::new(false);
         let shared = Arc::new(Shared {
             store: parts.store,
@@ -216,10 +205,8 @@ impl Dispatch {
             if !recover(&shared).await? {
                 return Ok(());
             }
-            let ended = tokio::join!(
-                then_stop(feeder.run(grace), &stop),
-                then_stop(release.run(), &stop)
-            );
+            let ended =
+                tokio::join!(then_stop(feeder.run(grace), &stop), then_stop(release.run(), &stop));
             ended.0.and(ended.1)
         };
         let pass_on = async {
@@ -277,11 +264,7 @@ async fn then_stop<T>(work: impl Future<Output = T>, stop: &watch::Sender<bool>)
 /// Settles as uncertain what the last process began and did not settle. Says whether it came to that.
 async fn recover(shared: &Shared) -> Result<bool, StoreError> {
     while !*shared.stopping.borrow() {
-        match shared
-            .store
-            .recover(shared.clock.now(), fastrand::f64())
-            .await
-        {
+        match shared.store.recover(shared.clock.now(), fastrand::f64()).await {
             Ok(intents) => {
                 for (sequence, intent) in intents {
                     warn!(

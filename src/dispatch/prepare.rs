@@ -58,10 +58,7 @@ impl Prepared {
             return Ok(before);
         }
         let made = make(shared, job, key.clone());
-        Ok(Self {
-            key,
-            message: Arc::new(made.await?),
-        })
+        Ok(Self { key, message: Arc::new(made.await?) })
     }
 
     pub(super) fn message_id(&self) -> &MessageId {
@@ -81,9 +78,7 @@ impl Key {
         recipient: &Recipient,
     ) -> Result<Self, Unfit> {
         let unfit = |what: &str| Unfit::Invoice(what.to_owned());
-        let addressee = recipient
-            .addressee()
-            .ok_or_else(|| unfit("it has no recipient"))?;
+        let addressee = recipient.addressee().ok_or_else(|| unfit("it has no recipient"))?;
         let is_in_it = |address: &&EmailAddress| {
             resolved
                 .addresses
@@ -99,17 +94,10 @@ impl Key {
         .map_err(|_| unfit("mail.message_id_domain is too long"))?;
         Ok(Self {
             message_id,
-            date: resolved
-                .round_at
-                .ok_or_else(|| unfit("its round has no time"))?,
+            date: resolved.round_at.ok_or_else(|| unfit("its round has no time"))?,
             addressee: addressee.clone(),
             stands_in: recipient.reason.rule == Rule::FallbackAfterRejection,
-            to: recipient
-                .addresses()
-                .iter()
-                .filter(is_in_it)
-                .cloned()
-                .collect(),
+            to: recipient.addresses().iter().filter(is_in_it).cloned().collect(),
         })
     }
 
@@ -172,8 +160,7 @@ async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, Unfit> {
         .map_err(|error| Unfit::Invoice(in_full(&error)))
     });
     // A panic in there is a fault with this invoice, not with all.
-    made.await
-        .unwrap_or_else(|_| Err(Unfit::Invoice("composing it failed".to_owned())))
+    made.await.unwrap_or_else(|_| Err(Unfit::Invoice("composing it failed".to_owned())))
 }
 
 /// An error with its causes.

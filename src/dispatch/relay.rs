@@ -157,10 +157,7 @@ impl Circuit {
     /// When the next probe begins, if one is to be waited for.
     pub(super) fn probe_at(&self) -> Option<Instant> {
         match self.state {
-            State::Open {
-                probe_at,
-                probing: false,
-            } => Some(probe_at),
+            State::Open { probe_at, probing: false } => Some(probe_at),
             State::Open { .. } | State::Closed { .. } => None,
         }
     }
@@ -193,19 +190,13 @@ impl Circuit {
         self.failures = self.failures.saturating_add(1);
         // Between half and the whole, so that several daemons do not probe in step.
         let distance = distance.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
-        self.state = State::Open {
-            probe_at: now + distance,
-            probing: false,
-        };
+        self.state = State::Open { probe_at: now + distance, probing: false };
     }
 }
 
 impl State {
     fn ramp() -> Self {
-        Self::Closed {
-            allowed: 1,
-            successes: 0,
-        }
+        Self::Closed { allowed: 1, successes: 0 }
     }
 }
 
@@ -219,10 +210,7 @@ pub(super) struct RejectionsGuard {
 impl RejectionsGuard {
     /// `max` rejections within ten minutes are borne.
     pub(super) fn new(max: usize) -> Self {
-        Self {
-            max,
-            recent: VecDeque::new(),
-        }
+        Self { max, recent: VecDeque::new() }
     }
 
     /// Counts one. Says whether that is too many; then counting starts anew, so that whoever resumes
@@ -381,10 +369,7 @@ mod tests {
         let mut guard = RejectionsGuard::new(2);
         assert!(!guard.count(start));
         assert!(!guard.count(start + Duration::from_secs(599)));
-        assert!(
-            !guard.count(start + Duration::from_secs(600)),
-            "the first is past"
-        );
+        assert!(!guard.count(start + Duration::from_secs(600)), "the first is past");
         assert!(guard.count(start + Duration::from_secs(601)));
         assert!(!guard.count(start + Duration::from_secs(602)));
     }

@@ -54,10 +54,7 @@ impl Release {
     ) -> Self {
         Self {
             shared,
-            plan: Plan {
-                timetables,
-                since: BTreeMap::new(),
-            },
+            plan: Plan { timetables, since: BTreeMap::new() },
             nudge,
             progress,
             warned: BTreeSet::new(),
@@ -135,15 +132,8 @@ impl Release {
             {
                 warn!(schedule = %name, last = %run.instant, "its last run is ahead of the clock: it counts as now");
                 // What fired since, as far as the plan knows, is not lost by it.
-                let dealt_with = self
-                    .plan
-                    .since
-                    .get(name)
-                    .map_or(now, |since| now.min(*since));
-                self.shared
-                    .store
-                    .note_schedule(name.clone(), dealt_with)
-                    .await?;
+                let dealt_with = self.plan.since.get(name).map_or(now, |since| now.min(*since));
+                self.shared.store.note_schedule(name.clone(), dealt_with).await?;
             }
         }
         Ok(())
@@ -169,12 +159,7 @@ impl Release {
 
     async fn open(&self, name: &ScheduleName, instant: DateTime<Utc>) -> Result<(), StoreError> {
         let scope = RunScope::Schedule(name.clone());
-        if self
-            .shared
-            .store
-            .open_run(scope, instant, Actor::Daemon, None)
-            .await?
-        {
+        if self.shared.store.open_run(scope, instant, Actor::Daemon, None).await? {
             info!(schedule = %name, %instant, "released what is waiting");
             self.nudge.notify_one();
         }
@@ -201,9 +186,7 @@ struct Plan {
 
 impl Plan {
     fn unlearnt(&self) -> impl Iterator<Item = (&ScheduleName, &Timetable)> {
-        self.timetables
-            .iter()
-            .filter(|(name, _)| !self.since.contains_key(*name))
+        self.timetables.iter().filter(|(name, _)| !self.since.contains_key(*name))
     }
 
     /// Takes the last run of each schedule. Returns those that had none.
@@ -217,11 +200,7 @@ impl Plan {
                 .map(|run| run.instant);
             match last {
                 Some(last) => {
-                    let since = if timetable.catch_up {
-                        last
-                    } else {
-                        last.max(now)
-                    };
+                    let since = if timetable.catch_up { last } else { last.max(now) };
                     learnt.insert(name.clone(), since);
                 }
                 None => first_seen.push(name.clone()),
@@ -362,10 +341,7 @@ mod tests {
     #[test]
     fn the_next_instant_is_always_ahead() {
         let plan = plan(true);
-        assert_eq!(
-            plan.next_in(at("23T08:00")),
-            Some(Duration::from_secs(86_400))
-        );
+        assert_eq!(plan.next_in(at("23T08:00")), Some(Duration::from_secs(86_400)));
         assert_eq!(plan.next_in(at("23T07:59")), Some(Duration::from_secs(60)));
     }
 }

@@ -36,10 +36,7 @@ impl Schedule {
     /// Reads the five fields of crontab(5), or six with seconds first, or one of its `@` words, as
     /// wall-clock time of `zone`. An expression that never fires (30 February) is refused.
     pub fn parse(expression: &str, zone: Tz) -> Result<Self, Invalid> {
-        let Crontab {
-            expressions,
-            is_interval,
-        } = Crontab::parse(expression)?;
+        let Crontab { expressions, is_interval } = Crontab::parse(expression)?;
         let wall = expressions
             .iter()
             .map(|translated| {
@@ -47,17 +44,11 @@ impl Schedule {
                     .map_err(|_| Invalid::expected("an expression that can be evaluated"))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let schedule = Self {
-            wall,
-            is_interval,
-            zone,
-        };
+        let schedule = Self { wall, is_interval, zone };
         // What fires at all does so between this instant and the end of the century.
         let start = DateTime::from_timestamp(946_684_800, 0).unwrap_or_default();
         if schedule.wall_after(start.naive_utc()).is_none() {
-            return Err(Invalid::expected(
-                "an expression with a day that some year has",
-            ));
+            return Err(Invalid::expected("an expression with a day that some year has"));
         }
         Ok(schedule)
     }
@@ -91,10 +82,8 @@ impl Schedule {
     ) -> Option<DateTime<Utc>> {
         let local = self.local(now);
         let behind = self.walk_back(local, now);
-        let repeated = self
-            .repeated_range(now)
-            .filter(|range| now >= range.back)
-            .and_then(|range| {
+        let repeated =
+            self.repeated_range(now).filter(|range| now >= range.back).and_then(|range| {
                 // The clock has gone back: the rest of the range was there already, the first time.
                 let end = range.end.checked_sub_signed(TimeDelta::seconds(1))?;
                 self.walk_back(end, range.back - TimeDelta::seconds(1))
@@ -185,11 +174,7 @@ impl Schedule {
             }
         }
         let back = DateTime::from_timestamp(back.timestamp(), 0)?;
-        Some(Repeated {
-            start: back.naive_utc() + new,
-            end: back.naive_utc() + old,
-            back,
-        })
+        Some(Repeated { start: back.naive_utc() + new, end: back.naive_utc() + old, back })
     }
 
     fn offset(&self, at: DateTime<Utc>) -> TimeDelta {

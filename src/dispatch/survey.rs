@@ -89,14 +89,8 @@ pub(super) struct RunPage {
 
 /// Reads what is asked for.
 pub(super) fn survey(store: &dyn Store, request: Request) -> Result<Survey, StoreError> {
-    let Request {
-        now,
-        longest_delay,
-        looks_at_runs,
-        paused_accounts,
-        due: read_due,
-        runs,
-    } = request;
+    let Request { now, longest_delay, looks_at_runs, paused_accounts, due: read_due, runs } =
+        request;
     let open_runs = if looks_at_runs {
         let mut runs = store.runs()?;
         runs.retain(|run| run.open);
@@ -123,18 +117,9 @@ pub(super) fn survey(store: &dyn Store, request: Request) -> Result<Survey, Stor
     let mut run_pages = Vec::new();
     for (run, after) in runs.into_iter().take(RUNS) {
         let accounts = store.run_page(&run, after.as_ref(), ACCOUNT_PAGE)?;
-        run_pages.push(RunPage {
-            at_the_end: accounts.len() < ACCOUNT_PAGE,
-            run,
-            accounts,
-        });
+        run_pages.push(RunPage { at_the_end: accounts.len() < ACCOUNT_PAGE, run, accounts });
     }
-    Ok(Survey {
-        open_runs,
-        resumed_accounts,
-        due,
-        run_pages,
-    })
+    Ok(Survey { open_runs, resumed_accounts, due, run_pages })
 }
 
 fn due(
@@ -145,25 +130,14 @@ fn due(
 ) -> Result<Due, StoreError> {
     let mut places = store.due(now, after, DUE_PAGE)?;
     if let Some(last) = last_of_full(&places) {
-        return Ok(Due {
-            go_on: ReadDue::After(last),
-            places,
-            next: None,
-        });
+        return Ok(Due { go_on: ReadDue::After(last), places, next: None });
     }
-    let end_of = |at| DuePlace {
-        at,
-        sequence: Sequence(u64::MAX),
-    };
+    let end_of = |at| DuePlace { at, sequence: Sequence(u64::MAX) };
     let horizon = now + longest_delay;
     let next = store.due(horizon, Some(end_of(now)), 1)?;
     let misplaced = misplaced(store, end_of(horizon))?;
     places.extend(misplaced.places);
-    Ok(Due {
-        places,
-        go_on: misplaced.go_on,
-        next: next.first().map(|place| place.at),
-    })
+    Ok(Due { places, go_on: misplaced.go_on, next: next.first().map(|place| place.at) })
 }
 
 fn misplaced(store: &dyn Store, after: DuePlace) -> Result<Due, StoreError> {

@@ -200,12 +200,7 @@ impl Round {
         if let Some(pending) = pending {
             self.tried.push(plan.intent.address.clone());
             let took = since.elapsed();
-            self.last = Some(Last {
-                plan,
-                heard,
-                took,
-                pending,
-            });
+            self.last = Some(Last { plan, heard, took, pending });
             return Break(End::Through);
         }
         self.log(&plan, &heard, since.elapsed());
@@ -220,12 +215,7 @@ impl Round {
                 Break(End::Again)
             }
             // The message was tried, but the relay does not want another.
-            Err(failure)
-                if failure
-                    .reply
-                    .as_ref()
-                    .is_some_and(|reply| reply.code == 421) =>
-            {
+            Err(failure) if failure.reply.as_ref().is_some_and(|reply| reply.code == 421) => {
                 self.relay_failure = Some(failure);
                 Break(End::Again)
             }
@@ -262,14 +252,9 @@ impl Round {
         }
         let rules = &self.shared.settings.rules;
         let recipient = resolve(&job.account, &job.suspects, rules.on_rejected);
-        let resolved = step(
-            &job.delivery,
-            &Event::resolved(&recipient),
-            self.began,
-            &rules.policy,
-            0.0,
-        )
-        .delivery;
+        let resolved =
+            step(&job.delivery, &Event::resolved(&recipient), self.began, &rules.policy, 0.0)
+                .delivery;
         if !resolved.may_send() || resolved.open_addresses().next().is_none() {
             return Break(self.withhold(&job, &recipient).await);
         }
@@ -286,13 +271,8 @@ impl Round {
         let (address, number) = (next.address.clone(), next.attempts + 1);
 
         let round_at = resolved.round_at.unwrap_or(self.began);
-        let prepared = Prepared::take_or_make(
-            self.prepared.take(),
-            &self.shared,
-            &job,
-            &resolved,
-            &recipient,
-        );
+        let prepared =
+            Prepared::take_or_make(self.prepared.take(), &self.shared, &job, &resolved, &recipient);
         let prepared = match prepared.await {
             Ok(prepared) => self.prepared.insert(prepared),
             Err(Unfit::Invoice(cause)) => return Break(self.hold(&job, cause).await),
@@ -364,21 +344,13 @@ impl Round {
     fn is_its_time(&self, job: &Job) -> bool {
         let longest = self.shared.settings.rules.policy.backoff.max;
         job.delivery.state != State::Due
-            || job
-                .delivery
-                .next_at
-                .is_none_or(|at| at <= self.began || at > self.began + longest)
+            || job.delivery.next_at.is_none_or(|at| at <= self.began || at > self.began + longest)
     }
 
     /// Commits what the delivery comes to without an attempt: withheld, or delivered to those that had it.
     async fn withhold(&self, job: &Job, recipient: &Recipient) -> End {
         let now = self.shared.clock.now();
-        match self
-            .shared
-            .store
-            .withhold(self.sequence, job.seen, now)
-            .await
-        {
+        match self.shared.store.withhold(self.sequence, job.seen, now).await {
             Ok(true) if recipient.addresses().is_empty() => {
                 warn!(
                     account.id = %masked(job.account.id().as_str()),
@@ -540,12 +512,7 @@ impl Round {
     async fn settle(&self, settle: Settle) -> ControlFlow<End> {
         let mut wait = Duration::from_millis(50);
         loop {
-            match self
-                .shared
-                .store
-                .settle(self.sequence, settle.clone())
-                .await
-            {
+            match self.shared.store.settle(self.sequence, settle.clone()).await {
                 Ok(_) => return Continue(()),
                 Err(failure) if can_be_repeated(&failure) => {
                     warn!(sequence = %self.sequence, "the outcome of an attempt could not be committed yet: {failure}");
@@ -599,10 +566,8 @@ impl Round {
         let address = intent.address.masked();
         // The relay's words may repeat an address.
         let code = heard.reply().map(|reply| reply.code);
-        let enhanced = heard
-            .reply()
-            .and_then(|reply| reply.enhanced)
-            .map(|enhanced| enhanced.to_string());
+        let enhanced =
+            heard.reply().and_then(|reply| reply.enhanced).map(|enhanced| enhanced.to_string());
         let stage = heard.stage().as_str();
         let cause = heard.cause();
         macro_rules! say {

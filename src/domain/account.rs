@@ -70,15 +70,9 @@ impl Login {
             return Err(Invalid::expected("a user name, since the login is enabled"));
         }
         if permissions.len() > PERMISSIONS {
-            return Err(Invalid::expected(format!(
-                "at most {PERMISSIONS} permissions"
-            )));
+            return Err(Invalid::expected(format!("at most {PERMISSIONS} permissions")));
         }
-        Ok(Self {
-            enabled,
-            user_name,
-            permissions,
-        })
+        Ok(Self { enabled, user_name, permissions })
     }
 
     /// Whether the portal lets it in.
@@ -149,48 +143,20 @@ impl Account {
     /// Takes back a stored account. Group membership is not judged again: the stored selection is the
     /// authority, so that a typo in the configuration cannot reroute mail.
     pub fn restore(parts: AccountParts) -> Result<Self, Invalid> {
-        let AccountParts {
-            id,
-            version,
-            changed_at,
-            closed,
-            reason,
-            profile,
-        } = parts;
+        let AccountParts { id, version, changed_at, closed, reason, profile } = parts;
         if let Some(selected) = &profile.billing_contact
             && !profile.sub_users.contains_key(selected)
         {
             return Err(Invalid::expected("a selected sub-user of this account"));
         }
-        Ok(Self {
-            id,
-            version,
-            changed_at,
-            closed,
-            reason,
-            profile,
-        })
+        Ok(Self { id, version, changed_at, closed, reason, profile })
     }
 
     /// The parts, to be stored.
     #[must_use]
     pub fn into_parts(self) -> AccountParts {
-        let Self {
-            id,
-            version,
-            changed_at,
-            closed,
-            reason,
-            profile,
-        } = self;
-        AccountParts {
-            id,
-            version,
-            changed_at,
-            closed,
-            reason,
-            profile,
-        }
+        let Self { id, version, changed_at, closed, reason, profile } = self;
+        AccountParts { id, version, changed_at, closed, reason, profile }
     }
 
     /// Chosen by the portal.

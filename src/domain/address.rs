@@ -32,17 +32,11 @@ impl EmailAddress {
     /// Checks the address and turns its domain into A-labels (RFC 5890).
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         let Some((local, domain)) = raw.rsplit_once('@') else {
-            return Err(Invalid::expected(
-                "an e-mail address of the form name@domain",
-            ));
+            return Err(Invalid::expected("an e-mail address of the form name@domain"));
         };
         let too_long = || Invalid::expected("an e-mail address of at most 254 characters");
         // A domain in other letters has another length in A-labels, so its own says little.
-        let most = if raw.is_ascii() {
-            ADDRESS_OCTETS
-        } else {
-            4 * ADDRESS_OCTETS
-        };
+        let most = if raw.is_ascii() { ADDRESS_OCTETS } else { 4 * ADDRESS_OCTETS };
         if raw.len() > most {
             return Err(too_long());
         }
@@ -94,9 +88,9 @@ pub fn masked(words: &str) -> Cow<'_, str> {
         |c: char| c.is_whitespace() || c.is_control() || "<>()[]:;,\"".contains(c);
     let mut hidden = String::with_capacity(words.len());
     for piece in domains_and_locals.split('@') {
-        let begin = piece.rfind(ends_before_local).map_or(0, |at| {
-            at + piece[at..].chars().next().map_or(0, char::len_utf8)
-        });
+        let begin = piece
+            .rfind(ends_before_local)
+            .map_or(0, |at| at + piece[at..].chars().next().map_or(0, char::len_utf8));
         let (before, local) = piece.split_at(begin);
         hidden.push_str(before);
         hidden.extend(local.chars().next());
@@ -109,9 +103,7 @@ pub fn masked(words: &str) -> Cow<'_, str> {
 fn is_dot_atom(local: &str) -> bool {
     let is_atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     local.len() <= LOCAL_PART_OCTETS
-        && local
-            .split('.')
-            .all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
+        && local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
 }
 
 /// A host name that mail can be sent to, as A-labels in lower case.
@@ -124,13 +116,9 @@ fn mail_domain(raw: &str) -> Result<String, Invalid> {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    let top_is_numeric = labels
-        .last()
-        .is_none_or(|top| top.bytes().all(|b| b.is_ascii_digit()));
+    let top_is_numeric = labels.last().is_none_or(|top| top.bytes().all(|b| b.is_ascii_digit()));
     if labels.len() < 2 || top_is_numeric || !labels.iter().all(is_ldh) {
         return Err(invalid());
     }
@@ -185,28 +173,16 @@ impl Mailbox {
     /// encoding it is for what writes the header.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         let Some((name, rest)) = raw.split_once('<') else {
-            return EmailAddress::parse(raw).map(|address| Self {
-                name: None,
-                address,
-            });
+            return EmailAddress::parse(raw).map(|address| Self { name: None, address });
         };
         let address = rest.strip_suffix('>').ok_or_else(|| {
             Invalid::expected("an address, or a name and an address as in Name <name@domain>")
         })?;
         let name = name.trim();
-        let unquoted = name
-            .strip_prefix('"')
-            .and_then(|name| name.strip_suffix('"'))
-            .unwrap_or(name);
-        let name = if unquoted.is_empty() {
-            None
-        } else {
-            Some(HeaderText::parse(unquoted)?)
-        };
-        Ok(Self {
-            name,
-            address: EmailAddress::parse(address)?,
-        })
+        let unquoted =
+            name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
+        let name = if unquoted.is_empty() { None } else { Some(HeaderText::parse(unquoted)?) };
+        Ok(Self { name, address: EmailAddress::parse(address)? })
     }
 }
 
@@ -304,9 +280,7 @@ mod tests {
     #[test]
     fn an_internationalised_domain_becomes_a_labels() {
         assert_eq!(
-            EmailAddress::parse("Erika@MÜLLER.example")
-                .unwrap()
-                .as_str(),
+            EmailAddress::parse("Erika@MÜLLER.example").unwrap().as_str(),
             "Erika@xn--mller-kva.example"
         );
     }
@@ -369,10 +343,7 @@ mod tests {
             ("K-1001", "K-1001"),
             ("erika@muster.example", "e***@muster.example"),
             ("K-7:erika@muster.example", "K-7:e***@muster.example"),
-            (
-                "<a.b@c.example>, äö@d.example",
-                "<a***@c.example>, ä***@d.example",
-            ),
+            ("<a.b@c.example>, äö@d.example", "<a***@c.example>, ä***@d.example"),
             ("@", "***@"),
             ("a@b@c", "a***@b***@c"),
         ] {
@@ -383,9 +354,7 @@ mod tests {
     #[test]
     fn a_masked_address_shows_only_its_first_character_and_domain() {
         assert_eq!(
-            EmailAddress::parse("rechnung@muster.example")
-                .unwrap()
-                .masked(),
+            EmailAddress::parse("rechnung@muster.example").unwrap().masked(),
             "r***@muster.example"
         );
     }
@@ -393,14 +362,7 @@ mod tests {
     #[test]
     fn a_header_text_is_one_visible_line() {
         assert!(HeaderText::parse("Müller & Söhne, \"Bau\" <GmbH>").is_ok());
-        for raw in [
-            "",
-            " a",
-            "a\r\nBcc: x@y.example",
-            "a\u{2028}b",
-            "a\u{202E}b",
-            "a\0",
-        ] {
+        for raw in ["", " a", "a\r\nBcc: x@y.example", "a\u{2028}b", "a\u{202E}b", "a\0"] {
             assert!(HeaderText::parse(raw).is_err(), "{raw:?}");
         }
     }

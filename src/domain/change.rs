@@ -230,27 +230,16 @@ pub fn apply(
             return Err(Refused::VersionConflict { current: in_force });
         }
     }
-    let Changed {
-        profile,
-        closed,
-        rule,
-        warnings,
-    } = change_profile(current, &change.kind, Some(groups))?;
+    let Changed { profile, closed, rule, warnings } =
+        change_profile(current, &change.kind, Some(groups))?;
     let of_now = (shown_rule(rule, &profile), &profile.billing_contact);
     let before = current.filter(|account| {
         let shown = shown_rule(account.reason.rule, &account.profile);
         (shown, &account.profile.billing_contact) == of_now
     });
     let reason = match before {
-        Some(account) => Reason {
-            rule,
-            ..account.reason
-        },
-        None => Reason {
-            rule,
-            account_version: change.version,
-            since: now,
-        },
+        Some(account) => Reason { rule, ..account.reason },
+        None => Reason { rule, account_version: change.version, since: now },
     };
     let account = Account {
         id: change.account.clone(),
@@ -260,10 +249,7 @@ pub fn apply(
         reason,
         profile,
     };
-    Ok(Applied::Changed {
-        account: Box::new(account),
-        warnings,
-    })
+    Ok(Applied::Changed { account: Box::new(account), warnings })
 }
 
 /// The rule that is shown of a selection, rejections aside: where its contact has no address, that counts.
@@ -271,11 +257,7 @@ fn shown_rule(rule: Rule, profile: &Profile) -> Rule {
     let selected = profile.billing_contact.as_ref();
     let selected = selected.and_then(|id| profile.sub_users.get(id));
     let contact = selected.map_or(&profile.main_contact, |sub_user| &sub_user.contact);
-    if contact.addresses.is_empty() {
-        Rule::NoDeliverableAddress
-    } else {
-        rule
-    }
+    if contact.addresses.is_empty() { Rule::NoDeliverableAddress } else { rule }
 }
 
 struct Changed {
@@ -291,9 +273,7 @@ fn change_profile(
     kind: &ChangeKind,
     groups: Option<&BillingGroups>,
 ) -> Result<Changed, Refused> {
-    let unknown = || Refused::VersionGap {
-        current: Version::UNKNOWN,
-    };
+    let unknown = || Refused::VersionGap { current: Version::UNKNOWN };
     let snapshot = match kind {
         ChangeKind::Updated(profile) => Some((profile, false)),
         ChangeKind::Imported(import) => Some((&import.profile, import.closed)),
@@ -314,45 +294,22 @@ fn change_profile(
             }
             (None, _) => Rule::NoBillingContact,
         };
-        return Ok(Changed {
-            profile: profile.clone(),
-            closed,
-            rule,
-            warnings: Vec::new(),
-        });
+        return Ok(Changed { profile: profile.clone(), closed, rule, warnings: Vec::new() });
     }
 
-    let AccountParts {
-        id: _,
-        version: _,
-        changed_at: _,
-        mut closed,
-        reason,
-        mut profile,
-    } = current.cloned().ok_or_else(unknown)?.into_parts();
+    let AccountParts { id: _, version: _, changed_at: _, mut closed, reason, mut profile } =
+        current.cloned().ok_or_else(unknown)?.into_parts();
     let mut rule = reason.rule;
     let mut warnings = Vec::new();
     match kind {
         ChangeKind::Updated(_) | ChangeKind::Imported(_) => {}
         ChangeKind::Closed => closed = true,
-        ChangeKind::SubUserSaved {
-            id,
-            group,
-            contact,
-            login,
-        } => {
+        ChangeKind::SubUserSaved { id, group, contact, login } => {
             let contact = match contact {
                 ContactChange::Whole(contact) => contact.clone(),
-                ContactChange::Copy {
-                    source,
-                    differences,
-                } => copy(&profile, source, differences)?,
+                ContactChange::Copy { source, differences } => copy(&profile, source, differences)?,
             };
-            let sub_user = SubUser {
-                group: group.clone(),
-                contact,
-                login: login.clone(),
-            };
+            let sub_user = SubUser { group: group.clone(), contact, login: login.clone() };
             if save(&mut profile, id, sub_user, groups)? == Selection::Lost {
                 rule = Rule::BillingContactLeftGroup;
                 warnings.push(Warning::BillingContactLeftGroup(id.clone()));
@@ -380,12 +337,7 @@ fn change_profile(
             profile.billing_contact.clone_from(selected);
         }
     }
-    Ok(Changed {
-        profile,
-        closed,
-        rule,
-        warnings,
-    })
+    Ok(Changed { profile, closed, rule, warnings })
 }
 
 /// What became of the selection.
@@ -450,15 +402,10 @@ fn check_selection(
     id: &SubUserId,
     groups: &BillingGroups,
 ) -> Result<(), Refused> {
-    let sub_user = profile
-        .sub_users
-        .get(id)
-        .ok_or_else(|| Refused::UnknownBillingContact(id.clone()))?;
+    let sub_user =
+        profile.sub_users.get(id).ok_or_else(|| Refused::UnknownBillingContact(id.clone()))?;
     if !groups.contains(&sub_user.group) {
-        return Err(Refused::NotInBillingGroup {
-            id: id.clone(),
-            group: sub_user.group.clone(),
-        });
+        return Err(Refused::NotInBillingGroup { id: id.clone(), group: sub_user.group.clone() });
     }
     // Its group may have become a billing group by configuration after it was saved.
     check_member(id, sub_user)
@@ -479,12 +426,7 @@ fn copy(
                 .contact
         }
     };
-    let ContactDifferences {
-        name,
-        company,
-        language,
-        addresses,
-    } = differences.clone();
+    let ContactDifferences { name, company, language, addresses } = differences.clone();
     Ok(Contact {
         name: name.unwrap_or_else(|| source.name.clone()),
         company: company.unwrap_or_else(|| source.company.clone()),

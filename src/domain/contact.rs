@@ -33,10 +33,8 @@ impl Addresses {
         if addresses.len() > ADDRESSES {
             return Err(Invalid::expected(format!("at most {ADDRESSES} addresses")));
         }
-        let twice = addresses
-            .iter()
-            .enumerate()
-            .any(|(at, address)| addresses[..at].contains(address));
+        let twice =
+            addresses.iter().enumerate().any(|(at, address)| addresses[..at].contains(address));
         if twice {
             return Err(Invalid::expected("each address once"));
         }

@@ -222,13 +222,8 @@ pub enum AddressState {
 
 impl AddressState {
     /// Every state.
-    pub const ALL: [Self; 5] = [
-        Self::Pending,
-        Self::Delivered,
-        Self::Rejected,
-        Self::Superseded,
-        Self::Unknown,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Delivered, Self::Rejected, Self::Superseded, Self::Unknown];
 
     /// The name on the wire.
     #[must_use]
@@ -304,19 +299,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 4] = [
-        Self::Accepted,
-        Self::Deferred,
-        Self::Rejected,
-        Self::Uncertain,
-    ];
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Deferred, Self::Rejected, Self::Uncertain];
 
     /// The outcome of that name.
     #[must_use]
     pub fn parse(raw: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|outcome| outcome.as_str() == raw)
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == raw)
     }
 
     /// The name on the wire.
@@ -402,20 +390,12 @@ pub struct Reply {
 
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            code,
-            enhanced,
-            text,
-        } = self;
+        let Self { code, enhanced, text } = self;
         write!(f, "{code}")?;
         if let Some(enhanced) = enhanced {
             write!(f, " {enhanced}")?;
         }
-        if text.is_empty() {
-            Ok(())
-        } else {
-            write!(f, " {text}")
-        }
+        if text.is_empty() { Ok(()) } else { write!(f, " {text}") }
     }
 }
 
@@ -444,11 +424,7 @@ impl Delivery {
             round_at: None,
             addresses: Vec::new(),
         };
-        if known {
-            parked.freed(release, now)
-        } else {
-            parked
-        }
+        if known { parked.freed(release, now) } else { parked }
     }
 
     /// Its state as others see it. `released` says whether a run of its schedule includes it, which
@@ -516,15 +492,12 @@ impl Delivery {
     /// When it is tried next, as far as that is known.
     #[must_use]
     pub fn next_attempt_at(&self) -> Option<DateTime<Utc>> {
-        self.next_at
-            .filter(|_| self.state != State::Parked && self.hold.is_none())
+        self.next_at.filter(|_| self.state != State::Parked && self.hold.is_none())
     }
 
     /// The addresses that are still to be tried, in order.
     pub fn open_addresses(&self) -> impl Iterator<Item = &AddressDelivery> {
-        self.addresses
-            .iter()
-            .filter(|address| address.state.is_open())
+        self.addresses.iter().filter(|address| address.state.is_open())
     }
 
     fn freed(mut self, release: Release, now: DateTime<Utc>) -> Self {

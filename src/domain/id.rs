@@ -19,9 +19,7 @@ fn check_printable(raw: &str) -> Result<(), Invalid> {
         || blank_at_an_end
         || raw == "."
         || raw == ".."
-        || raw
-            .chars()
-            .any(|c| is_unprintable(c) || (c.is_whitespace() && c != ' '))
+        || raw.chars().any(|c| is_unprintable(c) || (c.is_whitespace() && c != ' '))
     {
         return Err(Invalid::expected(
             "1 to 128 printable characters, no blanks at the ends, not \".\" or \"..\"",
@@ -104,11 +102,8 @@ impl WebhookId {
 
 fn check_sender(raw: &str) -> Result<(), Invalid> {
     let fits = (1..=64).contains(&raw.len())
-        && raw
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    fits.then_some(())
-        .ok_or_else(|| Invalid::expected("1 to 64 letters, digits, \"-\" or \"_\""))
+        && raw.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    fits.then_some(()).ok_or_else(|| Invalid::expected("1 to 64 letters, digits, \"-\" or \"_\""))
 }
 
 fn check_webhook_id(raw: &str) -> Result<(), Invalid> {
@@ -225,18 +220,8 @@ mod tests {
 
     #[test]
     fn an_id_is_kept_byte_by_byte() {
-        assert_eq!(
-            AccountId::parse("K-1001/ä ö").unwrap().as_str(),
-            "K-1001/ä ö"
-        );
-        assert_eq!(
-            AccountId::parse("ä".repeat(128))
-                .unwrap()
-                .as_str()
-                .chars()
-                .count(),
-            128
-        );
+        assert_eq!(AccountId::parse("K-1001/ä ö").unwrap().as_str(), "K-1001/ä ö");
+        assert_eq!(AccountId::parse("ä".repeat(128)).unwrap().as_str().chars().count(), 128);
     }
 
     #[test]
@@ -277,14 +262,9 @@ mod tests {
     fn a_digest_is_lower_case_hexadecimal() {
         let text = "9f".repeat(32);
         assert_eq!(Digest::parse(&text).unwrap().to_string(), text);
-        for raw in [
-            "",
-            "9F",
-            &"9F".repeat(32),
-            &"9f".repeat(31),
-            &"9f".repeat(33),
-            &"zz".repeat(32),
-        ] {
+        for raw in
+            ["", "9F", &"9F".repeat(32), &"9f".repeat(31), &"9f".repeat(33), &"zz".repeat(32)]
+        {
             assert!(Digest::parse(raw).is_err(), "{raw}");
         }
     }

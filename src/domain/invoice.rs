@@ -105,9 +105,7 @@ impl Documents {
             return Err(Invalid::expected(format!("1 to {DOCUMENTS} documents")));
         }
         let twice = documents.iter().enumerate().any(|(at, document)| {
-            documents[..at]
-                .iter()
-                .any(|other| other.file_name == document.file_name)
+            documents[..at].iter().any(|other| other.file_name == document.file_name)
         });
         if twice {
             return Err(Invalid::expected("each file name once"));
@@ -149,9 +147,7 @@ impl MediaType {
         let is_name = |name: &str| {
             (1..=127).contains(&name.len())
                 && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
         };
         let lower = raw.to_ascii_lowercase();
         match lower.split_once('/') {
@@ -160,9 +156,9 @@ impl MediaType {
             {
                 Ok(Self(lower))
             }
-            Some(_) | None => Err(Invalid::expected(
-                "a media type such as application/pdf, without parameters",
-            )),
+            Some(_) | None => {
+                Err(Invalid::expected("a media type such as application/pdf, without parameters"))
+            }
         }
     }
 
@@ -195,12 +191,8 @@ impl PortalUrl {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "443"));
         let is_host = !host.is_empty()
-            && host
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
-        let is_safe = raw
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+        let is_safe = raw.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
         // A plus sign is a number to Rust, and no digit.
         let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
         if !is_host || !is_port || !is_safe || raw.len() > PORTAL_URL_CHARACTERS {
@@ -238,10 +230,7 @@ impl Invoice {
             ("due_on", *due_on == other.due_on),
             ("total", *total == other.total),
             ("release", *release == other.release),
-            (
-                "min_account_version",
-                *min_account_version == other.min_account_version,
-            ),
+            ("min_account_version", *min_account_version == other.min_account_version),
             ("refers_to", kind.refers_to() == other.kind.refers_to()),
             ("portal_url", *portal_url == other.portal_url),
             ("documents", *documents == other.documents),
@@ -275,10 +264,7 @@ mod tests {
 
     #[test]
     fn a_media_type_has_no_parameters_and_is_no_container() {
-        assert_eq!(
-            MediaType::parse("Application/PDF").unwrap().as_str(),
-            "application/pdf"
-        );
+        assert_eq!(MediaType::parse("Application/PDF").unwrap().as_str(), "application/pdf");
         for raw in [
             "",
             "pdf",

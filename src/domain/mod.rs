@@ -28,9 +28,7 @@ pub struct Invalid {
 impl Invalid {
     /// `expected` completes the sentence "expected …".
     pub fn expected(expected: impl Into<String>) -> Self {
-        Self {
-            expected: expected.into(),
-        }
+        Self { expected: expected.into() }
     }
 
     /// What would have been right.

@@ -78,10 +78,7 @@ impl Money {
         }
         let padded = format!("{integer}{fraction:0<width$}", width = currency.exponent());
         let minor: i128 = padded.parse().map_err(|_| invalid())?;
-        Ok(Self {
-            minor: if negative { -minor } else { minor },
-            currency,
-        })
+        Ok(Self { minor: if negative { -minor } else { minor }, currency })
     }
 
     /// An amount read back from where it was stored.
@@ -112,11 +109,7 @@ impl Money {
     #[must_use]
     pub fn digits(self) -> (String, String) {
         let exponent = self.currency.exponent();
-        let padded = format!(
-            "{:0>width$}",
-            self.minor.unsigned_abs(),
-            width = exponent + 1
-        );
+        let padded = format!("{:0>width$}", self.minor.unsigned_abs(), width = exponent + 1);
         let (integer, fraction) = padded.split_at(padded.len() - exponent);
         (integer.to_owned(), fraction.to_owned())
     }
@@ -152,10 +145,7 @@ mod tests {
         assert_eq!(money("-0.5", "EUR").unwrap().minor(), -50);
         assert_eq!(money("1000", "JPY").unwrap().amount(), "1000");
         assert_eq!(money("0.005", "KWD").unwrap().minor(), 5);
-        assert_eq!(
-            money("999999999999999.9999", "CLF").unwrap().amount(),
-            "999999999999999.9999"
-        );
+        assert_eq!(money("999999999999999.9999", "CLF").unwrap().amount(), "999999999999999.9999");
     }
 
     #[test]

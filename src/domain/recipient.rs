@@ -179,8 +179,7 @@ impl Recipient {
     /// The addresses that mail goes to; none if there is no recipient.
     #[must_use]
     pub fn addresses(&self) -> &[EmailAddress] {
-        self.addressee()
-            .map_or(&[], |addressee| &addressee.deliverable)
+        self.addressee().map_or(&[], |addressee| &addressee.deliverable)
     }
 
     /// Whether both name the same contact with the same data, whatever the reasons.
@@ -205,10 +204,7 @@ pub fn resolve(account: &Account, suspects: &Suspects, on_rejected: OnRejected) 
         None => addressee(account, &profile.main_contact, suspects).map(Target::MainContact),
     };
     if let Some(target) = chosen {
-        return Recipient {
-            target,
-            reason: account.reason(),
-        };
+        return Recipient { target, reason: account.reason() };
     }
 
     let contact = selected.map_or(&profile.main_contact, |(_, sub_user)| &sub_user.contact);
@@ -225,34 +221,21 @@ pub fn resolve(account: &Account, suspects: &Suspects, on_rejected: OnRejected) 
             if (mark.since, mark.account_version)
                 >= (selected_by.since, selected_by.account_version) =>
         {
-            Reason {
-                rule,
-                account_version: mark.account_version,
-                since: mark.since,
-            }
+            Reason { rule, account_version: mark.account_version, since: mark.since }
         }
         // Whoever was rejected before was selected again since.
-        Some(_) | None => Reason {
-            rule,
-            ..selected_by
-        },
+        Some(_) | None => Reason { rule, ..selected_by },
     };
     let may_fall_back =
         selected.is_some() && last_mark.is_some() && on_rejected == OnRejected::MainContact;
-    let fallback = if may_fall_back {
-        addressee(account, &profile.main_contact, suspects)
-    } else {
-        None
-    };
+    let fallback =
+        if may_fall_back { addressee(account, &profile.main_contact, suspects) } else { None };
     match fallback {
         Some(addressee) => Recipient {
             target: Target::MainContact(addressee),
             reason: reason(Rule::FallbackAfterRejection),
         },
-        None => Recipient {
-            target: Target::None,
-            reason: reason(Rule::NoDeliverableAddress),
-        },
+        None => Recipient { target: Target::None, reason: reason(Rule::NoDeliverableAddress) },
     }
 }
 
@@ -267,13 +250,6 @@ fn addressee(account: &Account, contact: &Contact, suspects: &Suspects) -> Optio
     if deliverable.is_empty() {
         return None;
     }
-    let language = contact
-        .language
-        .clone()
-        .or_else(|| account.profile().language.clone());
-    Some(Addressee {
-        contact: contact.clone(),
-        deliverable,
-        language,
-    })
+    let language = contact.language.clone().or_else(|| account.profile().language.clone());
+    Some(Addressee { contact: contact.clone(), deliverable, language })
 }

@@ -26,9 +26,7 @@ impl Backoff {
     /// uniform between `first` and a bound that doubles with each failure up to `max`.
     #[must_use]
     pub fn delay(&self, failures: u32, jitter: f64) -> Duration {
-        let doubled = 2_u32
-            .checked_pow(failures)
-            .and_then(|factor| self.first.checked_mul(factor));
+        let doubled = 2_u32.checked_pow(failures).and_then(|factor| self.first.checked_mul(factor));
         let bound = doubled.unwrap_or(self.max).min(self.max).max(self.first);
         let spread = bound.saturating_sub(self.first);
         self.first + spread.mul_f64(jitter.clamp(0.0, 1.0))

@@ -62,15 +62,8 @@ pub struct Token {
 impl fmt::Debug for Token {
     /// Without the digest: of a weak token it would be as good as the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            name,
-            right,
-            digest: _,
-        } = self;
-        f.debug_struct("Token")
-            .field("name", name)
-            .field("right", right)
-            .finish_non_exhaustive()
+        let Self { name, right, digest: _ } = self;
+        f.debug_struct("Token").field("name", name).field("right", right).finish_non_exhaustive()
     }
 }
 
@@ -116,11 +109,7 @@ pub(super) fn live() -> Reply {
 /// Whether the daemon can do its work. A pause is shown, but is no failure: somebody wants it.
 pub(super) fn ready(exchange: &Exchange) -> Reply {
     let context = exchange.context();
-    let Readiness {
-        mut failing,
-        relay,
-        attempts: _,
-    } = (context.readiness)();
+    let Readiness { mut failing, relay, attempts: _ } = (context.readiness)();
     let mut shown = |scope| {
         let paused = in_force(exchange, &scope).unwrap_or_else(|error| {
             failing.push(("store", error.to_string()));
@@ -135,10 +124,8 @@ pub(super) fn ready(exchange: &Exchange) -> Reply {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
     };
-    let failing: Vec<_> = failing
-        .iter()
-        .map(|(check, detail)| json!({"check": check, "detail": detail}))
-        .collect();
+    let failing: Vec<_> =
+        failing.iter().map(|(check, detail)| json!({"check": check, "detail": detail})).collect();
     Reply::new(
         status,
         json!({
@@ -155,11 +142,7 @@ pub(super) fn ready(exchange: &Exchange) -> Reply {
 pub(super) async fn metrics(exchange: &Exchange) -> Result<Reply, Problem> {
     let context = Arc::clone(&exchange.service.context);
     let store = Arc::clone(&context.store);
-    let Readiness {
-        failing,
-        relay,
-        attempts,
-    } = (context.readiness)();
+    let Readiness { failing, relay, attempts } = (context.readiness)();
     let backlog = if let Some(recent) = context.metrics.recent_backlog() {
         recent
     } else {
@@ -195,10 +178,7 @@ pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Repl
     let context = Arc::clone(&exchange.service.context);
     check_known(exchange, &scope)?;
     let now = context.clock.now();
-    let changed = context
-        .store
-        .pause(scope.clone(), reason, Actor::Operator(actor), now)
-        .await?;
+    let changed = context.store.pause(scope.clone(), reason, Actor::Operator(actor), now).await?;
     switched(exchange, &scope, true, changed)
 }
 
@@ -238,15 +218,9 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
         }
         Some(_) | None => None,
     };
-    let changed = context
-        .store
-        .resume(scope.clone(), reason, actor, now)
-        .await?;
+    let changed = context.store.resume(scope.clone(), reason, actor, now).await?;
     context.nudge.notify_one();
-    let ended = ended.filter(|_| changed).map(|pause| PauseInForce {
-        scope: scope.clone(),
-        pause,
-    });
+    let ended = ended.filter(|_| changed).map(|pause| PauseInForce { scope: scope.clone(), pause });
     let reply = switched(exchange, &scope, false, changed)?;
     Ok(reply
         .with("ended", view::paused(ended.as_ref()))
@@ -281,10 +255,7 @@ fn in_force(exchange: &Exchange, scope: &PauseScope) -> Result<Option<PauseInFor
         PauseScope::Account(account) => store.pause_in_force(Some(account)),
         PauseScope::Removal => {
             let pause = store.paused(scope)?;
-            Ok(pause.map(|pause| PauseInForce {
-                scope: scope.clone(),
-                pause,
-            }))
+            Ok(pause.map(|pause| PauseInForce { scope: scope.clone(), pause }))
         }
     }
 }
@@ -321,11 +292,7 @@ fn account_of(scope: &PauseScope) -> Option<&AccountId> {
 
 fn reason(item: &Item<'_>) -> Result<String, Noted> {
     let text = item.text()?;
-    if is_reason(text) {
-        Ok(text.to_owned())
-    } else {
-        item.fault(one_line())
-    }
+    if is_reason(text) { Ok(text.to_owned()) } else { item.fault(one_line()) }
 }
 
 fn is_reason(text: &str) -> bool {
@@ -344,11 +311,7 @@ async fn read_body<T>(
     let most = exchange.limits().event_body_bytes.min(BODY_BYTES);
     exchange.check_encoding()?;
     let body = exchange.read_body(most).await?;
-    let node = if body.is_empty() {
-        Node::Object(Vec::new())
-    } else {
-        json::parse(&body)?
-    };
+    let node = if body.is_empty() { Node::Object(Vec::new()) } else { json::parse(&body)? };
     let report = Report::default();
     let value = Item::root(&node, &report).fields().and_then(|fields| {
         let value = read(&fields);
@@ -379,9 +342,7 @@ fn unknown_invoice() -> Problem {
 fn page_limit(query: &Query) -> Result<usize, Problem> {
     let expected = format!("an integer from 1 to {PAGE_MAX}");
     let limit = query.read("limit", &expected, |raw| {
-        raw.parse()
-            .ok()
-            .filter(|limit| (1..=PAGE_MAX).contains(limit))
+        raw.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit))
     })?;
     Ok(limit.unwrap_or(PAGE))
 }

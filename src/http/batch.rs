@@ -43,10 +43,7 @@ pub(super) fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, Problem> {
             Err(Problem::invalid(vec![Fault::at("", expected)]))
         }
         1..=LINES => Ok(lines),
-        _ => Err(Problem::new(
-            Code::TooLarge,
-            format!("a body may have at most {LINES} lines"),
-        )),
+        _ => Err(Problem::new(Code::TooLarge, format!("a body may have at most {LINES} lines"))),
     }
 }
 
@@ -96,11 +93,7 @@ fn spoken(answer: Result<Reply, Problem>, request_id: &str) -> (StatusCode, Valu
             let status = problem.code.status();
             if status.is_server_error() {
                 let cause = problem.details.cause.as_deref();
-                tracing::error!(
-                    code = problem.code.as_str(),
-                    cause,
-                    "a line of a batch failed"
-                );
+                tracing::error!(code = problem.code.as_str(), cause, "a line of a batch failed");
             }
             (status, problem.to_json(request_id))
         }
@@ -121,9 +114,6 @@ mod tests {
     fn a_body_has_at_least_one_line_and_at_most_a_thousand() {
         assert_eq!(lines(b"\n \n").unwrap_err().code, Code::Invalid);
         assert_eq!(lines(&b"{}\n".repeat(1000)).unwrap().len(), 1000);
-        assert_eq!(
-            lines(&b"{}\n".repeat(1001)).unwrap_err().code,
-            Code::TooLarge
-        );
+        assert_eq!(lines(&b"{}\n".repeat(1001)).unwrap_err().code, Code::TooLarge);
     }
 }

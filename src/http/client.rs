@@ -73,10 +73,7 @@ pub async fn request(
     time_out: Duration,
 ) -> Result<Response, ClientError> {
     let exchange = async {
-        let connect = |source| ClientError::Connect {
-            target: target.to_string(),
-            source,
-        };
+        let connect = |source| ClientError::Connect { target: target.to_string(), source };
         match target {
             Target::Unix(path_of_socket) => {
                 let stream = UnixStream::connect(path_of_socket).await.map_err(connect)?;
@@ -104,9 +101,8 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     body: Vec<u8>,
 ) -> Result<Response, ClientError> {
     let exchange = |error: hyper::Error| ClientError::Exchange(error.into());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(exchange)?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(exchange)?;
     // It ends with the exchange, since `sender` does; its errors come out at the request.
     let connection = tokio::spawn(connection);
     let mut request = Request::builder();
@@ -118,14 +114,8 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request
-        .body(Full::new(Bytes::from(body)))
-        .map_err(ClientError::Request)?;
-    let (head, body) = sender
-        .send_request(request)
-        .await
-        .map_err(exchange)?
-        .into_parts();
+    let request = request.body(Full::new(Bytes::from(body))).map_err(ClientError::Request)?;
+    let (head, body) = sender.send_request(request).await.map_err(exchange)?.into_parts();
     let body = Limited::new(body, ANSWER_BYTES)
         .collect()
         .await
@@ -133,11 +123,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .to_bytes()
         .to_vec();
     connection.abort();
-    Ok(Response {
-        status: head.status,
-        headers: head.headers,
-        body,
-    })
+    Ok(Response { status: head.status, headers: head.headers, body })
 }
 
 impl std::fmt::Display for Target {

@@ -113,16 +113,7 @@ mod tests {
         let cursor = write(&Sequence(1));
         assert_eq!(read::<(TrailOrder, TrailPlace)>(&cursor), None);
         assert_eq!(read::<AccountId>(&cursor), None);
-        for raw in [
-            "",
-            "1",
-            "K-1001",
-            "7-1",
-            "=",
-            "aQ",
-            "aQAAAAAAAAAB=",
-            "aQAAAAAAAAABAA",
-        ] {
+        for raw in ["", "1", "K-1001", "7-1", "=", "aQ", "aQAAAAAAAAAB=", "aQAAAAAAAAABAA"] {
             assert_eq!(read::<Sequence>(raw), None, "{raw}");
         }
     }

@@ -82,10 +82,7 @@ pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<
             Code::DigestDiffers,
             format!("the bytes that came have the digest {found}"),
         );
-        problem
-            .details
-            .errors
-            .push(Fault::at("", format!("bytes with the digest {digest}")));
+        problem.details.errors.push(Fault::at("", format!("bytes with the digest {digest}")));
         return Err(problem);
     }
     let answer = keep(&context.store, &context.clock, digest, bytes).await?;
@@ -95,8 +92,5 @@ pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<
         DocumentAnswer::Duplicate => (StatusCode::OK, "duplicate"),
     };
     exchange.about.result = Some(result);
-    Ok(Reply::new(
-        status,
-        json!({"sha256": digest.to_string(), "bytes": length, "result": result}),
-    ))
+    Ok(Reply::new(status, json!({"sha256": digest.to_string(), "bytes": length, "result": result})))
 }

@@ -51,13 +51,8 @@ type NamedType = (&'static str, EventType);
 
 impl EventType {
     /// Those that a batch may hold.
-    const OF_ACCOUNTS: [NamedType; 5] = [
-        Self::ALL[0],
-        Self::ALL[1],
-        Self::ALL[2],
-        Self::ALL[3],
-        Self::ALL[4],
-    ];
+    const OF_ACCOUNTS: [NamedType; 5] =
+        [Self::ALL[0], Self::ALL[1], Self::ALL[2], Self::ALL[3], Self::ALL[4]];
     const ALL: [NamedType; 7] = [
         ("account.updated", Self::AccountUpdated),
         ("account.closed", Self::AccountClosed),
@@ -145,10 +140,7 @@ pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
     }
     let (parsed, digest) = {
         let body = Arc::clone(&body);
-        aside(body_bytes, move || {
-            (json::parse(&body), documents::digest_of(&body))
-        })
-        .await?
+        aside(body_bytes, move || (json::parse(&body), documents::digest_of(&body))).await?
     };
     let claimed = parsed.as_ref().ok().and_then(EventType::claimed);
     if let Some((name, event_type)) = claimed {
@@ -173,15 +165,8 @@ fn received(
     id: WebhookId,
     body: Digest,
 ) -> Result<Received, Problem> {
-    let received = Received {
-        sender: sender.name.clone(),
-        id,
-        body,
-        at: context.clock.now(),
-    };
-    let remembered = context
-        .store
-        .remembered(&received.sender, &received.id, received.at)?;
+    let received = Received { sender: sender.name.clone(), id, body, at: context.clock.now() };
+    let remembered = context.store.remembered(&received.sender, &received.id, received.at)?;
     if remembered.is_some_and(|digest| !is_start_of(digest, &received.body)) {
         return Err(answer::id_reused());
     }
@@ -204,18 +189,10 @@ async fn receive_batch(
     exchange.service.rates.charge(&sender.name, more);
     let begin = |exchange: &mut Exchange, (number, line): batch::Line<'_>| {
         let parsed = json::parse(line);
-        let received = received(
-            context,
-            sender,
-            signed.id.of_line(number),
-            documents::digest_of(line),
-        )?;
+        let received =
+            received(context, sender, signed.id.of_line(number), documents::digest_of(line))?;
         let parsed = parsed?;
-        match read_event(
-            &parsed,
-            &EventType::OF_ACCOUNTS,
-            exchange.limits().document_bytes,
-        )? {
+        match read_event(&parsed, &EventType::OF_ACCOUNTS, exchange.limits().document_bytes)? {
             Event::Account(parsed) => Ok(ChangeUnderWay::of_event(context, received, *parsed)),
             // Its type would have been none of those that are taken.
             Event::Issued(_) | Event::Withdrawn(..) => {
@@ -269,12 +246,8 @@ fn read_envelope(
     document_bytes: usize,
 ) -> Result<Event, Noted> {
     let envelope = body.fields()?;
-    let event_type = envelope
-        .required("type")
-        .and_then(|item| item.choice(types));
-    let timestamp = envelope
-        .required("timestamp")
-        .and_then(|item| item.parse(instant));
+    let event_type = envelope.required("type").and_then(|item| item.choice(types));
+    let timestamp = envelope.required("timestamp").and_then(|item| item.parse(instant));
     let data = envelope.required("data").and_then(|item| item.fields());
     // Without a type nobody can tell which data would be right.
     let event = match (event_type, data) {
@@ -317,8 +290,7 @@ fn account_id(data: &Fields<'_>) -> Result<AccountId, Noted> {
 }
 
 fn invoice_number(data: &Fields<'_>) -> Result<InvoiceNumber, Noted> {
-    data.required("number")?
-        .parse(|raw| InvoiceNumber::parse(raw))
+    data.required("number")?.parse(|raw| InvoiceNumber::parse(raw))
 }
 
 /// RFC 3339 with any offset, to UTC in whole milliseconds, which is what the store keeps.
@@ -343,16 +315,10 @@ async fn commit(
     match event {
         Event::Account(parsed) => {
             about.account = Some(parsed.change.account.to_string());
-            ChangeUnderWay::of_event(context, received, *parsed)
-                .end(about)
-                .await
+            ChangeUnderWay::of_event(context, received, *parsed).end(about).await
         }
         Event::Issued(parsed) => {
-            let ParsedInvoice {
-                invoice,
-                embedded,
-                places,
-            } = *parsed;
+            let ParsedInvoice { invoice, embedded, places } = *parsed;
             about.account = Some(invoice.account.to_string());
             about.number = Some(invoice.number.to_string());
             keep_embedded(context, &invoice, embedded).await?;
@@ -365,10 +331,7 @@ async fn commit(
         Event::Withdrawn(account, number) => {
             about.account = Some(account.to_string());
             about.number = Some(number.to_string());
-            let judged = context
-                .store
-                .withdraw(received, account.clone(), number.clone())
-                .await?;
+            let judged = context.store.withdraw(received, account.clone(), number.clone()).await?;
             let (withdrawn, repeated) = unless_reused(judged)?;
             answer::withdrawn(&account, &number, &withdrawn, repeated, about)
         }

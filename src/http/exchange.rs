@@ -54,10 +54,7 @@ enum Answered {
 
 impl Reply {
     pub(super) fn new(status: StatusCode, body: Value) -> Self {
-        Self {
-            status,
-            body: Answered::Json(body),
-        }
+        Self { status, body: Answered::Json(body) }
     }
 
     pub(super) fn ok(body: Value) -> Self {
@@ -66,10 +63,7 @@ impl Reply {
 
     /// Text of a media type.
     pub(super) fn text(media_type: &'static str, text: impl Into<Bytes>) -> Self {
-        Self {
-            status: StatusCode::OK,
-            body: Answered::Text(media_type, text.into()),
-        }
+        Self { status: StatusCode::OK, body: Answered::Text(media_type, text.into()) }
     }
 
     /// With one member more.
@@ -190,11 +184,7 @@ impl Exchange {
         } else {
             (&self.service.bodies, false)
         };
-        let memory = Memory {
-            shared,
-            is_verified,
-            held: &mut self.memory,
-        };
+        let memory = Memory { shared, is_verified, held: &mut self.memory };
         let whole = collect(&mut self.body, most, memory, &mut self.end);
         match timeout(time, whole).await {
             Ok(collected) => collected,
@@ -230,9 +220,7 @@ impl Exchange {
 
 fn is_content_type(value: &str, media_type: &str) -> bool {
     let mut parts = value.split(';').map(str::trim);
-    let is_type = parts
-        .next()
-        .is_some_and(|essence| essence.eq_ignore_ascii_case(media_type));
+    let is_type = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(media_type));
     is_type
         && parts.all(|parameter| {
             parameter.is_empty()
@@ -320,10 +308,7 @@ impl Memory<'_> {
 }
 
 fn too_large(most: usize) -> Problem {
-    Problem::new(
-        Code::TooLarge,
-        format!("the body may have at most {most} bytes"),
-    )
+    Problem::new(Code::TooLarge, format!("the body may have at most {most} bytes"))
 }
 
 /// Runs `read`, which may block, where blocking is allowed.
@@ -506,17 +491,8 @@ fn log(
     request_id: &str,
     started: Instant,
 ) {
-    let About {
-        path,
-        actor,
-        sender,
-        event_type,
-        account,
-        number,
-        document,
-        result,
-        lines,
-    } = &exchange.about;
+    let About { path, actor, sender, event_type, account, number, document, result, lines } =
+        &exchange.about;
     let hidden = |id: &Option<String>| id.as_deref().map(masked).map(Cow::into_owned);
     let (actor, account, number) = (hidden(actor), hidden(account), hidden(number));
     let document = document.as_ref().map(Digest::to_string);

@@ -14,15 +14,8 @@ use crate::domain::Invalid;
 pub(super) const FAULTS: usize = 50;
 
 /// Parts of names under which systems keep passwords.
-const PASSWORD_WORDS: [&str; 7] = [
-    "password",
-    "passwd",
-    "passwort",
-    "kennwort",
-    "passphrase",
-    "pwd",
-    "pin_code",
-];
+const PASSWORD_WORDS: [&str; 7] =
+    ["password", "passwd", "passwort", "kennwort", "passphrase", "pwd", "pin_code"];
 
 /// A mistake was made, and is in the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,11 +87,7 @@ pub(super) struct Fields<'a> {
 impl<'a> Item<'a> {
     /// A whole body.
     pub(super) fn root(node: &'a Node, report: &'a Report) -> Self {
-        Self {
-            node,
-            pointer: String::new(),
-            report,
-        }
+        Self { node, pointer: String::new(), report }
     }
 
     /// Notes that it is wrong, as the end of a reader.
@@ -139,10 +128,7 @@ impl<'a> Item<'a> {
         let text = self.text()?;
         let chosen = choices.iter().find(|(name, _)| *name == text);
         chosen.map(|(_, value)| *value).ok_or_else(|| {
-            let names: Vec<String> = choices
-                .iter()
-                .map(|(name, _)| format!("{name:?}"))
-                .collect();
+            let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
             self.note(format!("one of {}", names.join(", ")))
         })
     }
@@ -202,11 +188,7 @@ impl<'a> Item<'a> {
 impl<'a> Fields<'a> {
     /// A member, whatever it is.
     pub(super) fn presence(&self, name: &str) -> Presence<Item<'a>> {
-        let found = self
-            .members
-            .iter()
-            .zip(&self.seen)
-            .find(|((member, _), _)| member == name);
+        let found = self.members.iter().zip(&self.seen).find(|((member, _), _)| member == name);
         let Some(((_, node), seen)) = found else {
             return Presence::Absent;
         };
@@ -214,11 +196,7 @@ impl<'a> Fields<'a> {
         if *node == Node::Null {
             return Presence::Null;
         }
-        Presence::Value(Item {
-            node,
-            pointer: self.pointer_of(name),
-            report: self.report,
-        })
+        Presence::Value(Item { node, pointer: self.pointer_of(name), report: self.report })
     }
 
     /// A member that must be there and not `null`.
@@ -309,9 +287,7 @@ mod tests {
             fields.finish();
             value
         });
-        report
-            .finish(value)
-            .map_err(|problem| problem.details.errors)
+        report.finish(value).map_err(|problem| problem.details.errors)
     }
 
     #[test]
@@ -337,48 +313,20 @@ mod tests {
             Ok(())
         };
         assert_eq!(read(body, all), Ok(()));
-        assert!(
-            read(body, |fields| all(fields)
-                .and(fields.required("null"))
-                .map(|_| ()))
-            .is_err()
-        );
-        assert!(
-            read(body, |fields| all(fields)
-                .and(fields.nullable("null"))
-                .map(|_| ()))
-            .is_ok()
-        );
-        assert!(
-            read(body, |fields| all(fields)
-                .and(fields.nullable("gone"))
-                .map(|_| ()))
-            .is_err()
-        );
+        assert!(read(body, |fields| all(fields).and(fields.required("null")).map(|_| ())).is_err());
+        assert!(read(body, |fields| all(fields).and(fields.nullable("null")).map(|_| ())).is_ok());
+        assert!(read(body, |fields| all(fields).and(fields.nullable("gone")).map(|_| ())).is_err());
     }
 
     #[test]
     fn a_number_is_no_string_and_no_fraction_an_integer() {
-        let number = read(r#"{"a": 42}"#, |fields| {
-            fields.required("a")?.text().map(str::to_owned)
-        });
+        let number = read(r#"{"a": 42}"#, |fields| fields.required("a")?.text().map(str::to_owned));
         assert_eq!(
             number,
-            Err(vec![Fault::at(
-                "/a",
-                "a string, not a JSON number: send it as a string"
-            )])
+            Err(vec![Fault::at("/a", "a string, not a JSON number: send it as a string")])
         );
-        for body in [
-            r#"{"a": 1.0}"#,
-            r#"{"a": -1}"#,
-            r#"{"a": "1"}"#,
-            r#"{"a": 1e3}"#,
-        ] {
-            assert!(
-                read(body, |fields| fields.required("a")?.integer()).is_err(),
-                "{body}"
-            );
+        for body in [r#"{"a": 1.0}"#, r#"{"a": -1}"#, r#"{"a": "1"}"#, r#"{"a": 1e3}"#] {
+            assert!(read(body, |fields| fields.required("a")?.integer()).is_err(), "{body}");
         }
     }
 

@@ -34,27 +34,18 @@ impl Node {
             return None;
         };
         let (_, value) = members.iter().find(|(member, _)| member == name)?;
-        if let Self::Text(text) = value {
-            Some(text)
-        } else {
-            None
-        }
+        if let Self::Text(text) = value { Some(text) } else { None }
     }
 }
 
 /// Reads a whole body.
 pub(super) fn parse(body: &[u8]) -> Result<Node, Problem> {
     let text = std::str::from_utf8(body).map_err(|error| {
-        Problem::new(
-            Code::NotUtf8,
-            format!("byte {} is not UTF-8", error.valid_up_to()),
-        )
+        Problem::new(Code::NotUtf8, format!("byte {} is not UTF-8", error.valid_up_to()))
     })?;
     let left = Cell::new(Some(VALUES));
     let mut reader = serde_json::Deserializer::from_str(text);
-    let node = Reader(&left)
-        .deserialize(&mut reader)
-        .and_then(|node| reader.end().map(|()| node));
+    let node = Reader(&left).deserialize(&mut reader).and_then(|node| reader.end().map(|()| node));
     let node = node.map_err(|error| {
         if left.get().is_none() {
             let sentence = format!("the body may have at most {VALUES} values");
@@ -66,10 +57,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Node, Problem> {
     let mut pointer = String::new();
     if let Some(twice) = duplicate(&node, &mut pointer) {
         let mut problem = Problem::new(Code::DuplicateKey, format!("{twice} stands twice"));
-        problem
-            .details
-            .errors
-            .push(Fault::at(twice, "each key once"));
+        problem.details.errors.push(Fault::at(twice, "each key once"));
         return Err(problem);
     }
     Ok(node)
@@ -239,10 +227,7 @@ mod tests {
         assert_eq!(code(nested.as_bytes()), Code::TooLarge);
         let member = |at| format!("\"m{at}\":{{}},");
         let members: String = (0..VALUES).map(member).collect();
-        assert_eq!(
-            code(format!("{{{members}\"m\":0}}").as_bytes()),
-            Code::TooLarge
-        );
+        assert_eq!(code(format!("{{{members}\"m\":0}}").as_bytes()), Code::TooLarge);
     }
 
     #[test]

@@ -149,11 +149,7 @@ impl Metrics {
             Unit::Seconds,
             self.seconds.clone(),
         );
-        registry.register(
-            "connections",
-            "Connections that are open",
-            self.connections.clone(),
-        );
+        registry.register("connections", "Connections that are open", self.connections.clone());
         registry.register(
             "connections_turned_away",
             "Connections of a peer that had too many",
@@ -164,11 +160,7 @@ impl Metrics {
             "Attempts at an address, by what they came to and how far they got",
             self.attempts.clone(),
         );
-        registry.register(
-            "commits",
-            "Units of work that are durable",
-            self.commits.clone(),
-        );
+        registry.register("commits", "Units of work that are durable", self.commits.clone());
         registry.register_with_unit(
             "commit_under_way",
             "How long the batch under way has been at it; 0 if there is none",
@@ -186,11 +178,7 @@ impl Metrics {
             "1 if an operator or the brake has stopped all of it",
             self.paused.clone(),
         );
-        registry.register(
-            "accounts",
-            "Accounts, the closed included",
-            self.accounts.clone(),
-        );
+        registry.register("accounts", "Accounts, the closed included", self.accounts.clone());
         registry.register(
             "open_invoices",
             "Invoices that are not finished; waiting includes what a run is about to send, due what is tried again later",
@@ -219,11 +207,7 @@ impl Metrics {
         status: u16,
         took: Duration,
     ) {
-        let labels = RequestLabels {
-            interface,
-            path: path.unwrap_or("none"),
-            status,
-        };
+        let labels = RequestLabels { interface, path: path.unwrap_or("none"), status };
         self.requests.get_or_create(&labels).inc();
         let seconds = self.seconds.get_or_create(&InterfaceLabels { interface });
         seconds.observe(took.as_secs_f64());
@@ -231,20 +215,13 @@ impl Metrics {
 
     /// A connection was accepted.
     pub(super) fn connected(self: &Arc<Self>, interface: &'static str) -> Connected {
-        self.connections
-            .get_or_create(&InterfaceLabels { interface })
-            .inc();
-        Connected {
-            metrics: Arc::clone(self),
-            interface,
-        }
+        self.connections.get_or_create(&InterfaceLabels { interface }).inc();
+        Connected { metrics: Arc::clone(self), interface }
     }
 
     /// A connection was turned away.
     pub(super) fn turned_away(&self, interface: &'static str) {
-        self.turned_away
-            .get_or_create(&InterfaceLabels { interface })
-            .inc();
+        self.turned_away.get_or_create(&InterfaceLabels { interface }).inc();
     }
 
     /// What was seen of the backlog within the last minute.
@@ -262,15 +239,7 @@ impl Metrics {
 
     /// Everything, as of this moment.
     pub(super) fn write_out(&self, moment: &Moment) -> String {
-        let Moment {
-            now,
-            ready,
-            relay_up,
-            paused,
-            attempts,
-            health,
-            backlog,
-        } = moment;
+        let Moment { now, ready, relay_up, paused, attempts, health, backlog } = moment;
         self.ready.set((*ready).into());
         self.relay_up.set((*relay_up).into());
         for (scope, is_paused) in *paused {
@@ -278,10 +247,7 @@ impl Metrics {
             paused.set(is_paused.into());
         }
         for ((outcome, stage), count) in attempts {
-            let labels = AttemptLabels {
-                outcome: outcome.as_str(),
-                stage: stage.as_str(),
-            };
+            let labels = AttemptLabels { outcome: outcome.as_str(), stage: stage.as_str() };
             raise(&self.attempts.get_or_create(&labels), *count);
         }
         raise(&self.commits, health.commits);
@@ -310,8 +276,7 @@ impl Metrics {
             open.set(gauged(*count));
         }
         let age = oldest_parked.and_then(|since| (*now - since).to_std().ok());
-        self.oldest_parked
-            .set(age.unwrap_or_default().as_secs_f64());
+        self.oldest_parked.set(age.unwrap_or_default().as_secs_f64());
         let mut written = String::new();
         // Writing to a string cannot fail.
         let _ = text::encode(&mut written, &self.registry);
@@ -322,10 +287,7 @@ impl Metrics {
 impl Drop for Connected {
     fn drop(&mut self) {
         let interface = self.interface;
-        self.metrics
-            .connections
-            .get_or_create(&InterfaceLabels { interface })
-            .dec();
+        self.metrics.connections.get_or_create(&InterfaceLabels { interface }).dec();
     }
 }
 
@@ -365,11 +327,7 @@ mod tests {
                 refuses_new: None,
                 failure: None,
             },
-            backlog: Backlog {
-                parked: 2,
-                oldest_parked: Some(came),
-                ..Backlog::default()
-            },
+            backlog: Backlog { parked: 2, oldest_parked: Some(came), ..Backlog::default() },
         };
         metrics.write_out(&moment);
         let written = metrics.write_out(&moment);
@@ -387,10 +345,7 @@ mod tests {
             "invoice_router_open_invoices{state=\"parked\"} 2",
             "invoice_router_oldest_parked_invoice_seconds 90.0",
         ] {
-            assert!(
-                written.lines().any(|written| written == line),
-                "{line}: {written}"
-            );
+            assert!(written.lines().any(|written| written == line), "{line}: {written}");
         }
         assert!(written.ends_with("# EOF\n"));
         drop(connected);

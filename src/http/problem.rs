@@ -170,10 +170,7 @@ codes! {
 impl Code {
     /// When to try again, in seconds, for `Retry-After`.
     pub(super) fn retry_after_seconds(self) -> Option<u32> {
-        let is_to_wait = [
-            StatusCode::SERVICE_UNAVAILABLE,
-            StatusCode::TOO_MANY_REQUESTS,
-        ];
+        let is_to_wait = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
         if self == Self::DiskFull || self == Self::TooManyDocuments {
             Some(60)
         } else if is_to_wait.contains(&self.status()) {
@@ -196,28 +193,19 @@ impl Code {
 
     /// Whether the rest of the request is not worth reading.
     pub(super) fn closes(self) -> bool {
-        matches!(
-            self,
-            Self::TimeOut | Self::TooLarge | Self::IncompleteBody | Self::BadHead
-        )
+        matches!(self, Self::TimeOut | Self::TooLarge | Self::IncompleteBody | Self::BadHead)
     }
 }
 
 impl Fault {
     /// Something wrong in the body.
     pub(super) fn at(pointer: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self {
-            place: Place::Body(pointer.into()),
-            expected: expected.into(),
-        }
+        Self { place: Place::Body(pointer.into()), expected: expected.into() }
     }
 
     /// Something wrong in the path or the query.
     pub(super) fn parameter(name: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self {
-            place: Place::Parameter(name.into()),
-            expected: expected.into(),
-        }
+        Self { place: Place::Parameter(name.into()), expected: expected.into() }
     }
 
     fn to_json(&self) -> Value {
@@ -232,19 +220,13 @@ impl Fault {
 impl Problem {
     /// A problem that says no more than its kind and a sentence.
     pub(super) fn new(code: Code, sentence: impl Into<String>) -> Self {
-        let details = Details {
-            sentence: sentence.into(),
-            ..Details::default()
-        };
+        let details = Details { sentence: sentence.into(), ..Details::default() };
         Self::with(code, details)
     }
 
     /// A problem with details.
     pub(super) fn with(code: Code, details: Details) -> Self {
-        Self {
-            code,
-            details: Box::new(details),
-        }
+        Self { code, details: Box::new(details) }
     }
 
     /// Fields or rules that the request breaks.
@@ -253,11 +235,7 @@ impl Problem {
             [one] => format!("{}: expected {}", one.place.as_str(), one.expected),
             several => format!("{} places are wrong", several.len()),
         };
-        let details = Details {
-            sentence,
-            errors,
-            ..Details::default()
-        };
+        let details = Details { sentence, errors, ..Details::default() };
         Self::with(Code::Invalid, details)
     }
 
@@ -299,10 +277,7 @@ impl Problem {
         } = &**details;
         let mut members = Map::new();
         let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
-        put(
-            "type",
-            format!("urn:invoice-router:problem:{}", code.as_str()).into(),
-        );
+        put("type", format!("urn:invoice-router:problem:{}", code.as_str()).into());
         put("title", code.title().into());
         put("status", code.status().as_u16().into());
         put("detail", sentence.as_str().into());

@@ -29,10 +29,7 @@ struct Bucket {
 impl Rates {
     /// So many requests a second for each sender.
     pub(super) fn new(per_second: u32) -> Self {
-        Self {
-            per_second: f64::from(per_second),
-            buckets: Mutex::default(),
-        }
+        Self { per_second: f64::from(per_second), buckets: Mutex::default() }
     }
 
     /// Admits a request of this sender, or says when to come again.
@@ -45,10 +42,7 @@ impl Rates {
             let wait = Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second);
             let mut problem = Problem::new(
                 Code::TooManyRequests,
-                format!(
-                    "this sender may bring {} requests a second",
-                    self.per_second
-                ),
+                format!("this sender may bring {} requests a second", self.per_second),
             );
             // Whole seconds; none would be an invitation to come again at once.
             let seconds = wait.as_millis().div_ceil(1000).max(1);
@@ -65,10 +59,7 @@ impl Rates {
     fn with_bucket<T>(&self, sender: &SenderName, work: impl FnOnce(&mut Bucket) -> T) -> T {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let full = Bucket {
-            tokens: self.per_second,
-            at: now,
-        };
+        let full = Bucket { tokens: self.per_second, at: now };
         let bucket = buckets.entry(sender.clone()).or_insert(full);
         let gained = (now - bucket.at).as_secs_f64() * self.per_second;
         bucket.tokens = self.per_second.min(bucket.tokens + gained);

@@ -117,36 +117,11 @@ const TABLE: &[(Interface, Method, &str, Endpoint)] = {
         (Admin, GET, "/v1/accounts", E::Accounts),
         (Admin, GET, "/v1/accounts/{account}", E::Account),
         (Admin, GET, "/v1/accounts/{account}/recipient", E::Recipient),
-        (
-            Admin,
-            GET,
-            "/v1/accounts/{account}/invoices/{number}",
-            E::Invoice,
-        ),
-        (
-            Admin,
-            POST,
-            "/v1/accounts/{account}/invoices/{number}/hold",
-            E::Hold,
-        ),
-        (
-            Admin,
-            POST,
-            "/v1/accounts/{account}/invoices/{number}/release",
-            E::Release,
-        ),
-        (
-            Admin,
-            POST,
-            "/v1/accounts/{account}/invoices/{number}/resend",
-            E::Resend,
-        ),
-        (
-            Admin,
-            POST,
-            "/v1/accounts/{account}/invoices/{number}/withdraw",
-            E::Withdraw,
-        ),
+        (Admin, GET, "/v1/accounts/{account}/invoices/{number}", E::Invoice),
+        (Admin, POST, "/v1/accounts/{account}/invoices/{number}/hold", E::Hold),
+        (Admin, POST, "/v1/accounts/{account}/invoices/{number}/release", E::Release),
+        (Admin, POST, "/v1/accounts/{account}/invoices/{number}/resend", E::Resend),
+        (Admin, POST, "/v1/accounts/{account}/invoices/{number}/withdraw", E::Withdraw),
         (Admin, GET, "/v1/invoices", E::Invoices),
         (Admin, POST, "/v1/import", E::Import),
         (Admin, POST, "/v1/dispatch", E::Dispatch),
@@ -177,10 +152,7 @@ pub(super) struct Params(BTreeMap<String, String>);
 
 impl Routes {
     /// The table's part for one interface.
-    #[expect(
-        clippy::expect_used,
-        reason = "the table is constant, and a test builds it"
-    )]
+    #[expect(clippy::expect_used, reason = "the table is constant, and a test builds it")]
     pub(super) fn of(interface: Interface) -> Self {
         let mut paths: BTreeMap<&'static str, Vec<(Method, Endpoint)>> = BTreeMap::new();
         for (of, method, path, endpoint) in TABLE {
@@ -212,11 +184,7 @@ impl Routes {
 impl Resource {
     fn endpoint(&self, method: &Method) -> Result<Endpoint, Problem> {
         let Self { methods, .. } = self;
-        let wanted = if *method == Method::HEAD {
-            &Method::GET
-        } else {
-            method
-        };
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
         let Some((_, endpoint)) = methods.iter().find(|(method, _)| method == wanted) else {
             let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
             if names.contains(&"GET") {
@@ -258,20 +226,14 @@ fn stray(path: &str) -> Option<String> {
         decode(segment, false).filter(|segment| !segment.contains('%'))
     });
     let segments: Option<Vec<String>> = segments.collect();
-    let hidden: Vec<_> = segments?
-        .iter()
-        .map(|segment| masked(segment).into_owned())
-        .collect();
+    let hidden: Vec<_> = segments?.iter().map(|segment| masked(segment).into_owned()).collect();
     Some(hidden.join("/"))
 }
 
 /// Answers a request.
 pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
     head::check(exchange.version, &exchange.headers)?;
-    let target = exchange
-        .uri
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
+    let target = exchange.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > TARGET_BYTES {
         return Err(Problem::new(
             Code::UriTooLong,
@@ -336,11 +298,7 @@ impl Query {
     fn parse(raw: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let mut parameters = BTreeMap::new();
         let mut faults = Vec::new();
-        for pair in raw
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-        {
+        for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             if faults.len() == FAULTS {
                 break;
             }
@@ -359,11 +317,7 @@ impl Query {
                 faults.push(Fault::parameter(name, "each parameter once"));
             }
         }
-        if faults.is_empty() {
-            Ok(Self(parameters))
-        } else {
-            Err(Problem::invalid(faults))
-        }
+        if faults.is_empty() { Ok(Self(parameters)) } else { Err(Problem::invalid(faults)) }
     }
 
     /// A parameter; an empty one counts as absent.
@@ -485,19 +439,12 @@ mod tests {
         let description = description();
         let schema = &description["components"]["schemas"]["ProblemCode"];
         let words = schema["description"].as_str().unwrap();
-        let named: BTreeSet<&str> = schema["enum"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|code| code.as_str().unwrap())
-            .collect();
+        let named: BTreeSet<&str> =
+            schema["enum"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
         let codes = Code::ALL.iter().map(|code| code.as_str());
         assert_eq!(named, codes.collect());
         for code in &named {
-            assert!(
-                words.contains(&format!("`{code}`")),
-                "{code} is not explained"
-            );
+            assert!(words.contains(&format!("`{code}`")), "{code} is not explained");
         }
 
         let components = description["components"]["responses"].as_object().unwrap();
@@ -508,11 +455,7 @@ mod tests {
             for (status, response) in operation["responses"].as_object().unwrap() {
                 let response = resolved(&description, response);
                 let problem = &response["content"]["application/problem+json"]["schema"];
-                for code in problem["properties"]["code"]["enum"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                {
+                for code in problem["properties"]["code"]["enum"].as_array().into_iter().flatten() {
                     let code = code.as_str().unwrap();
                     answered.insert(code);
                     let known = Code::ALL.iter().find(|known| known.as_str() == code);
@@ -525,11 +468,7 @@ mod tests {
                         header("Retry-After"),
                         "{place}"
                     );
-                    assert_eq!(
-                        known.challenge().is_some(),
-                        header("WWW-Authenticate"),
-                        "{place}"
-                    );
+                    assert_eq!(known.challenge().is_some(), header("WWW-Authenticate"), "{place}");
                 }
             }
         }

@@ -57,11 +57,7 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(interface: Interface, context: Arc<Context>, limits: Limits) -> Arc<Self> {
-        let shared = || {
-            Arc::new(Semaphore::new(
-                limits.bodies_bytes.min(Semaphore::MAX_PERMITS),
-            ))
-        };
+        let shared = || Arc::new(Semaphore::new(limits.bodies_bytes.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             bodies: shared(),
             verified_bodies: shared(),
@@ -192,21 +188,14 @@ fn pause_after(error: &io::Error) -> Duration {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
     );
-    if is_the_clients {
-        Duration::ZERO
-    } else {
-        ACCEPT_PAUSE
-    }
+    if is_the_clients { Duration::ZERO } else { ACCEPT_PAUSE }
 }
 
 async fn next<L: Listen>(
     listener: &L,
     permits: &Arc<Semaphore>,
 ) -> io::Result<(L::Io, Peer, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (io, peer) = listener.accept().await?;
     Ok((io, peer, permit))
 }

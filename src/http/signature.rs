@@ -101,9 +101,7 @@ impl fmt::Debug for Secret {
 #[must_use]
 pub fn sign(secret: &Secret, id: &WebhookId, timestamp: i64, payload: &[u8]) -> String {
     // HMAC takes keys of every length, so there always is one.
-    let mac = secret
-        .mac(id.as_str(), &timestamp.to_string(), payload)
-        .unwrap_or_default();
+    let mac = secret.mac(id.as_str(), &timestamp.to_string(), payload).unwrap_or_default();
     format!("v1,{}", STANDARD.encode(mac))
 }
 
@@ -148,10 +146,7 @@ impl Senders {
                     .iter()
                     .any(|secret| other.secrets.iter().any(|theirs| secret.same(theirs)));
                 if shared {
-                    return Err(AmbiguousSenders::Secret(
-                        other.name.clone(),
-                        one.name.clone(),
-                    ));
+                    return Err(AmbiguousSenders::Secret(other.name.clone(), one.name.clone()));
                 }
             }
         }
@@ -241,19 +236,13 @@ impl Signed {
             return Err(Rejected::NoMatch);
         }
         let made_by = |secret: &Secret| {
-            secret
-                .mac(self.id.as_str(), &self.timestamp, payload)
-                .is_some_and(|mac| {
-                    self.signatures.iter().fold(false, |found, theirs| {
-                        found | bool::from(theirs.ct_eq(&mac))
-                    })
-                })
+            secret.mac(self.id.as_str(), &self.timestamp, payload).is_some_and(|mac| {
+                self.signatures
+                    .iter()
+                    .fold(false, |found, theirs| found | bool::from(theirs.ct_eq(&mac)))
+            })
         };
-        senders
-            .0
-            .iter()
-            .find(|sender| sender.secrets.iter().any(made_by))
-            .ok_or(Rejected::NoMatch)
+        senders.0.iter().find(|sender| sender.secrets.iter().any(made_by)).ok_or(Rejected::NoMatch)
     }
 }
 

@@ -48,19 +48,11 @@ pub(super) fn recipient(recipient: &Recipient) -> Value {
 
 /// One account with all that bears upon its recipient.
 pub(super) fn account(view: &AccountView, groups: &BillingGroups) -> Value {
-    let AccountView {
-        account,
-        recipient: active,
-        suspects,
-        paused,
-    } = view;
+    let AccountView { account, recipient: active, suspects, paused } = view;
     let profile = account.profile();
     let main_is_active = matches!(active.target, Target::MainContact(_));
-    let sub_users: Vec<Value> = profile
-        .sub_users
-        .iter()
-        .map(|(id, sub)| sub_user(id, sub, active, groups))
-        .collect();
+    let sub_users: Vec<Value> =
+        profile.sub_users.iter().map(|(id, sub)| sub_user(id, sub, active, groups)).collect();
     let suspects: Vec<Value> = suspects
         .iter()
         .map(|(address, suspect)| {
@@ -110,11 +102,7 @@ fn sub_user(
     active: &Recipient,
     groups: &BillingGroups,
 ) -> Value {
-    let SubUser {
-        group,
-        contact: data,
-        login,
-    } = sub_user;
+    let SubUser { group, contact: data, login } = sub_user;
     let is_active = match &active.target {
         Target::SubUser(active, _) => active == id,
         Target::MainContact(_) | Target::None => false,
@@ -130,12 +118,7 @@ fn sub_user(
 }
 
 fn contact(contact: &Contact) -> Value {
-    let Contact {
-        name,
-        company,
-        language,
-        addresses: list,
-    } = contact;
+    let Contact { name, company, language, addresses: list } = contact;
     json!({
         "name": name.as_str(),
         "company": company.as_ref().map(HeaderText::as_str),
@@ -184,11 +167,7 @@ pub(super) fn relay(relay: &Relay) -> Value {
 
 /// An entry of the trail.
 pub(super) fn audited(audited: &Audited) -> Value {
-    let Audited {
-        place,
-        subject,
-        entry: Entry { at, actor, what },
-    } = audited;
+    let Audited { place, subject, entry: Entry { at, actor, what } } = audited;
     let (account, number) = match subject {
         Subject::Account(account) => (Some(account), None),
         Subject::Invoice(account, number) => (Some(account), Some(number)),
@@ -246,14 +225,7 @@ pub(super) fn invoice(invoice: &Invoice) -> Value {
 
 /// One line of a list of invoices.
 pub(super) fn listed(listed: &Listed) -> Value {
-    let Listed {
-        sequence: _,
-        invoice: what,
-        state,
-        next_at,
-        hold,
-        changed_at,
-    } = listed;
+    let Listed { sequence: _, invoice: what, state, next_at, hold, changed_at } = listed;
     let mut line = invoice(what);
     line["state"] = state.as_str().into();
     line["next_attempt_at"] = next_at.map(instant).into();
@@ -291,9 +263,7 @@ pub(super) fn whole(view: &WholeInvoice, release_at: Option<DateTime<Utc>>) -> V
         .iter()
         .map(|one| {
             let attempts = of(delivery.revision, &one.address);
-            let under_way = intent
-                .as_ref()
-                .filter(|intent| intent.address == one.address);
+            let under_way = intent.as_ref().filter(|intent| intent.address == one.address);
             let message_id = attempts
                 .last()
                 .map(|attempt| &attempt.intent)
@@ -366,8 +336,7 @@ pub(super) fn invoice_view(
 
 /// Who holds it.
 fn held_by(hold: &HoldReason) -> String {
-    hold.operator()
-        .map_or_else(|| Actor::Daemon.to_string(), ToOwned::to_owned)
+    hold.operator().map_or_else(|| Actor::Daemon.to_string(), ToOwned::to_owned)
 }
 
 /// An attempt of a revision that was replaced.
@@ -380,13 +349,7 @@ fn earlier_attempt(earlier: &Attempt) -> Value {
 }
 
 fn attempt(attempt: &Attempt) -> Value {
-    let Attempt {
-        intent,
-        stage,
-        reply,
-        cause,
-        outcome,
-    } = attempt;
+    let Attempt { intent, stage, reply, cause, outcome } = attempt;
     let reply = reply.as_ref().map(|reply| {
         json!({
             "code": reply.code,

@@ -201,33 +201,18 @@ pub fn compose(composition: &Composition<'_>) -> Result<Message, ComposeError> {
         return Err(ComposeError::NoAddress);
     }
     let attachments = attachments(invoice.documents.as_slice(), documents)?;
-    let sender = brand
-        .name
-        .as_ref()
-        .map_or(brand.from.as_str(), HeaderText::as_str);
+    let sender = brand.name.as_ref().map_or(brand.from.as_str(), HeaderText::as_str);
     let rendered = templates.render(
         templates.choose(addressee.language.as_ref(), default_language),
-        &Facts {
-            invoice,
-            contact: &addressee.contact,
-            sender,
-            stands_in,
-        },
+        &Facts { invoice, contact: &addressee.contact, sender, stands_in },
     )?;
 
-    let Brand {
-        name,
-        from,
-        reply_to,
-    } = brand;
+    let Brand { name, from, reply_to } = brand;
     let message = MessageBuilder::new()
         .message_id(message_id.as_str())
         .date(Date::new(date.timestamp()))
         .header("From", mailbox(name.as_ref(), from))
-        .header(
-            "Reply-To",
-            mailbox(reply_to.name.as_ref(), &reply_to.address),
-        )
+        .header("Reply-To", mailbox(reply_to.name.as_ref(), &reply_to.address))
         .header("To", recipients(&addressee.contact.name, to))
         .header("Subject", text_header(rendered.subject()))
         .header("Auto-Submitted", Raw::new("auto-generated"))
@@ -237,10 +222,7 @@ pub fn compose(composition: &Composition<'_>) -> Result<Message, ComposeError> {
     message.serialize(&mut bytes);
 
     if bytes.len() > message_bytes {
-        return Err(ComposeError::TooLarge {
-            bytes: bytes.len(),
-            limit: message_bytes,
-        });
+        return Err(ComposeError::TooLarge { bytes: bytes.len(), limit: message_bytes });
     }
     check_lines(&bytes)?;
     let digest = Digest::from_bytes(Sha256::digest(&bytes).into());
@@ -256,19 +238,12 @@ pub fn test_message(
     date: DateTime<Utc>,
 ) -> Message {
     let text = "This is a test mail of invoice-router.\r\n\r\nIf you can read it, the way to the relay works.\r\n";
-    let Brand {
-        name,
-        from,
-        reply_to,
-    } = brand;
+    let Brand { name, from, reply_to } = brand;
     let message = MessageBuilder::new()
         .message_id(message_id.as_str())
         .date(Date::new(date.timestamp()))
         .header("From", mailbox(name.as_ref(), from))
-        .header(
-            "Reply-To",
-            mailbox(reply_to.name.as_ref(), &reply_to.address),
-        )
+        .header("Reply-To", mailbox(reply_to.name.as_ref(), &reply_to.address))
         .header("To", mailbox(None, to))
         .header("Subject", text_header("Test mail of invoice-router"))
         .header("Auto-Submitted", Raw::new("auto-generated"))
@@ -301,11 +276,7 @@ pub fn check_lines(bytes: &[u8]) -> Result<(), Malformed> {
             return Err(Malformed::LineEnd { line });
         }
     }
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err(Malformed::LineEnd { line: count + 1 })
-    }
+    if rest.is_empty() { Ok(()) } else { Err(Malformed::LineEnd { line: count + 1 }) }
 }
 
 fn body<'x>(
@@ -347,27 +318,19 @@ fn attachments<'x>(
     given: &[&[u8]],
 ) -> Result<Vec<MimePart<'x>>, ComposeError> {
     if expected.len() != given.len() {
-        return Err(ComposeError::DocumentCount {
-            expected: expected.len(),
-            given: given.len(),
-        });
+        return Err(ComposeError::DocumentCount { expected: expected.len(), given: given.len() });
     }
     expected
         .iter()
         .zip(given)
         .map(|(document, bytes)| {
             if Digest::from_bytes(Sha256::digest(bytes).into()) != document.digest {
-                return Err(ComposeError::DocumentDigest {
-                    file_name: document.file_name.clone(),
-                });
+                return Err(ComposeError::DocumentDigest { file_name: document.file_name.clone() });
             }
             // With an encoding of its own the part is written as it is, whatever its type.
-            Ok(MimePart::new(
-                document.media_type.as_str(),
-                BodyPart::Binary(base64(bytes).into()),
-            )
-            .attachment(document.file_name.as_str())
-            .transfer_encoding("base64"))
+            Ok(MimePart::new(document.media_type.as_str(), BodyPart::Binary(base64(bytes).into()))
+                .attachment(document.file_name.as_str())
+                .transfer_encoding("base64"))
         })
         .collect()
 }
@@ -389,10 +352,8 @@ fn recipients<'x>(name: &'x HeaderText, to: &'x [EmailAddress]) -> HeaderType<'x
     if let [address] = to {
         return mailbox(Some(name), address);
     }
-    let addresses = to
-        .iter()
-        .map(|address| Address::new_address(None::<&str>, address.as_str()))
-        .collect();
+    let addresses =
+        to.iter().map(|address| Address::new_address(None::<&str>, address.as_str())).collect();
     Address::new_list(addresses).into()
 }
 
@@ -409,11 +370,7 @@ fn mailbox<'x>(name: Option<&'x HeaderText>, address: &'x EmailAddress) -> Heade
 
 /// `text` is one printable line.
 fn text_header(text: &str) -> HeaderType<'_> {
-    if looks_encoded(text) {
-        Raw::new(encoded_words(text)).into()
-    } else {
-        Text::new(text).into()
-    }
+    if looks_encoded(text) { Raw::new(encoded_words(text)).into() } else { Text::new(text).into() }
 }
 
 /// Whether a reader might decode what was meant literally.
@@ -458,10 +415,8 @@ mod tests {
     fn an_encoded_word_never_divides_a_character() {
         let words = encoded_words(&"€".repeat(50));
         for word in words.split(' ') {
-            let payload = word
-                .strip_prefix("=?utf-8?B?")
-                .and_then(|word| word.strip_suffix("?="))
-                .unwrap();
+            let payload =
+                word.strip_prefix("=?utf-8?B?").and_then(|word| word.strip_suffix("?=")).unwrap();
             assert!(word.len() <= 75);
             assert!(String::from_utf8(STANDARD.decode(payload).unwrap()).is_ok());
         }

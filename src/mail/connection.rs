@@ -113,9 +113,7 @@ impl SmtpConnection {
     }
 
     fn take(&mut self, stage: Stage) -> Result<Box<Live>, Failure> {
-        self.live
-            .take()
-            .ok_or_else(|| Failure::silence(stage, "the connection was lost before"))
+        self.live.take().ok_or_else(|| Failure::silence(stage, "the connection was lost before"))
     }
 
     fn put_back(&mut self, live: Box<Live>) {
@@ -225,11 +223,7 @@ impl Live {
                 "the credentials were not sent, for the link is not encrypted",
             ));
         }
-        let is_offered = self
-            .client
-            .server_info()
-            .get_auth_mechanism(DEFAULT_MECHANISMS)
-            .is_some();
+        let is_offered = self.client.server_info().get_auth_mechanism(DEFAULT_MECHANISMS).is_some();
         if !is_offered {
             return Err(Failure::silence(
                 Stage::Auth,
@@ -242,9 +236,8 @@ impl Live {
         );
         let limit = self.time_outs.auth;
         let exchange = self.client.auth(DEFAULT_MECHANISMS, &credentials);
-        let outcome = timeout(limit, exchange)
-            .await
-            .map_err(|_| Failure::timed_out(Stage::Auth, limit))?;
+        let outcome =
+            timeout(limit, exchange).await.map_err(|_| Failure::timed_out(Stage::Auth, limit))?;
         let mut last = None;
         while let Some(spoken) = self.stream.take_heard() {
             last = Some(spoken);
@@ -271,10 +264,7 @@ impl Live {
             Position::Begun => self.reset().await?,
             Position::Message | Position::Lost => {
                 self.position = Position::Lost;
-                return Err(Failure::silence(
-                    Stage::Mail,
-                    "the message before was not finished",
-                ));
+                return Err(Failure::silence(Stage::Mail, "the message before was not finished"));
             }
         }
         if let Some(limit) = self.offers.size_octets.filter(|&limit| octets > limit) {
@@ -321,21 +311,12 @@ impl Live {
             Err(failure) => Err(failure.clone()),
         };
         let begun = expect(Stage::Mail, &mail, &[250])
-            .and_then(|()| {
-                expect(
-                    Stage::Rcpt,
-                    rcpt.as_ref().map_err(Clone::clone)?,
-                    &[250, 251],
-                )
-            })
+            .and_then(|()| expect(Stage::Rcpt, rcpt.as_ref().map_err(Clone::clone)?, &[250, 251]))
             .and_then(|()| expect(Stage::Data, data.as_ref().map_err(Clone::clone)?, &[354]));
         self.position = match (&begun, &rcpt, &data) {
             (Ok(()), _, _) => Position::Message,
             (Err(failure), Ok(_), Ok(data))
-                if failure
-                    .reply
-                    .as_ref()
-                    .is_some_and(|reply| is_refusal(reply.code))
+                if failure.reply.as_ref().is_some_and(|reply| is_refusal(reply.code))
                     && is_refusal(data.code) =>
             {
                 Position::Begun
@@ -484,11 +465,7 @@ fn is_refusal(code: u16) -> bool {
 }
 
 fn expect(stage: Stage, spoken: &Spoken, codes: &[u16]) -> Result<(), Failure> {
-    if codes.contains(&spoken.code) {
-        Ok(())
-    } else {
-        Err(Failure::spoken(stage, spoken))
-    }
+    if codes.contains(&spoken.code) { Ok(()) } else { Err(Failure::spoken(stage, spoken)) }
 }
 
 impl AsyncTokioStream for RelayStream {
@@ -543,10 +520,8 @@ mod tests {
         let wire = Wire::new(Link::Plain(Box::new(socket)));
         let stream = RelayStream::after_greeting(wire, peer.parse().unwrap());
         let mut live = Live::greet(stream, transport.relay()).await.unwrap();
-        let credentials = Credentials {
-            username: "router".to_owned(),
-            password: SecretString::from("geheim"),
-        };
+        let credentials =
+            Credentials { username: "router".to_owned(), password: SecretString::from("geheim") };
         let outcome = live.authenticate(&credentials).await;
         drop(live);
         let heard = relay.await.unwrap();
@@ -555,12 +530,7 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_are_never_sent_in_clear_over_a_network() {
-        for peer in [
-            "192.0.2.1:25",
-            "[2001:db8::1]:25",
-            "10.0.0.1:25",
-            "[::ffff:192.0.2.1]:25",
-        ] {
+        for peer in ["192.0.2.1:25", "[2001:db8::1]:25", "10.0.0.1:25", "[::ffff:192.0.2.1]:25"] {
             let (outcome, heard) = authenticate_in_clear(peer).await;
             let failure = outcome.unwrap_err();
             assert_eq!(failure.stage, Stage::Auth);

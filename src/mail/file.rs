@@ -49,10 +49,7 @@ impl FileTransport {
                 "the directory for messages is no directory",
             ));
         }
-        Ok(FileConnection {
-            directory: self.directory.clone(),
-            envelope: None,
-        })
+        Ok(FileConnection { directory: self.directory.clone(), envelope: None })
     }
 }
 
@@ -72,15 +69,9 @@ struct Envelope {
 impl FileConnection {
     pub(super) fn begin(&mut self, from: &EmailAddress, to: &EmailAddress) -> Result<(), Failure> {
         if self.envelope.is_some() {
-            return Err(Failure::silence(
-                Stage::Mail,
-                "the message before was not finished",
-            ));
+            return Err(Failure::silence(Stage::Mail, "the message before was not finished"));
         }
-        self.envelope = Some(Envelope {
-            from: from.clone(),
-            to: to.clone(),
-        });
+        self.envelope = Some(Envelope { from: from.clone(), to: to.clone() });
         Ok(())
     }
 
@@ -101,11 +92,7 @@ impl FileConnection {
             .await
             .map_err(|_| Failure::silence(Stage::FinalDot, "the file may not have been written"))?
             .map_err(|(stage, error)| Failure::io(stage, &error))?;
-        Ok(Reply {
-            code: 250,
-            enhanced: None,
-            text: "written to a file".to_owned(),
-        })
+        Ok(Reply { code: 250, enhanced: None, text: "written to a file".to_owned() })
     }
 }
 
@@ -119,12 +106,8 @@ fn write(directory: &Path, name: &str, content: &[u8]) -> Result<(), (Stage, io:
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(FILE_MODE)
-        .open(path)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
     // What a crash left behind keeps its mode.
     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     file.write_all(content)?;
@@ -167,10 +150,7 @@ fn message_id(message: &[u8]) -> Option<&[u8]> {
             .next()
             .filter(|next| next.starts_with(b" ") || next.starts_with(b"\t"))
             .unwrap_or_default();
-        return [value, folded]
-            .into_iter()
-            .map(<[u8]>::trim_ascii)
-            .find(|id| !id.is_empty());
+        return [value, folded].into_iter().map(<[u8]>::trim_ascii).find(|id| !id.is_empty());
     }
     None
 }
@@ -193,10 +173,8 @@ mod tests {
     }
 
     fn files(directory: &Path) -> Vec<PathBuf> {
-        let mut files: Vec<_> = std::fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files
     }
@@ -235,22 +213,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_id_is_read_from_the_header_only() {
-        assert_eq!(
-            message_id(b"a: b\r\n\r\nMessage-ID: <1@a.example>\r\n"),
-            None
-        );
-        assert_eq!(
-            message_id(b"MESSAGE-id:<1@a.example>"),
-            Some(b"<1@a.example>".as_slice())
-        );
+        assert_eq!(message_id(b"a: b\r\n\r\nMessage-ID: <1@a.example>\r\n"), None);
+        assert_eq!(message_id(b"MESSAGE-id:<1@a.example>"), Some(b"<1@a.example>".as_slice()));
     }
 
     #[tokio::test]
     async fn a_missing_directory_is_found_before_a_message_is_tried() {
         let directory = tempfile::tempdir().unwrap();
-        let failure = send(&directory.path().join("none"), "a@muster.example", MESSAGE)
-            .await
-            .unwrap_err();
+        let failure =
+            send(&directory.path().join("none"), "a@muster.example", MESSAGE).await.unwrap_err();
         assert_eq!(failure.stage, Stage::Connect);
     }
 
@@ -260,22 +231,15 @@ mod tests {
         let to = address("a@muster.example");
         let part = format!(".{}.part", file_name(MESSAGE, &to));
         std::fs::create_dir(directory.path().join(part)).unwrap();
-        let failure = send(directory.path(), to.as_str(), MESSAGE)
-            .await
-            .unwrap_err();
+        let failure = send(directory.path(), to.as_str(), MESSAGE).await.unwrap_err();
         assert_eq!(failure.stage, Stage::Body);
     }
 
     #[tokio::test]
     async fn a_message_that_no_relay_would_take_is_not_written() {
         let directory = tempfile::tempdir().unwrap();
-        let failure = send(directory.path(), "a@muster.example", b"a: b\n")
-            .await
-            .unwrap_err();
-        assert_eq!(
-            failure.verdict(),
-            crate::domain::delivery::Verdict::MessageRefused
-        );
+        let failure = send(directory.path(), "a@muster.example", b"a: b\n").await.unwrap_err();
+        assert_eq!(failure.verdict(), crate::domain::delivery::Verdict::MessageRefused);
         assert!(files(directory.path()).is_empty());
     }
 }

@@ -46,12 +46,7 @@ enum Blame {
 impl Failure {
     /// The relay said nothing that counts: a time-out, a closed connection, bytes that are no reply.
     pub fn silence(stage: Stage, cause: impl Into<String>) -> Self {
-        Self {
-            stage,
-            reply: None,
-            cause: cause.into(),
-            blame: Blame::Exchange,
-        }
+        Self { stage, reply: None, cause: cause.into(), blame: Blame::Exchange }
     }
 
     /// The relay said something else than what was needed to go on.
@@ -67,12 +62,7 @@ impl Failure {
 
     /// The message cannot be sent as it is, whatever the relay would say.
     pub fn message(stage: Stage, cause: impl Into<String>) -> Self {
-        Self {
-            stage,
-            reply: None,
-            cause: cause.into(),
-            blame: Blame::Message,
-        }
+        Self { stage, reply: None, cause: cause.into(), blame: Blame::Message }
     }
 
     /// What it means for the invoice and its address.
@@ -93,11 +83,7 @@ impl Failure {
         match &self.reply {
             Some(reply) => {
                 let said = reply.to_string();
-                format!(
-                    "{}: the relay answered {}",
-                    self.stage.as_str(),
-                    masked(&said)
-                )
+                format!("{}: the relay answered {}", self.stage.as_str(), masked(&said))
             }
             None => self.to_string(),
         }
@@ -122,10 +108,7 @@ impl Failure {
             }
             Some(_) | None => error.kind().to_string(),
         };
-        Self::silence(
-            stage,
-            cause.chars().take(CAUSE_CHARACTERS).collect::<String>(),
-        )
+        Self::silence(stage, cause.chars().take(CAUSE_CHARACTERS).collect::<String>())
     }
 
     /// An error of lettre's for which our stream noted no reply. lettre's own words are not passed on:
@@ -187,26 +170,10 @@ mod tests {
         assert_eq!(check_message(b"a: b\r\n\r\n.\r\ntext\r\n"), Ok(()));
         assert_eq!(check_message(b"no end"), Ok(()));
         assert_eq!(check_message(b""), Ok(()));
-        assert_eq!(
-            check_message(b"a\r\n\n.\n"),
-            Err(MessageFault::LineEnd(2)),
-            "bare LF"
-        );
-        assert_eq!(
-            check_message(b"a\r\nb\rc\r\n"),
-            Err(MessageFault::LineEnd(2)),
-            "bare CR"
-        );
-        assert_eq!(
-            check_message(b"a\r\r\n"),
-            Err(MessageFault::LineEnd(1)),
-            "CR before CRLF"
-        );
-        assert_eq!(
-            check_message(b"a\r"),
-            Err(MessageFault::LineEnd(1)),
-            "CR at the end"
-        );
+        assert_eq!(check_message(b"a\r\n\n.\n"), Err(MessageFault::LineEnd(2)), "bare LF");
+        assert_eq!(check_message(b"a\r\nb\rc\r\n"), Err(MessageFault::LineEnd(2)), "bare CR");
+        assert_eq!(check_message(b"a\r\r\n"), Err(MessageFault::LineEnd(1)), "CR before CRLF");
+        assert_eq!(check_message(b"a\r"), Err(MessageFault::LineEnd(1)), "CR at the end");
     }
 
     #[test]
@@ -221,25 +188,15 @@ mod tests {
 
     #[test]
     fn a_message_that_cannot_be_sent_is_refused_whatever_the_stage() {
-        assert_eq!(
-            Failure::message(Stage::Mail, "too large").verdict(),
-            Verdict::MessageRefused
-        );
-        assert_eq!(
-            Failure::silence(Stage::FinalDot, "lost").verdict(),
-            Verdict::Uncertain
-        );
+        assert_eq!(Failure::message(Stage::Mail, "too large").verdict(), Verdict::MessageRefused);
+        assert_eq!(Failure::silence(Stage::FinalDot, "lost").verdict(), Verdict::Uncertain);
     }
 
     #[test]
     fn a_cause_repeats_no_words_of_the_relay() {
         let failure = Failure::refused(
             Stage::Rcpt,
-            Reply {
-                code: 550,
-                enhanced: None,
-                text: "<erika@muster.example> unknown".to_owned(),
-            },
+            Reply { code: 550, enhanced: None, text: "<erika@muster.example> unknown".to_owned() },
         );
         assert_eq!(failure.to_string(), "rcpt: the relay answered 550");
     }

@@ -147,17 +147,13 @@ impl Templates {
     /// The wanted language, or `default` if nothing is wanted or there are no templates in it.
     #[must_use]
     pub fn choose<'a>(&self, wanted: Option<&'a Language>, default: &'a Language) -> &'a Language {
-        wanted
-            .filter(|language| self.has(language))
-            .unwrap_or(default)
+        wanted.filter(|language| self.has(language)).unwrap_or(default)
     }
 
     /// Puts one mail into words. The same facts give the same words.
     pub fn render(&self, language: &Language, facts: &Facts<'_>) -> Result<Rendered, RenderError> {
-        let formats = self
-            .languages
-            .get(language)
-            .ok_or_else(|| RenderError::Language(language.clone()))?;
+        let formats =
+            self.languages.get(language).ok_or_else(|| RenderError::Language(language.clone()))?;
         let values = values(language, formats, facts);
         Ok(self.render_values(language, facts.invoice.kind.as_str(), &values)?)
     }
@@ -174,16 +170,15 @@ impl Templates {
         let context = context! { ..Value::from(common.clone()), ..values.clone() };
         let own = self.texts(&own_file, &context)?;
         let text_of = |name: &str| {
-            own.get(name)
-                .or_else(|| common.get(name))
-                .map(ToString::to_string)
-                .ok_or_else(|| TemplateError {
+            own.get(name).or_else(|| common.get(name)).map(ToString::to_string).ok_or_else(|| {
+                TemplateError {
                     file: own_file.clone(),
                     line: None,
                     what: format!(
                         "expected {{% set {name} %}}…{{% endset %}} here or in common.txt"
                     ),
-                })
+                }
+            })
         };
 
         let mut words = BTreeMap::new();
@@ -234,12 +229,7 @@ impl Templates {
 
 /// The names that a template may use; the same for a mail as for the sample data.
 fn values(language: &Language, formats: &Formats, facts: &Facts<'_>) -> Value {
-    let Facts {
-        invoice,
-        contact,
-        sender,
-        stands_in,
-    } = *facts;
+    let Facts { invoice, contact, sender, stands_in } = *facts;
     let files: Vec<String> = invoice
         .documents
         .as_slice()
@@ -268,12 +258,7 @@ fn engine() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // A tag alone on its line leaves no blank line behind.
-    environment.set_syntax(
-        SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build()?,
-    );
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_auto_escape_callback(|name| {
         if Path::new(name).extension().is_some_and(|it| it == "html") {
             AutoEscape::Html
@@ -317,15 +302,10 @@ fn write_escaped(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
 }
 
 fn engine_error(file: &str, error: &minijinja::Error) -> TemplateError {
-    let what = error.detail().map_or_else(
-        || error.kind().to_string(),
-        |detail| format!("{}: {detail}", error.kind()),
-    );
-    TemplateError {
-        file: error.name().unwrap_or(file).to_owned(),
-        line: error.line(),
-        what,
-    }
+    let what = error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
+    TemplateError { file: error.name().unwrap_or(file).to_owned(), line: error.line(), what }
 }
 
 /// All words on one line, single blanks between them, nothing invisible.
@@ -376,10 +356,7 @@ fn mail_lines(text: &str) -> String {
     let mut lines = String::with_capacity(text.len() + text.len() / 16);
     let mut pending_blank = false;
     for line in text.replace("\r\n", "\n").split(['\n', '\r']) {
-        let line: String = line
-            .chars()
-            .filter(|c| *c == '\t' || !c.is_control())
-            .collect();
+        let line: String = line.chars().filter(|c| *c == '\t' || !c.is_control()).collect();
         let line = line.trim_end();
         if line.is_empty() {
             pending_blank = !lines.is_empty();
@@ -400,26 +377,17 @@ mod tests {
 
     #[test]
     fn a_line_of_a_mail_has_no_bare_carriage_return_and_no_control() {
-        assert_eq!(
-            mail_lines("\n\na\rb \0\u{1b}[1m\r\n\n\n\nc\t\n\n"),
-            "a\r\nb [1m\r\n\r\nc\r\n"
-        );
+        assert_eq!(mail_lines("\n\na\rb \0\u{1b}[1m\r\n\n\n\nc\t\n\n"), "a\r\nb [1m\r\n\r\nc\r\n");
     }
 
     #[test]
     fn a_subject_is_one_visible_line() {
-        assert_eq!(
-            one_line(" a\r\n b\u{202e}\u{0} \u{200b} c\u{85}d\u{a0}: "),
-            "a b c d\u{a0}:"
-        );
+        assert_eq!(one_line(" a\r\n b\u{202e}\u{0} \u{200b} c\u{85}d\u{a0}: "), "a b c d\u{a0}:");
     }
 
     #[test]
     fn a_paragraph_ends_at_a_blank_line() {
-        assert_eq!(
-            paragraphs("\n  a\nb\n \n\n\nc d\n"),
-            vec!["a b".to_owned(), "c d".to_owned()]
-        );
+        assert_eq!(paragraphs("\n  a\nb\n \n\n\nc d\n"), vec!["a b".to_owned(), "c d".to_owned()]);
     }
 
     #[test]
@@ -428,10 +396,6 @@ mod tests {
         let wrapped = wrap(&format!("{} {link} b", "wort ".repeat(20)));
         let lines: Vec<&str> = wrapped.lines().collect();
         assert!(lines.contains(&link.as_str()));
-        assert!(
-            lines
-                .iter()
-                .all(|line| *line == link || line.chars().count() <= TEXT_COLUMNS)
-        );
+        assert!(lines.iter().all(|line| *line == link || line.chars().count() <= TEXT_COLUMNS));
     }
 }

@@ -156,15 +156,7 @@ pub struct SmtpTransport {
 impl SmtpTransport {
     /// Reads the system's certificates from disk if `ca` is `None` and the link is to be encrypted.
     pub fn new(settings: SmtpSettings) -> Result<Self, SettingsFault> {
-        let SmtpSettings {
-            host,
-            port,
-            security,
-            credentials,
-            ca,
-            helo_name,
-            time_outs,
-        } = settings;
+        let SmtpSettings { host, port, security, credentials, ca, helo_name, time_outs } = settings;
         if !is_helo_name(&helo_name) {
             return Err(SettingsFault::HeloName(helo_name));
         }
@@ -224,9 +216,7 @@ impl std::fmt::Debug for SmtpTransport {
 /// lettre writes it into EHLO as it is.
 fn is_helo_name(name: &str) -> bool {
     (1..=HOST_OCTETS).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte))
 }
 
 fn own_roots(pem: &[u8]) -> Result<RootCertStore, SettingsFault> {

@@ -102,16 +102,9 @@ impl Committer {
             state: Mutex::default(),
             came: Condvar::new(),
             ended: Condvar::new(),
-            space: Mutex::new(Space {
-                looked: None,
-                free_bytes: u64::MAX,
-                set_aside_bytes: 0,
-            }),
+            space: Mutex::new(Space { looked: None, free_bytes: u64::MAX, set_aside_bytes: 0 }),
         });
-        let mut committer = Self {
-            shared: Arc::clone(&shared),
-            threads: Vec::new(),
-        };
+        let mut committer = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let worker = Worker {
             shared: Arc::clone(&shared),
             head,
@@ -125,13 +118,9 @@ impl Committer {
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
-        let thread = thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(run)
-            .map_err(|error| StoreError::Failed {
-                operation: "starting a thread",
-                cause: error.to_string(),
-            })?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| {
+            StoreError::Failed { operation: "starting a thread", cause: error.to_string() }
+        })?;
         self.threads.push(thread);
         Ok(())
     }
@@ -161,9 +150,7 @@ impl Committer {
     pub(super) fn health(&self) -> Health {
         let refused = |urgency| {
             let space = self.shared.check_space(urgency);
-            space
-                .and_then(|()| self.shared.state().check(urgency))
-                .err()
+            space.and_then(|()| self.shared.state().check(urgency)).err()
         };
         let (refuses_intents, refuses_new) = (refused(Urgency::Intent), refused(Urgency::Accept));
         let state = self.shared.state();
@@ -182,11 +169,7 @@ impl Committer {
         state.closing = true;
         self.shared.came.notify_one();
         while !state.ended {
-            state = self
-                .shared
-                .ended
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -283,10 +266,8 @@ impl Shared {
                 );
                 std::process::abort();
             }
-            (state, _) = self
-                .ended
-                .wait_timeout(state, LOOK)
-                .unwrap_or_else(PoisonError::into_inner);
+            (state, _) =
+                self.ended.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -344,11 +325,7 @@ impl Worker {
             if state.closing {
                 return false;
             }
-            state = self
-                .shared
-                .came
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.came.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -357,17 +334,9 @@ impl Worker {
         let mut batch = Batch::after(self.head);
         let carried = self.carried.take();
         self.carried = batch.fill(self.shared.disk.as_ref(), carried, &mut self.waiting);
-        let Sealed {
-            writes,
-            answers,
-            head,
-        } = batch.seal(|| self.salts.next());
+        let Sealed { writes, answers, head } = batch.seal(|| self.salts.next());
         // Without writes there is nothing to make durable: what was read is.
-        let result = if writes.is_empty() {
-            Ok(())
-        } else {
-            self.write(writes)
-        };
+        let result = if writes.is_empty() { Ok(()) } else { self.write(writes) };
         self.head = head;
         (result, answers)
     }
@@ -376,8 +345,7 @@ impl Worker {
         let disk = &self.shared.disk;
         let written = disk.write(writes);
         // Also after a failed write: it may have failed because the disk lost what it had taken.
-        disk.sync()
-            .map_err(|error| StoreError::SyncFailed(error.to_string()))?;
+        disk.sync().map_err(|error| StoreError::SyncFailed(error.to_string()))?;
         written
     }
 

@@ -20,11 +20,7 @@ pub(super) fn create_directory(path: &Path) -> io::Result<()> {
 
 /// Creates a file for the daemon alone that was not there.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Writes a file that was not there; neither its bytes nor its name are durable yet.

@@ -90,17 +90,10 @@ impl Documents {
     pub(super) fn lock(&self, digest: Digest) -> DigestLock {
         let mut digests = locked(&self.held.digests);
         while !digests.insert(digest) {
-            digests = self
-                .held
-                .released
-                .wait(digests)
-                .unwrap_or_else(PoisonError::into_inner);
+            digests = self.held.released.wait(digests).unwrap_or_else(PoisonError::into_inner);
         }
         drop(digests);
-        DigestLock {
-            held: Arc::clone(&self.held),
-            digest,
-        }
+        DigestLock { held: Arc::clone(&self.held), digest }
     }
 
     /// Writes `bytes`, whose digest the caller has checked, into the directory of `day`; replaces
@@ -131,8 +124,7 @@ impl Documents {
             return Err(error);
         }
         self.group.wait_durable(day, |days| {
-            days.iter()
-                .try_for_each(|day| disk::sync_directory(&self.directory(*day)))
+            days.iter().try_for_each(|day| disk::sync_directory(&self.directory(*day)))
         })
     }
 
@@ -291,10 +283,8 @@ fn prepare(root: &Path) -> Result<(), StoreError> {
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut file =
         disk::create_file(path).map_err(|error| failed("creating a document", &error))?;
-    file.write_all(bytes)
-        .map_err(|error| failed("writing a document", &error))?;
-    file.sync_all()
-        .map_err(|error| StoreError::SyncFailed(error.to_string()))
+    file.write_all(bytes).map_err(|error| failed("writing a document", &error))?;
+    file.sync_all().map_err(|error| StoreError::SyncFailed(error.to_string()))
 }
 
 fn failed(operation: &'static str, error: &io::Error) -> StoreError {
@@ -356,10 +346,7 @@ impl SyncGroup {
             if !state.syncing {
                 break;
             }
-            state = self
-                .ended
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.syncing = true;
         let days = std::mem::take(&mut state.days);

@@ -51,18 +51,12 @@ impl MemoryBackend {
             committing: Mutex::new(Salts::new()?),
             held_back: Mutex::default(),
         };
-        Ok(Self {
-            disk: Arc::new(disk),
-            commits: AtomicU64::new(0),
-        })
+        Ok(Self { disk: Arc::new(disk), commits: AtomicU64::new(0) })
     }
 
     /// The store as another start would find it.
     pub(super) fn reopen(&self) -> Self {
-        Self {
-            disk: Arc::clone(&self.disk),
-            commits: AtomicU64::new(0),
-        }
+        Self { disk: Arc::clone(&self.disk), commits: AtomicU64::new(0) }
     }
 
     /// From now on units wait for [`Self::commit_held_back`], and `waits` is told.
@@ -84,10 +78,7 @@ impl MemoryBackend {
     /// Takes what is held back away. When it is dropped, whoever waits for it is told so.
     pub(super) fn take_held_back(&self) -> VecDeque<Unit> {
         let mut held_back = locked(&self.disk.held_back);
-        held_back
-            .as_mut()
-            .map(|held_back| std::mem::take(&mut held_back.units))
-            .unwrap_or_default()
+        held_back.as_mut().map(|held_back| std::mem::take(&mut held_back.units)).unwrap_or_default()
     }
 
     /// Holds nothing back any more; commits what was.

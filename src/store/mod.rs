@@ -71,10 +71,7 @@ pub struct Memory {
 impl Memory {
     /// An empty store with its documents below `directory`, which exists.
     pub fn new(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        Ok(Self {
-            backend: MemoryBackend::new()?,
-            directory: directory.into(),
-        })
+        Ok(Self { backend: MemoryBackend::new()?, directory: directory.into() })
     }
 
     /// From now on commits wait for [`Memory::commit`], as they do for a disk; `waits` is notified of each.
@@ -106,11 +103,7 @@ impl Memory {
     /// Opens the store, again or for the first time.
     pub fn open(&self, rules: Rules) -> Result<Arc<dyn Store>, StoreError> {
         let documents = Documents::open(&self.directory)?;
-        Ok(Arc::new(Engine::new(
-            self.backend.reopen(),
-            documents,
-            rules,
-        )?))
+        Ok(Arc::new(Engine::new(self.backend.reopen(), documents, rules)?))
     }
 }
 
@@ -145,9 +138,7 @@ impl<T> Future for Commit<T> {
     type Output = Result<T, StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map(|answer| answer.unwrap_or(Err(StoreError::Closed)))
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(StoreError::Closed)))
     }
 }
 

@@ -139,10 +139,7 @@ impl Opened {
     }
 
     fn of(settings: &Settings, current: &Current, lock: File) -> Result<Self, OpenError> {
-        let mismatch = |cause| OpenError::Mismatch {
-            directory: settings.directory.clone(),
-            cause,
-        };
+        let mismatch = |cause| OpenError::Mismatch { directory: settings.directory.clone(), cause };
         let path = settings.directory.join(&current.database);
         if !path.join("db").is_file() {
             return Err(mismatch("the database that CURRENT names is missing"));
@@ -156,11 +153,7 @@ impl Opened {
                 "the database has lost what was committed: it has not come as far as REACHED says",
             ));
         }
-        Ok(Self {
-            database,
-            id: current.id,
-            lock,
-        })
+        Ok(Self { database, id: current.id, lock })
     }
 
     /// What it holds.
@@ -183,10 +176,8 @@ impl SledBackend {
     pub(super) fn open(settings: &Settings) -> Result<Self, OpenError> {
         let Opened { database, id, lock } = Opened::open_or_create(settings)?;
         let database = Arc::new(database);
-        let head = TrailHead::of(
-            database.as_ref(),
-            database.last(&keys::kind_prefix(kind::TRAIL))?,
-        )?;
+        let head =
+            TrailHead::of(database.as_ref(), database.last(&keys::kind_prefix(kind::TRAIL))?)?;
         // After a crash what was read may not be on the disk yet.
         Disk::sync(database.as_ref()).map_err(unsynced(&settings.directory))?;
         match reached::note(&settings.directory, head) {
@@ -234,10 +225,7 @@ impl Backend for SledBackend {
 
     fn health(&self) -> Health {
         let health = self.committer.health();
-        Health {
-            failure: health.failure.or_else(|| self.database.failure()),
-            ..health
-        }
+        Health { failure: health.failure.or_else(|| self.database.failure()), ..health }
     }
 
     fn close(&self) {
@@ -301,17 +289,12 @@ impl Current {
 
     /// `database` is `sled-` and a number, so that it leads nowhere else.
     fn parse(text: &str) -> Option<Self> {
-        let (database, id) = text
-            .strip_prefix("database ")?
-            .strip_suffix('\n')?
-            .split_once("\nid ")?;
+        let (database, id) =
+            text.strip_prefix("database ")?.strip_suffix('\n')?.split_once("\nid ")?;
         let number = database.strip_prefix("sled-")?;
         let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         let id = u128::from_str_radix(id, 16).ok()?.to_be_bytes();
-        let current = Self {
-            database: database.to_owned(),
-            id,
-        };
+        let current = Self { database: database.to_owned(), id };
         (is_number && current.text() == text).then_some(current)
     }
 
@@ -347,10 +330,7 @@ fn create(directory: &Path, cache_bytes: u64) -> Result<Current, OpenError> {
             _ => disk::remove_if_there(&creating).map_err(at("removing", &creating))?,
         }
     }
-    let current = Current {
-        database: FIRST_DATABASE.to_owned(),
-        id: new_id()?,
-    };
+    let current = Current { database: FIRST_DATABASE.to_owned(), id: new_id()? };
     disk::write_new(&creating, current.text().as_bytes())
         .map_err(at("writing", &creating))?
         .sync_all()
@@ -364,9 +344,7 @@ fn create(directory: &Path, cache_bytes: u64) -> Result<Current, OpenError> {
     drop(database);
     // sled syncs neither its configuration nor any directory.
     let conf = path.join("conf");
-    File::open(&conf)
-        .and_then(|file| file.sync_all())
-        .map_err(unsynced(&conf))?;
+    File::open(&conf).and_then(|file| file.sync_all()).map_err(unsynced(&conf))?;
     for directory in [&path.join("blobs"), &path, directory] {
         disk::sync_directory(directory).map_err(unsynced(directory))?;
     }
@@ -388,11 +366,7 @@ fn id_key() -> Vec<u8> {
 
 fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
-    move |source| OpenError::Io {
-        operation,
-        path,
-        source,
-    }
+    move |source| OpenError::Io { operation, path, source }
 }
 
 fn unsynced(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
@@ -424,11 +398,7 @@ impl Database {
             .open()
             .map_err(|error| failed("opening the database", &error))?;
         let blobs = path.join("blobs");
-        if fs::read_dir(&blobs)
-            .map_err(at("reading", &blobs))?
-            .next()
-            .is_some()
-        {
+        if fs::read_dir(&blobs).map_err(at("reading", &blobs))?.next().is_some() {
             tracing::error!(
                 directory = %blobs.display(),
                 "the database keeps values in files that it never syncs; this must not happen"
@@ -436,16 +406,9 @@ impl Database {
         }
         let file = path.join("db");
         let file = File::open(&file).map_err(at("opening", &file))?;
-        let database = Self {
-            tree,
-            file,
-            path: path.to_owned(),
-            failure: OnceLock::new(),
-        };
+        let database = Self { tree, file, path: path.to_owned(), failure: OnceLock::new() };
         database.check("flushing the database", database.tree.flush())?;
-        Disk::sync(&database)
-            .and_then(|()| disk::sync_directory(path))
-            .map_err(unsynced(path))?;
+        Disk::sync(&database).and_then(|()| disk::sync_directory(path)).map_err(unsynced(path))?;
         Ok(database)
     }
 
@@ -569,8 +532,5 @@ fn failed(operation: &'static str, error: &sled::Error) -> StoreError {
     {
         return StoreError::SyncFailed(format!("{operation}: {io}"));
     }
-    StoreError::Failed {
-        operation,
-        cause: error.to_string(),
-    }
+    StoreError::Failed { operation, cause: error.to_string() }
 }

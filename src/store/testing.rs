@@ -71,18 +71,12 @@ pub(super) fn count(tx: &mut Tx<'_>, name: &str) {
 
 /// A line of a story.
 pub(super) fn line(what: String) -> Entry {
-    Entry {
-        at: DateTime::UNIX_EPOCH,
-        actor: "test".to_owned(),
-        what,
-    }
+    Entry { at: DateTime::UNIX_EPOCH, actor: "test".to_owned(), what }
 }
 
 /// The value of a counter.
 pub(super) fn counted(tree: &impl Tree, name: &str) -> u64 {
-    tree.read(&keys::counter(name))
-        .unwrap()
-        .map_or(0, |CounterRow(value)| value)
+    tree.read(&keys::counter(name)).unwrap().map_or(0, |CounterRow(value)| value)
 }
 
 /// Commits a unit and waits for its answer.

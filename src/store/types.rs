@@ -219,10 +219,7 @@ pub struct Order {
 
 impl From<Command> for Order {
     fn from(command: Command) -> Self {
-        Self {
-            command,
-            reason: None,
-        }
+        Self { command, reason: None }
     }
 }
 

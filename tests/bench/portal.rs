@@ -45,16 +45,7 @@ struct Request {
 
 impl Load {
     pub(crate) fn parse(what: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let [
-            address,
-            secrets,
-            clients,
-            run,
-            count,
-            seconds,
-            document @ ..,
-        ] = arguments
-        else {
+        let [address, secrets, clients, run, count, seconds, document @ ..] = arguments else {
             bail!("expected ADDRESS SECRETS CLIENTS RUN COUNT SECONDS [DOCUMENT]");
         };
         let document = || -> anyhow::Result<Vec<u8>> {
@@ -201,10 +192,7 @@ impl Connection {
     async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            answer: Vec::new(),
-        })
+        Ok(Self { stream, answer: Vec::new() })
     }
 
     /// Sends a request and reads its whole answer, which must be that something new was taken.
@@ -226,11 +214,7 @@ impl Connection {
             .iter()
             .any(|result| body.windows(result.len()).any(|window| window == *result));
         if !is_new {
-            bail!(
-                "refused: {}{}",
-                String::from_utf8_lossy(head),
-                String::from_utf8_lossy(body)
-            );
+            bail!("refused: {}{}", String::from_utf8_lossy(head), String::from_utf8_lossy(body));
         }
         Ok(())
     }

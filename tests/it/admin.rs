@@ -32,11 +32,7 @@ async fn with_invoices(numbers: &[&str]) -> Interfaces {
 
 fn members<'a>(answer: &'a Answer, name: &str) -> Vec<&'a str> {
     let items = answer.body["items"].as_array();
-    items
-        .into_iter()
-        .flatten()
-        .filter_map(|item| item[name].as_str())
-        .collect()
+    items.into_iter().flatten().filter_map(|item| item[name].as_str()).collect()
 }
 
 #[tokio::test]
@@ -119,30 +115,19 @@ async fn an_invoice_shows_its_story() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let shown = &answer.body;
     assert_eq!(shown["state"], "waiting");
-    assert_eq!(
-        shown["total"],
-        json!({"amount": "119.00", "currency": "EUR"})
-    );
+    assert_eq!(shown["total"], json!({"amount": "119.00", "currency": "EUR"}));
     assert_eq!(shown["recipient"]["sub_user"], "u-7");
     assert_eq!(shown["release_at"], "2026-11-23T09:00:00Z");
     assert_eq!(shown["story"][0]["actor"], "sender billing (evt_2)");
-    assert_eq!(
-        interfaces
-            .get("/v1/accounts/K-1001/invoices/RE-0")
-            .await
-            .status,
-        404
-    );
+    assert_eq!(interfaces.get("/v1/accounts/K-1001/invoices/RE-0").await.status, 404);
 }
 
 #[tokio::test]
 async fn a_withdrawal_without_its_invoice_is_shown_as_a_tombstone() {
     let interfaces = with_invoices(&[]).await;
     interfaces
-        .billing(
-            &json!({"type": "invoice.withdrawn", "timestamp": "2026-11-23T09:00:00Z",
-            "data": {"account": "K-1001", "number": "RE-1"}}),
-        )
+        .billing(&json!({"type": "invoice.withdrawn", "timestamp": "2026-11-23T09:00:00Z",
+            "data": {"account": "K-1001", "number": "RE-1"}}))
         .await;
     let answer = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -154,16 +139,8 @@ async fn a_withdrawal_without_its_invoice_is_shown_as_a_tombstone() {
 async fn an_operator_holds_releases_and_withdraws() {
     let interfaces = with_invoices(&["RE-1"]).await;
     let path = |what: &str| format!("/v1/accounts/K-1001/invoices/RE-1/{what}");
-    let held = interfaces
-        .act(
-            &path("hold"),
-            json!({"reason": "a question of the customer"}),
-        )
-        .await;
-    assert_eq!(
-        (&held.body["result"], &held.body["state"]),
-        (&json!("applied"), &json!("held"))
-    );
+    let held = interfaces.act(&path("hold"), json!({"reason": "a question of the customer"})).await;
+    assert_eq!((&held.body["result"], &held.body["state"]), (&json!("applied"), &json!("held")));
     let shown = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
     assert_eq!(shown.body["held_reason"], "a question of the customer");
     let by = shown.body["held_by"].as_str().unwrap();
@@ -174,16 +151,12 @@ async fn an_operator_holds_releases_and_withdraws() {
 
     let released = interfaces.act(&path("release"), json!({"now": true})).await;
     assert_eq!(released.body["state"], "due");
-    let resent = interfaces
-        .act(&path("resend"), json!({"revision": 1}))
-        .await;
+    let resent = interfaces.act(&path("resend"), json!({"revision": 1})).await;
     assert_eq!((resent.status, resent.code()), (409, "wrong_state"));
     assert_eq!(resent.body["state"], "due");
     let withdrawn = interfaces.act(&path("withdraw"), json!({})).await;
     assert_eq!(withdrawn.body["state"], "withdrawn");
-    let unknown = interfaces
-        .act("/v1/accounts/K-1001/invoices/RE-9/hold", json!({}))
-        .await;
+    let unknown = interfaces.act("/v1/accounts/K-1001/invoices/RE-9/hold", json!({})).await;
     assert_eq!(unknown.status, 404);
 }
 
@@ -191,43 +164,19 @@ async fn an_operator_holds_releases_and_withdraws() {
 async fn what_an_operator_sends_is_read_as_strictly_as_events() {
     let interfaces = with_invoices(&["RE-1"]).await;
     for (path, body, pointer) in [
-        (
-            "/v1/accounts/K-1001/invoices/RE-1/hold",
-            json!({"raeson": "x"}),
-            "/raeson",
-        ),
-        (
-            "/v1/accounts/K-1001/invoices/RE-1/hold",
-            json!({"reason": "a\nb"}),
-            "/reason",
-        ),
-        (
-            "/v1/accounts/K-1001/invoices/RE-1/release",
-            json!({"now": "yes"}),
-            "/now",
-        ),
-        (
-            "/v1/accounts/K-1001/invoices/RE-1/resend",
-            json!({}),
-            "/revision",
-        ),
+        ("/v1/accounts/K-1001/invoices/RE-1/hold", json!({"raeson": "x"}), "/raeson"),
+        ("/v1/accounts/K-1001/invoices/RE-1/hold", json!({"reason": "a\nb"}), "/reason"),
+        ("/v1/accounts/K-1001/invoices/RE-1/release", json!({"now": "yes"}), "/now"),
+        ("/v1/accounts/K-1001/invoices/RE-1/resend", json!({}), "/revision"),
         ("/v1/pause", json!({"account": 7}), "/account"),
-        (
-            "/v1/resume",
-            json!({"account": "K-1001", "removal": true}),
-            "/removal",
-        ),
+        ("/v1/resume", json!({"account": "K-1001", "removal": true}), "/removal"),
         (
             "/v1/resume",
             json!({"account": "K-1001", "forget_rejections": true}),
             "/forget_rejections",
         ),
         ("/v1/dispatch", json!({"schedule": "typo"}), "/schedule"),
-        (
-            "/v1/dispatch",
-            json!({"schedule": "default", "account": "K-1001"}),
-            "/account",
-        ),
+        ("/v1/dispatch", json!({"schedule": "default", "account": "K-1001"}), "/account"),
     ] {
         let answer = interfaces.act(path, body).await;
         assert_eq!(answer.status, 422, "{path}");
@@ -240,9 +189,7 @@ async fn what_an_operator_sends_is_read_as_strictly_as_events() {
 #[tokio::test]
 async fn invoices_are_listed_by_every_filter_and_page_by_page() {
     let interfaces = with_invoices(&["RE-1", "RE-2", "RE-3"]).await;
-    interfaces
-        .act("/v1/accounts/K-1001/invoices/RE-2/hold", json!({}))
-        .await;
+    interfaces.act("/v1/accounts/K-1001/invoices/RE-2/hold", json!({})).await;
     for (query, expected) in [
         ("", &["RE-1", "RE-2", "RE-3"][..]),
         ("?state=held", &["RE-2"]),
@@ -251,14 +198,8 @@ async fn invoices_are_listed_by_every_filter_and_page_by_page() {
         ("?number=RE-3", &["RE-3"]),
         ("?issued_from=2026-11-24", &[]),
         ("?issued_to=2026-11-22", &[]),
-        (
-            "?issued_from=2026-11-23&issued_to=2026-11-23",
-            &["RE-1", "RE-2", "RE-3"],
-        ),
-        (
-            "?changed_since=2026-11-23T09:00:00%2B01:00",
-            &["RE-1", "RE-2", "RE-3"],
-        ),
+        ("?issued_from=2026-11-23&issued_to=2026-11-23", &["RE-1", "RE-2", "RE-3"]),
+        ("?changed_since=2026-11-23T09:00:00%2B01:00", &["RE-1", "RE-2", "RE-3"]),
         ("?changed_since=2026-11-24", &[]),
     ] {
         let answer = interfaces.get(&format!("/v1/invoices{query}")).await;
@@ -266,18 +207,11 @@ async fn invoices_are_listed_by_every_filter_and_page_by_page() {
     }
     let page = interfaces.get("/v1/invoices?limit=2").await;
     let cursor = page.body["next_cursor"].as_str().unwrap();
-    let rest = interfaces
-        .get(&format!("/v1/invoices?limit=2&cursor={cursor}"))
-        .await;
+    let rest = interfaces.get(&format!("/v1/invoices?limit=2&cursor={cursor}")).await;
     assert_eq!(members(&rest, "number"), ["RE-3"]);
-    for query in [
-        "state=sent",
-        "limit=0",
-        "limit=x",
-        "cursor=x",
-        "issued_from=1.1.26",
-        "colour=red",
-    ] {
+    for query in
+        ["state=sent", "limit=0", "limit=x", "cursor=x", "issued_from=1.1.26", "colour=red"]
+    {
         let answer = interfaces.get(&format!("/v1/invoices?{query}")).await;
         assert_eq!(answer.status, 422, "{query}");
         let parameter = query.split_once('=').unwrap().0;
@@ -308,15 +242,9 @@ async fn on_all_pages(
 async fn a_list_of_invoices_shows_each_once_whatever_changes_meanwhile() {
     let numbers = ["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6"];
     for (query, expected) in [
-        (
-            "",
-            &["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6", "RE-7"][..],
-        ),
+        ("", &["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6", "RE-7"][..]),
         // RE-2 was waiting when it was shown, and RE-5 is by now.
-        (
-            "&state=waiting",
-            &["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6", "RE-7"],
-        ),
+        ("&state=waiting", &["RE-1", "RE-2", "RE-3", "RE-4", "RE-5", "RE-6", "RE-7"]),
         ("&state=held", &["RE-5"]),
     ] {
         let interfaces = with_invoices(&numbers).await;
@@ -368,9 +296,7 @@ async fn with_everything_there_may_be(embedded: &str) -> Interfaces {
 async fn no_answer_shows_a_secret_or_what_a_document_holds() {
     let embedded = "JVBERi0xLjcgaW52b2ljZQ==";
     let interfaces = with_everything_there_may_be(embedded).await;
-    let plan = interfaces
-        .act("/v1/dispatch", json!({"dry_run": true}))
-        .await;
+    let plan = interfaces.act("/v1/dispatch", json!({"dry_run": true})).await;
     let mut shown = vec![("dry run", "RE-2", plan)];
     for (path, known) in [
         ("/v1/accounts", "buch"),
@@ -429,10 +355,7 @@ async fn a_packed_body_is_not_taken() {
     for path in ["/v1/pause", "/v1/accounts/K-1001/invoices/RE-1/hold"] {
         let body = b"{}".to_vec();
         let answer = ask(Interface::Admin, &target, Method::POST, path, &packed, body).await;
-        assert_eq!(
-            (answer.status, answer.code()),
-            (415, "unsupported_media_type")
-        );
+        assert_eq!((answer.status, answer.code()), (415, "unsupported_media_type"));
     }
     let pause = interfaces.store.paused(&PauseScope::Everything).unwrap();
     assert!(pause.is_none());
@@ -451,10 +374,7 @@ async fn whoever_changes_something_stands_in_the_trail_with_the_reason() {
         operation("/v1/accounts/K-1001/invoices/RE-1/release"),
         operation("/v1/dispatch"),
         operation("/v1/accounts/K-1001/invoices/RE-1/withdraw"),
-        (
-            "/v1/import?reason=a%20lawsuit".to_owned(),
-            String::from_utf8(account).unwrap(),
-        ),
+        ("/v1/import?reason=a%20lawsuit".to_owned(), String::from_utf8(account).unwrap()),
     ];
     for (path, body) in operations {
         let media_type = if path.starts_with("/v1/import") {
@@ -462,19 +382,9 @@ async fn whoever_changes_something_stands_in_the_trail_with_the_reason() {
         } else {
             "application/json"
         };
-        let headers = [
-            ("authorization", "Bearer ops-token"),
-            ("content-type", media_type),
-        ];
-        let answer = ask(
-            Interface::Admin,
-            &target,
-            Method::POST,
-            &path,
-            &headers,
-            body.into_bytes(),
-        )
-        .await;
+        let headers = [("authorization", "Bearer ops-token"), ("content-type", media_type)];
+        let answer =
+            ask(Interface::Admin, &target, Method::POST, &path, &headers, body.into_bytes()).await;
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         let newest = interfaces.get("/v1/audit?order=newest&limit=1").await;
         let entry = &newest.body["items"][0];
@@ -494,10 +404,7 @@ async fn what_stands_in_the_query_of_an_operation_is_not_passed_over() {
     ] {
         let answer = interfaces.act(path, json!({})).await;
         assert_eq!((answer.status, answer.code()), (422, "invalid"), "{path}");
-        assert_eq!(
-            answer.body["errors"][0]["expected"], "no parameters",
-            "{path}"
-        );
+        assert_eq!(answer.body["errors"][0]["expected"], "no parameters", "{path}");
     }
     let answer = interfaces.get("/v1/accounts/K-1001?view=version").await;
     assert_eq!(answer.status, 422);

@@ -56,16 +56,8 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that the pure core does without: no input or output, no randomness, no format but its own.
-const NOT_IN_DOMAIN: &[&str] = &[
-    "anyhow",
-    "fastrand",
-    "postcard",
-    "serde",
-    "serde_json",
-    "tokio",
-    "toml",
-    "tracing",
-];
+const NOT_IN_DOMAIN: &[&str] =
+    &["anyhow", "fastrand", "postcard", "serde", "serde_json", "tokio", "toml", "tracing"];
 
 /// All that may lie at the top level, dot-files aside.
 const TOP_LEVEL: &[&str] = &[
@@ -89,14 +81,9 @@ const FILE_LINES: usize = 700;
 #[test]
 fn every_import_in_src_is_one_that_the_rules_allow() {
     let sources = sources().unwrap();
-    assert!(
-        sources.iter().any(|(file, _)| file == "domain/mod.rs"),
-        "the sources were not found"
-    );
-    let violations: Vec<String> = sources
-        .iter()
-        .flat_map(|(file, source)| violations(file, source))
-        .collect();
+    assert!(sources.iter().any(|(file, _)| file == "domain/mod.rs"), "the sources were not found");
+    let violations: Vec<String> =
+        sources.iter().flat_map(|(file, source)| violations(file, source)).collect();
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 

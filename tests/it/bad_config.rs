@@ -56,10 +56,7 @@ fn assert_refused(directory: &TempDir, at: Option<&str>, expected: &[&str]) {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{command}: {errors}");
         for words in expected.iter().copied().chain(place.as_deref()) {
-            assert!(
-                errors.contains(words),
-                "{command}: {words:?} is not in {errors:?}"
-            );
+            assert!(errors.contains(words), "{command}: {words:?} is not in {errors:?}");
         }
     }
     let state = fs::read_dir(directory.path().join("state")).unwrap();
@@ -89,10 +86,7 @@ fn a_bad_cron_expression_is_told() {
 #[test]
 fn an_unknown_time_zone_is_told() {
     let directory = altered("\"UTC\"", "\"Europe/Atlantis\"");
-    let expected = [
-        "schedules.default.time_zone: expected ",
-        "got \"Europe/Atlantis\"",
-    ];
+    let expected = ["schedules.default.time_zone: expected ", "got \"Europe/Atlantis\""];
     assert_refused(&directory, Some("time_zone"), &expected);
 }
 
@@ -101,11 +95,8 @@ fn a_template_that_does_not_compile_is_told_by_its_own_line() {
     let directory = altered("[mail]", "[templates]\ndirectory = \"templates\"\n[mail]");
     let template = directory.path().join("templates/de/invoice.txt");
     fs::create_dir_all(template.parent().unwrap()).unwrap();
-    fs::write(
-        &template,
-        "{% set subject %}Rechnung{% endset %}\n{% set heading %}{{ number\n",
-    )
-    .unwrap();
+    fs::write(&template, "{% set subject %}Rechnung{% endset %}\n{% set heading %}{{ number\n")
+        .unwrap();
 
     assert_refused(&directory, None, &[&format!("{}:", template.display())]);
 }
@@ -113,29 +104,15 @@ fn a_template_that_does_not_compile_is_told_by_its_own_line() {
 #[test]
 fn a_secret_that_is_missing_or_malformed_is_told_without_showing_it() {
     let missing = altered("./portal-secrets", "./gone");
-    let expected = [
-        "webhook.senders.portal.secrets_file: ",
-        "/gone cannot be read: ",
-    ];
+    let expected = ["webhook.senders.portal.secrets_file: ", "/gone cannot be read: "];
     assert_refused(&missing, Some("./gone"), &expected);
 
     let malformed = home(closed(), "0 8 * * *");
-    fs::write(
-        malformed.path().join("portal-secrets"),
-        "# the portal's\nhunter2\n",
-    )
-    .unwrap();
+    fs::write(malformed.path().join("portal-secrets"), "# the portal's\nhunter2\n").unwrap();
     let expected = ["line 2 of ", "portal-secrets: expected \"whsec_\""];
     assert_refused(&malformed, Some("./portal-secrets"), &expected);
-    let output = run(
-        &malformed.path().join("invoice-router.toml"),
-        &["check-config"],
-    );
-    assert!(
-        !String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("hunter2")
-    );
+    let output = run(&malformed.path().join("invoice-router.toml"), &["check-config"]);
+    assert!(!String::from_utf8(output.stderr).unwrap().contains("hunter2"));
 }
 
 #[test]
@@ -167,11 +144,7 @@ fn what_the_daemon_cannot_use_on_this_machine_is_told_at_its_start() {
         let path = directory.path().join("invoice-router.toml");
         let text = fs::read_to_string(&path).unwrap();
         let (_, name) = key.split_once('.').unwrap();
-        let line = text
-            .lines()
-            .position(|line| line.starts_with(name))
-            .unwrap()
-            + 1;
+        let line = text.lines().position(|line| line.starts_with(name)).unwrap() + 1;
 
         let output = run(&path, &["serve"]);
 
@@ -248,11 +221,7 @@ fn all_that_is_wrong_is_told_at_once() {
     let port = format!("port = {}", closed().port());
     let wrong = text.replace(&port, "port = 70_000\nport_number = 9");
     fs::write(path, wrong).unwrap();
-    let expected = [
-        "schedules.default.time_zone",
-        "mail.smtp.port:",
-        "mail.smtp.port_number",
-    ];
+    let expected = ["schedules.default.time_zone", "mail.smtp.port:", "mail.smtp.port_number"];
     assert_refused(&directory, None, &expected);
 }
 
@@ -263,10 +232,7 @@ fn a_configuration_that_is_not_there_is_told() {
     let output = run(&path, &["check-config"]);
     assert_eq!(output.status.code(), Some(78));
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        errors.contains(&format!("{}: cannot be read: ", path.display())),
-        "{errors}"
-    );
+    assert!(errors.contains(&format!("{}: cannot be read: ", path.display())), "{errors}");
 }
 
 #[tokio::test]

@@ -1,9 +1,6 @@
 //! Composed mails, read back by a parser of other hands.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper of a test fails as the test itself does"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test itself does")]
 
 mod mail;
 
@@ -40,10 +37,7 @@ fn the_headers_are_these_and_no_others() {
         ]
     );
     assert_eq!(header(&bytes, "Date"), "Mon, 23 Nov 2026 08:00:05 +0000");
-    assert_eq!(
-        header(&bytes, "Reply-To"),
-        "\"Buchhaltung\" <buchhaltung@hosting.example>"
-    );
+    assert_eq!(header(&bytes, "Reply-To"), "\"Buchhaltung\" <buchhaltung@hosting.example>");
     assert_eq!(header(&bytes, "Auto-Submitted"), "auto-generated");
     assert_eq!(header(&bytes, "X-Invoice-Number"), "RE-2026/0042");
     let id = header(&bytes, "Message-ID");
@@ -53,23 +47,11 @@ fn the_headers_are_these_and_no_others() {
 #[test]
 fn a_mail_reads_back_as_it_was_composed() {
     let seen = read(&Mail::invoice().bytes());
-    assert_eq!(
-        seen.subject,
-        "Rechnung RE-2026/0042 vom 23.11.2026 (1.234,56 EUR)"
-    );
-    assert_eq!(
-        seen.to,
-        [(
-            Some("Buchhaltung".to_owned()),
-            "rechnung@muster.example".to_owned()
-        )]
-    );
+    assert_eq!(seen.subject, "Rechnung RE-2026/0042 vom 23.11.2026 (1.234,56 EUR)");
+    assert_eq!(seen.to, [(Some("Buchhaltung".to_owned()), "rechnung@muster.example".to_owned())]);
     assert_eq!(
         seen.from,
-        Some((
-            Some("Beispiel-Hosting Köln".to_owned()),
-            "rechnung@hosting.example".to_owned()
-        ))
+        Some((Some("Beispiel-Hosting Köln".to_owned()), "rechnung@hosting.example".to_owned()))
     );
     assert_eq!(
         seen.attachments,
@@ -80,22 +62,13 @@ fn a_mail_reads_back_as_it_was_composed() {
         }]
     );
     for body in [&seen.text, &seen.html] {
-        for expected in [
-            "RE-2026/0042",
-            "23.11.2026",
-            "07.12.2026",
-            "1.234,56 EUR",
-            "K-1001",
-        ] {
+        for expected in ["RE-2026/0042", "23.11.2026", "07.12.2026", "1.234,56 EUR", "K-1001"] {
             assert!(body.contains(expected), "{expected} in {body}");
         }
     }
     assert!(seen.text.contains("Müller & Söhne GmbH, Buchhaltung"));
     assert!(seen.html.contains("Müller &amp; Söhne GmbH, Buchhaltung"));
-    assert!(
-        seen.html
-            .contains("href=\"https://portal.example/documents?id=42&amp;a=1\"")
-    );
+    assert!(seen.html.contains("href=\"https://portal.example/documents?id=42&amp;a=1\""));
 }
 
 #[test]
@@ -110,16 +83,11 @@ fn the_same_input_gives_the_same_bytes() {
 #[test]
 fn several_addresses_stand_without_a_name() {
     let mut mail = Mail::invoice();
-    mail.addressee.deliverable = (0..10)
-        .map(|at| email(&format!("{}.{at}@muster.example", "a".repeat(40))))
-        .collect();
+    mail.addressee.deliverable =
+        (0..10).map(|at| email(&format!("{}.{at}@muster.example", "a".repeat(40)))).collect();
     let seen = read(&mail.bytes());
-    let expected: Vec<(Option<String>, String)> = mail
-        .addressee
-        .deliverable
-        .iter()
-        .map(|address| (None, address.to_string()))
-        .collect();
+    let expected: Vec<(Option<String>, String)> =
+        mail.addressee.deliverable.iter().map(|address| (None, address.to_string())).collect();
     assert_eq!(seen.to, expected);
 }
 
@@ -141,11 +109,7 @@ fn attachments_keep_their_exact_bytes_whatever_they_call_themselves() {
         (&long_name, "application/pdf", b"%PDF-1.7"),
         ("lines.txt", "text/plain", b"a\rb\nc\r\n\0 \n.\n"),
         ("boundary.html", "text/html", b"--=_x\n<p>\n"),
-        (
-            "XRechnung.xml",
-            "application/xml",
-            b"<?xml version=\"1.0\"?>\n<Invoice/>\n",
-        ),
+        ("XRechnung.xml", "application/xml", b"<?xml version=\"1.0\"?>\n<Invoice/>\n"),
         ("empty.csv", "text/csv", b""),
     ];
     let mut mail = Mail::invoice();
@@ -209,14 +173,10 @@ fn a_number_of_128_characters_of_any_script_is_read_back() {
 #[test]
 fn markup_in_a_name_is_text_in_both_parts() {
     let mut mail = Mail::invoice();
-    mail.addressee.contact.company = Some(header_text(
-        "<script>alert('1')</script> {{ number }} &amp;",
-    ));
+    mail.addressee.contact.company =
+        Some(header_text("<script>alert('1')</script> {{ number }} &amp;"));
     let seen = read(&mail.bytes());
-    assert!(
-        seen.text
-            .contains("<script>alert('1')</script> {{ number }} &amp;, Buchhaltung")
-    );
+    assert!(seen.text.contains("<script>alert('1')</script> {{ number }} &amp;, Buchhaltung"));
     assert!(!seen.html.contains("<script"));
     assert!(seen.html.contains(
         "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; {{ number }} &amp;amp;, Buchhaltung"
@@ -226,14 +186,8 @@ fn markup_in_a_name_is_text_in_both_parts() {
 #[test]
 fn who_stands_in_for_a_rejected_contact_is_told_why() {
     for (language, words) in [
-        (
-            "de",
-            "weil der ausgewählte Rechnungskontakt nicht erreichbar ist",
-        ),
-        (
-            "en",
-            "because the selected billing contact cannot be reached",
-        ),
+        ("de", "weil der ausgewählte Rechnungskontakt nicht erreichbar ist"),
+        ("en", "because the selected billing contact cannot be reached"),
     ] {
         let mut mail = Mail::of(Kind::Invoice, "RE-2026/0042", "1234.56", language);
         let is_told = |mail: &Mail| {
@@ -268,19 +222,13 @@ fn a_credit_note_without_an_invoice_and_a_reminder_without_a_date_are_whole_sent
     let mut credit_note = Mail::of(Kind::CreditNote(None), "GS-1", "-1", "de");
     credit_note.invoice.due_on = None;
     let text = read(&credit_note.bytes()).text;
-    assert!(
-        text.contains("unsere Gutschrift GS-1 vom 23.11.2026.\r\n"),
-        "{text}"
-    );
+    assert!(text.contains("unsere Gutschrift GS-1 vom 23.11.2026.\r\n"), "{text}");
     assert!(text.contains("Gesamtbetrag: -1,00 EUR\r\n"), "{text}");
 
     let mut reminder = Mail::of(Kind::Reminder(number("RE-1")), "ZE-1", "1", "en");
     reminder.invoice.due_on = None;
     let text = read(&reminder.bytes()).text.replace("\r\n", " ");
-    assert!(
-        text.contains("of invoice RE-1. Please settle the outstanding amount. "),
-        "{text}"
-    );
+    assert!(text.contains("of invoice RE-1. Please settle the outstanding amount. "), "{text}");
 }
 
 #[test]
@@ -293,9 +241,7 @@ fn an_overridden_file_is_used_and_the_others_stay_as_shipped() {
                  {% set regards %}Bis bald{% endset %}";
     fs::write(directory.path().join("de/invoice.txt"), words).unwrap();
     fs::write(directory.path().join("layout.html"), "<p>{{ company }}</p>").unwrap();
-    let templates = Templates::load(Some(directory.path()))
-        .unwrap_err()
-        .to_string();
+    let templates = Templates::load(Some(directory.path())).unwrap_err().to_string();
     assert!(templates.contains("layout.html:1: "), "{templates}");
     let layout = "<p lang=\"{{ language }}\">{{ regards }}, {{ sender }}: {{ introduction | join('|') }}</p>";
     fs::write(directory.path().join("layout.html"), layout).unwrap();
@@ -303,16 +249,8 @@ fn an_overridden_file_is_used_and_the_others_stay_as_shipped() {
 
     let seen = read(&Mail::invoice().compose_with(&templates).unwrap().bytes);
     assert_eq!(seen.subject, "Ihre Rechnung RE-2026/0042");
-    assert!(
-        seen.text
-            .starts_with("Guten Tag,\r\n\r\neins\r\n\r\nzwei Buchhaltung drei\r\n\r\n")
-    );
-    assert!(
-        seen.text
-            .ends_with("\r\n\r\nBis bald\r\nBeispiel-Hosting Köln\r\n"),
-        "{}",
-        seen.text
-    );
+    assert!(seen.text.starts_with("Guten Tag,\r\n\r\neins\r\n\r\nzwei Buchhaltung drei\r\n\r\n"));
+    assert!(seen.text.ends_with("\r\n\r\nBis bald\r\nBeispiel-Hosting Köln\r\n"), "{}", seen.text);
     assert_eq!(
         seen.html,
         "<p lang=\"de\">Bis bald, Beispiel-Hosting Köln: eins|zwei Buchhaltung drei</p>\r\n"
@@ -320,10 +258,7 @@ fn an_overridden_file_is_used_and_the_others_stay_as_shipped() {
 
     let english = Mail::of(Kind::Invoice, "RE-2026/0042", "1", "en");
     let seen = read(&english.compose_with(&templates).unwrap().bytes);
-    assert_eq!(
-        seen.subject,
-        "Invoice RE-2026/0042 dated 23 November 2026 (EUR 1.00)"
-    );
+    assert_eq!(seen.subject, "Invoice RE-2026/0042 dated 23 November 2026 (EUR 1.00)");
 }
 
 #[test]
@@ -332,11 +267,7 @@ fn the_html_part_loads_nothing() {
     for remote in ["<img", "src=", "url(", "@import", "<link", "<script"] {
         assert!(!html.contains(remote), "{remote}");
     }
-    assert_eq!(
-        html.matches("https://").count(),
-        1,
-        "only the link to the portal"
-    );
+    assert_eq!(html.matches("https://").count(), 1, "only the link to the portal");
 }
 
 #[test]
@@ -352,10 +283,7 @@ fn another_documents_bytes_are_never_attached() {
     missing.files.clear();
     assert!(matches!(
         missing.compose(),
-        Err(ComposeError::DocumentCount {
-            expected: 1,
-            given: 0
-        })
+        Err(ComposeError::DocumentCount { expected: 1, given: 0 })
     ));
 }
 
@@ -387,11 +315,7 @@ fn a_message_id_is_one_for_each_delivery_and_revision_and_says_nothing() {
     };
     let first = id(&STORE, 42, 1);
     assert_eq!(first, id(&STORE, 42, 1));
-    for other in [
-        id(&STORE, 42, 2),
-        id(&STORE, 43, 1),
-        id(b"one more example", 42, 1),
-    ] {
+    for other in [id(&STORE, 42, 2), id(&STORE, 43, 1), id(b"one more example", 42, 1)] {
         assert_ne!(first, other);
     }
 
@@ -418,16 +342,8 @@ fn every_kind_says_in_both_languages_what_a_finance_department_expects() {
     let refers_to = number("RE-2026/0041");
     for (kind, own, total) in [
         (Kind::Invoice, "RE-2026/0042", "1234.56"),
-        (
-            Kind::CreditNote(Some(refers_to.clone())),
-            "GS-2026/0007",
-            "-119.00",
-        ),
-        (
-            Kind::CorrectedInvoice(refers_to.clone()),
-            "RE-2026/0043",
-            "119.00",
-        ),
+        (Kind::CreditNote(Some(refers_to.clone())), "GS-2026/0007", "-119.00"),
+        (Kind::CorrectedInvoice(refers_to.clone()), "RE-2026/0043", "119.00"),
         (Kind::Reminder(refers_to), "ZE-2026/0003", "119.00"),
     ] {
         for language in ["de", "en"] {
@@ -435,12 +351,7 @@ fn every_kind_says_in_both_languages_what_a_finance_department_expects() {
             if matches!(kind, Kind::CreditNote(_)) {
                 mail.invoice.due_on = None;
             }
-            let Seen {
-                subject,
-                text,
-                html,
-                ..
-            } = read(&mail.bytes());
+            let Seen { subject, text, html, .. } = read(&mail.bytes());
             let (text, html) = (text.replace('\r', ""), html.replace('\r', ""));
             assert_golden(
                 &format!("mail-{language}-{}", kind.as_str()),

@@ -33,10 +33,7 @@ fn demo(home: &TempDir, arguments: &[&str]) -> Command {
 async fn the_demo_shows_who_got_what_and_leaves_the_mails() {
     let home = tempfile::tempdir().unwrap();
 
-    let output = timeout(DEADLINE, demo(&home, &[]).output())
-        .await
-        .unwrap()
-        .unwrap();
+    let output = timeout(DEADLINE, demo(&home, &[]).output()).await.unwrap().unwrap();
 
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{errors}");
@@ -58,11 +55,7 @@ async fn the_demo_shows_who_got_what_and_leaves_the_mails() {
             ["K-1001", "RE-2026/0042", "rechnungseingang@muster.example"],
             ["K-1001", "RE-2026/0042", "buchhaltung@muster.example"],
             ["K-2001", "INV-2026-0007", "invoices@sample.example"],
-            [
-                "K-1001",
-                "RE-2026/0044",
-                "muster-gmbh@steuerberatung.example"
-            ],
+            ["K-1001", "RE-2026/0044", "muster-gmbh@steuerberatung.example"],
             ["K-1001", "RE-2026/0045", "erika@muster.example"],
         ],
         "{words}"
@@ -76,10 +69,7 @@ async fn the_demo_shows_who_got_what_and_leaves_the_mails() {
 async fn for_scripts_the_demo_prints_one_value() {
     let home = tempfile::tempdir().unwrap();
 
-    let output = timeout(DEADLINE, demo(&home, &["--json"]).output())
-        .await
-        .unwrap()
-        .unwrap();
+    let output = timeout(DEADLINE, demo(&home, &["--json"]).output()).await.unwrap().unwrap();
 
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["mails"].as_array().map(Vec::len), Some(7), "{value}");
@@ -97,11 +87,7 @@ async fn no_daemon_is_left_after(signal: Signal) {
     let mut demo = demo(&home, &[]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let webhook = loop {
-        let line = lines
-            .next_line()
-            .await
-            .unwrap()
-            .expect("the demo starts a daemon");
+        let line = lines.next_line().await.unwrap().expect("the demo starts a daemon");
         if let Some((_, rest)) = line.split_once("http://") {
             let (address, _) = rest.split_once(',').unwrap();
             break address.parse::<SocketAddr>().unwrap();

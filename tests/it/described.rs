@@ -62,9 +62,8 @@ fn the_examples_of_events_are_the_files_beside_the_configuration() {
         assert!(named.insert(file.to_owned()), "{file} stands twice");
     }
     let files = examples::events().into_iter();
-    let files: BTreeSet<String> = files
-        .map(|(name, _)| format!("config/examples/{name}"))
-        .collect();
+    let files: BTreeSet<String> =
+        files.map(|(name, _)| format!("config/examples/{name}")).collect();
     assert_eq!(named, files);
 }
 
@@ -132,10 +131,7 @@ fn every_operation_has_what_any_client_may_meet() {
     for interface in BOTH {
         for (path, method, operation) in description().operations(interface) {
             for status in ["400", "401", "408", "414", "429", "431", "500"] {
-                assert!(
-                    operation["responses"].get(status).is_some(),
-                    "{method} {path} {status}"
-                );
+                assert!(operation["responses"].get(status).is_some(), "{method} {path} {status}");
             }
             assert!(operation["operationId"].is_string(), "{method} {path}");
             assert!(operation["summary"].is_string(), "{method} {path}");
@@ -145,10 +141,7 @@ fn every_operation_has_what_any_client_may_meet() {
 
 fn answer(status: u16, content_type: &str, body: &Value) -> Response {
     let mut headers = HeaderMap::new();
-    for (name, value) in [
-        ("content-type", content_type),
-        ("x-request-id", "00000000deadbeef"),
-    ] {
+    for (name, value) in [("content-type", content_type), ("x-request-id", "00000000deadbeef")] {
         let value = HeaderValue::from_str(value).unwrap();
         headers.insert(HeaderName::from_static(name), value);
     }
@@ -215,52 +208,22 @@ fn an_answer_that_is_not_described_is_found() {
         ("another type", with("/version", json!("4"))),
         (
             "a time with an offset",
-            with(
-                "/recipient/reason/since",
-                json!("2026-11-23T08:00:00+00:00"),
-            ),
+            with("/recipient/reason/since", json!("2026-11-23T08:00:00+00:00")),
         ),
-        (
-            "a recipient at odds with its kind",
-            with("/recipient/kind", json!("main_contact")),
-        ),
+        ("a recipient at odds with its kind", with("/recipient/kind", json!("main_contact"))),
         ("no content type", without("content-type")),
         ("no request id", without("x-request-id")),
-        (
-            "another content type",
-            answer(200, "text/plain", &applied()),
-        ),
+        ("another content type", answer(200, "text/plain", &applied())),
         ("another status", answer(204, JSON, &applied())),
-        (
-            "a status of another operation",
-            answer(201, JSON, &applied()),
-        ),
-        (
-            "a code of another status",
-            answer(403, PROBLEM, &problem("not_found", 403)),
-        ),
-        (
-            "another status in the problem",
-            answer(403, PROBLEM, &problem("forbidden", 404)),
-        ),
-        (
-            "a problem without its details",
-            answer(409, PROBLEM, &problem("version_gap", 409)),
-        ),
+        ("a status of another operation", answer(201, JSON, &applied())),
+        ("a code of another status", answer(403, PROBLEM, &problem("not_found", 403))),
+        ("another status in the problem", answer(403, PROBLEM, &problem("forbidden", 404))),
+        ("a problem without its details", answer(409, PROBLEM, &problem("version_gap", 409))),
         ("another request id", other_id),
         ("a header too many", told_more),
-        (
-            "no Retry-After",
-            answer(503, PROBLEM, &problem("busy", 503)),
-        ),
-        (
-            "no Allow",
-            answer(405, PROBLEM, &problem("method_not_allowed", 405)),
-        ),
-        (
-            "a path that is there",
-            answer(404, PROBLEM, &problem("not_found", 404)),
-        ),
+        ("no Retry-After", answer(503, PROBLEM, &problem("busy", 503))),
+        ("no Allow", answer(405, PROBLEM, &problem("method_not_allowed", 405))),
+        ("a path that is there", answer(404, PROBLEM, &problem("not_found", 404))),
     ] {
         assert!(!found(&event, &wrong).is_empty(), "{what}");
     }
@@ -271,55 +234,24 @@ fn a_request_that_is_accepted_and_not_described_is_found() {
     let right = answer(200, JSON, &applied());
     let document = json!([{"file_name": "a.pdf", "media_type": "application/pdf"}]);
     for (what, wrong) in [
-        (
-            "a member too many",
-            with(account(4), "/data/colour", json!("red")),
-        ),
-        (
-            "a password",
-            with(account(4), "/data/sub_users/0/login/password", json!("x")),
-        ),
-        (
-            "another type",
-            with(account(4), "/type", json!("account.exploded")),
-        ),
-        (
-            "a blank at the end",
-            with(account(4), "/data/account", json!("K-1001 ")),
-        ),
-        (
-            "an invisible character",
-            with(account(4), "/data/name", json!("a\u{202E}b")),
-        ),
+        ("a member too many", with(account(4), "/data/colour", json!("red"))),
+        ("a password", with(account(4), "/data/sub_users/0/login/password", json!("x"))),
+        ("another type", with(account(4), "/type", json!("account.exploded"))),
+        ("a blank at the end", with(account(4), "/data/account", json!("K-1001 "))),
+        ("an invisible character", with(account(4), "/data/name", json!("a\u{202E}b"))),
         (
             "an address that is none",
-            with(
-                account(4),
-                "/data/main_contact/addresses",
-                json!(["a b@c.example"]),
-            ),
+            with(account(4), "/data/main_contact/addresses", json!(["a b@c.example"])),
         ),
         ("version 0", with(account(4), "/data/version", json!(0))),
         (
             "a login without a name",
             with(account(4), "/data/sub_users/0/login/enabled", json!(true)),
         ),
-        (
-            "an invoice that refers",
-            with(invoice("RE-1"), "/data/refers_to", json!("RE-0")),
-        ),
-        (
-            "a reminder that does not",
-            with(invoice("RE-1"), "/data/kind", json!("reminder")),
-        ),
-        (
-            "an amount in words",
-            with(invoice("RE-1"), "/data/total/amount", json!("1,00")),
-        ),
-        (
-            "a document without bytes",
-            with(invoice("RE-1"), "/data/documents", document),
-        ),
+        ("an invoice that refers", with(invoice("RE-1"), "/data/refers_to", json!("RE-0"))),
+        ("a reminder that does not", with(invoice("RE-1"), "/data/kind", json!("reminder"))),
+        ("an amount in words", with(invoice("RE-1"), "/data/total/amount", json!("1,00"))),
+        ("a document without bytes", with(invoice("RE-1"), "/data/documents", document)),
         ("no body", json!(null)),
     ] {
         assert!(!found(&wrong, &right).is_empty(), "{what}");
@@ -340,10 +272,7 @@ fn a_line_of_a_batch_that_is_not_as_the_whole_says_is_found() {
     let found = |lines: &[(u64, u64, Value)]| {
         let mut answer = answer(200, NDJSON, &Value::Null);
         let line = |(line, status, body): &(u64, u64, Value)| {
-            format!(
-                "{}\n",
-                json!({"line": line, "status": status, "body": body})
-            )
+            format!("{}\n", json!({"line": line, "status": status, "body": body}))
         };
         answer.body = lines.iter().map(line).collect::<String>().into_bytes();
         findings(&asked, &answer)
@@ -355,43 +284,20 @@ fn a_line_of_a_batch_that_is_not_as_the_whole_says_is_found() {
     let first = || (1, 200, applied());
     for (what, wrong) in [
         ("no answer to a line", vec![first()]),
-        (
-            "the number of a blank line",
-            vec![first(), (2, 422, refused())],
-        ),
+        ("the number of a blank line", vec![first(), (2, 422, refused())]),
         ("another order", vec![(3, 422, refused()), first()]),
-        (
-            "another status than the problem's",
-            vec![first(), (3, 409, refused())],
-        ),
-        (
-            "a problem with a success",
-            vec![first(), (3, 200, refused())],
-        ),
-        (
-            "a success with a problem's status",
-            vec![(1, 422, applied()), (3, 422, refused())],
-        ),
+        ("another status than the problem's", vec![first(), (3, 409, refused())]),
+        ("a problem with a success", vec![first(), (3, 200, refused())]),
+        ("a success with a problem's status", vec![(1, 422, applied()), (3, 422, refused())]),
         (
             "another request id",
-            vec![
-                first(),
-                (
-                    3,
-                    422,
-                    with(refused(), "/request_id", json!("0000000000000000")),
-                ),
-            ],
+            vec![first(), (3, 422, with(refused(), "/request_id", json!("0000000000000000")))],
         ),
         (
             "another type",
             vec![
                 first(),
-                (
-                    3,
-                    422,
-                    with(refused(), "/type", json!("urn:invoice-router:problem:busy")),
-                ),
+                (3, 422, with(refused(), "/type", json!("urn:invoice-router:problem:busy"))),
             ],
         ),
     ] {
@@ -428,18 +334,12 @@ fn a_character_is_described_as_it_is_judged() {
         let file_name = FileName::parse(format!("a{c}.pdf"));
         let is_described = takes("FileName", &format!("a{c}.pdf"));
         assert!(is_described || file_name.is_err(), "a file name with {c:?}");
-        assert!(
-            !c.is_ascii() || is_described == file_name.is_ok(),
-            "a file name with {c:?}"
-        );
+        assert!(!c.is_ascii() || is_described == file_name.is_ok(), "a file name with {c:?}");
         for text in [format!("a{c}b@c.example"), format!("a@b{c}c.example")] {
             let is_described = takes("EmailAddress", &text);
             let address = EmailAddress::parse(&text);
             assert!(is_described || address.is_err(), "an address {text:?}");
-            assert!(
-                !c.is_ascii() || is_described == address.is_ok(),
-                "an address {text:?}"
-            );
+            assert!(!c.is_ascii() || is_described == address.is_ok(), "an address {text:?}");
         }
     }
 }
@@ -497,15 +397,7 @@ fn names_are_described_as_they_are_judged() {
         "FileName",
         |raw| FileName::parse(raw).is_ok(),
         &["RE-2026_0042.pdf", "Rechnung_für_März.pdf", "1.a"],
-        &[
-            "",
-            "pdf",
-            ".pdf",
-            "a.",
-            "a/b.pdf",
-            "a.pdf.exe",
-            "a.12345678901",
-        ],
+        &["", "pdf", ".pdf", "a.", "a/b.pdf", "a.pdf.exe", "a.12345678901"],
     );
 }
 
@@ -515,43 +407,19 @@ fn values_are_described_as_they_are_judged() {
         "Language",
         |raw| Language::parse(raw).is_ok(),
         &["de", "DE", "de-AT", "de_DE", "gsw", "de-Latn-DE-1996"],
-        &[
-            "",
-            "d",
-            "german",
-            "de-",
-            "de-a-a-a-a-a-a-a-a-a-a-a-a-a-a-a-a-a",
-        ],
+        &["", "d", "german", "de-", "de-a-a-a-a-a-a-a-a-a-a-a-a-a-a-a-a-a"],
     );
     as_judged(
         "Amount",
         |raw| Currency::parse("CLF").is_ok_and(|most| Money::parse(raw, most).is_ok()),
         &["0", "-0.5", "119.00", "999999999999999.9999"],
-        &[
-            "",
-            "-",
-            "01",
-            "1.",
-            ".5",
-            "+1",
-            "1e3",
-            "1,00",
-            "1234567890123456",
-            "1.00000",
-        ],
+        &["", "-", "01", "1.", ".5", "+1", "1e3", "1,00", "1234567890123456", "1.00000"],
     );
     as_judged(
         "MediaType",
         |raw| MediaType::parse(raw).is_ok(),
         &["application/pdf", "Application/PDF", "a/b+c.d-e"],
-        &[
-            "",
-            "pdf",
-            "multipart/mixed",
-            "Message/rfc822",
-            "text/plain; charset=x",
-            "a/",
-        ],
+        &["", "pdf", "multipart/mixed", "Message/rfc822", "text/plain; charset=x", "a/"],
     );
     let url = |length: usize| format!("https://a/{}", "b".repeat(length - 10));
     as_judged(
@@ -605,24 +473,12 @@ async fn what_one_interface_offers_is_not_there_at_the_other() {
 #[test]
 fn what_is_not_described_is_not_there() {
     let ask = |path, method, answer: &Response| {
-        let asked = Asked {
-            interface: Interface::Webhook,
-            method,
-            path,
-            headers: &[],
-            body: &[],
-        };
+        let asked = Asked { interface: Interface::Webhook, method, path, headers: &[], body: &[] };
         findings(&asked, answer)
     };
     let unknown = answer(404, PROBLEM, &problem("not_found", 404));
     let live = answer(200, JSON, &json!({"status": "live"}));
     assert_eq!(ask("/livez", &Method::GET, &unknown), Vec::<String>::new());
-    assert!(
-        !ask("/livez", &Method::GET, &live).is_empty(),
-        "the other interface's"
-    );
-    assert!(
-        !ask("/v1/events", &Method::GET, &unknown).is_empty(),
-        "no such method"
-    );
+    assert!(!ask("/livez", &Method::GET, &live).is_empty(), "the other interface's");
+    assert!(!ask("/v1/events", &Method::GET, &unknown).is_empty(), "no such method");
 }

@@ -82,12 +82,8 @@ impl Answer {
     /// Of each line of a batch's answer, its number, status and result or code.
     pub(crate) fn lines(&self) -> Vec<(u64, u64, &str)> {
         let lines = self.body.as_array().unwrap();
-        let line = |line: &'_ Value| {
-            (
-                line["line"].as_u64().unwrap(),
-                line["status"].as_u64().unwrap(),
-            )
-        };
+        let line =
+            |line: &'_ Value| (line["line"].as_u64().unwrap(), line["status"].as_u64().unwrap());
         lines
             .iter()
             .map(|whole| {
@@ -102,11 +98,7 @@ impl Answer {
     /// Where the request is wrong.
     pub(crate) fn pointers(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array();
-        errors
-            .into_iter()
-            .flatten()
-            .filter_map(|error| error["pointer"].as_str())
-            .collect()
+        errors.into_iter().flatten().filter_map(|error| error["pointer"].as_str()).collect()
     }
 }
 
@@ -151,11 +143,7 @@ pub(crate) fn access() -> Access {
 }
 
 fn token(name: &str, right: Right) -> Token {
-    Token {
-        name: name.to_owned(),
-        right,
-        digest: digest(format!("{name}-token").as_bytes()),
-    }
+    Token { name: name.to_owned(), right, digest: digest(format!("{name}-token").as_bytes()) }
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> Digest {
@@ -209,21 +197,14 @@ impl Interfaces {
         let directory = tempfile::tempdir().unwrap();
         let memory = Memory::new(directory.path()).unwrap();
         let store = memory.open(rules(&groups())).unwrap();
-        let over = Over {
-            store,
-            clock: Clock::manual(morning()),
-            nudge: Arc::new(Notify::new()),
-        };
+        let over = Over { store, clock: Clock::manual(morning()), nudge: Arc::new(Notify::new()) };
         Self::start_over(over, directory, limits, grace, readiness).await
     }
 
     /// Starts over a store that others work with too.
     pub(crate) async fn over(store: &Arc<dyn Store>, clock: &Clock, nudge: &Arc<Notify>) -> Self {
-        let over = Over {
-            store: Arc::clone(store),
-            clock: clock.clone(),
-            nudge: Arc::clone(nudge),
-        };
+        let over =
+            Over { store: Arc::clone(store), clock: clock.clone(), nudge: Arc::clone(nudge) };
         let directory = tempfile::tempdir().unwrap();
         Self::start_over(over, directory, limits(), PATIENCE, Readiness::default).await
     }
@@ -235,11 +216,7 @@ impl Interfaces {
         grace: Duration,
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
     ) -> Self {
-        let Over {
-            store,
-            clock,
-            nudge,
-        } = over;
+        let Over { store, clock, nudge } = over;
         let groups = groups();
         let language = |raw| Language::parse(raw).unwrap();
         let (access, granted) = watch::channel(Arc::new(access()));
@@ -315,8 +292,7 @@ impl Interfaces {
     /// Sends the lines of a batch.
     pub(crate) async fn batch(&self, key: &str, id: &str, lines: &[Value]) -> Answer {
         let body = ndjson(lines);
-        self.post_as("application/x-ndjson", key, id, body.as_bytes())
-            .await
+        self.post_as("application/x-ndjson", key, id, body.as_bytes()).await
     }
 
     /// Imports these accounts as an operator.
@@ -324,36 +300,17 @@ impl Interfaces {
         let target = Target::Unix(self.socket.clone());
         let path = format!("/v1/import{query}");
         let headers = [("content-type", "application/x-ndjson")];
-        ask(
-            Interface::Admin,
-            &target,
-            Method::POST,
-            &path,
-            &headers,
-            ndjson(lines).into_bytes(),
-        )
-        .await
+        ask(Interface::Admin, &target, Method::POST, &path, &headers, ndjson(lines).into_bytes())
+            .await
     }
 
     async fn post_as(&self, media_type: &str, key: &str, id: &str, body: &[u8]) -> Answer {
         let signature = self.signature(key, id, body);
         let mut headers = vec![("content-type", media_type)];
-        headers.extend(
-            signature
-                .iter()
-                .map(|(name, value)| (*name, value.as_str())),
-        );
+        headers.extend(signature.iter().map(|(name, value)| (*name, value.as_str())));
         let target = Target::Tcp(self.webhook);
         let body = body.to_vec();
-        ask(
-            Interface::Webhook,
-            &target,
-            Method::POST,
-            "/v1/events",
-            &headers,
-            body,
-        )
-        .await
+        ask(Interface::Webhook, &target, Method::POST, "/v1/events", &headers, body).await
     }
 
     /// Sends an event of the portal's.
@@ -371,22 +328,12 @@ impl Interfaces {
     /// Uploads a document under the digits given.
     pub(crate) async fn put(&self, key: &str, digits: &str, bytes: &[u8]) -> Answer {
         let signature = self.signature(key, &self.new_id(), digits.as_bytes());
-        let headers: Vec<(&str, &str)> = signature
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
+        let headers: Vec<(&str, &str)> =
+            signature.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let path = format!("/v1/documents/{digits}");
         let target = Target::Tcp(self.webhook);
         let body = bytes.to_vec();
-        ask(
-            Interface::Webhook,
-            &target,
-            Method::PUT,
-            &path,
-            &headers,
-            body,
-        )
-        .await
+        ask(Interface::Webhook, &target, Method::PUT, &path, &headers, body).await
     }
 
     /// Uploads [`PDF`].
@@ -398,29 +345,13 @@ impl Interfaces {
     /// Asks the admin interface over its socket.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         let target = Target::Unix(self.socket.clone());
-        ask(
-            Interface::Admin,
-            &target,
-            Method::GET,
-            path,
-            &[],
-            Vec::new(),
-        )
-        .await
+        ask(Interface::Admin, &target, Method::GET, path, &[], Vec::new()).await
     }
 
     /// Tells the admin interface to do something, over its socket.
     pub(crate) async fn act(&self, path: &str, body: Value) -> Answer {
         let target = Target::Unix(self.socket.clone());
-        ask(
-            Interface::Admin,
-            &target,
-            Method::POST,
-            path,
-            &[],
-            body.to_string().into_bytes(),
-        )
-        .await
+        ask(Interface::Admin, &target, Method::POST, path, &[], body.to_string().into_bytes()).await
     }
 
     /// The head of a signed event, for those who write by themselves. `length` is what it announces.
@@ -473,39 +404,20 @@ pub(crate) async fn ask(
     headers: &[(&str, &str)],
     body: Vec<u8>,
 ) -> Answer {
-    let response = client::request(
-        target,
-        method.clone(),
-        path,
-        headers,
-        body.clone(),
-        PATIENCE,
-    )
-    .await
-    .unwrap();
-    let asked = Asked {
-        interface,
-        method: &method,
-        path,
-        headers,
-        body: &body,
-    };
+    let response = client::request(target, method.clone(), path, headers, body.clone(), PATIENCE)
+        .await
+        .unwrap();
+    let asked = Asked { interface, method: &method, path, headers, body: &body };
     check(&asked, &response);
-    let is_batch = response
-        .headers
-        .get("content-type")
-        .is_some_and(|it| it == "application/x-ndjson");
+    let is_batch =
+        response.headers.get("content-type").is_some_and(|it| it == "application/x-ndjson");
     let body = if is_batch {
         let lines = serde_json::Deserializer::from_slice(&response.body).into_iter::<Value>();
         lines.collect::<Result<Value, _>>().unwrap()
     } else {
         serde_json::from_slice(&response.body).unwrap_or(Value::Null)
     };
-    Answer {
-        status: response.status.as_u16(),
-        headers: response.headers,
-        body,
-    }
+    Answer { status: response.status.as_u16(), headers: response.headers, body }
 }
 
 /// Reads one answer of the webhook's off a connection that stays open: its head, and its body as JSON.

@@ -61,9 +61,7 @@ async fn states(daemon: &Daemon) -> BTreeMap<String, String> {
     let listed = daemon.json(&["invoices"]).await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let items = listed["items"].as_array().unwrap().iter();
-    items
-        .map(|item| (text(&item["number"]), text(&item["state"])))
-        .collect()
+    items.map(|item| (text(&item["number"]), text(&item["state"]))).collect()
 }
 
 /// The file of the one document that was stored.
@@ -81,10 +79,7 @@ async fn what_was_acknowledged_is_there_after_a_kill_at_that_very_moment() {
     let mut expected = BTreeMap::new();
     for round in 1..=5 {
         let number = format!("RE-{round}");
-        daemon
-            .push(&invoice(&number, "scheduled"))
-            .await
-            .expect(200);
+        daemon.push(&invoice(&number, "scheduled")).await.expect(200);
         daemon.kill().await;
         daemon.start_again().await;
         expected.insert(number, "waiting".to_owned());
@@ -116,13 +111,8 @@ async fn an_attempt_cut_off_by_a_kill_is_repeated_as_the_very_same_message() {
         ScriptedRelay::start([envelope().tell(&heard), envelope().say("250 2.0.0 queued")]).await;
     let mut daemon = daemon((Ipv4Addr::LOCALHOST, relay.port()).into()).await;
 
-    daemon
-        .push(&invoice("RE-1", "immediately"))
-        .await
-        .expect(200);
-    timeout(DEADLINE, heard.notified())
-        .await
-        .expect("no message comes");
+    daemon.push(&invoice("RE-1", "immediately")).await.expect(200);
+    timeout(DEADLINE, heard.notified()).await.expect("no message comes");
     daemon.kill().await;
     daemon.start_again().await;
 
@@ -144,13 +134,8 @@ async fn an_address_of_before_that_may_have_it_is_told_as_such() {
     ])
     .await;
     let mut daemon = daemon((Ipv4Addr::LOCALHOST, relay.port()).into()).await;
-    daemon
-        .push(&invoice("RE-1", "immediately"))
-        .await
-        .expect(200);
-    timeout(DEADLINE, heard.notified())
-        .await
-        .expect("no message comes");
+    daemon.push(&invoice("RE-1", "immediately")).await.expect(200);
+    timeout(DEADLINE, heard.notified()).await.expect("no message comes");
     let mut change = account();
     change["data"]["version"] = 2.into();
     change["data"]["sub_users"][0]["contact"]["addresses"] = json!(["neu@muster.example"]);
@@ -234,10 +219,7 @@ async fn an_invoice_too_large_for_the_relay_is_held_and_says_so() {
         .say("250-relay.example\r\n250 SIZE 1000")])
     .await;
     let mut daemon = daemon((Ipv4Addr::LOCALHOST, relay.port()).into()).await;
-    daemon
-        .push(&invoice("RE-1", "immediately"))
-        .await
-        .expect(200);
+    daemon.push(&invoice("RE-1", "immediately")).await.expect(200);
     let held = daemon.settled("K-1", "RE-1", "held").await;
     let reason = held["held_reason"].as_str().unwrap();
     assert!(reason.contains("1000"), "{reason}");
@@ -249,10 +231,7 @@ async fn a_terminal_that_hangs_up_does_not_take_the_daemon_with_it() {
     let sink = Sink::start(None).await.unwrap();
     let mut daemon = daemon(sink.address()).await;
     daemon.signal(Signal::HUP);
-    daemon
-        .push(&invoice("RE-1", "immediately"))
-        .await
-        .expect(200);
+    daemon.push(&invoice("RE-1", "immediately")).await.expect(200);
     daemon.settled("K-1", "RE-1", "delivered").await;
     assert!(daemon.stop().await.success());
 }
@@ -266,10 +245,7 @@ async fn the_directory_for_mails_as_files_is_made_beside_the_store() {
     fs::write(&configuration, text.replacen("[mail]\n", file, 1)).unwrap();
     let mut daemon = Daemon::start_in(home).await;
     daemon.push(&account()).await.expect(200);
-    daemon
-        .push(&invoice("RE-1", "immediately"))
-        .await
-        .expect(200);
+    daemon.push(&invoice("RE-1", "immediately")).await.expect(200);
     daemon.settled("K-1", "RE-1", "delivered").await;
     assert!(daemon.stop().await.success());
     let mails = fs::read_dir(daemon.home().join("state/mail")).unwrap();
@@ -282,10 +258,7 @@ async fn the_directory_for_mails_as_files_is_made_beside_the_store() {
 async fn a_store_is_verified_while_nobody_has_it_open_and_says_what_is_wrong() {
     let sink = Sink::start(None).await.unwrap();
     let mut daemon = daemon(sink.address()).await;
-    daemon
-        .push(&invoice("RE-1", "immediately"))
-        .await
-        .expect(200);
+    daemon.push(&invoice("RE-1", "immediately")).await.expect(200);
     daemon.settled("K-1", "RE-1", "delivered").await;
     let in_use = daemon.command(&["verify"]).await;
     assert_eq!(in_use.status.code(), Some(1));

@@ -77,28 +77,19 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
     let ask = async |arguments: &[&str]| daemon.ask(arguments).await;
 
     let told = ask(&["pause", "--account", "K-1001", "--reason", "wrong logo"]).await;
-    assert_eq!(
-        told,
-        "sending for account K-1001 is paused; accepting goes on\n"
-    );
+    assert_eq!(told, "sending for account K-1001 is paused; accepting goes on\n");
     let told = ask(&["pause", "--account", "K-1001", "--reason", "other"]).await;
     assert!(
         told.contains("was paused before") && told.contains(": wrong logo; other (operator uid:"),
         "{told}"
     );
     let told = ask(&["dispatch", "--dry-run"]).await;
-    assert!(
-        told.contains("sending for this account is paused"),
-        "{told}"
-    );
+    assert!(told.contains("sending for this account is paused"), "{told}");
     let told = ask(&["resume"]).await;
     assert_eq!(told, "there was no pause of everything\n");
     ask(&["pause", "--reason", "a wrong batch"]).await;
     let told = ask(&["resume", "--account", "K-1001"]).await;
-    assert!(
-        told.contains("has ended, but all sending is paused since"),
-        "{told}"
-    );
+    assert!(told.contains("has ended, but all sending is paused since"), "{told}");
     let told = ask(&["resume"]).await;
     assert_eq!(told, "all sending goes on\nit was paused: a wrong batch\n");
     let told = ask(&["pause", "--removal", "--reason", "an audit"]).await;
@@ -123,10 +114,7 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
     for command in ["pause", "resume"] {
         let output = daemon.command(&[command, "--account", "NOPE"]).await;
         assert_eq!(output.status.code(), Some(1), "{command}");
-        assert!(
-            errors(&output).contains("this account is not known"),
-            "{command}"
-        );
+        assert!(errors(&output).contains("this account is not known"), "{command}");
     }
 }
 
@@ -143,10 +131,7 @@ async fn an_invoice_that_was_sent_again_shows_every_revisions_attempts() {
     let output = daemon.command(&resend).await;
     assert_eq!(output.status.code(), Some(65));
     let told = errors(&output);
-    assert!(
-        told.contains("revision 1 is not the current one, which is 2"),
-        "{told}"
-    );
+    assert!(told.contains("revision 1 is not the current one, which is 2"), "{told}");
 
     let told = daemon.ask(&[&["invoice"], &invoice[..]].concat()).await;
     assert!(told.contains("· revision 2 · accepted by relay"), "{told}");
@@ -179,22 +164,11 @@ async fn a_signature_for_scripts_is_one_object() {
     let arguments = ["sign", "--sender", "portal", "--id", "msg_1", file];
     let signed = daemon.json(&arguments).await;
     let names: Vec<&String> = signed.as_object().unwrap().keys().collect();
-    assert_eq!(
-        names,
-        ["webhook-id", "webhook-signature", "webhook-timestamp"]
-    );
+    assert_eq!(names, ["webhook-id", "webhook-signature", "webhook-timestamp"]);
     assert_eq!(signed["webhook-id"], "msg_1");
-    assert!(
-        signed["webhook-signature"]
-            .as_str()
-            .unwrap()
-            .starts_with("v1,")
-    );
+    assert!(signed["webhook-signature"].as_str().unwrap().starts_with("v1,"));
     let read = daemon.ask(&arguments).await;
-    assert!(
-        read.starts_with("webhook-id: msg_1\nwebhook-timestamp: "),
-        "{read}"
-    );
+    assert!(read.starts_with("webhook-id: msg_1\nwebhook-timestamp: "), "{read}");
 }
 
 #[tokio::test]
@@ -238,10 +212,7 @@ async fn a_state_that_there_is_not_is_refused_without_a_daemon() {
     let output = run(home.path(), &["invoices", "--state", "bogus"]).await;
     assert_eq!(output.status.code(), Some(2));
     let told = errors(&output);
-    assert!(
-        told.contains("undeliverable") && told.contains("withheld"),
-        "{told}"
-    );
+    assert!(told.contains("undeliverable") && told.contains("withheld"), "{told}");
 }
 
 #[tokio::test]
@@ -264,61 +235,32 @@ async fn all_that_is_held_is_released_together_and_says_why() {
     let (mut daemon, sink) = world().await;
     push_all(&mut daemon, [6]).await;
     daemon.settled("K-1001", "RE-2026/0043", "delivered").await;
-    let held = [
-        "hold",
-        "K-1001",
-        "RE-2026/0042",
-        "--reason",
-        "a wrong total",
-    ];
+    let held = ["hold", "K-1001", "RE-2026/0042", "--reason", "a wrong total"];
     daemon.ask(&held).await;
 
-    let planned = daemon
-        .ask(&["release", "--state", "held", "--dry-run"])
-        .await;
+    let planned = daemon.ask(&["release", "--state", "held", "--dry-run"]).await;
     assert!(
         planned.contains("a wrong total (by operator uid:")
             && planned.contains("would be released"),
         "{planned}"
     );
     let explained = daemon.ask(&["explain", "K-1001", "RE-2026/0042"]).await;
-    assert!(
-        explained.contains("It is held: a wrong total (by operator uid:"),
-        "{explained}"
-    );
+    assert!(explained.contains("It is held: a wrong total (by operator uid:"), "{explained}");
     let whole = daemon.json(&["invoice", "K-1001", "RE-2026/0042"]).await;
     assert_eq!(whole["state"], "held");
 
-    let released = [
-        "release",
-        "--state",
-        "held",
-        "--now",
-        "--reason",
-        "it was right",
-    ];
+    let released = ["release", "--state", "held", "--now", "--reason", "it was right"];
     daemon.ask(&released).await;
     let whole = daemon.settled("K-1001", "RE-2026/0042", "delivered").await;
     let story = whole["story"].as_array().unwrap();
-    let told = |words: &str| {
-        story
-            .iter()
-            .any(|entry| entry["what"].as_str().unwrap().contains(words))
-    };
+    let told =
+        |words: &str| story.iter().any(|entry| entry["what"].as_str().unwrap().contains(words));
     assert!(told("reason given: it was right"), "{whole}");
     assert!(sink.wait_for(4, DEADLINE).await);
     let none = daemon.ask(&["release", "--state", "held"]).await;
     assert_eq!(none.trim(), "no invoice is held");
-    for wrong in [
-        &["release"][..],
-        &["release", "--state", "waiting"],
-        &["release", "K-1001"],
-    ] {
-        assert_eq!(
-            daemon.command(wrong).await.status.code(),
-            Some(2),
-            "{wrong:?}"
-        );
+    for wrong in [&["release"][..], &["release", "--state", "waiting"], &["release", "K-1001"]] {
+        assert_eq!(daemon.command(wrong).await.status.code(), Some(2), "{wrong:?}");
     }
 }
 
@@ -333,17 +275,9 @@ async fn what_is_not_sent_yet_is_told_with_what_it_waits_for() {
     early["data"]["min_account_version"] = Value::Null;
     daemon.push(&early).await.expect(202);
     for (account, number, expected) in [
-        (
-            "K-1001",
-            "RE-2026/0042",
-            "It waits for its schedule, default, at 20",
-        ),
+        ("K-1001", "RE-2026/0042", "It waits for its schedule, default, at 20"),
         ("K-1001", "RE-8", "It waits for version 99 of its account."),
-        (
-            "K-NEW",
-            "RE-8",
-            "No recipient is known for it yet. It waits for its account.",
-        ),
+        ("K-NEW", "RE-8", "No recipient is known for it yet. It waits for its account."),
     ] {
         let told = daemon.ask(&["explain", account, number]).await;
         assert!(told.contains(expected), "{told}");
@@ -365,8 +299,5 @@ async fn the_trail_is_read_in_order_and_backwards_and_names_who_did_it() {
     let newest = daemon.admin("/v1/audit?order=newest&limit=1").await;
     let what = newest["items"][0]["what"].as_str().unwrap();
     assert_eq!(what, "sending paused: a look");
-    assert_eq!(
-        further["items"].as_array().unwrap().last(),
-        newest["items"].get(0)
-    );
+    assert_eq!(further["items"].as_array().unwrap().last(), newest["items"].get(0));
 }

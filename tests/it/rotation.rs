@@ -15,18 +15,11 @@ use crate::interface::{account, ask, digest};
 /// Waits until the daemon has logged a line that holds all of `words`.
 async fn logged(daemon: &Daemon, words: &[&str]) {
     let said = async {
-        while !daemon
-            .log()
-            .lines()
-            .any(|line| words.iter().all(|word| line.contains(word)))
-        {
+        while !daemon.log().lines().any(|line| words.iter().all(|word| line.contains(word))) {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(
-        timeout(DEADLINE, said).await.is_ok(),
-        "{words:?} is not logged"
-    );
+    assert!(timeout(DEADLINE, said).await.is_ok(), "{words:?} is not logged");
 }
 
 #[tokio::test]
@@ -53,25 +46,14 @@ async fn secrets_are_exchanged_without_a_restart_as_a_whole_or_not_at_all() {
     fs::write(&secrets, PORTAL).unwrap();
     let configuration = daemon.configuration();
     let text = fs::read_to_string(&configuration).unwrap();
-    fs::write(
-        &configuration,
-        text.replace("[mail]\n", "[mail]\nfrm = \"x\"\n"),
-    )
-    .unwrap();
+    fs::write(&configuration, text.replace("[mail]\n", "[mail]\nfrm = \"x\"\n")).unwrap();
     daemon.signal(Signal::HUP);
     logged(&daemon, &["everything stays as it was", "mail.frm"]).await;
     daemon.push_signed(next, &event).await.expect(200);
-    fs::write(
-        &configuration,
-        text.replace("[mail]\n", "[mail]\nmessage_bytes = 30000000\n"),
-    )
-    .unwrap();
+    fs::write(&configuration, text.replace("[mail]\n", "[mail]\nmessage_bytes = 30000000\n"))
+        .unwrap();
     daemon.signal(Signal::HUP);
-    logged(
-        &daemon,
-        &["take effect at the next start", "mail.message_bytes"],
-    )
-    .await;
+    logged(&daemon, &["take effect at the next start", "mail.message_bytes"]).await;
     daemon.push_signed(PORTAL, &event).await.expect(200);
     assert!(daemon.stop().await.success());
 }

@@ -13,16 +13,10 @@ async fn a_schedule_with_seconds_releases_invoices_without_anybody_asking() {
 
     push_all(&mut daemon, [12, 13]).await;
 
-    assert!(
-        sink.wait_for(1, DEADLINE).await,
-        "the schedule did not fire"
-    );
+    assert!(sink.wait_for(1, DEADLINE).await, "the schedule did not fire");
     let invoice = daemon.settled("K-2001", "INV-2026-0007", "delivered").await;
     assert!(daemon.stop().await.success());
     let (recipient, number) = &who_got_what(&sink.messages())[0];
-    assert_eq!(
-        (recipient.as_str(), number.as_str()),
-        ("invoices@sample.example", "INV-2026-0007")
-    );
+    assert_eq!((recipient.as_str(), number.as_str()), ("invoices@sample.example", "INV-2026-0007"));
     assert_eq!(sink.count(), 1, "{invoice}");
 }

@@ -77,11 +77,7 @@ async fn a_message_is_handed_over_and_the_relay_is_left_politely() {
     let reply = send(&mut connection, MESSAGE).await.unwrap();
     assert_eq!(
         reply,
-        Reply {
-            code: 250,
-            enhanced: Some(EnhancedCode(2, 0, 0)),
-            text: "queued as 1".to_owned()
-        }
+        Reply { code: 250, enhanced: Some(EnhancedCode(2, 0, 0)), text: "queued as 1".to_owned() }
     );
     assert!(connection.is_usable());
     connection.quit().await;
@@ -112,14 +108,9 @@ async fn dots_at_line_starts_arrive_as_they_were_and_end_nothing() {
     let script = Script::greeted(&[]).accept();
     let relay = ScriptedRelay::start([script]).await;
     let mut connection = connected(&relay).await;
-    send(&mut connection, b"a: b\r\n\r\n.\r\n..\r\n.c\r\n")
-        .await
-        .unwrap();
+    send(&mut connection, b"a: b\r\n\r\n.\r\n..\r\n.c\r\n").await.unwrap();
     drop(connection);
-    assert_eq!(
-        relay.heard().await[0][4],
-        "a: b\r\n\r\n..\r\n...\r\n..c\r\n.\r\n"
-    );
+    assert_eq!(relay.heard().await[0][4], "a: b\r\n\r\n..\r\n...\r\n..c\r\n.\r\n");
 }
 
 #[tokio::test]
@@ -146,12 +137,8 @@ async fn a_message_of_many_blocks_arrives_whole() {
 async fn a_message_with_a_bare_line_feed_never_begins_to_go_out() {
     let relay = ScriptedRelay::start([Script::greeted(&[]).envelope()]).await;
     let mut connection = connected(&relay).await;
-    let failure = send(
-        &mut connection,
-        b"a: b\r\n\r\n\n.\nMAIL FROM:<x@y.example>\r\n",
-    )
-    .await
-    .unwrap_err();
+    let failure =
+        send(&mut connection, b"a: b\r\n\r\n\n.\nMAIL FROM:<x@y.example>\r\n").await.unwrap_err();
     assert_eq!(failure.verdict(), Verdict::MessageRefused);
     assert!(!connection.is_usable());
     let heard = relay.heard().await;
@@ -306,9 +293,7 @@ async fn replies_as_relays_really_send_them_are_understood() {
 
 #[tokio::test]
 async fn a_closed_or_closing_idle_connection_is_noticed_before_it_is_used() {
-    let goodbye = Script::greeted(&[])
-        .accept()
-        .say("421 4.4.2 idle for too long");
+    let goodbye = Script::greeted(&[]).accept().say("421 4.4.2 idle for too long");
     for script in [goodbye.clone(), goodbye.cut()] {
         let relay = ScriptedRelay::start([script]).await;
         let mut connection = connected(&relay).await;

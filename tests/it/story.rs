@@ -30,11 +30,7 @@ impl World {
         let mails = tempfile::tempdir().unwrap();
         let sink = Sink::start(Some(mails.path().to_owned())).await.unwrap();
         let daemon = Daemon::start(sink.address()).await;
-        Self {
-            sink,
-            _mails: mails,
-            daemon,
-        }
+        Self { sink, _mails: mails, daemon }
     }
 
     /// All mails, once there are so many, as recipient and invoice.
@@ -76,10 +72,7 @@ async fn from_the_first_webhook_to_the_inbox_of_whoever_is_the_billing_contact()
     assert_eq!(recipient(daemon, "K-1001").await["kind"], "main_contact");
     let answer = push(daemon, &event(4)).await;
     assert_eq!(answer["recipient"]["company"], "Muster GmbH", "{answer}");
-    assert_eq!(
-        answer["recipient"]["addresses"],
-        json!([CENTRAL, ACCOUNTING])
-    );
+    assert_eq!(answer["recipient"]["addresses"], json!([CENTRAL, ACCOUNTING]));
     push_all(daemon, [12]).await;
 
     // One invoice of each account waits; the one that is immediate goes out alone.
@@ -108,10 +101,7 @@ async fn from_the_first_webhook_to_the_inbox_of_whoever_is_the_billing_contact()
     push_all(daemon, 10..=11).await;
     daemon.ask(&["dispatch", "--account", "K-1001"]).await;
     let invoice = daemon.settled("K-1001", "RE-2026/0045", "delivered").await;
-    assert_eq!(
-        invoice["recipient"]["reason"]["rule"],
-        "billing_contact_removed"
-    );
+    assert_eq!(invoice["recipient"]["reason"]["rule"], "billing_contact_removed");
     let explained = daemon.ask(&["explain", "K-1001"]).await;
     assert!(
         explained.contains(ERIKA) && explained.contains("the selected billing contact was removed"),
@@ -139,18 +129,10 @@ async fn each_account_reads_its_own_language_and_gets_the_bytes_that_were_handed
 
     let messages = world.sink.messages();
     let mails: Vec<Mail> = messages.iter().map(Mail::read).collect();
-    let to = |address: &str| {
-        mails
-            .iter()
-            .find(|mail| mail.recipients == [address])
-            .unwrap()
-    };
+    let to = |address: &str| mails.iter().find(|mail| mail.recipients == [address]).unwrap();
 
     let german = to(CENTRAL);
-    assert_eq!(
-        german.subject,
-        "Rechnung RE-2026/0043 vom 23.11.2026 (14,28 EUR)"
-    );
+    assert_eq!(german.subject, "Rechnung RE-2026/0043 vom 23.11.2026 (14,28 EUR)");
     assert!(german.text.contains("Anlagen:"), "{}", german.text);
     let attached =
         |name: &str, media_type: &str| (name.to_owned(), media_type.to_owned(), document(name));
@@ -162,11 +144,7 @@ async fn each_account_reads_its_own_language_and_gets_the_bytes_that_were_handed
     assert_eq!(german.message_id, to(ACCOUNTING).message_id);
 
     let english = to(ENGLISH);
-    assert!(
-        english.subject.starts_with("Invoice INV-2026-0007 "),
-        "{}",
-        english.subject
-    );
+    assert!(english.subject.starts_with("Invoice INV-2026-0007 "), "{}", english.subject);
     assert!(english.subject.contains("1,250.00"), "{}", english.subject);
     let expected = [attached("INV-2026-0007.pdf", "application/pdf")];
     assert_eq!(english.attachments, expected);
@@ -180,40 +158,25 @@ async fn an_account_shows_who_may_be_selected_and_who_is_active() {
         let subs = account["sub_users"].as_array().unwrap().iter();
         subs.map(|sub| {
             let flag = |name: &str| sub[name].as_bool().unwrap();
-            (
-                sub["id"].as_str().unwrap().to_owned(),
-                flag("selectable"),
-                flag("active"),
-            )
+            (sub["id"].as_str().unwrap().to_owned(), flag("selectable"), flag("active"))
         })
         .collect()
     };
     let of = |id: &str, selectable, active| (id.to_owned(), selectable, active);
 
     let account = world.daemon.json(&["account", "K-1001"]).await;
-    let expected = [
-        of("u-7", false, false),
-        of("u-8", true, true),
-        of("u-9", true, false),
-    ];
+    let expected = [of("u-7", false, false), of("u-8", true, true), of("u-9", true, false)];
     assert_eq!(shown(&account), expected);
     assert_eq!(account["main_contact"]["active"], false);
 
     push_all(&mut world.daemon, [8]).await;
     let account = world.daemon.json(&["account", "K-1001"]).await;
-    let expected = [
-        of("u-7", false, false),
-        of("u-8", true, false),
-        of("u-9", true, true),
-    ];
+    let expected = [of("u-7", false, false), of("u-8", true, false), of("u-9", true, true)];
     assert_eq!(shown(&account), expected);
 
     push_all(&mut world.daemon, [10]).await;
     let account = world.daemon.json(&["account", "K-1001"]).await;
-    assert_eq!(
-        shown(&account),
-        [of("u-7", false, false), of("u-8", true, false)]
-    );
+    assert_eq!(shown(&account), [of("u-7", false, false), of("u-8", true, false)]);
     assert_eq!(account["main_contact"]["active"], true);
 }
 
@@ -253,26 +216,17 @@ async fn a_dry_run_says_who_would_get_what_and_sends_nothing() {
 async fn a_paused_daemon_accepts_and_sends_only_after_it_is_resumed() {
     let mut world = World::new().await;
     push_all(&mut world.daemon, 1..=4).await;
-    world
-        .daemon
-        .ask(&["pause", "--reason", "a wrong batch"])
-        .await;
+    world.daemon.ask(&["pause", "--reason", "a wrong batch"]).await;
 
     push_all(&mut world.daemon, [6]).await;
     world.daemon.kill().await;
     world.daemon.start_again().await;
-    let invoice = world
-        .daemon
-        .json(&["invoice", "K-1001", "RE-2026/0043"])
-        .await;
+    let invoice = world.daemon.json(&["invoice", "K-1001", "RE-2026/0043"]).await;
     assert_eq!(invoice["state"], "due", "{invoice}");
     assert_eq!(world.sink.count(), 0);
 
     world.daemon.ask(&["resume"]).await;
-    world
-        .daemon
-        .settled("K-1001", "RE-2026/0043", "delivered")
-        .await;
+    world.daemon.settled("K-1001", "RE-2026/0043", "delivered").await;
     let expected = [(CENTRAL, "RE-2026/0043"), (ACCOUNTING, "RE-2026/0043")];
     assert_eq!(world.end().await, pairs(&expected));
 }
@@ -287,15 +241,9 @@ async fn pausing_one_account_does_not_stop_the_others() {
     later["data"]["release"] = "immediately".into();
     push(&mut world.daemon, &later).await;
 
-    world
-        .daemon
-        .settled("K-2001", "INV-2026-0007", "delivered")
-        .await;
+    world.daemon.settled("K-2001", "INV-2026-0007", "delivered").await;
 
-    let invoice = world
-        .daemon
-        .json(&["invoice", "K-1001", "RE-2026/0043"])
-        .await;
+    let invoice = world.daemon.json(&["invoice", "K-1001", "RE-2026/0043"]).await;
     assert_eq!(invoice["state"], "due", "{invoice}");
     assert_eq!(world.end().await, pairs(&[(ENGLISH, "INV-2026-0007")]));
 }
@@ -308,10 +256,7 @@ async fn the_contact_selected_when_it_is_sent_gets_an_invoice_that_was_issued_be
 
     world.daemon.ask(&["dispatch"]).await;
 
-    world
-        .daemon
-        .settled("K-1001", "RE-2026/0042", "delivered")
-        .await;
+    world.daemon.settled("K-1001", "RE-2026/0042", "delivered").await;
     assert_eq!(world.end().await, pairs(&[(REPLACEMENT, "RE-2026/0042")]));
 }
 
@@ -319,14 +264,8 @@ async fn the_contact_selected_when_it_is_sent_gets_an_invoice_that_was_issued_be
 async fn an_invoice_that_comes_before_its_account_waits_for_it() {
     let mut world = World::new().await;
     let daemon = &mut world.daemon;
-    daemon
-        .upload(&document("RE-2026-0043.pdf"))
-        .await
-        .expect(201);
-    daemon
-        .upload(&document("RE-2026-0043.xml"))
-        .await
-        .expect(201);
+    daemon.upload(&document("RE-2026-0043.pdf")).await.expect(201);
+    daemon.upload(&document("RE-2026-0043.xml")).await.expect(201);
     assert_eq!(daemon.push(&event(6)).await.expect(202)["result"], "parked");
 
     // It asks for version 4, with which the billing contact is selected.
@@ -349,10 +288,7 @@ async fn an_invoice_that_comes_before_its_account_waits_for_it() {
 async fn an_event_that_comes_again_changes_and_sends_nothing_again() {
     let mut world = World::new().await;
     push_all(&mut world.daemon, [1, 2, 3, 4, 6]).await;
-    world
-        .daemon
-        .settled("K-1001", "RE-2026/0043", "delivered")
-        .await;
+    world.daemon.settled("K-1001", "RE-2026/0043", "delivered").await;
 
     for number in [4, 6] {
         let answer = world.daemon.push(&event(number)).await.expect(200);

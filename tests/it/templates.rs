@@ -1,9 +1,6 @@
 //! What an administrator may change in the words of a mail, and what is refused when it is loaded.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper of a test fails as the test itself does"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test itself does")]
 
 use std::fs;
 use std::path::Path;
@@ -32,9 +29,7 @@ fn shipped(name: &str) -> String {
 /// What is wrong with these files, one mistake a line, without the directory before each.
 fn mistakes(files: &[(&str, &str)]) -> String {
     let directory = directory(files);
-    let errors = Templates::load(Some(directory.path()))
-        .unwrap_err()
-        .to_string();
+    let errors = Templates::load(Some(directory.path())).unwrap_err().to_string();
     errors.replace(&format!("{}/", directory.path().display()), "")
 }
 
@@ -75,14 +70,10 @@ fn a_further_language_is_taken_when_it_is_complete() {
         "invoice.txt",
         "reminder.txt",
     ];
-    let files: Vec<(String, String)> = names
-        .iter()
-        .map(|name| (format!("fr/{name}"), shipped(&format!("en/{name}"))))
-        .collect();
-    let files: Vec<(&str, &str)> = files
-        .iter()
-        .map(|(name, source)| (name.as_str(), source.as_str()))
-        .collect();
+    let files: Vec<(String, String)> =
+        names.iter().map(|name| (format!("fr/{name}"), shipped(&format!("en/{name}")))).collect();
+    let files: Vec<(&str, &str)> =
+        files.iter().map(|(name, source)| (name.as_str(), source.as_str())).collect();
 
     let complete = directory(&files);
     let templates = Templates::load(Some(complete.path())).unwrap();
@@ -91,26 +82,14 @@ fn a_further_language_is_taken_when_it_is_complete() {
     let errors = mistakes(&files[..4]);
     let lines: Vec<&str> = errors.lines().collect();
     assert_eq!(lines.len(), 2, "{errors}");
-    assert!(
-        lines[0].starts_with("fr/invoice.txt: expected this file"),
-        "{errors}"
-    );
-    assert!(
-        lines[1].starts_with("fr/reminder.txt: expected this file"),
-        "{errors}"
-    );
+    assert!(lines[0].starts_with("fr/invoice.txt: expected this file"), "{errors}");
+    assert!(lines[1].starts_with("fr/reminder.txt: expected this file"), "{errors}");
 }
 
 #[test]
 fn a_syntax_error_names_file_and_line() {
-    let errors = mistakes(&[(
-        "de/invoice.txt",
-        "{% set subject %}a{% endset %}\n\n{% if %}\n",
-    )]);
-    assert!(
-        errors.starts_with("de/invoice.txt:3: syntax error"),
-        "{errors}"
-    );
+    let errors = mistakes(&[("de/invoice.txt", "{% set subject %}a{% endset %}\n\n{% if %}\n")]);
+    assert!(errors.starts_with("de/invoice.txt:3: syntax error"), "{errors}");
 }
 
 #[test]
@@ -127,26 +106,17 @@ fn an_unknown_name_is_found_with_its_line_even_where_no_sample_leads() {
 #[test]
 fn a_value_that_may_be_absent_has_to_be_asked_for() {
     let source = shipped("en/invoice.txt");
-    let line = 1 + source
-        .lines()
-        .position(|line| line.contains("{{ total }}"))
-        .unwrap();
+    let line = 1 + source.lines().position(|line| line.contains("{{ total }}")).unwrap();
     let source = source.replace("{{ total }}", "{{ due_on }}");
     let errors = mistakes(&[("en/invoice.txt", &source)]);
-    assert!(
-        errors.starts_with(&format!("en/invoice.txt:{line}: ")),
-        "{errors}"
-    );
+    assert!(errors.starts_with(&format!("en/invoice.txt:{line}: ")), "{errors}");
     assert!(errors.contains("inside {% if … %}"), "{errors}");
 }
 
 #[test]
 fn a_missing_or_empty_subject_is_refused() {
     let without = mistakes(&[("de/reminder.txt", "{% set heading %}a{% endset %}")]);
-    assert!(
-        without.starts_with("de/reminder.txt: expected {% set subject %}"),
-        "{without}"
-    );
+    assert!(without.starts_with("de/reminder.txt: expected {% set subject %}"), "{without}");
     let source = shipped("de/reminder.txt") + "{% set subject %} {% endset %}";
     let empty = mistakes(&[("de/reminder.txt", &source)]);
     assert!(empty.contains("a subject that is not empty"), "{empty}");
@@ -164,9 +134,7 @@ fn every_mistake_is_reported_at_once() {
     fs::write(latin1.path().join(".layout.txt.swp"), "an editor's").unwrap();
     fs::write(latin1.path().join("layout.txt~"), "an editor's").unwrap();
 
-    let errors = Templates::load(Some(latin1.path()))
-        .unwrap_err()
-        .to_string();
+    let errors = Templates::load(Some(latin1.path())).unwrap_err().to_string();
     assert_eq!(errors.lines().count(), 5, "{errors}");
     for expected in [
         "de/common.txt: expected UTF-8",
@@ -182,8 +150,5 @@ fn every_mistake_is_reported_at_once() {
 #[test]
 fn a_directory_that_is_not_there_is_an_error() {
     let errors = Templates::load(Some(Path::new("/nonexistent/templates"))).unwrap_err();
-    assert!(
-        errors.to_string().contains("/nonexistent/templates"),
-        "{errors}"
-    );
+    assert!(errors.to_string().contains("/nonexistent/templates"), "{errors}");
 }

@@ -41,11 +41,7 @@ async fn what_one_daemon_exports_another_imports_and_exports_again() {
     assert_eq!(copied["applied"], 1200, "{copied}");
     assert_eq!(second.ask(&["export"]).await, exported);
     let again = first.json(&["import", copy.to_str().unwrap()]).await;
-    assert_eq!(
-        (&again["duplicate"], &again["applied"]),
-        (&json!(1200), &json!(0)),
-        "{again}"
-    );
+    assert_eq!((&again["duplicate"], &again["applied"]), (&json!(1200), &json!(0)), "{again}");
     assert!(first.stop().await.success() && second.stop().await.success());
 }
 
@@ -55,20 +51,13 @@ async fn an_import_names_each_line_that_is_refused_and_takes_the_others() {
     let mut wrong = data(2, 1);
     wrong["billing_contact"] = json!("u-9");
     let file = daemon.home().join("accounts.jsonl");
-    let text = format!(
-        "{}\nnot json\n{}",
-        ndjson(&[data(1, 5), wrong]),
-        ndjson(&[data(3, 1)])
-    );
+    let text = format!("{}\nnot json\n{}", ndjson(&[data(1, 5), wrong]), ndjson(&[data(3, 1)]));
     fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap();
     let output = daemon.command(&["import", file]).await;
     assert_eq!(output.status.code(), Some(65));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        told.contains("line 2: invalid: ") && told.contains("/billing_contact"),
-        "{told}"
-    );
+    assert!(told.contains("line 2: invalid: ") && told.contains("/billing_contact"), "{told}");
     assert!(told.contains("line 4: not_json: "), "{told}");
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.starts_with("applied: 2 ·"), "{said}");

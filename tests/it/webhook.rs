@@ -96,61 +96,35 @@ async fn all_changes_of_a_sub_user_take_effect() {
     let selected = delta("billing_contact.selected", 3, json!({"sub_user": "u-9"}));
     let recipient = &interfaces.portal(&selected).await.body["recipient"];
     assert_eq!(recipient["company"], "Muster GmbH");
-    assert_eq!(
-        recipient["addresses"],
-        json!(["zentral@muster.example", "zweite@muster.example"])
-    );
+    assert_eq!(recipient["addresses"], json!(["zentral@muster.example", "zweite@muster.example"]));
     let removed = delta("sub_user.removed", 4, json!({"sub_user": "u-9"}));
     let answer = interfaces.portal(&removed).await;
     assert_eq!(answer.body["recipient"]["kind"], "main_contact");
-    assert_eq!(
-        answer.body["recipient"]["reason"]["rule"],
-        "billing_contact_removed"
-    );
-    assert_eq!(
-        answer.body["warnings"][0]["code"],
-        "billing_contact_removed"
-    );
-    let answer = interfaces
-        .portal(&delta("account.closed", 5, json!({})))
-        .await;
+    assert_eq!(answer.body["recipient"]["reason"]["rule"], "billing_contact_removed");
+    assert_eq!(answer.body["warnings"][0]["code"], "billing_contact_removed");
+    let answer = interfaces.portal(&delta("account.closed", 5, json!({}))).await;
     assert_eq!(answer.body["result"], "applied");
 }
 
 #[tokio::test]
 async fn versions_decide_what_becomes_of_a_change() {
     let interfaces = Interfaces::start().await;
-    let gap = interfaces
-        .portal(&delta("account.closed", 1, json!({})))
-        .await;
+    let gap = interfaces.portal(&delta("account.closed", 1, json!({}))).await;
     assert_refused(&gap, 409, "version_gap");
     assert_eq!(gap.body["current_version"], 0);
     assert_eq!(gap.body["retryable"], true);
 
-    assert_eq!(
-        interfaces.portal(&account(5)).await.body["result"],
-        "applied"
-    );
-    assert_eq!(
-        interfaces.portal(&account(5)).await.body["result"],
-        "duplicate"
-    );
+    assert_eq!(interfaces.portal(&account(5)).await.body["result"], "applied");
+    assert_eq!(interfaces.portal(&account(5)).await.body["result"], "duplicate");
     let stale = interfaces.portal(&account(4)).await;
-    assert_eq!(
-        (&stale.body["result"], &stale.body["version"]),
-        (&json!("stale"), &json!(5))
-    );
+    assert_eq!((&stale.body["result"], &stale.body["version"]), (&json!("stale"), &json!(5)));
 
     let mut other = account(5);
     other["data"]["name"] = json!("Other GmbH");
     assert_refused(&interfaces.portal(&other).await, 409, "version_conflict");
     let mut regressed = account(3);
     regressed["timestamp"] = json!("2027-01-01T00:00:00Z");
-    assert_refused(
-        &interfaces.portal(&regressed).await,
-        409,
-        "version_regressed",
-    );
+    assert_refused(&interfaces.portal(&regressed).await, 409, "version_regressed");
     let skipped = delta("sub_user.removed", 7, json!({"sub_user": "u-8"}));
     let answer = interfaces.portal(&skipped).await;
     assert_refused(&answer, 409, "version_gap");
@@ -173,9 +147,7 @@ async fn an_id_is_answered_once_and_then_with_the_state_of_now() {
     let other = interfaces.post(PORTAL, "evt_a", b"not even json").await;
     assert_refused(&other, 422, "webhook_id_reused");
     let same_id_of_another = invoice("RE-1").to_string();
-    let judged = interfaces
-        .post(BILLING, "evt_a", same_id_of_another.as_bytes())
-        .await;
+    let judged = interfaces.post(BILLING, "evt_a", same_id_of_another.as_bytes()).await;
     assert_refused(&judged, 409, "document_missing");
 }
 
@@ -198,14 +170,8 @@ async fn every_rule_names_its_place_and_changes_nothing() {
     let with = |pointer: &str, value: Value| with(account(1), pointer, value);
     let eleven: Vec<String> = (0..11).map(|n| format!("a{n}@b.example")).collect();
     for (place, body) in [
-        (
-            "/data/billing_contact",
-            with("/data/billing_contact", json!("u-8")),
-        ),
-        (
-            "/data/billing_contact",
-            with("/data/billing_contact", json!("u-of-another")),
-        ),
+        ("/data/billing_contact", with("/data/billing_contact", json!("u-8"))),
+        ("/data/billing_contact", with("/data/billing_contact", json!("u-of-another"))),
         (
             "/data/sub_users/0/contact/addresses",
             with("/data/sub_users/0/contact/addresses", json!([])),
@@ -216,15 +182,9 @@ async fn every_rule_names_its_place_and_changes_nothing() {
         ),
         (
             "/data/main_contact/addresses/0",
-            with(
-                "/data/main_contact/addresses",
-                json!(["a@b.example\r\nBcc: c@d.example"]),
-            ),
+            with("/data/main_contact/addresses", json!(["a@b.example\r\nBcc: c@d.example"])),
         ),
-        (
-            "/data/sub_users/0/login/password",
-            with("/data/sub_users/0/login/password", json!("x")),
-        ),
+        ("/data/sub_users/0/login/password", with("/data/sub_users/0/login/password", json!("x"))),
         ("/data/colour", with("/data/colour", json!("red"))),
         ("/type", with("/type", json!("account.exploded"))),
     ] {
@@ -239,14 +199,8 @@ async fn every_rule_names_its_place_and_changes_nothing() {
     let unknown_source =
         json!({"sub_user": {"id": "u-9", "group": "x", "copy_from": {"sub_user": "u-0"}}});
     for (place, body) in [
-        (
-            "/data/sub_user/copy_from/sub_user",
-            delta("sub_user.saved", 2, unknown_source),
-        ),
-        (
-            "/data/sub_user",
-            delta("billing_contact.selected", 2, json!({"sub_user": "u-8"})),
-        ),
+        ("/data/sub_user/copy_from/sub_user", delta("sub_user.saved", 2, unknown_source)),
+        ("/data/sub_user", delta("billing_contact.selected", 2, json!({"sub_user": "u-8"}))),
     ] {
         let answer = interfaces.portal(&body).await;
         assert_refused(&answer, 422, "invalid");
@@ -276,10 +230,7 @@ async fn settings_without_effect_are_warned_of() {
         warnings,
         [
             ("language_without_template", "/data/language"),
-            (
-                "language_without_template",
-                "/data/sub_users/1/contact/language"
-            ),
+            ("language_without_template", "/data/sub_users/1/contact/language"),
             ("unknown_schedule", "/data/schedule"),
         ]
     );
@@ -291,10 +242,7 @@ async fn a_body_that_is_not_strict_json_is_refused() {
     for (body, code) in [
         (&b"{"[..], "not_json"),
         (b"", "not_json"),
-        (
-            b"{\"type\": \"account.closed\", \"type\": \"account.closed\"}",
-            "duplicate_key",
-        ),
+        (b"{\"type\": \"account.closed\", \"type\": \"account.closed\"}", "duplicate_key"),
         (b"{\"type\": \"\xFF\"}", "not_utf8"),
     ] {
         let id = interfaces.new_id();
@@ -318,9 +266,7 @@ async fn whatever_is_wrong_about_a_signature_the_answer_is_the_same() {
     let body = account(1).to_string();
     let stranger = interfaces.post(STRANGER, "evt_s", body.as_bytes()).await;
     let id = interfaces.new_id();
-    interfaces
-        .clock
-        .set(morning() - chrono::TimeDelta::seconds(301));
+    interfaces.clock.set(morning() - chrono::TimeDelta::seconds(301));
     let signature = interfaces.signature(PORTAL, &id, body.as_bytes());
     interfaces.clock.set(morning());
     let mut requests = vec![signature.to_vec()];
@@ -449,10 +395,7 @@ async fn a_path_a_method_or_a_format_that_is_not_there_is_told() {
         let answer = ask(Method::POST, "/v1/events", &headers).await;
         assert_refused(&answer, 415, "unsupported_media_type");
     }
-    let packed = [
-        ("content-type", "application/json"),
-        ("content-encoding", "gzip"),
-    ];
+    let packed = [("content-type", "application/json"), ("content-encoding", "gzip")];
     let answer = ask(Method::POST, "/v1/events", &packed).await;
     assert_refused(&answer, 415, "unsupported_media_type");
 }
@@ -474,10 +417,7 @@ async fn dispatch_is_nudged_once_something_may_be_due() {
 /// What this thread logs from now on. The runtime of a test has one thread, so all of the interfaces log here.
 fn collected() -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(lines.clone())
-        .finish();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
     (lines, tracing::subscriber::set_default(subscriber))
 }
 
@@ -520,14 +460,8 @@ async fn a_request_leaves_one_line_in_the_log_without_an_address() {
         assert!(line.contains(masked), "{text}");
         assert!(line.contains(&format!("path=\"{path}\"")), "{text}");
     }
-    assert!(
-        lines[5].contains("invoice.number=\"R***@muster.example\""),
-        "{text}"
-    );
-    assert!(
-        lines[6].contains("path=\"/v1/acount/e***@muster.example\""),
-        "{text}"
-    );
+    assert!(lines[5].contains("invoice.number=\"R***@muster.example\""), "{text}");
+    assert!(lines[6].contains("path=\"/v1/acount/e***@muster.example\""), "{text}");
     for line in &lines[4..] {
         assert!(line.contains("actor=\"uid:"), "{text}");
     }
@@ -573,10 +507,7 @@ async fn a_store_that_takes_nothing_for_now_says_when_to_come_again() {
         (StoreError::Closed, "draining", "2"),
     ] {
         let interfaces = Interfaces::start().await;
-        let faults = [
-            (UseCase::ChangeAccount, fault.clone()),
-            (UseCase::ChangeAccount, fault),
-        ];
+        let faults = [(UseCase::ChangeAccount, fault.clone()), (UseCase::ChangeAccount, fault)];
         let store: Arc<dyn Store> = FailingStore::new(&interfaces.store, faults);
         let failing = Interfaces::over(&store, &interfaces.clock, &interfaces.nudge).await;
         let event = account(1);
@@ -594,10 +525,7 @@ async fn a_store_that_takes_nothing_for_now_says_when_to_come_again() {
 
 #[tokio::test]
 async fn an_event_over_the_limit_closes_the_connection() {
-    let small = Limits {
-        event_body_bytes: 10,
-        ..limits()
-    };
+    let small = Limits { event_body_bytes: 10, ..limits() };
     let interfaces = Interfaces::within(small).await;
     let answer = interfaces.portal(&account(1)).await;
     assert_refused(&answer, 413, "too_large");

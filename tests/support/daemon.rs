@@ -180,10 +180,7 @@ impl Daemon {
     pub(crate) async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         let mut process = self.process.take().unwrap();
-        timeout(DEADLINE, process.wait())
-            .await
-            .expect("the daemon does not stop")
-            .unwrap()
+        timeout(DEADLINE, process.wait()).await.expect("the daemon does not stop").unwrap()
     }
 
     /// Sends it a signal.
@@ -204,16 +201,14 @@ impl Daemon {
     pub(crate) async fn push_signed(&mut self, secret: &str, event: &Value) -> Answer {
         let body = event.to_string();
         let bytes = body.clone().into_bytes();
-        self.send(secret, Method::POST, "/v1/events", &body, bytes)
-            .await
+        self.send(secret, Method::POST, "/v1/events", &body, bytes).await
     }
 
     /// Uploads a document as the billing system.
     pub(crate) async fn upload(&mut self, document: &[u8]) -> Answer {
         let digest = Digest::from_bytes(Sha256::digest(document).into()).to_string();
         let path = format!("/v1/documents/{digest}");
-        self.send(BILLING, Method::PUT, &path, &digest, document.to_owned())
-            .await
+        self.send(BILLING, Method::PUT, &path, &digest, document.to_owned()).await
     }
 
     async fn send(
@@ -227,15 +222,10 @@ impl Daemon {
         self.pushed += 1;
         let id = format!("msg_{}", self.pushed);
         let timestamp = Clock::system().now().timestamp();
-        let signature = Webhook::new(secret)
-            .unwrap()
-            .sign(&id, timestamp, payload.as_bytes())
-            .unwrap();
-        let media_type = if method == Method::PUT {
-            "application/octet-stream"
-        } else {
-            "application/json"
-        };
+        let signature =
+            Webhook::new(secret).unwrap().sign(&id, timestamp, payload.as_bytes()).unwrap();
+        let media_type =
+            if method == Method::PUT { "application/octet-stream" } else { "application/json" };
         let headers = [
             ("content-type", media_type),
             ("webhook-id", &id),
@@ -243,16 +233,8 @@ impl Daemon {
             ("webhook-signature", &signature),
         ];
         let target = Target::Tcp(self.webhook);
-        let response = request(
-            &target,
-            method.clone(),
-            path,
-            &headers,
-            body.clone(),
-            DEADLINE,
-        )
-        .await
-        .unwrap();
+        let response =
+            request(&target, method.clone(), path, &headers, body.clone(), DEADLINE).await.unwrap();
         let asked = Asked {
             interface: Interface::Webhook,
             method: &method,
@@ -293,9 +275,8 @@ impl Daemon {
     /// The same where it is no JSON.
     pub(crate) async fn admin_text(&self, path: &str) -> String {
         let target = Target::Unix(self.home().join(ADMIN));
-        let response = request(&target, Method::GET, path, &[], Vec::new(), DEADLINE)
-            .await
-            .unwrap();
+        let response =
+            request(&target, Method::GET, path, &[], Vec::new(), DEADLINE).await.unwrap();
         let asked = Asked {
             interface: Interface::Admin,
             method: &Method::GET,
@@ -367,15 +348,9 @@ pub(crate) async fn run(home: &Path, arguments: &[&str]) -> Output {
 }
 
 async fn run_with(configuration: &Path, arguments: &[&str]) -> Output {
-    let command = program(configuration)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    timeout(DEADLINE, command)
-        .await
-        .expect("the command does not end")
-        .unwrap()
+    let command =
+        program(configuration).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    timeout(DEADLINE, command).await.expect("the command does not end").unwrap()
 }
 
 fn program(configuration: &Path) -> Command {

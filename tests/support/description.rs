@@ -89,10 +89,7 @@ pub(crate) fn findings(asked: &Asked<'_>, answer: &Response) -> Vec<String> {
     let operation = path.as_ref().and_then(|(_, item)| item.get(&method));
     let status = answer.status.as_u16();
     let responses = match (&path, operation) {
-        (_, Some(operation)) => description
-            .response(operation, status)
-            .into_iter()
-            .collect(),
+        (_, Some(operation)) => description.response(operation, status).into_iter().collect(),
         // What is not described is not there: no path, or no such method.
         (Some(_), None) => description.generic(status, &[404]),
         (None, None) => description.generic(status, &[405]),
@@ -134,11 +131,7 @@ pub(crate) fn check_raw(interface: Interface, mut answers: &[u8]) {
 
 /// What the parser of HTTP itself says to what it cannot read: nothing but that.
 fn is_the_parsers(answer: &Response) -> bool {
-    let Response {
-        status,
-        headers,
-        body,
-    } = answer;
+    let Response { status, headers, body } = answer;
     let mut names = headers.keys();
     *status == StatusCode::BAD_REQUEST
         && body.is_empty()
@@ -147,24 +140,18 @@ fn is_the_parsers(answer: &Response) -> bool {
 
 /// The first answer of those that came over the wire, and the others.
 pub(crate) fn parse(answers: &[u8]) -> (Response, &[u8]) {
-    let end = answers
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .expect("an answer has a head");
+    let end =
+        answers.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
     let head = std::str::from_utf8(&answers[..end]).unwrap();
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1));
     let mut headers = HeaderMap::new();
     for line in lines {
         let (name, value) = line.split_once(": ").unwrap();
-        headers.append(
-            name.parse::<HeaderName>().unwrap(),
-            value.parse::<HeaderValue>().unwrap(),
-        );
+        headers.append(name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap());
     }
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .map_or(0, |length| length.to_str().unwrap().parse().unwrap());
+    let length =
+        headers.get(CONTENT_LENGTH).map_or(0, |length| length.to_str().unwrap().parse().unwrap());
     let (body, rest) = answers[end + 4..].split_at(length);
     let answer = Response {
         status: status.unwrap().parse::<StatusCode>().unwrap(),
@@ -188,10 +175,7 @@ pub(crate) struct Description {
 
 impl Description {
     fn read() -> Self {
-        Self {
-            document: serde_saphyr::from_str(TEXT).unwrap(),
-            validators: Mutex::default(),
-        }
+        Self { document: serde_saphyr::from_str(TEXT).unwrap(), validators: Mutex::default() }
     }
 
     /// Path, method and description of each operation of an interface.
@@ -274,11 +258,7 @@ impl Description {
     }
 
     fn answered(&self, response: &Value, answer: &Response, is_head: bool) -> Vec<String> {
-        let Response {
-            status: _,
-            headers,
-            body,
-        } = answer;
+        let Response { status: _, headers, body } = answer;
         let mut findings = Vec::new();
         for name in headers.keys().filter(|name| !EVERYWHERE.contains(name)) {
             let mut described = response["headers"].as_object().into_iter().flatten();
@@ -296,9 +276,7 @@ impl Description {
                 findings.push(format!("{name} stands {} times", values.len()));
             }
         }
-        let content_type = headers
-            .get(CONTENT_TYPE)
-            .map(|value| value.to_str().unwrap());
+        let content_type = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap());
         let media = content_type.map(|name| (name, response["content"].get(name)));
         match media {
             Some((_, Some(_))) if is_head => {
@@ -383,10 +361,7 @@ impl Description {
         if described.is_null() || asked.body.is_empty() && described["required"] == false {
             return Vec::new();
         }
-        let named = asked
-            .headers
-            .iter()
-            .find(|(name, _)| *name == "content-type");
+        let named = asked.headers.iter().find(|(name, _)| *name == "content-type");
         let named = named.map(|(_, value)| *value);
         let content = described["content"].as_object().unwrap();
         // Where it is not looked at there is one.
@@ -412,9 +387,8 @@ impl Description {
             .zip(sent.split(|b| *b == b'\n'))
             .filter(|(_, line)| !line.trim_ascii().is_empty())
             .collect();
-        let told: Vec<Value> = lines(answered)
-            .map(|line| serde_json::from_slice(line).unwrap_or_default())
-            .collect();
+        let told: Vec<Value> =
+            lines(answered).map(|line| serde_json::from_slice(line).unwrap_or_default()).collect();
         let numbers: Vec<Value> = sent.iter().map(|(number, _)| json!(number)).collect();
         if !numbers.iter().eq(told.iter().map(|told| &told["line"])) {
             return vec![format!("not these lines were sent: {told:?}")];
@@ -449,16 +423,11 @@ impl Description {
     pub(crate) fn value(&self, schema: &Value, value: &Value, what: &str) -> Vec<String> {
         let validator = self.validator(schema);
         let errors = validator.iter_errors(value);
-        errors
-            .map(|error| format!("{what}, {}: {error}", error.instance_path()))
-            .collect()
+        errors.map(|error| format!("{what}, {}: {error}", error.instance_path())).collect()
     }
 
     fn validator(&self, schema: &Value) -> Arc<Validator> {
-        let mut validators = self
-            .validators
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
         let compiled = validators.entry(schema.to_string()).or_insert_with(|| {
             let mut whole = schema.clone();
             whole["components"] = self.document["components"].clone();
@@ -504,8 +473,7 @@ fn consistent_problem(problem: &Value, status: &Value, answer: &Response) -> Vec
 }
 
 fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
-    body.split(|b| *b == b'\n')
-        .filter(|line| !line.trim_ascii().is_empty())
+    body.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty())
 }
 
 /// Percent-decoded, if it is encoded UTF-8.

@@ -21,10 +21,7 @@ pub(crate) fn events() -> Vec<(String, Value)> {
     let mut events: Vec<(String, Value)> = fs::read_dir(directory())
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .map(|path| {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             let event = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();

@@ -9,10 +9,8 @@ pub(crate) fn count(subject: &str, figures: &[(&str, usize)]) {
     let Some(path) = std::env::var_os("FIGURES") else {
         return;
     };
-    let lines: Vec<String> = figures
-        .iter()
-        .map(|(what, count)| format!("{subject}\t{what}\t{count}\n"))
-        .collect();
+    let lines: Vec<String> =
+        figures.iter().map(|(what, count)| format!("{subject}\t{what}\t{count}\n")).collect();
     let file = OpenOptions::new().create(true).append(true).open(path);
     // One write, so that the lines of tests at the same time do not mix.
     let written = file.and_then(|mut file| file.write_all(lines.concat().as_bytes()));

@@ -88,9 +88,7 @@ fn body_bytes(head: &[u8]) -> usize {
 /// Both ends write their names in lower case.
 fn headers(head: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     let head = std::str::from_utf8(head).unwrap();
-    head.split("\r\n")
-        .skip(1)
-        .map(|line| line.split_once(": ").unwrap())
+    head.split("\r\n").skip(1).map(|line| line.split_once(": ").unwrap())
 }
 
 fn judge(request: &[u8], answer: &[u8]) -> Vec<String> {

@@ -63,9 +63,7 @@ impl Script {
         let (last, others) = offers.split_last().expect("not empty");
         let others = others.iter().map(|offer| format!("250-{offer}\r\n"));
         let lines: String = others.collect::<Vec<_>>().concat();
-        script.say(&format!(
-            "250-relay.example greets you\r\n{lines}250 {last}"
-        ))
+        script.say(&format!("250-relay.example greets you\r\n{lines}250 {last}"))
     }
 
     /// Accepts one message, command by command.

@@ -38,22 +38,12 @@ impl Callers {
     /// Pushes an event as the one who sends events of this kind.
     pub(super) async fn push(&self, event: &Event) -> anyhow::Result<Value> {
         let body: Value = serde_json::from_str(event.body).context("an example is not JSON")?;
-        let secret = if text(&body, "/type").starts_with("invoice.") {
-            &self.billing
-        } else {
-            &self.portal
-        };
+        let secret =
+            if text(&body, "/type").starts_with("invoice.") { &self.billing } else { &self.portal };
         let bytes = event.body.as_bytes();
-        self.send_signed(
-            secret,
-            Method::POST,
-            "/v1/events",
-            "application/json",
-            bytes,
-            bytes,
-        )
-        .await
-        .with_context(|| format!("pushing {}", event.file))
+        self.send_signed(secret, Method::POST, "/v1/events", "application/json", bytes, bytes)
+            .await
+            .with_context(|| format!("pushing {}", event.file))
     }
 
     /// Uploads a document as the billing system. What is signed is its digest.
@@ -82,15 +72,9 @@ impl Callers {
     /// Acts as an operator.
     pub(super) async fn operate(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let headers = [("content-type", "application/json")];
-        send(
-            &self.admin,
-            Method::POST,
-            path,
-            &headers,
-            body.to_string().into_bytes(),
-        )
-        .await
-        .with_context(|| format!("posting to {path}"))
+        send(&self.admin, Method::POST, path, &headers, body.to_string().into_bytes())
+            .await
+            .with_context(|| format!("posting to {path}"))
     }
 
     async fn send_signed(

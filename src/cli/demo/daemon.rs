@@ -42,14 +42,8 @@ impl Home {
         let directory = std::env::temp_dir().join(name);
         let mut private = DirBuilder::new();
         private.mode(0o700);
-        for path in [
-            &directory,
-            &directory.join("state"),
-            &directory.join("mail"),
-        ] {
-            private
-                .create(path)
-                .with_context(|| format!("cannot create {}", path.display()))?;
+        for path in [&directory, &directory.join("state"), &directory.join("mail")] {
+            private.create(path).with_context(|| format!("cannot create {}", path.display()))?;
         }
         let secret = |sender: &str| {
             let text = new_secret()?;
@@ -57,11 +51,7 @@ impl Home {
             Secret::parse(text.trim_end()).map_err(|invalid| anyhow!("a new secret: {invalid}"))
         };
         let (portal, billing) = (secret("portal")?, secret("billing")?);
-        Ok(Self {
-            directory,
-            portal,
-            billing,
-        })
+        Ok(Self { directory, portal, billing })
     }
 
     /// Writes the configuration, with `relay` as the server that mails are handed to.
@@ -195,9 +185,7 @@ impl Daemon {
     /// Asks it to stop, as a service manager does, and waits until it has.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         let id = self.process.id().and_then(|id| i32::try_from(id).ok());
-        let pid = id
-            .and_then(Pid::from_raw)
-            .context("the daemon has ended by itself")?;
+        let pid = id.and_then(Pid::from_raw).context("the daemon has ended by itself")?;
         kill_process(pid, Signal::TERM).context("cannot stop the daemon")?;
         let status = timeout(TIME_OUT, self.process.wait())
             .await
@@ -251,14 +239,8 @@ mod tests {
     fn the_address_is_read_from_the_line_that_says_ready() {
         let address = Some("127.0.0.1:8480".parse().unwrap());
         for (line, expected) in [
-            (
-                r#"{"message":"ready","webhook.address":"127.0.0.1:8480"}"#,
-                address,
-            ),
-            (
-                r#"{"message":"binding","webhook.address":"127.0.0.1:8480"}"#,
-                None,
-            ),
+            (r#"{"message":"ready","webhook.address":"127.0.0.1:8480"}"#, address),
+            (r#"{"message":"binding","webhook.address":"127.0.0.1:8480"}"#, None),
             ("ready", None),
         ] {
             assert_eq!(ready_address(line), expected, "{line}");

@@ -29,10 +29,7 @@ impl Document {
 
 macro_rules! event {
     ($file:literal) => {
-        Event {
-            file: $file,
-            body: include_str!(concat!("../../../config/examples/", $file)),
-        }
+        Event { file: $file, body: include_str!(concat!("../../../config/examples/", $file)) }
     };
 }
 

@@ -35,25 +35,18 @@ pub(super) fn mistakes(
         mails.push(Mail::read(file, &message.recipients)?);
     }
     for one in expected {
-        let Expected {
-            number, address, ..
-        } = one;
+        let Expected { number, address, .. } = one;
         let found: Vec<&Mail> = mails.iter().filter(|mail| mail.is(one)).collect();
         match found[..] {
             [mail] => mistakes.extend(mail.mistake(one)),
             [] => mistakes.push(format!("{number} did not arrive at {address}")),
-            [..] => mistakes.push(format!(
-                "{number} arrived {} times at {address}",
-                found.len()
-            )),
+            [..] => mistakes.push(format!("{number} arrived {} times at {address}", found.len())),
         }
     }
     for mail in &mails {
         if !expected.iter().any(|one| mail.is(one)) {
             let (number, recipients) = (mail.number(), mail.recipients.join(", "));
-            mistakes.push(format!(
-                "{number} went to {recipients}, which should not get it"
-            ));
+            mistakes.push(format!("{number} went to {recipients}, which should not get it"));
         }
     }
     Ok(mistakes)
@@ -85,10 +78,7 @@ impl Mail {
             let (found, _) = line.split_once(": ")?;
             found.eq_ignore_ascii_case(name).then_some(found.len() + 2)
         };
-        self.head
-            .lines()
-            .find_map(|line| value(line).map(|at| &line[at..]))
-            .unwrap_or_default()
+        self.head.lines().find_map(|line| value(line).map(|at| &line[at..])).unwrap_or_default()
     }
 
     fn number(&self) -> &str {
@@ -138,10 +128,7 @@ impl Mail {
                 return None;
             }
             let content: String = content.split_ascii_whitespace().collect();
-            Some((
-                quoted_after(head, "filename")?,
-                STANDARD.decode(content).ok()?,
-            ))
+            Some((quoted_after(head, "filename")?, STANDARD.decode(content).ok()?))
         };
         self.body.split(&delimiter).filter_map(attachment).collect()
     }
@@ -159,10 +146,7 @@ mod tests {
         address: "a@muster.example",
         rule: "no_billing_contact",
         subject: "Rechnung RE-1 ",
-        documents: &[Document {
-            file: "RE-1.pdf",
-            bytes: b"%PDF",
-        }],
+        documents: &[Document { file: "RE-1.pdf", bytes: b"%PDF" }],
     };
     const MAIL: &str = "Subject: Rechnung RE-1 vom\r\n 23.11.2026\r\nX-Invoice-Number: RE-1\r\n\
         Content-Type: multipart/mixed;\r\n boundary=\"b\"\r\n\r\n--b\r\n\
@@ -199,14 +183,8 @@ mod tests {
         let astray = || ("b@muster.example", MAIL.to_owned());
         for (mails, expected) in [
             (vec![], "RE-1 did not arrive at a@muster.example"),
-            (
-                vec![right(), right()],
-                "RE-1 arrived 2 times at a@muster.example",
-            ),
-            (
-                vec![right(), astray()],
-                "RE-1 went to b@muster.example, which should not get it",
-            ),
+            (vec![right(), right()], "RE-1 arrived 2 times at a@muster.example"),
+            (vec![right(), astray()], "RE-1 went to b@muster.example, which should not get it"),
         ] {
             assert_eq!(judged(&mails), [expected]);
         }
@@ -221,10 +199,7 @@ mod tests {
             ("attachment", "inline", "are not its documents"),
         ] {
             let mistakes = judged(&[("a@muster.example", MAIL.replace(from, to))]);
-            assert!(
-                matches!(&mistakes[..], [only] if only.contains(expected)),
-                "{mistakes:?}"
-            );
+            assert!(matches!(&mistakes[..], [only] if only.contains(expected)), "{mistakes:?}");
         }
     }
 }

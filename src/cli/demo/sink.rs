@@ -49,11 +49,8 @@ impl Sink {
     /// message is kept there as an `.eml` file.
     pub async fn start(directory: Option<PathBuf>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let mailbox = Arc::new(Mailbox {
-            directory,
-            state: Mutex::default(),
-            count: watch::Sender::new(0),
-        });
+        let mailbox =
+            Arc::new(Mailbox { directory, state: Mutex::default(), count: watch::Sender::new(0) });
         Ok(Self {
             address: listener.local_addr()?,
             mailbox: Arc::clone(&mailbox),

@@ -104,35 +104,19 @@ impl Story<'_> {
     async fn contacts(&self) -> anyhow::Result<()> {
         self.head("1. The portal pushes account K-1001 and its contacts");
         self.say("A new account has a main contact only, who gets the invoices.");
-        self.change(&examples::ACCOUNT, "main_contact", "no_billing_contact")
-            .await?;
+        self.change(&examples::ACCOUNT, "main_contact", "no_billing_contact").await?;
         self.say("A login for the technician, in group \"Technik\", changes nothing about that.");
-        self.change(&examples::TECHNICIAN, "main_contact", "no_billing_contact")
-            .await?;
+        self.change(&examples::TECHNICIAN, "main_contact", "no_billing_contact").await?;
         self.say(
             "Neither does a contact for the accounting department, as long as nobody selects it:",
         );
         self.say("copied from the main contact, two addresses of its own, group \"Rechnungen\", no login.");
-        self.change(
-            &examples::BILLING_CONTACT,
-            "main_contact",
-            "no_billing_contact",
-        )
-        .await?;
+        self.change(&examples::BILLING_CONTACT, "main_contact", "no_billing_contact").await?;
         self.say("Now it is selected in the payment settings.");
-        self.change(
-            &examples::BILLING_CONTACT_SELECTED,
-            "sub_user",
-            "billing_contact_selected",
-        )
-        .await?;
+        self.change(&examples::BILLING_CONTACT_SELECTED, "sub_user", "billing_contact_selected")
+            .await?;
         self.say("An English account comes as a whole, with its billing contact selected.");
-        self.change(
-            &examples::ENGLISH_ACCOUNT,
-            "sub_user",
-            "billing_contact_selected",
-        )
-        .await
+        self.change(&examples::ENGLISH_ACCOUNT, "sub_user", "billing_contact_selected").await
     }
 
     async fn invoices(&self) -> anyhow::Result<()> {
@@ -141,27 +125,19 @@ impl Story<'_> {
             self.callers.upload(&document).await?;
         }
         self.say("Two invoices wait for the schedule; one brings its document along.");
-        self.issue(&examples::INVOICE_SCHEDULED, &["waiting"])
-            .await?;
+        self.issue(&examples::INVOICE_SCHEDULED, &["waiting"]).await?;
         self.issue(&examples::ENGLISH_INVOICE, &["waiting"]).await?;
         self.say("One with PDF and XML is to be sent immediately, and is.");
-        self.issue(&examples::INVOICE_IMMEDIATE, &["due", "sending"])
-            .await?;
+        self.issue(&examples::INVOICE_IMMEDIATE, &["due", "sending"]).await?;
         self.arrived(0..2).await
     }
 
     async fn schedule(&self) -> anyhow::Result<()> {
         self.head("3. The schedule fires");
         self.say("It would in half a day; `dispatch` fires it now. Before, `dispatch --dry-run`:");
-        let plan = self
-            .callers
-            .operate("/v1/dispatch", &json!({"dry_run": true}))
-            .await?;
+        let plan = self.callers.operate("/v1/dispatch", &json!({"dry_run": true})).await?;
         let items = list(&plan, "/items");
-        ensure!(
-            items.len() == 2,
-            "two accounts should have something waiting: {plan}"
-        );
+        ensure!(items.len() == 2, "two accounts should have something waiting: {plan}");
         for item in items {
             let account = text(item, "/account");
             let recipient = who(&item["recipient"]);
@@ -178,40 +154,23 @@ impl Story<'_> {
     async fn replacement(&self) -> anyhow::Result<()> {
         self.head("4. The billing contact is replaced");
         self.say("A second contact in a billing group; still the first one is active ...");
-        self.change(
-            &examples::REPLACEMENT,
-            "sub_user",
-            "billing_contact_selected",
-        )
-        .await?;
+        self.change(&examples::REPLACEMENT, "sub_user", "billing_contact_selected").await?;
         self.say("... until the second is selected: there is never more than one.");
-        self.change(
-            &examples::REPLACEMENT_SELECTED,
-            "sub_user",
-            "billing_contact_selected",
-        )
-        .await?;
-        self.callers.upload(&examples::RE_44).await?;
-        self.issue(&examples::INVOICE_FOR_REPLACEMENT, &["due", "sending"])
+        self.change(&examples::REPLACEMENT_SELECTED, "sub_user", "billing_contact_selected")
             .await?;
+        self.callers.upload(&examples::RE_44).await?;
+        self.issue(&examples::INVOICE_FOR_REPLACEMENT, &["due", "sending"]).await?;
         self.arrived(5..6).await
     }
 
     async fn removal(&self) -> anyhow::Result<()> {
         self.head("5. The billing contact is removed");
         self.say("Invoices go to the main contact again, and the daemon can say why.");
-        self.change(
-            &examples::REPLACEMENT_REMOVED,
-            "main_contact",
-            "billing_contact_removed",
-        )
-        .await?;
+        self.change(&examples::REPLACEMENT_REMOVED, "main_contact", "billing_contact_removed")
+            .await?;
         self.callers.upload(&examples::RE_45).await?;
-        self.issue(&examples::INVOICE_FOR_MAIN_CONTACT, &["waiting"])
-            .await?;
-        self.callers
-            .operate("/v1/dispatch", &json!({"account": "K-1001"}))
-            .await?;
+        self.issue(&examples::INVOICE_FOR_MAIN_CONTACT, &["waiting"]).await?;
+        self.callers.operate("/v1/dispatch", &json!({"account": "K-1001"})).await?;
         self.arrived(6..7).await
     }
 
@@ -219,19 +178,8 @@ impl Story<'_> {
     /// checks that it says why each recipient got what it got.
     async fn settled(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + TIME_OUT;
-        for Expected {
-            account,
-            number,
-            address,
-            rule,
-            ..
-        } in EXPECTED
-        {
-            let path = format!(
-                "/v1/accounts/{}/invoices/{}",
-                segment(account),
-                segment(number)
-            );
+        for Expected { account, number, address, rule, .. } in EXPECTED {
+            let path = format!("/v1/accounts/{}/invoices/{}", segment(account), segment(number));
             let invoice = loop {
                 let invoice = self.callers.ask(&path).await?;
                 if text(&invoice, "/state") == "delivered" {
@@ -251,10 +199,7 @@ impl Story<'_> {
                 who(recipient)
             );
             let found = text(recipient, "/reason/rule");
-            ensure!(
-                found == *rule,
-                "{number} went out by rule {found}, not {rule}"
-            );
+            ensure!(found == *rule, "{number} went out by rule {found}, not {rule}");
         }
         Ok(())
     }
@@ -270,11 +215,7 @@ impl Story<'_> {
             "{} should make the recipient a {kind} by rule {rule}: {answer}",
             event.file
         );
-        self.note(&format!(
-            "{} → invoices go to {}",
-            event.file,
-            who(recipient)
-        ));
+        self.note(&format!("{} → invoices go to {}", event.file, who(recipient)));
         Ok(())
     }
 
@@ -292,11 +233,7 @@ impl Story<'_> {
             at if state == "waiting" => format!(" until {at}"),
             _ => String::new(),
         };
-        self.note(&format!(
-            "{} → {} is {state}{until}",
-            event.file,
-            text(&answer, "/number")
-        ));
+        self.note(&format!("{} → {} is {state}{until}", event.file, text(&answer, "/number")));
         Ok(())
     }
 
@@ -305,17 +242,10 @@ impl Story<'_> {
         let count = range.end;
         if !self.sink.wait_for(count, TIME_OUT).await {
             let seconds = TIME_OUT.as_secs();
-            bail!(
-                "{} of {count} mails arrived within {seconds} s",
-                self.sink.count()
-            );
+            bail!("{} of {count} mails arrived within {seconds} s", self.sink.count());
         }
         for message in self.sink.messages().get(range).unwrap_or_default() {
-            let name = message
-                .file
-                .as_deref()
-                .and_then(Path::file_name)
-                .unwrap_or_default();
+            let name = message.file.as_deref().and_then(Path::file_name).unwrap_or_default();
             self.note(&format!("arrived: {}", name.display()));
         }
         Ok(())
@@ -342,13 +272,7 @@ fn who(recipient: &Value) -> String {
 /// The mails of the story, for scripts.
 pub(super) fn as_json(expected: &[Expected]) -> Vec<Value> {
     let mail = |one: &Expected| {
-        let Expected {
-            account,
-            number,
-            address,
-            rule,
-            ..
-        } = one;
+        let Expected { account, number, address, rule, .. } = one;
         json!({"account": account, "number": number, "address": address, "rule": rule})
     };
     expected.iter().map(mail).collect()

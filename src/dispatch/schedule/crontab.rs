@@ -26,32 +26,14 @@ struct Unit {
     names: &'static [&'static str],
 }
 
-const SECOND: Unit = Unit {
-    what: "second",
-    values: 0..=59,
-    names: &[],
-};
-const MINUTE: Unit = Unit {
-    what: "minute",
-    values: 0..=59,
-    names: &[],
-};
-const HOUR: Unit = Unit {
-    what: "hour",
-    values: 0..=23,
-    names: &[],
-};
-const DAY_OF_MONTH: Unit = Unit {
-    what: "day of month",
-    values: 1..=31,
-    names: &[],
-};
+const SECOND: Unit = Unit { what: "second", values: 0..=59, names: &[] };
+const MINUTE: Unit = Unit { what: "minute", values: 0..=59, names: &[] };
+const HOUR: Unit = Unit { what: "hour", values: 0..=23, names: &[] };
+const DAY_OF_MONTH: Unit = Unit { what: "day of month", values: 1..=31, names: &[] };
 const MONTH: Unit = Unit {
     what: "month",
     values: 1..=12,
-    names: &[
-        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-    ],
+    names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
 };
 /// 7 is Sunday too, and so is the name at the end of a range.
 const DAY_OF_WEEK: Unit = Unit {
@@ -64,15 +46,9 @@ impl Crontab {
     /// Reads the expression.
     pub(super) fn parse(expression: &str) -> Result<Self, Invalid> {
         let trimmed = expression.trim_matches([' ', '\t']);
-        let expression = if trimmed.starts_with('@') {
-            spelled_out(trimmed)?
-        } else {
-            trimmed
-        };
-        let fields: Vec<&str> = expression
-            .split([' ', '\t'])
-            .filter(|field| !field.is_empty())
-            .collect();
+        let expression = if trimmed.starts_with('@') { spelled_out(trimmed)? } else { trimmed };
+        let fields: Vec<&str> =
+            expression.split([' ', '\t']).filter(|field| !field.is_empty()).collect();
         let (&second, rest) = match fields.len() {
             5 => (&"0", &fields[..]),
             _ => fields.split_first().unwrap_or((&"", &[])),
@@ -95,18 +71,13 @@ impl Crontab {
         // neither, each has to fit; that holds for "*/2" as well.
         let is_either = !day_of_month.starts_with('*') && !day_of_week.starts_with('*');
         let expressions = if is_either {
-            vec![
-                format!("{time} {days} {months} *"),
-                format!("{time} * {months} {weekdays}"),
-            ]
+            vec![format!("{time} {days} {months} *"), format!("{time} * {months} {weekdays}")]
         } else {
             vec![format!("{time} {days} {months} {weekdays}")]
         };
         Ok(Self {
             expressions,
-            is_interval: [second, minute, hour]
-                .iter()
-                .any(|field| field.contains(['*', '/'])),
+            is_interval: [second, minute, hour].iter().any(|field| field.contains(['*', '/'])),
         })
     }
 }
@@ -162,9 +133,7 @@ impl Unit {
     fn value(&self, text: &str, least: u32) -> Option<u32> {
         let is_named = |value: &u32| {
             let at = usize::try_from(value - self.values.start()).unwrap_or(usize::MAX);
-            self.names
-                .get(at)
-                .is_some_and(|name| name.eq_ignore_ascii_case(text))
+            self.names.get(at).is_some_and(|name| name.eq_ignore_ascii_case(text))
         };
         number(text)
             .filter(|value| self.values.contains(value))
@@ -194,11 +163,7 @@ impl Unit {
 /// The days of the week as the `cron` crate counts them, Sunday being 1.
 fn weekday_list(days: &BTreeSet<u32>) -> String {
     let days: BTreeSet<u32> = days.iter().map(|day| day % 7 + 1).collect();
-    if days.len() == 7 {
-        "*".to_owned()
-    } else {
-        list(&days)
-    }
+    if days.len() == 7 { "*".to_owned() } else { list(&days) }
 }
 
 fn list(values: &BTreeSet<u32>) -> String {

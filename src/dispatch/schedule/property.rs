@@ -1,10 +1,7 @@
 //! What must hold of every text that is taken for a schedule: crontab(5) read and evaluated a second time, day
 //! by day, and the crate `croner`.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a panic is how a property tells that it does not hold"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is how a property tells that it does not hold")]
 
 use chrono::{Datelike as _, NaiveDate, NaiveTime, Timelike as _};
 use croner::parser::{CronParser, Seconds};
@@ -49,17 +46,9 @@ pub(crate) fn schedules(text: &[u8]) {
     let ours = firings(&schedule, start);
     for (before, at) in std::iter::once(&start).chain(&ours).zip(&ours) {
         assert!(at > before, "{expression:?} in {zone} stands still at {at}");
-        assert_eq!(
-            schedule.last_before_or_at(*at, *before),
-            Some(*at),
-            "{expression:?} in {zone}"
-        );
+        assert_eq!(schedule.last_before_or_at(*at, *before), Some(*at), "{expression:?} in {zone}");
         let just_before = *at - TimeDelta::milliseconds(1);
-        assert_eq!(
-            schedule.next_after(just_before),
-            Some(*at),
-            "{expression:?} in {zone}"
-        );
+        assert_eq!(schedule.next_after(just_before), Some(*at), "{expression:?} in {zone}");
         assert_eq!(
             schedule.last_before_or_at(just_before, *before),
             None,
@@ -74,15 +63,10 @@ pub(crate) fn schedules(text: &[u8]) {
         );
     }
     // Where the clock has not changed, or has changed back, nothing that is planned was left out in between.
-    let is_shown_once = zone
-        .from_local_datetime(&shown(zone, start).1)
-        .single()
-        .is_some();
+    let is_shown_once = zone.from_local_datetime(&shown(zone, start).1).single().is_some();
     let begin = is_shown_once.then_some(&start);
-    for (before, at) in begin
-        .into_iter()
-        .chain(&ours)
-        .zip(ours.iter().skip(usize::from(!is_shown_once)))
+    for (before, at) in
+        begin.into_iter().chain(&ours).zip(ours.iter().skip(usize::from(!is_shown_once)))
     {
         let offset = |at: &DateTime<Utc>| zone.offset_from_utc_datetime(&at.naive_utc()).fix();
         if offset(before) == offset(at) {
@@ -99,23 +83,15 @@ pub(crate) fn schedules(text: &[u8]) {
     let in_utc = Schedule::parse(expression, Tz::UTC).unwrap();
     let ours = firings(&in_utc, start);
     let next = |at: &DateTime<Utc>| meaning.next_after(at.naive_utc()).map(|at| at.and_utc());
-    let walked: Vec<_> = std::iter::successors(next(&start), next)
-        .take(FIRINGS)
-        .collect();
+    let walked: Vec<_> = std::iter::successors(next(&start), next).take(FIRINGS).collect();
     assert_eq!(ours, walked, "{expression:?} after {start}");
-    let theirs: Vec<_> = meaning
-        .for_croner()
-        .iter_after(start)
-        .take(ours.len())
-        .collect();
+    let theirs: Vec<_> = meaning.for_croner().iter_after(start).take(ours.len()).collect();
     assert_eq!(ours, theirs, "{expression:?} by croner after {start}");
 }
 
 fn firings(schedule: &Schedule, start: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let next = |at: &DateTime<Utc>| schedule.next_after(*at);
-    std::iter::successors(next(&start), next)
-        .take(FIRINGS)
-        .collect()
+    std::iter::successors(next(&start), next).take(FIRINGS).collect()
 }
 
 /// What the clock shows at this instant; before that, the first time that it left out directly before, or the same
@@ -150,10 +126,8 @@ impl Meaning {
             "@hourly" => "0 * * * *",
             other => other,
         };
-        let mut written: Vec<&str> = text
-            .split([' ', '\t'])
-            .filter(|field| !field.is_empty())
-            .collect();
+        let mut written: Vec<&str> =
+            text.split([' ', '\t']).filter(|field| !field.is_empty()).collect();
         if written.len() == 5 {
             written.insert(0, "0");
         }
@@ -168,10 +142,7 @@ impl Meaning {
         }
         // 7 is Sunday, too.
         fields[5] = fields[5] & 0x7F | fields[5] >> 7;
-        Some(Self {
-            fields,
-            either: !written[3].starts_with('*') && !written[5].starts_with('*'),
-        })
+        Some(Self { fields, either: !written[3].starts_with('*') && !written[5].starts_with('*') })
     }
 
     fn has(&self, field: usize, value: u32) -> bool {
@@ -197,13 +168,11 @@ impl Meaning {
         let second = least.num_seconds_from_midnight();
         let hours = (second / 3600..24).filter(|hour| self.has(2, *hour));
         let times = hours.flat_map(|hour| {
-            (0..60)
-                .filter(|minute| self.has(1, *minute))
-                .filter_map(move |minute| {
-                    let second = (0..60)
-                        .find(|s| self.has(0, *s) && hour * 3600 + minute * 60 + s >= second)?;
-                    NaiveTime::from_hms_opt(hour, minute, second)
-                })
+            (0..60).filter(|minute| self.has(1, *minute)).filter_map(move |minute| {
+                let second =
+                    (0..60).find(|s| self.has(0, *s) && hour * 3600 + minute * 60 + s >= second)?;
+                NaiveTime::from_hms_opt(hour, minute, second)
+            })
         });
         times.min()
     }
@@ -248,10 +217,7 @@ impl Meaning {
                 return "*".to_owned();
             }
             let values = (0..64).filter(|value| self.fields[at] >> value & 1 == 1);
-            values
-                .map(|value| value.to_string())
-                .collect::<Vec<_>>()
-                .join(",")
+            values.map(|value| value.to_string()).collect::<Vec<_>>().join(",")
         };
         CronParser::builder()
             .seconds(Seconds::Required)
@@ -283,11 +249,7 @@ fn item_values(item: &str, field: usize) -> Option<u64> {
     if first > last {
         return None;
     }
-    Some(
-        (first..=last)
-            .step_by(step)
-            .fold(0, |values, value| values | 1 << value),
-    )
+    Some((first..=last).step_by(step).fold(0, |values, value| values | 1 << value))
 }
 
 /// A number, or a name where it first stands from `least` on.
@@ -302,9 +264,7 @@ fn value(text: &str, field: usize, least: usize) -> Option<usize> {
         Some(number) => (lowest..=highest).contains(&number).then_some(number),
         None => (least..=highest).find(|value| {
             let at = (value - lowest) * 3;
-            names
-                .get(at..at + 3)
-                .is_some_and(|name| name.eq_ignore_ascii_case(text))
+            names.get(at..at + 3).is_some_and(|name| name.eq_ignore_ascii_case(text))
         }),
     }
 }

@@ -50,28 +50,14 @@ fn shown(expression: &str, zone: Tz, after: &str, count: usize) -> Vec<String> {
 fn a_time_that_the_clock_leaves_out_runs_directly_after_the_gap() {
     assert_eq!(
         shown("30 2 * * *", Tz::Europe__Berlin, "2026-03-28T00:00:00Z", 3),
-        [
-            "Sat 28 02:30:00 +0100",
-            "Sun 29 03:00:00 +0200",
-            "Mon 30 02:30:00 +0200"
-        ]
+        ["Sat 28 02:30:00 +0100", "Sun 29 03:00:00 +0200", "Mon 30 02:30:00 +0200"]
     );
     assert_eq!(
-        shown(
-            "*/20 2,3 * * *",
-            Tz::Europe__Berlin,
-            "2026-03-29T00:00:00Z",
-            2
-        ),
+        shown("*/20 2,3 * * *", Tz::Europe__Berlin, "2026-03-29T00:00:00Z", 2),
         ["Sun 29 03:00:00 +0200", "Sun 29 03:20:00 +0200"]
     );
     assert_eq!(
-        shown(
-            "0 0 * * *",
-            Tz::America__Santiago,
-            "2026-09-05T05:00:00Z",
-            2
-        ),
+        shown("0 0 * * *", Tz::America__Santiago, "2026-09-05T05:00:00Z", 2),
         ["Sun 06 01:00:00 -0300", "Mon 07 00:00:00 -0300"]
     );
 }
@@ -80,10 +66,7 @@ fn a_time_that_the_clock_leaves_out_runs_directly_after_the_gap() {
 fn a_fixed_time_that_the_clock_repeats_runs_once() {
     for expression in ["30 2 * * *", "30 2 25 10 *", "15 30 2 * * 7"] {
         let runs = shown(expression, Tz::Europe__Berlin, "2026-10-24T12:00:00Z", 2);
-        assert!(
-            runs[0].starts_with("Sun 25 02:30:") && runs[0].ends_with("+0200"),
-            "{runs:?}"
-        );
+        assert!(runs[0].starts_with("Sun 25 02:30:") && runs[0].ends_with("+0200"), "{runs:?}");
         assert!(!runs[1].starts_with("Sun 25"), "{runs:?}");
     }
 }
@@ -91,12 +74,7 @@ fn a_fixed_time_that_the_clock_repeats_runs_once() {
 #[test]
 fn an_interval_runs_through_both_repeated_hours() {
     assert_eq!(
-        shown(
-            "*/30 2 * * *",
-            Tz::Europe__Berlin,
-            "2026-10-24T23:00:00Z",
-            5
-        ),
+        shown("*/30 2 * * *", Tz::Europe__Berlin, "2026-10-24T23:00:00Z", 5),
         [
             "Sun 25 02:00:00 +0200",
             "Sun 25 02:30:00 +0200",
@@ -106,17 +84,8 @@ fn an_interval_runs_through_both_repeated_hours() {
         ]
     );
     assert_eq!(
-        shown(
-            "45 * * * *",
-            Tz::Australia__Lord_Howe,
-            "2026-04-04T14:00:00Z",
-            3
-        ),
-        [
-            "Sun 05 01:45:00 +1100",
-            "Sun 05 01:45:00 +1030",
-            "Sun 05 02:45:00 +1030"
-        ]
+        shown("45 * * * *", Tz::Australia__Lord_Howe, "2026-04-04T14:00:00Z", 3),
+        ["Sun 05 01:45:00 +1100", "Sun 05 01:45:00 +1030", "Sun 05 02:45:00 +1030"]
     );
 }
 
@@ -162,21 +131,11 @@ fn days_and_months_are_those_of_croner() {
 fn a_day_that_no_year_has_is_refused_and_the_leap_day_is_not() {
     for expression in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 30 2 */2"] {
         let invalid = Schedule::parse(expression, Tz::UTC).unwrap_err();
-        assert_eq!(
-            invalid.expectation(),
-            "an expression with a day that some year has"
-        );
+        assert_eq!(invalid.expectation(), "an expression with a day that some year has");
     }
     let leap_day = Schedule::parse("0 0 29 2 *", Tz::UTC).unwrap();
-    assert_eq!(
-        leap_day.next_after(utc("2096-03-01T00:00:00Z")),
-        None,
-        "2100 is none"
-    );
-    assert_eq!(
-        leap_day.next_after(utc("2026-11-23T00:00:00Z")),
-        Some(utc("2028-02-29T00:00:00Z"))
-    );
+    assert_eq!(leap_day.next_after(utc("2096-03-01T00:00:00Z")), None, "2100 is none");
+    assert_eq!(leap_day.next_after(utc("2026-11-23T00:00:00Z")), Some(utc("2028-02-29T00:00:00Z")));
 }
 
 #[test]
@@ -187,14 +146,8 @@ fn fractions_of_a_second_neither_lose_nor_repeat_a_run() {
     let just_after = eight + TimeDelta::milliseconds(1);
 
     assert_eq!(schedule.next_after(just_before), Some(eight));
-    assert_eq!(
-        schedule.next_after(just_after),
-        Some(eight + TimeDelta::seconds(1))
-    );
-    assert_eq!(
-        schedule.last_before_or_at(just_after, just_before),
-        Some(eight)
-    );
+    assert_eq!(schedule.next_after(just_after), Some(eight + TimeDelta::seconds(1)));
+    assert_eq!(schedule.last_before_or_at(just_after, just_before), Some(eight));
     assert_eq!(schedule.last_before_or_at(eight, just_before), Some(eight));
     assert_eq!(schedule.last_before_or_at(just_before, just_before), None);
 }
@@ -206,10 +159,7 @@ fn the_shipped_schedule_fires_every_morning() {
 
     let schedule = Schedule::parse(&default.cron, default.time_zone).unwrap();
 
-    assert_eq!(
-        schedule.next_after(utc("2026-11-23T08:00:00Z")),
-        Some(utc("2026-11-24T07:00:00Z"))
-    );
+    assert_eq!(schedule.next_after(utc("2026-11-23T08:00:00Z")), Some(utc("2026-11-24T07:00:00Z")));
 }
 
 #[test]
@@ -223,10 +173,7 @@ fn only_the_last_of_many_missed_runs_is_told() {
     let daily = Schedule::parse("0 8 * * *", Tz::Europe__Berlin).unwrap();
     let since = utc("2026-11-23T07:00:00Z");
     assert_eq!(daily.last_before_or_at(since + HOUR * 23, since), None);
-    assert_eq!(
-        daily.last_before_or_at(since + HOUR * 24, since),
-        Some(since + HOUR * 24)
-    );
+    assert_eq!(daily.last_before_or_at(since + HOUR * 24, since), Some(since + HOUR * 24));
 }
 
 /// What an expression means, by its values.
@@ -255,12 +202,7 @@ impl Stretch {
             .take_while(|at| *at <= end)
             .map(|at| (at, at.with_timezone(&zone).naive_local()))
             .collect();
-        Self {
-            zone,
-            start,
-            end,
-            minutes,
-        }
+        Self { zone, start, end, minutes }
     }
 
     /// Every instant of the stretch but its first at which an expression of this meaning fires.
@@ -268,9 +210,7 @@ impl Stretch {
         let fits = |wall: NaiveDateTime| {
             meaning.minutes.contains(&wall.minute())
                 && meaning.hours.contains(&wall.hour())
-                && meaning
-                    .weekdays
-                    .contains(&wall.weekday().num_days_from_sunday())
+                && meaning.weekdays.contains(&wall.weekday().num_days_from_sunday())
         };
         let mut fired = Vec::new();
         let mut newest = self.minutes[0].1;
@@ -290,9 +230,7 @@ impl Stretch {
 
     fn evaluate(&self, schedule: &Schedule) -> Vec<DateTime<Utc>> {
         let next = |at: &DateTime<Utc>| schedule.next_after(*at);
-        std::iter::successors(next(&self.start), next)
-            .take_while(|at| *at <= self.end)
-            .collect()
+        std::iter::successors(next(&self.start), next).take_while(|at| *at <= self.end).collect()
     }
 
     fn croner(&self, expression: &str) -> Vec<DateTime<Utc>> {
@@ -320,14 +258,8 @@ static STRETCHES: LazyLock<Vec<Stretch>> = LazyLock::new(|| {
                 .flat_map(|at| (0..24).map(move |back| at - half_hour * back))
                 .filter(|at| differs(at, half_hour))
                 .collect();
-            let around = if changes.is_empty() {
-                vec![start]
-            } else {
-                changes
-            };
-            around
-                .into_iter()
-                .map(move |change| Stretch::around(zone, change))
+            let around = if changes.is_empty() { vec![start] } else { changes };
+            around.into_iter().map(move |change| Stretch::around(zone, change))
         })
         .collect()
 });
@@ -337,12 +269,7 @@ fn check(stretch: &Stretch, expression: &str, meaning: &Meaning) {
     let fired = stretch.walk(meaning);
     let context = |at| format!("{expression} in {} at {at}", stretch.zone);
 
-    assert_eq!(
-        stretch.evaluate(&schedule),
-        fired,
-        "{}",
-        context(stretch.start)
-    );
+    assert_eq!(stretch.evaluate(&schedule), fired, "{}", context(stretch.start));
 
     // From any instant around the change, not only from one run to the next.
     for (at, _) in stretch.minutes[27 * 60..33 * 60].iter().step_by(7) {
@@ -387,13 +314,7 @@ fn over_every_change_of_ten_years_a_schedule_fires_as_a_walk_through_time_says()
 fn over_every_change_of_ten_years_a_schedule_fires_as_croner_says() {
     for stretch in STRETCHES.iter() {
         let schedule = |expression| Schedule::parse(expression, stretch.zone).unwrap();
-        for expression in [
-            "30 2 * * *",
-            "0 0 * * *",
-            "59 23 * * *",
-            "0 3 * * 0",
-            "15 1 * * SUN",
-        ] {
+        for expression in ["30 2 * * *", "0 0 * * *", "59 23 * * *", "0 3 * * 0", "15 1 * * SUN"] {
             assert_eq!(
                 stretch.evaluate(&schedule(expression)),
                 stretch.croner(expression),
@@ -403,10 +324,7 @@ fn over_every_change_of_ten_years_a_schedule_fires_as_croner_says() {
             );
         }
         for expression in ["5 * * * *", "*/20 0-3 * * *"] {
-            let ours: BTreeSet<_> = stretch
-                .evaluate(&schedule(expression))
-                .into_iter()
-                .collect();
+            let ours: BTreeSet<_> = stretch.evaluate(&schedule(expression)).into_iter().collect();
             let theirs: BTreeSet<_> = stretch.croner(expression).into_iter().collect();
             let after_gap = |at: &DateTime<Utc>| {
                 let local = |at: DateTime<Utc>| at.with_timezone(&stretch.zone).naive_local();

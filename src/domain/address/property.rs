@@ -18,10 +18,7 @@ pub(crate) fn addresses(text: &[u8]) {
             label.len() > 3 && label[2..4] == *b"--"
         });
         let fits = is_address(raw);
-        assert!(
-            fits || parsed.is_err(),
-            "{raw:?} is no address and was taken"
-        );
+        assert!(fits || parsed.is_err(), "{raw:?} is no address and was taken");
         assert!(
             parsed.is_ok() || !fits || !is_ours_to_judge,
             "{raw:?} is an address and was refused"
@@ -34,11 +31,7 @@ pub(crate) fn addresses(text: &[u8]) {
     let shown = address.to_string();
     assert!(is_address(&shown), "{raw:?} became {shown:?}");
     assert_eq!(address.as_str(), shown);
-    assert_eq!(
-        EmailAddress::parse(&shown).as_ref(),
-        Ok(&address),
-        "{raw:?} read again"
-    );
+    assert_eq!(EmailAddress::parse(&shown).as_ref(), Ok(&address), "{raw:?} read again");
     let (local, domain) = shown.split_at(shown.find('@').unwrap_or(0));
     assert!(
         raw.starts_with(local) && domain == domain.to_ascii_lowercase(),
@@ -56,11 +49,7 @@ pub(crate) fn addresses(text: &[u8]) {
     let command = format!("RCPT TO:<{shown}>");
     let path = command.split(['<', '>']).nth(1);
     assert_eq!(
-        (
-            path,
-            command.split_ascii_whitespace().count(),
-            command.matches(['<', '>']).count()
-        ),
+        (path, command.split_ascii_whitespace().count(), command.matches(['<', '>']).count()),
         (Some(shown.as_str()), 2, 2)
     );
 }
@@ -100,14 +89,11 @@ fn is_address(text: &str) -> bool {
         [] | [b'-', ..] | [.., b'-'] => false,
         _ => {
             label.len() < 64
-                && label
-                    .iter()
-                    .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+                && label.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
         }
     };
-    let has_name_on_top = labels
-        .last()
-        .is_some_and(|top| top.iter().any(|byte| !byte.is_ascii_digit()));
+    let has_name_on_top =
+        labels.last().is_some_and(|top| top.iter().any(|byte| !byte.is_ascii_digit()));
     labels.len() > 1 && has_name_on_top && labels.iter().all(is_label) && domain.len() <= 253
 }
 
@@ -123,11 +109,7 @@ pub(crate) fn file_names(text: &[u8]) {
         return;
     };
 
-    assert_eq!(
-        (name.as_str(), name.to_string().as_str()),
-        (raw, raw),
-        "taken as it is"
-    );
+    assert_eq!((name.as_str(), name.to_string().as_str()), (raw, raw), "taken as it is");
     let places: Vec<Component<'_>> = Path::new(raw).components().collect();
     assert_eq!(places, [Component::Normal(raw.as_ref())], "one step down");
     assert!(

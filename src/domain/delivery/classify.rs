@@ -86,11 +86,7 @@ mod tests {
     use super::*;
 
     fn reply(code: u16, enhanced: Option<EnhancedCode>) -> Reply {
-        Reply {
-            code,
-            enhanced,
-            text: String::new(),
-        }
+        Reply { code, enhanced, text: String::new() }
     }
 
     fn judge(stage: Stage, code: u16, enhanced: Option<EnhancedCode>) -> Verdict {
@@ -123,18 +119,12 @@ mod tests {
     #[test]
     fn an_address_is_blamed_only_by_a_code_that_does_so() {
         assert_eq!(judge(Stage::Rcpt, 550, None), Verdict::AddressRejected);
-        assert_eq!(
-            judge(Stage::Rcpt, 550, Some(EnhancedCode(5, 1, 1))),
-            Verdict::AddressRejected
-        );
+        assert_eq!(judge(Stage::Rcpt, 550, Some(EnhancedCode(5, 1, 1))), Verdict::AddressRejected);
         assert_eq!(
             judge(Stage::FinalDot, 550, Some(EnhancedCode(5, 1, 10))),
             Verdict::AddressRejected
         );
-        assert_eq!(
-            judge(Stage::Rcpt, 550, Some(EnhancedCode(5, 7, 1))),
-            Verdict::MessageRefused
-        );
+        assert_eq!(judge(Stage::Rcpt, 550, Some(EnhancedCode(5, 7, 1))), Verdict::MessageRefused);
         assert_eq!(judge(Stage::Rcpt, 554, None), Verdict::MessageRefused);
         assert_eq!(judge(Stage::FinalDot, 550, None), Verdict::MessageRefused);
     }

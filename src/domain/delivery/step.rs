@@ -110,31 +110,15 @@ pub fn step(
     let answer = match event {
         Event::Freed(release) => next.free(*release, now),
         Event::AccountChanged => next.account_changed(now),
-        Event::Resolved {
-            addresses,
-            fallback,
-        } => next.resolved(addresses, *fallback, now, policy),
+        Event::Resolved { addresses, fallback } => next.resolved(addresses, *fallback, now, policy),
         Event::AttemptBegan(address) => next.attempt_began(address),
-        Event::AttemptEnded {
-            address,
-            verdict,
-            reply,
-            fallback,
-        } => {
-            let end = End {
-                verdict: *verdict,
-                reply,
-                fallback: *fallback,
-            };
+        Event::AttemptEnded { address, verdict, reply, fallback } => {
+            let end = End { verdict: *verdict, reply, fallback: *fallback };
             next.attempt_ended(address, &end, now, policy, jitter)
         }
         Event::AttemptDropped => next.attempt_dropped(now),
         Event::Interrupted(address) => {
-            let end = End {
-                verdict: Verdict::Uncertain,
-                reply: "",
-                fallback: false,
-            };
+            let end = End { verdict: Verdict::Uncertain, reply: "", fallback: false };
             next.attempt_ended(address, &end, now, policy, jitter)
         }
         Event::Hold(reason) => next.put_on_hold(reason.clone()),
@@ -143,14 +127,10 @@ pub fn step(
         Event::Resend { revision } => next.resend(*revision, now),
     };
     match answer {
-        Answer::WrongState | Answer::OtherRevision { .. } | Answer::Already => Step {
-            delivery: delivery.clone(),
-            answer,
-        },
-        Answer::Done | Answer::Recorded | Answer::AlreadySent => Step {
-            delivery: next,
-            answer,
-        },
+        Answer::WrongState | Answer::OtherRevision { .. } | Answer::Already => {
+            Step { delivery: delivery.clone(), answer }
+        }
+        Answer::Done | Answer::Recorded | Answer::AlreadySent => Step { delivery: next, answer },
     }
 }
 
@@ -449,10 +429,7 @@ impl Delivery {
     fn resend(&mut self, revision: u32, now: DateTime<Utc>) -> Answer {
         // A request that comes twice is told that the first one did it, wherever the new one stands.
         if self.revision != revision {
-            return Answer::OtherRevision {
-                named: revision,
-                current: self.revision,
-            };
+            return Answer::OtherRevision { named: revision, current: self.revision };
         }
         if self.state != State::Delivered {
             return Answer::WrongState;
@@ -483,11 +460,7 @@ impl Delivery {
         if waits_for_somebody && !accepted {
             return;
         }
-        self.finish(if accepted {
-            State::Delivered
-        } else {
-            State::Undeliverable
-        });
+        self.finish(if accepted { State::Delivered } else { State::Undeliverable });
     }
 
     /// Stops every open address; says whether nobody can have it.
@@ -554,10 +527,6 @@ impl AddressDelivery {
     /// The state in which it is tried once more; its delays start anew.
     fn reopened(&mut self) -> AddressState {
         self.forget_failures();
-        if self.uncertain > 0 {
-            AddressState::Unknown
-        } else {
-            AddressState::Pending
-        }
+        if self.uncertain > 0 { AddressState::Unknown } else { AddressState::Pending }
     }
 }

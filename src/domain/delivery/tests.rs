@@ -60,10 +60,7 @@ fn part(raw: &str, state: AddressState) -> AddressDelivery {
 }
 
 fn operator(reason: &str) -> HoldReason {
-    HoldReason::Operator {
-        by: "operator erika".to_owned(),
-        reason: reason.to_owned(),
-    }
+    HoldReason::Operator { by: "operator erika".to_owned(), reason: reason.to_owned() }
 }
 
 fn delivery(state: State, held: bool, withdraw: bool, addresses: Vec<AddressDelivery>) -> Delivery {
@@ -79,10 +76,7 @@ fn delivery(state: State, held: bool, withdraw: bool, addresses: Vec<AddressDeli
 }
 
 fn resolved(addresses: &[EmailAddress]) -> Event<'_> {
-    Event::Resolved {
-        addresses,
-        fallback: false,
-    }
+    Event::Resolved { addresses, fallback: false }
 }
 
 struct Fixture {
@@ -92,10 +86,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        Self {
-            a: address(A),
-            both: vec![address(A), address(B)],
-        }
+        Self { a: address(A), both: vec![address(A), address(B)] }
     }
 
     fn events(&self) -> Vec<(&'static str, Event<'_>)> {
@@ -115,19 +106,13 @@ impl Fixture {
             ("resolved to nobody", resolved(&[])),
             (
                 "resolved to b, fallback",
-                Event::Resolved {
-                    addresses: &self.both[1..],
-                    fallback: true,
-                },
+                Event::Resolved { addresses: &self.both[1..], fallback: true },
             ),
             ("attempt began", Event::AttemptBegan(&self.a)),
             ("accepted", ended(Verdict::Accepted, false)),
             ("deferred", ended(Verdict::Deferred, false)),
             ("address rejected", ended(Verdict::AddressRejected, false)),
-            (
-                "address rejected, fallback",
-                ended(Verdict::AddressRejected, true),
-            ),
+            ("address rejected, fallback", ended(Verdict::AddressRejected, true)),
             ("message refused", ended(Verdict::MessageRefused, false)),
             ("uncertain", ended(Verdict::Uncertain, false)),
             ("relay failed", ended(Verdict::RelayFailed, false)),
@@ -145,21 +130,14 @@ impl Fixture {
 
 /// One cell of the table, unless nothing changes.
 fn cell(before: &Delivery, name: &str, event: &Event<'_>) -> Option<String> {
-    let Step {
-        delivery: after,
-        answer,
-    } = step(before, event, at(100), &policy(), 0.5);
+    let Step { delivery: after, answer } = step(before, event, at(100), &policy(), 0.5);
     if is_refused(answer) {
         return None;
     }
     let hold = if before.hold.is_some() { "+hold" } else { "" };
     let hold_after = if after.hold.is_some() { "+hold" } else { "" };
     let withdraw = if after.withdraw { "+withdraw" } else { "" };
-    let parts: Vec<&str> = after
-        .addresses
-        .iter()
-        .map(|part| part.state.as_str())
-        .collect();
+    let parts: Vec<&str> = after.addresses.iter().map(|part| part.state.as_str()).collect();
     Some(format!(
         "{:?}{hold} | {name} | {answer:?} | {:?}{hold_after}{withdraw} [{}]",
         before.state,
@@ -193,10 +171,7 @@ fn the_table_of_state_and_event_is_this() {
                 | State::Withdrawn => AddressState::Pending,
             };
             let before = delivery(state, held, false, vec![part(A, address_state)]);
-            let again = Delivery {
-                revision: 2,
-                ..before.clone()
-            };
+            let again = Delivery { revision: 2, ..before.clone() };
             for (name, event) in fixture.events() {
                 let line = cell(&before, name, &event);
                 if let Some(line) = &line {
@@ -230,10 +205,7 @@ fn no_cell_of_the_table_breaks_a_promise() {
             for withdraw in [false, true] {
                 for addresses in &address_sets {
                     let first = delivery(state, held, withdraw, addresses.clone());
-                    let again = Delivery {
-                        revision: 2,
-                        ..first.clone()
-                    };
+                    let again = Delivery { revision: 2, ..first.clone() };
                     for (name, event) in fixture.events() {
                         check(&first, name, &event);
                         check(&again, name, &event);
@@ -249,17 +221,10 @@ fn is_refused(answer: Answer) -> bool {
 }
 
 fn check(before: &Delivery, name: &str, event: &Event<'_>) {
-    let Step {
-        delivery: after,
-        answer,
-    } = step(before, event, at(100), &policy(), 0.5);
+    let Step { delivery: after, answer } = step(before, event, at(100), &policy(), 0.5);
     let cell = format!("{name}: {before:?} -> {after:?}, {answer:?}");
     let delivered = |delivery: &Delivery| {
-        delivery
-            .addresses
-            .iter()
-            .filter(|part| part.state == AddressState::Delivered)
-            .count()
+        delivery.addresses.iter().filter(|part| part.state == AddressState::Delivered).count()
     };
 
     if is_refused(answer) || answer == Answer::Already {
@@ -276,26 +241,14 @@ fn check(before: &Delivery, name: &str, event: &Event<'_>) {
         !resent || before.state == State::Delivered,
         "only what was delivered is sent again: {cell}"
     );
-    let accepted = matches!(
-        event,
-        Event::AttemptEnded {
-            verdict: Verdict::Accepted,
-            ..
-        }
-    );
+    let accepted = matches!(event, Event::AttemptEnded { verdict: Verdict::Accepted, .. });
     if !resent {
         let newly = delivered(&after).saturating_sub(delivered(before));
         assert!(newly == 0 || accepted, "only a 250 delivers: {cell}");
-        assert!(
-            delivered(&after) >= delivered(before),
-            "accepted is final: {cell}"
-        );
+        assert!(delivered(&after) >= delivered(before), "accepted is final: {cell}");
         for (old, new) in before.addresses.iter().zip(&after.addresses) {
             assert_eq!(old.address, new.address, "no address is lost: {cell}");
-            assert!(
-                new.uncertain >= old.uncertain,
-                "an unknown outcome is not forgotten: {cell}"
-            );
+            assert!(new.uncertain >= old.uncertain, "an unknown outcome is not forgotten: {cell}");
         }
         if delivered(before) > 0 {
             assert_eq!(
@@ -328,16 +281,10 @@ fn check_states(
         assert!(began || before.state == State::Sending, "{cell}");
     }
     if after.state == State::Due {
-        assert!(
-            after.next_at.is_some_and(|next| next >= at(5)),
-            "what is due has a time: {cell}"
-        );
+        assert!(after.next_at.is_some_and(|next| next >= at(5)), "what is due has a time: {cell}");
     }
     if after.is_finished() && before.state != after.state {
-        assert!(
-            after.hold.is_none() && after.next_at.is_none() && !after.withdraw,
-            "{cell}"
-        );
+        assert!(after.hold.is_none() && after.next_at.is_none() && !after.withdraw, "{cell}");
     }
     let finished_moves = match before.state {
         State::Delivered => resent || answer == Answer::AlreadySent,
@@ -345,15 +292,9 @@ fn check_states(
         State::Undeliverable => matches!(event, Event::Release { .. } | Event::Withdraw),
         State::Parked | State::Waiting | State::Due | State::Sending | State::Withheld => true,
     };
-    assert!(
-        finished_moves,
-        "what is finished moves by an operator alone: {cell}"
-    );
+    assert!(finished_moves, "what is finished moves by an operator alone: {cell}");
     if answer == Answer::AlreadySent {
-        assert!(
-            before.may_have_arrived() || before.state == State::Delivered,
-            "{cell}"
-        );
+        assert!(before.may_have_arrived() || before.state == State::Delivered, "{cell}");
         assert!(
             after.open_addresses().next().is_none()
                 || before.state == State::Delivered
@@ -362,10 +303,7 @@ fn check_states(
         );
     }
     if after.state == State::Withdrawn {
-        assert!(
-            !after.may_have_arrived(),
-            "what may have arrived is never withdrawn: {cell}"
-        );
+        assert!(!after.may_have_arrived(), "what may have arrived is never withdrawn: {cell}");
     }
 }
 
@@ -374,33 +312,18 @@ fn sending() -> Delivery {
         State::Sending,
         false,
         false,
-        vec![
-            part(A, AddressState::Pending),
-            part(B, AddressState::Pending),
-        ],
+        vec![part(A, AddressState::Pending), part(B, AddressState::Pending)],
     )
 }
 
 fn end(delivery: &Delivery, raw: &str, verdict: Verdict, fallback: bool) -> Delivery {
     let address = address(raw);
-    let event = Event::AttemptEnded {
-        address: &address,
-        verdict,
-        reply: "",
-        fallback,
-    };
+    let event = Event::AttemptEnded { address: &address, verdict, reply: "", fallback };
     step(delivery, &event, at(100), &policy(), 0.0).delivery
 }
 
 fn begin(delivery: &Delivery, raw: &str) -> Delivery {
-    step(
-        delivery,
-        &Event::AttemptBegan(&address(raw)),
-        at(100),
-        &policy(),
-        0.0,
-    )
-    .delivery
+    step(delivery, &Event::AttemptBegan(&address(raw)), at(100), &policy(), 0.0).delivery
 }
 
 #[test]
@@ -420,12 +343,7 @@ fn an_accepted_address_forbids_the_fallback() {
 
 #[test]
 fn three_unknown_outcomes_hold() {
-    let mut delivery = delivery(
-        State::Sending,
-        false,
-        false,
-        vec![part(A, AddressState::Pending)],
-    );
+    let mut delivery = delivery(State::Sending, false, false, vec![part(A, AddressState::Pending)]);
     for count in 1..=3 {
         delivery = end(&delivery, A, Verdict::Uncertain, false);
         assert_eq!(delivery.hold.is_some(), count == 3);
@@ -457,12 +375,7 @@ fn the_repeat_of_an_unknown_outcome_keeps_its_date() {
 
 #[test]
 fn an_address_is_given_up_after_five_days_of_delays() {
-    let mut delivery = delivery(
-        State::Sending,
-        false,
-        false,
-        vec![part(A, AddressState::Pending)],
-    );
+    let mut delivery = delivery(State::Sending, false, false, vec![part(A, AddressState::Pending)]);
     let mut attempts = 0;
     while delivery.state != State::Undeliverable {
         delivery = begin(&delivery, A);
@@ -495,10 +408,7 @@ fn an_invoice_for_two_addresses_is_given_up_once_both_are() {
     while delivery.state != State::Undeliverable {
         for one in [A, B] {
             delivery = step(&delivery, &resolved(&both), at(100), &policy(), 0.0).delivery;
-            if delivery
-                .open_addresses()
-                .any(|open| open.address == address(one))
-            {
+            if delivery.open_addresses().any(|open| open.address == address(one)) {
                 delivery = end(&begin(&delivery, one), one, Verdict::Deferred, false);
             }
         }
@@ -506,22 +416,14 @@ fn an_invoice_for_two_addresses_is_given_up_once_both_are() {
         assert!(rounds < 2_000);
     }
     assert!(rounds >= 12);
-    assert!(
-        delivery
-            .addresses
-            .iter()
-            .all(|address| address.state == AddressState::Rejected)
-    );
+    assert!(delivery.addresses.iter().all(|address| address.state == AddressState::Rejected));
 }
 
 #[test]
 fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
     let billing = [address(A)];
     let main = [address(B)];
-    let stands_in = Event::Resolved {
-        addresses: &main,
-        fallback: true,
-    };
+    let stands_in = Event::Resolved { addresses: &main, fallback: true };
     let fresh = delivery(State::Due, false, false, Vec::new());
     let first = step(&fresh, &resolved(&billing), at(10), &policy(), 0.0).delivery;
     let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
@@ -549,27 +451,12 @@ fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
     // So may one that was held by somebody for reasons of his own when the relay rejected it.
     let first = step(&fresh, &resolved(&billing), at(10), &policy(), 0.0).delivery;
     let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
-    let theirs = HoldReason::Operator {
-        by: "operator anna".to_owned(),
-        reason: "a wrong total".to_owned(),
-    };
-    let asked = step(
-        &begin(&unknown, A),
-        &Event::Hold(theirs.clone()),
-        at(20),
-        &policy(),
-        0.0,
-    );
+    let theirs =
+        HoldReason::Operator { by: "operator anna".to_owned(), reason: "a wrong total".to_owned() };
+    let asked = step(&begin(&unknown, A), &Event::Hold(theirs.clone()), at(20), &policy(), 0.0);
     let rejected = end(&asked.delivery, A, Verdict::AddressRejected, true);
     assert_eq!(rejected.hold, Some(theirs));
-    let let_go = step(
-        &rejected,
-        &Event::Release { now: true },
-        at(30),
-        &policy(),
-        0.0,
-    )
-    .delivery;
+    let let_go = step(&rejected, &Event::Release { now: true }, at(30), &policy(), 0.0).delivery;
     let held = step(&let_go, &stands_in, at(31), &policy(), 0.0).delivery;
     assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
 
@@ -594,19 +481,9 @@ fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
     let rejected = end(&begin(&given_up, C), C, Verdict::AddressRejected, true);
     let held = step(&rejected, &stands_in, at(901), &policy(), 0.0).delivery;
     assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
-    let let_go = step(
-        &held,
-        &Event::Release { now: true },
-        at(902),
-        &policy(),
-        0.0,
-    )
-    .delivery;
+    let let_go = step(&held, &Event::Release { now: true }, at(902), &policy(), 0.0).delivery;
     let sent_to_another = step(&let_go, &stands_in, at(903), &policy(), 0.0).delivery;
-    let open: Vec<_> = sent_to_another
-        .open_addresses()
-        .map(|open| &open.address)
-        .collect();
+    let open: Vec<_> = sent_to_another.open_addresses().map(|open| &open.address).collect();
     assert_eq!(open, [&main[0]]);
 
     // An unknown outcome at the stand-in is one like any other.
@@ -621,10 +498,7 @@ fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
 fn a_withdrawal_while_sending_is_obeyed_when_the_attempt_ends() {
     let asked = step(&sending(), &Event::Withdraw, at(1), &policy(), 0.0);
     assert_eq!(asked.answer, Answer::Recorded);
-    assert_eq!(
-        end(&asked.delivery, A, Verdict::Deferred, false).state,
-        State::Withdrawn
-    );
+    assert_eq!(end(&asked.delivery, A, Verdict::Deferred, false).state, State::Withdrawn);
     let accepted = end(&asked.delivery, A, Verdict::Accepted, false);
     assert_eq!(
         (accepted.state, accepted.addresses[1].state),
@@ -650,10 +524,7 @@ fn what_may_have_arrived_cannot_be_taken_back_whatever_the_attempt_under_way_com
 
 #[test]
 fn a_resend_that_is_withdrawn_leaves_what_the_revision_before_came_to() {
-    let resent = Delivery {
-        revision: 2,
-        ..sending()
-    };
+    let resent = Delivery { revision: 2, ..sending() };
     let undeliverable = end(
         &begin(&end(&resent, A, Verdict::AddressRejected, false), B),
         B,

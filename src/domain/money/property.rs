@@ -4,9 +4,7 @@ use super::{Currency, Money};
 
 /// A currency's code, a blank and an amount, such as `EUR 119.00`.
 pub(crate) fn amounts(text: &[u8]) {
-    let Some((code, amount)) = std::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.split_once(' '))
+    let Some((code, amount)) = std::str::from_utf8(text).ok().and_then(|text| text.split_once(' '))
     else {
         return;
     };
@@ -33,11 +31,7 @@ pub(crate) fn amounts(text: &[u8]) {
     assert_eq!(money, Money::from_minor(money.minor(), currency));
     assert_eq!(money.is_negative(), money.minor() < 0);
     let written = money.amount();
-    assert_eq!(
-        Money::parse(&written, currency),
-        Ok(money),
-        "{written:?} read again"
-    );
+    assert_eq!(Money::parse(&written, currency), Ok(money), "{written:?} read again");
     let (_, fraction) = written.split_once('.').unwrap_or((&written, ""));
     assert_eq!(fraction.len(), decimals, "{written:?} has all its decimals");
     assert_eq!(money.to_string(), format!("{written} {code}"));
@@ -46,14 +40,8 @@ pub(crate) fn amounts(text: &[u8]) {
 }
 
 /// Decimals by ISO 4217, of some.
-const KNOWN: [(&str, usize); 6] = [
-    ("EUR", 2),
-    ("CHF", 2),
-    ("USD", 2),
-    ("JPY", 0),
-    ("KWD", 3),
-    ("CLF", 4),
-];
+const KNOWN: [(&str, usize); 6] =
+    [("EUR", 2), ("CHF", 2), ("USD", 2), ("JPY", 0), ("KWD", 3), ("CLF", 4)];
 
 /// The minor units of `^-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?$` with at most so many decimals.
 fn minor_units(amount: &[u8], decimals: usize) -> Option<i128> {

@@ -36,12 +36,7 @@ pub(in crate::http) async fn list(
     let context = Arc::clone(&exchange.service.context);
     let store = Arc::clone(&context.store);
     let page = blocking(move || {
-        let Accounts {
-            items,
-            next,
-            total,
-            damaged,
-        } = store.accounts(after.as_ref(), limit)?;
+        let Accounts { items, next, total, damaged } = store.accounts(after.as_ref(), limit)?;
         let show = |shown: &AccountView| match detail.unwrap_or(Detail::Full) {
             Detail::Full => view::account(shown, &context.groups),
             Detail::Version => view::account_version(&shown.account),
@@ -60,10 +55,7 @@ pub(in crate::http) async fn one(
     params: &Params,
 ) -> Result<Reply, Problem> {
     let account = read(exchange, params).await?;
-    Ok(Reply::ok(view::account(
-        &account,
-        &exchange.context().groups,
-    )))
+    Ok(Reply::ok(view::account(&account, &exchange.context().groups)))
 }
 
 /// `GET /v1/accounts/{account}/recipient`.
@@ -71,12 +63,7 @@ pub(in crate::http) async fn recipient(
     exchange: &mut Exchange,
     params: &Params,
 ) -> Result<Reply, Problem> {
-    let AccountView {
-        account,
-        recipient,
-        suspects: _,
-        paused,
-    } = read(exchange, params).await?;
+    let AccountView { account, recipient, suspects: _, paused } = read(exchange, params).await?;
     Ok(Reply::ok(json!({
         "account": account.id().as_str(),
         "version": account.version().get(),
@@ -89,7 +76,5 @@ async fn read(exchange: &mut Exchange, params: &Params) -> Result<AccountView, P
     let id = account_in(params)?;
     exchange.about.account = Some(id.to_string());
     let store = Arc::clone(&exchange.context().store);
-    blocking(move || store.account(&id))
-        .await?
-        .ok_or_else(unknown_account)
+    blocking(move || store.account(&id)).await?.ok_or_else(unknown_account)
 }

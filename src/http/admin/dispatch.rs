@@ -31,9 +31,8 @@ enum Asked {
 /// Opens the runs, or shows what they would release.
 pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
     let (asked, dry_run, reason) = read_body(exchange, |fields| {
-        let schedule = fields.optionally("schedule", |item| {
-            item.parse(|raw| ScheduleName::parse(raw))
-        });
+        let schedule =
+            fields.optionally("schedule", |item| item.parse(|raw| ScheduleName::parse(raw)));
         let account = fields.optionally("account", |item| item.parse(|raw| AccountId::parse(raw)));
         let dry_run = fields.optionally("dry_run", Item::boolean);
         let reason = fields.optionally("reason", reason);
@@ -96,19 +95,14 @@ async fn release(
     let all = scopes.len();
     for scope in scopes {
         // Looked at before, for the dispatcher takes away what it sends.
-        let (store, run) = (
-            Arc::clone(&context.store),
-            everything_of(scope.clone(), now),
-        );
+        let (store, run) = (Arc::clone(&context.store), everything_of(scope.clone(), now));
         let page = blocking(move || store.run_page(&run, None, 1)).await?;
         let waiting = page.iter().any(|(_, sequences)| !sequences.is_empty());
         let (schedule, account) = match &scope {
             RunScope::Schedule(name) => (Some(name.to_string()), None),
             RunScope::Account(id) => (None, Some(id.to_string())),
         };
-        let opened = context
-            .store
-            .open_run(scope, now, actor.clone(), reason.clone());
+        let opened = context.store.open_run(scope, now, actor.clone(), reason.clone());
         let opened = opened.await.map_err(|error| {
             let mut problem = Problem::from(error);
             if !runs.is_empty() {
@@ -145,21 +139,16 @@ async fn scopes(context: &Context, asked: Asked) -> Result<Vec<RunScope>, Proble
     let store = Arc::clone(&context.store);
     if let Asked::Account(id) = asked {
         let of = id.clone();
-        blocking(move || store.account(&of))
-            .await?
-            .ok_or_else(unknown_account)?;
+        blocking(move || store.account(&of)).await?.ok_or_else(unknown_account)?;
         return Ok(vec![RunScope::Account(id)]);
     }
-    let in_use: BTreeSet<ScheduleName> = blocking(move || store.schedules_in_use())
-        .await?
-        .into_iter()
-        .collect();
+    let in_use: BTreeSet<ScheduleName> =
+        blocking(move || store.schedules_in_use()).await?.into_iter().collect();
     let known = context.schedules.union(&in_use);
     let names: Vec<ScheduleName> = match asked {
-        Asked::Schedule(name) if name == ScheduleName::default() => std::iter::once(&name)
-            .chain(in_use.difference(&context.schedules))
-            .cloned()
-            .collect(),
+        Asked::Schedule(name) if name == ScheduleName::default() => {
+            std::iter::once(&name).chain(in_use.difference(&context.schedules)).cloned().collect()
+        }
         Asked::Schedule(name) => {
             if !context.schedules.contains(&name) && !in_use.contains(&name) {
                 let known: Vec<&str> = known.map(ScheduleName::as_str).collect();

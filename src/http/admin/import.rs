@@ -21,9 +21,7 @@ pub(in crate::http) async fn take(
     let accept_versions = query.read("accept_versions", "true or false", |raw| raw.parse().ok())?;
     let accept_version = accept_versions.unwrap_or(false);
     let expected = one_line();
-    let reason = query.read("reason", &expected, |raw| {
-        is_reason(raw).then(|| raw.to_owned())
-    })?;
+    let reason = query.read("reason", &expected, |raw| is_reason(raw).then(|| raw.to_owned()))?;
     let most = batch::body_bytes(exchange.limits().event_body_bytes);
     exchange.check_announced(most)?;
     if !exchange.has_content_type(batch::MEDIA_TYPE) {
@@ -36,14 +34,7 @@ pub(in crate::http) async fn take(
     let actor = Actor::Operator(actor);
     let begin = |_: &mut Exchange, (_, line): batch::Line<'_>| {
         let at = context.clock.now();
-        ChangeUnderWay::of_import(
-            &context,
-            line,
-            accept_version,
-            actor.clone(),
-            reason.clone(),
-            at,
-        )
+        ChangeUnderWay::of_import(&context, line, accept_version, actor.clone(), reason.clone(), at)
     };
     let end = |work: ChangeUnderWay| async move { work.end(&mut About::default()).await };
     Ok(batch::answer(exchange, lines, begin, end).await)

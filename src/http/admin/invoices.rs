@@ -31,22 +31,14 @@ pub(in crate::http) async fn one(
     let context = Arc::clone(&exchange.service.context);
     let store = Arc::clone(&context.store);
     let (id, of) = (account.clone(), number.clone());
-    let invoice = blocking(move || store.invoice(&id, &of))
-        .await?
-        .ok_or_else(unknown_invoice)?;
+    let invoice = blocking(move || store.invoice(&id, &of)).await?.ok_or_else(unknown_invoice)?;
     let release = match &invoice {
-        InvoiceView::Whole(whole) if whole.state == Shown::Waiting => whole
-            .schedule
-            .as_ref()
-            .and_then(|schedule| release_at(schedule, &context)),
+        InvoiceView::Whole(whole) if whole.state == Shown::Waiting => {
+            whole.schedule.as_ref().and_then(|schedule| release_at(schedule, &context))
+        }
         InvoiceView::Whole(_) | InvoiceView::Tombstone { .. } => None,
     };
-    Ok(Reply::ok(view::invoice_view(
-        account.as_str(),
-        number.as_str(),
-        &invoice,
-        release,
-    )))
+    Ok(Reply::ok(view::invoice_view(account.as_str(), number.as_str(), &invoice, release)))
 }
 
 /// `GET /v1/invoices`: in order of arrival; a page may be short and still have a next one.
@@ -87,9 +79,8 @@ fn filter(query: &Query) -> Result<Filter, Problem> {
     Ok(Filter {
         state: query.read("state", &format!("one of {states}"), Shown::parse)?,
         account,
-        number: query.read("number", "an invoice's number", |raw| {
-            InvoiceNumber::parse(raw).ok()
-        })?,
+        number: query
+            .read("number", "an invoice's number", |raw| InvoiceNumber::parse(raw).ok())?,
         issued_from: day("issued_from")?,
         issued_to: day("issued_to")?,
         changed_since: query.read(
@@ -181,13 +172,7 @@ async fn operate(
     let context = Arc::clone(&exchange.service.context);
     let OperateAnswer { answer, state } = context
         .store
-        .operate(
-            &account,
-            &number,
-            order,
-            Actor::Operator(actor),
-            context.clock.now(),
-        )
+        .operate(&account, &number, order, Actor::Operator(actor), context.clock.now())
         .await?
         .ok_or_else(unknown_invoice)?;
     context.nudge.notify_one();

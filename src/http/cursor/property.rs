@@ -21,9 +21,7 @@ pub(crate) fn cursors(input: &[u8]) {
     if let Some((number, rest)) = input.split_first_chunk() {
         let batch = u64::from_be_bytes(*number);
         leads_back(&Sequence(batch));
-        let index = rest
-            .iter()
-            .fold(0, |index, byte| index << 8 | u64::from(*byte));
+        let index = rest.iter().fold(0, |index, byte| index << 8 | u64::from(*byte));
         for order in [TrailOrder::OldestFirst, TrailOrder::NewestFirst] {
             leads_back(&(order, TrailPlace { batch, index }));
         }
@@ -100,11 +98,7 @@ mod tests {
             "\\PC{0,12}|[a-z./]{1,12}".prop_map(|text| URL_SAFE_NO_PAD.encode(format!("a{text}"))),
             any::<u64>().prop_map(|number| write(&Sequence(number))),
             any::<(bool, u64, u64)>().prop_map(|(is_new, batch, index)| {
-                let order = if is_new {
-                    TrailOrder::NewestFirst
-                } else {
-                    TrailOrder::OldestFirst
-                };
+                let order = if is_new { TrailOrder::NewestFirst } else { TrailOrder::OldestFirst };
                 write(&(order, TrailPlace { batch, index }))
             }),
             "[A-Za-z0-9_-]{0,24}=?",

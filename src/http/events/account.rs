@@ -51,12 +51,7 @@ pub(super) fn read(
     data.finish();
     let (kind, places) = kind?;
     Ok(ParsedChange {
-        change: AccountChange {
-            account: account?,
-            version: version?,
-            timestamp: timestamp?,
-            kind,
-        },
+        change: AccountChange { account: account?, version: version?, timestamp: timestamp?, kind },
         places,
     })
 }
@@ -75,11 +70,7 @@ pub(super) fn updated(data: &Fields<'_>) -> Read {
 pub(super) fn imported(data: &Fields<'_>, accept_version: bool) -> Read {
     let closed = data.optionally("closed", Item::boolean);
     let (profile, order) = profile(data)?;
-    let import = Import {
-        profile,
-        closed: closed?.unwrap_or(false),
-        accept_version,
-    };
+    let import = Import { profile, closed: closed?.unwrap_or(false), accept_version };
     Ok((ChangeKind::Imported(import), Places::Imported(order)))
 }
 
@@ -87,18 +78,13 @@ pub(super) fn imported(data: &Fields<'_>, accept_version: bool) -> Read {
 fn profile(data: &Fields<'_>) -> Result<(Profile, Vec<SubUserId>), Noted> {
     let name = data.optionally("name", text);
     let language = data.optionally("language", language);
-    let schedule = data.optionally("schedule", |item| {
-        item.parse(|raw| ScheduleName::parse(raw))
-    });
+    let schedule = data.optionally("schedule", |item| item.parse(|raw| ScheduleName::parse(raw)));
     // Named or not, it is the same one.
     let schedule = schedule.map(|name| name.filter(|name| *name != ScheduleName::default()));
-    let main_contact = data
-        .required("main_contact")
-        .and_then(|item| whole_contact(&item));
+    let main_contact = data.required("main_contact").and_then(|item| whole_contact(&item));
     let sub_users = data.required("sub_users").and_then(|item| sub_users(&item));
-    let billing_contact = data
-        .nullable("billing_contact")
-        .and_then(|item| nullable_id(item.as_ref()));
+    let billing_contact =
+        data.nullable("billing_contact").and_then(|item| nullable_id(item.as_ref()));
     let sub_users = sub_users?;
     let order = sub_users.iter().map(|(id, _)| id.clone()).collect();
     let profile = Profile {
@@ -112,10 +98,7 @@ fn profile(data: &Fields<'_>) -> Result<(Profile, Vec<SubUserId>), Noted> {
     Ok((profile, order))
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "one of five readers with one signature"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "one of five readers with one signature")]
 pub(super) fn closed(_: &Fields<'_>) -> Read {
     Ok((ChangeKind::Closed, Places::Closed))
 }
@@ -126,12 +109,8 @@ pub(super) fn sub_user_saved(data: &Fields<'_>) -> Read {
     let (id, group, login) = identity(&fields);
     let contact = contact_change(&fields);
     fields.finish();
-    let kind = ChangeKind::SubUserSaved {
-        id: id?,
-        group: group?,
-        contact: contact?,
-        login: login?,
-    };
+    let kind =
+        ChangeKind::SubUserSaved { id: id?, group: group?, contact: contact?, login: login? };
     Ok((kind, Places::Saved))
 }
 
@@ -183,30 +162,18 @@ fn sub_users(item: &Item<'_>) -> Result<Vec<(SubUserId, SubUser)>, Noted> {
 fn sub_user(item: &Item<'_>) -> Result<(SubUserId, SubUser), Noted> {
     let fields = item.fields()?;
     let (id, group, login) = identity(&fields);
-    let contact = fields
-        .required("contact")
-        .and_then(|item| whole_contact(&item));
+    let contact = fields.required("contact").and_then(|item| whole_contact(&item));
     fields.finish();
-    let sub_user = SubUser {
-        group: group?,
-        contact: contact?,
-        login: login?,
-    };
+    let sub_user = SubUser { group: group?, contact: contact?, login: login? };
     Ok((id?, sub_user))
 }
 
-type Identity = (
-    Result<SubUserId, Noted>,
-    Result<Group, Noted>,
-    Result<Option<Login>, Noted>,
-);
+type Identity = (Result<SubUserId, Noted>, Result<Group, Noted>, Result<Option<Login>, Noted>);
 
 /// A sub-user's members apart from its contact.
 fn identity(fields: &Fields<'_>) -> Identity {
     let id = fields.required("id").and_then(|item| sub_user_id(&item));
-    let group = fields
-        .required("group")
-        .and_then(|item| item.parse(|raw| Group::parse(raw)));
+    let group = fields.required("group").and_then(|item| item.parse(|raw| Group::parse(raw)));
     let login = fields.optionally("login", login);
     (id, group, login)
 }
@@ -228,11 +195,7 @@ fn login(item: &Item<'_>) -> Result<Login, Noted> {
     };
     fields.finish();
     pointed?;
-    item.check(Login::new(
-        enabled?.unwrap_or(false),
-        user_name?,
-        permissions?.unwrap_or_default(),
-    ))
+    item.check(Login::new(enabled?.unwrap_or(false), user_name?, permissions?.unwrap_or_default()))
 }
 
 /// `null`, until there are receiving profiles to name.
@@ -249,17 +212,10 @@ fn whole_contact(item: &Item<'_>) -> Result<Contact, Noted> {
     let company = fields.optionally("company", text);
     let language = fields.optionally("language", language);
     let receiving = receiving(&fields);
-    let addresses = fields
-        .required("addresses")
-        .and_then(|item| addresses(&item));
+    let addresses = fields.required("addresses").and_then(|item| addresses(&item));
     fields.finish();
     receiving?;
-    Ok(Contact {
-        name: name?,
-        company: company?,
-        language: language?,
-        addresses: addresses?,
-    })
+    Ok(Contact { name: name?, company: company?, language: language?, addresses: addresses? })
 }
 
 fn addresses(item: &Item<'_>) -> Result<Addresses, Noted> {
@@ -302,11 +258,7 @@ fn contact_change(fields: &Fields<'_>) -> Result<ContactChange, Noted> {
 fn copy_source(item: &Item<'_>) -> Result<CopySource, Noted> {
     let fields = item.fields()?;
     let main_contact = fields.optionally("main_contact", |item| {
-        if item.boolean()? {
-            Ok(())
-        } else {
-            item.fault("true, or no such field")
-        }
+        if item.boolean()? { Ok(()) } else { item.fault("true, or no such field") }
     });
     let sub_user = fields.optionally("sub_user", sub_user_id);
     fields.finish();
@@ -345,10 +297,7 @@ fn contact_differences(item: &Item<'_>) -> Result<ContactDifferences, Noted> {
 }
 
 /// Absent, cleared or a value.
-#[expect(
-    clippy::option_option,
-    reason = "the domain keeps absent and cleared apart in this way"
-)]
+#[expect(clippy::option_option, reason = "the domain keeps absent and cleared apart in this way")]
 fn cleared_or<'a, T>(
     member: &Presence<Item<'a>>,
     read: impl FnOnce(&Item<'a>) -> Result<T, Noted>,

@@ -31,13 +31,9 @@ pub(super) fn changed(
     about: &mut About,
 ) -> Result<Reply, Problem> {
     let (result, account, recipient, warnings, in_flight) = match answer {
-        ChangeAnswer::Accepted {
-            result,
-            account,
-            recipient,
-            warnings,
-            in_flight,
-        } => (result, account, recipient, warnings, in_flight),
+        ChangeAnswer::Accepted { result, account, recipient, warnings, in_flight } => {
+            (result, account, recipient, warnings, in_flight)
+        }
         ChangeAnswer::Refused(refused) => return Err(self::refused(&refused, places)),
     };
     let name = match result {
@@ -117,19 +113,11 @@ pub(super) fn issued(
         IssueAnswer::DocumentsTooLarge { most } => {
             let expected =
                 format!("documents of at most {most} bytes together, as one mail carries");
-            return Err(Problem::invalid(vec![Fault::at(
-                "/data/documents",
-                expected,
-            )]));
+            return Err(Problem::invalid(vec![Fault::at("/data/documents", expected)]));
         }
     };
     about.result = Some(result);
-    let Standing {
-        state,
-        schedule,
-        next_at,
-        recipient,
-    } = standing;
+    let Standing { state, schedule, next_at, recipient } = standing;
     let release_at = match state {
         Shown::Waiting => schedule.and_then(|schedule| release_at(&schedule, context)),
         Shown::Due => next_at,
@@ -180,9 +168,9 @@ pub(super) fn withdrawn(
         WithdrawAnswer::Withdrawn => (StatusCode::OK, "applied", Shown::Withdrawn),
         WithdrawAnswer::Recorded => (StatusCode::ACCEPTED, "applied", Shown::Sending),
         // Recorded before, by another event: this one is no more certain to be obeyed.
-        WithdrawAnswer::Duplicate {
-            state: Shown::Sending,
-        } if !repeated => (StatusCode::ACCEPTED, "duplicate", Shown::Sending),
+        WithdrawAnswer::Duplicate { state: Shown::Sending } if !repeated => {
+            (StatusCode::ACCEPTED, "duplicate", Shown::Sending)
+        }
         WithdrawAnswer::Duplicate { state } => (StatusCode::OK, "duplicate", *state),
         WithdrawAnswer::AlreadySent { state } => return Err(already_sent(*state)),
     };
@@ -283,11 +271,9 @@ fn warning(warning: &Warning) -> Value {
                  the invoices now"
             ),
         ),
-        Warning::SubUserUnknown(id) => (
-            "sub_user_unknown",
-            "/data/sub_user",
-            format!("{id} was not there"),
-        ),
+        Warning::SubUserUnknown(id) => {
+            ("sub_user_unknown", "/data/sub_user", format!("{id} was not there"))
+        }
     };
     json!({"code": code, "field": field, "detail": detail})
 }
@@ -343,11 +329,9 @@ fn refused(refused: &Refused, places: &Places) -> Problem {
     let rule =
         |pointer: String, expected: &str| Problem::invalid(vec![Fault::at(pointer, expected)]);
     match refused {
-        Refused::VersionConflict { current } => version(
-            Code::VersionConflict,
-            "this version is in force with other content",
-            *current,
-        ),
+        Refused::VersionConflict { current } => {
+            version(Code::VersionConflict, "this version is in force with other content", *current)
+        }
         Refused::VersionGap { current } => version(
             Code::VersionGap,
             "a change of this kind must directly follow the version in force; an unknown account \
@@ -385,9 +369,6 @@ fn refused(refused: &Refused, places: &Places) -> Problem {
             rule(pointer, "1 to 10 addresses for a member of a billing group")
         }
         Refused::TooManySubUsers => rule(places.sub_users(), "at most 100 sub-users of an account"),
-        Refused::TooLarge => rule(
-            places.root().to_owned(),
-            "an account of at most 300 KiB in all",
-        ),
+        Refused::TooLarge => rule(places.root().to_owned(), "an account of at most 300 KiB in all"),
     }
 }

@@ -47,9 +47,7 @@ pub(super) fn issued(data: Fields<'_>, document_bytes: usize) -> Result<ParsedIn
     });
     let min_account_version = data.optionally("min_account_version", version);
     let portal_url = data.optionally("portal_url", |item| item.parse(|raw| PortalUrl::parse(raw)));
-    let documents = data
-        .required("documents")
-        .and_then(|item| documents(&item, document_bytes));
+    let documents = data.required("documents").and_then(|item| documents(&item, document_bytes));
     data.finish();
     let (documents, embedded, places) = documents?;
     let invoice = Invoice {
@@ -64,11 +62,7 @@ pub(super) fn issued(data: Fields<'_>, document_bytes: usize) -> Result<ParsedIn
         portal_url: portal_url?,
         documents,
     };
-    Ok(ParsedInvoice {
-        invoice,
-        embedded,
-        places,
-    })
+    Ok(ParsedInvoice { invoice, embedded, places })
 }
 
 fn kind(data: &Fields<'_>) -> Result<Kind, Noted> {
@@ -80,9 +74,8 @@ fn kind(data: &Fields<'_>) -> Result<Kind, Noted> {
             ("reminder", KindName::Reminder),
         ])
     });
-    let refers_to = data.optionally("refers_to", |item| {
-        item.parse(|raw| InvoiceNumber::parse(raw))
-    });
+    let refers_to =
+        data.optionally("refers_to", |item| item.parse(|raw| InvoiceNumber::parse(raw)));
     match (name?, refers_to?) {
         (KindName::Invoice, None) => Ok(Kind::Invoice),
         (KindName::Invoice, Some(_)) => {
@@ -112,12 +105,8 @@ pub(in crate::http) fn date(raw: &str) -> Result<NaiveDate, Invalid> {
 
 fn total(item: &Item<'_>) -> Result<Money, Noted> {
     let fields = item.fields()?;
-    let currency = fields
-        .required("currency")
-        .and_then(|item| item.parse(Currency::parse));
-    let amount = fields
-        .required("amount")
-        .and_then(|item| item.text().map(|text| (item, text)));
+    let currency = fields.required("currency").and_then(|item| item.parse(Currency::parse));
+    let amount = fields.required("amount").and_then(|item| item.text().map(|text| (item, text)));
     fields.finish();
     let (item, text) = amount?;
     // In an unknown currency the form can be judged still, by the one with the most decimals.
@@ -139,10 +128,8 @@ fn documents(item: &Item<'_>, document_bytes: usize) -> Result<ReadDocuments, No
     if items.is_empty() {
         return item.fault(format!("1 to {DOCUMENTS} documents"));
     }
-    let read: Vec<Result<ReadDocument, Noted>> = items
-        .iter()
-        .map(|item| document(item, document_bytes))
-        .collect();
+    let read: Vec<Result<ReadDocument, Noted>> =
+        items.iter().map(|item| document(item, document_bytes)).collect();
     let mut documents = Vec::with_capacity(items.len());
     let mut embedded = Vec::new();
     let mut places = Vec::with_capacity(items.len());
@@ -161,12 +148,9 @@ fn document(item: &Item<'_>, most: usize) -> Result<ReadDocument, Noted> {
     let fields = item.fields()?;
     let sha256 = fields.optionally("sha256", |item| item.parse(Digest::parse));
     let content = fields.optionally("content_base64", |item| content(item, most));
-    let file_name = fields
-        .required("file_name")
-        .and_then(|item| item.parse(|raw| FileName::parse(raw)));
-    let media_type = fields
-        .required("media_type")
-        .and_then(|item| item.parse(MediaType::parse));
+    let file_name =
+        fields.required("file_name").and_then(|item| item.parse(|raw| FileName::parse(raw)));
+    let media_type = fields.required("media_type").and_then(|item| item.parse(MediaType::parse));
     let place = fields.pointer_of("sha256");
     fields.finish();
     let (digest, bytes) = match (sha256?, content?) {
@@ -176,11 +160,7 @@ fn document(item: &Item<'_>, most: usize) -> Result<ReadDocument, Noted> {
             return item.fault("exactly one of sha256 and content_base64");
         }
     };
-    let document = Document {
-        digest,
-        file_name: file_name?,
-        media_type: media_type?,
-    };
+    let document = Document { digest, file_name: file_name?, media_type: media_type? };
     Ok((document, bytes, place))
 }
 

@@ -1,10 +1,7 @@
 //! What must hold of every body of an event: what is read is what was said, within every rule; what is refused is
 //! pointed at; and what becomes of an account has at most one billing contact that can be reached.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a panic is how a property tells that it does not hold"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is how a property tells that it does not hold")]
 
 mod wire;
 
@@ -59,9 +56,7 @@ pub(crate) fn events(body: &[u8]) {
 fn is_event(body: &[u8]) -> bool {
     let text = std::str::from_utf8(body).ok();
     let value: Option<Value> = text.and_then(|text| serde_json::from_str(text).ok());
-    let has_twice = value
-        .as_ref()
-        .is_some_and(|value| members_written(body) != members(value));
+    let has_twice = value.as_ref().is_some_and(|value| members_written(body) != members(value));
     let parsed = json::parse(body);
     let expected = match (text, &value) {
         (None, _) => Some(Code::NotUtf8),
@@ -75,11 +70,7 @@ fn is_event(body: &[u8]) -> bool {
 
     let read = read_event(&node, &EventType::ALL, DOCUMENT_BYTES);
     let again = read_event(&node, &EventType::ALL, DOCUMENT_BYTES);
-    assert_eq!(
-        format!("{read:?}"),
-        format!("{again:?}"),
-        "the same body, the same event"
-    );
+    assert_eq!(format!("{read:?}"), format!("{again:?}"), "the same body, the same event");
     match &read {
         Ok(event) => accepted(&said, event),
         Err(problem) => refused(&said, problem),
@@ -91,18 +82,12 @@ fn is_event(body: &[u8]) -> bool {
 fn refused(said: &Value, problem: &Problem) {
     assert_eq!(problem.code, Code::Invalid);
     let faults = &problem.details.errors;
-    assert!(
-        (1..=50).contains(&faults.len()),
-        "{} mistakes",
-        faults.len()
-    );
+    assert!((1..=50).contains(&faults.len()), "{} mistakes", faults.len());
     for fault in faults {
         let Place::Body(pointer) = &fault.place else {
             unreachable!("{fault:?} is not in the body")
         };
-        let parent = pointer
-            .rsplit_once('/')
-            .and_then(|(parent, _)| said.pointer(parent));
+        let parent = pointer.rsplit_once('/').and_then(|(parent, _)| said.pointer(parent));
         assert!(
             said.pointer(pointer).is_some() || parent.is_some_and(Value::is_object),
             "{pointer:?} leads nowhere in {said}"
@@ -113,20 +98,13 @@ fn refused(said: &Value, problem: &Problem) {
 
 fn accepted(said: &Value, event: &Event) {
     let written = wire::event(event, said);
-    assert!(
-        wire::says_the_same(said, &written, ""),
-        "{said} was read as {written}"
-    );
+    assert!(wire::says_the_same(said, &written, ""), "{said} was read as {written}");
     is_within_rules(&written, "");
 
     let body = written.to_string();
     let node = json::parse(body.as_bytes()).unwrap();
     let again = read_event(&node, &EventType::ALL, DOCUMENT_BYTES);
-    assert_eq!(
-        format!("{:?}", again.as_ref()),
-        format!("{:?}", Ok::<_, Problem>(event)),
-        "{body}"
-    );
+    assert_eq!(format!("{:?}", again.as_ref()), format!("{:?}", Ok::<_, Problem>(event)), "{body}");
     if let Event::Account(parsed) = event {
         changes(None, &parsed.change);
         changes(Some(&KNOWN), &parsed.change);
@@ -150,10 +128,7 @@ fn imported(said: &Value, change: &AccountChange, profile: &Profile) {
         let ChangeKind::Imported(of_import) = &import.kind else {
             unreachable!("{import:?} is no import")
         };
-        assert_eq!(
-            (&import.account, import.version),
-            (&change.account, change.version)
-        );
+        assert_eq!((&import.account, import.version), (&change.account, change.version));
         assert_eq!((&of_import.profile, of_import.closed), (profile, false));
         changes(None, &import);
         changes(Some(&KNOWN), &import);
@@ -182,10 +157,7 @@ fn changes(current: Option<&Account>, change: &AccountChange) {
     assert!(version > in_force || is_accepted_anyway);
     assert!(is_snapshot || current.is_some());
     let is_delta = !is_snapshot && !matches!(change.kind, ChangeKind::Closed);
-    assert!(
-        !is_delta || version == in_force + 1,
-        "a delta follows directly"
-    );
+    assert!(!is_delta || version == in_force + 1, "a delta follows directly");
     assert_eq!(
         (account.id(), account.version(), account.changed_at()),
         (&change.account, change.version, change.timestamp)
@@ -196,22 +168,12 @@ fn changes(current: Option<&Account>, change: &AccountChange) {
         let is_selected = profile.billing_contact.as_ref() == Some(id);
         let is_member = GROUPS.contains(&sub_user.group);
         let count = sub_user.contact.addresses.as_slice().len();
-        assert!(
-            is_member || !is_selected,
-            "{id} is selected and in no billing group"
-        );
-        assert!(
-            count <= 10 && (count > 0 || !is_member),
-            "{id} has {count} addresses"
-        );
+        assert!(is_member || !is_selected, "{id} is selected and in no billing group");
+        assert!(count <= 10 && (count > 0 || !is_member), "{id} has {count} addresses");
     }
     assert!(profile.sub_users.len() <= 100);
     let selected = account.billing_contact().map(|(id, _)| id);
-    assert_eq!(
-        selected,
-        profile.billing_contact.as_ref(),
-        "the selection is in the account"
-    );
+    assert_eq!(selected, profile.billing_contact.as_ref(), "the selection is in the account");
     assert_eq!(
         apply(Some(&account), change, &GROUPS, NOW),
         Ok(Applied::Duplicate),
@@ -226,9 +188,7 @@ fn is_within_rules(written: &Value, name: &str) {
             if let (Some(code), Some(amount)) = (members.get("currency"), members.get("amount")) {
                 amounts(format!("{} {}", text(code), text(amount)).as_bytes());
             }
-            members
-                .iter()
-                .for_each(|(name, value)| is_within_rules(value, name));
+            members.iter().for_each(|(name, value)| is_within_rules(value, name));
         }
         Value::Array(items) => {
             let identity = |item: &Value| match name {
@@ -243,10 +203,7 @@ fn is_within_rules(written: &Value, name: &str) {
                 _ => 100,
             };
             assert!(items.len() <= most, "{} {name}", items.len());
-            assert!(
-                items.len() == different.len() || name == "permissions",
-                "{written}"
-            );
+            assert!(items.len() == different.len() || name == "permissions", "{written}");
             assert!(!items.is_empty() || name != "documents");
             for item in items {
                 is_within_rules(item, name);
@@ -254,12 +211,7 @@ fn is_within_rules(written: &Value, name: &str) {
         }
         Value::Number(number) => {
             let most = (1_u64 << 53) - 1;
-            assert!(
-                number
-                    .as_u64()
-                    .is_some_and(|number| (1..=most).contains(&number)),
-                "{name}"
-            );
+            assert!(number.as_u64().is_some_and(|number| (1..=most).contains(&number)), "{name}");
         }
         Value::String(text) => is_text_within_rules(text, name),
         Value::Null | Value::Bool(_) => {}
@@ -275,8 +227,7 @@ fn is_text_within_rules(text: &str, name: &str) {
             })
     };
     let is_digits = |at: std::ops::Range<usize>| {
-        text.get(at)
-            .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+        text.get(at).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
     };
     let fits = match name {
         "account" | "number" | "refers_to" | "id" | "sub_user" | "billing_contact" | "group"
@@ -291,10 +242,7 @@ fn is_text_within_rules(text: &str, name: &str) {
             text.contains('.')
         }
         "sha256" => {
-            text.len() == 64
-                && text
-                    .bytes()
-                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         }
         "language" => {
             (2..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase())

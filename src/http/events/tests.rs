@@ -72,20 +72,12 @@ fn the_events_of_the_contract_are_read() {
         updated(),
         issued(),
         simple("account.closed", json!({"account": "a", "version": 1})),
-        simple(
-            "sub_user.removed",
-            json!({"account": "a", "version": 1, "sub_user": "u"}),
-        ),
-        simple(
-            "billing_contact.selected",
-            json!({"account": "a", "version": 1, "sub_user": null}),
-        ),
+        simple("sub_user.removed", json!({"account": "a", "version": 1, "sub_user": "u"})),
+        simple("billing_contact.selected", json!({"account": "a", "version": 1, "sub_user": null})),
         simple("invoice.withdrawn", json!({"account": "a", "number": "1"})),
         saved(&json!({"id": "u", "group": "Rechnungen", "copy_from": {"main_contact": true}})),
-        saved(
-            &json!({"id": "u", "group": "Rechnungen", "copy_from": {"sub_user": "u-7"},
-            "contact": {"company": null, "addresses": ["a@b.example"]}}),
-        ),
+        saved(&json!({"id": "u", "group": "Rechnungen", "copy_from": {"sub_user": "u-7"},
+            "contact": {"company": null, "addresses": ["a@b.example"]}})),
     ] {
         assert_eq!(faults(&body), [], "{body}");
     }
@@ -142,10 +134,7 @@ fn a_wrong_value_is_refused_at_its_place() {
         ("/data/language", json!("deutsch!")),
         ("/data/name", json!("a\r\nBcc: x")),
         ("/data/main_contact", json!("Erika")),
-        (
-            "/data/main_contact/addresses",
-            json!("erika@muster.example"),
-        ),
+        ("/data/main_contact/addresses", json!("erika@muster.example")),
         ("/data/main_contact/receiving", json!("peppol")),
         ("/data/sub_users", json!({})),
         ("/data/sub_users/0", json!([])),
@@ -163,12 +152,7 @@ fn a_wrong_value_is_refused_at_its_place() {
 #[test]
 fn a_wrong_address_is_refused_by_its_index() {
     let too_long = format!("{}@b.example", "a".repeat(400));
-    for address in [
-        "a@b.example\r\nRCPT TO:<x@y.example>",
-        "a@b",
-        "a",
-        &too_long,
-    ] {
+    for address in ["a@b.example\r\nRCPT TO:<x@y.example>", "a@b", "a", &too_long] {
         let body = with(
             updated(),
             "/data/sub_users/1/contact/addresses",
@@ -177,24 +161,11 @@ fn a_wrong_address_is_refused_by_its_index() {
         assert_eq!(pointers(&body), ["/data/sub_users/1/contact/addresses/1"]);
     }
     let eleven: Vec<String> = (0..11).map(|n| format!("a{n}@b.example")).collect();
-    let body = with(
-        updated(),
-        "/data/sub_users/0/contact/addresses",
-        json!(eleven),
-    );
+    let body = with(updated(), "/data/sub_users/0/contact/addresses", json!(eleven));
     assert_eq!(pointers(&body), ["/data/sub_users/0/contact/addresses"]);
-    let twice = with(
-        updated(),
-        "/data/main_contact/addresses",
-        json!(["a@b.example", "a@B.example"]),
-    );
-    assert_eq!(
-        faults(&twice),
-        [Fault::at(
-            "/data/main_contact/addresses/1",
-            "each address once"
-        )]
-    );
+    let twice =
+        with(updated(), "/data/main_contact/addresses", json!(["a@b.example", "a@B.example"]));
+    assert_eq!(faults(&twice), [Fault::at("/data/main_contact/addresses/1", "each address once")]);
 }
 
 #[test]
@@ -232,10 +203,7 @@ fn all_mistakes_are_told_at_once() {
 #[test]
 fn a_sub_user_stands_once() {
     let body = with(updated(), "/data/sub_users/1/id", json!("u-7"));
-    assert_eq!(
-        faults(&body),
-        [Fault::at("/data/sub_users/1/id", "each sub-user once")]
-    );
+    assert_eq!(faults(&body), [Fault::at("/data/sub_users/1/id", "each sub-user once")]);
 }
 
 #[test]
@@ -252,11 +220,7 @@ fn a_copy_names_one_source_and_cannot_clear_a_name() {
         let body = saved(&with(base.clone(), "/copy_from", source));
         assert_eq!(pointers(&body), ["/data/sub_user/copy_from"]);
     }
-    let body = saved(&with(
-        base.clone(),
-        "/copy_from",
-        json!({"main_contact": false}),
-    ));
+    let body = saved(&with(base.clone(), "/copy_from", json!({"main_contact": false})));
     assert_eq!(pointers(&body), ["/data/sub_user/copy_from/main_contact"]);
     let mut cleared = with(base, "/copy_from", json!({"main_contact": true}));
     cleared["contact"] = json!({"name": null});
@@ -271,10 +235,7 @@ fn an_amount_is_a_decimal_string_of_its_currency() {
     }
     assert_eq!(
         faults(&with(issued(), "/data/total/amount", json!(119.0))),
-        [Fault::at(
-            "/data/total/amount",
-            "a string, not a JSON number: send it as a string"
-        )]
+        [Fault::at("/data/total/amount", "a string, not a JSON number: send it as a string")]
     );
     let both = json!({"amount": "x", "currency": "eur"});
     assert_eq!(
@@ -302,11 +263,8 @@ fn an_invoice_breaks_no_rule_of_its_fields() {
         ("/data/documents/0/content_base64", json!("QQ==")),
     ] {
         let body = with(issued(), pointer, value);
-        let expected = if pointer.ends_with("content_base64") {
-            "/data/documents/0"
-        } else {
-            pointer
-        };
+        let expected =
+            if pointer.ends_with("content_base64") { "/data/documents/0" } else { pointer };
         assert_eq!(pointers(&body), [expected], "{body}");
     }
     for kind in ["corrected_invoice", "reminder"] {
@@ -324,10 +282,7 @@ fn embedded_documents_are_base64_of_something_within_the_limit() {
     assert_eq!(faults(&embedded("JVBERg==")), []);
     let too_large = "QUFB".repeat(400);
     for content in ["", "JVBERg", "%%%", "JVBE\nRg==", &too_large] {
-        assert_eq!(
-            pointers(&embedded(content)),
-            ["/data/documents/0/content_base64"]
-        );
+        assert_eq!(pointers(&embedded(content)), ["/data/documents/0/content_base64"]);
     }
 }
 

@@ -29,10 +29,7 @@ pub(super) struct Seat {
 impl Peers {
     /// At most so many connections of one address.
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self {
-            most,
-            seated: Mutex::default(),
-        })
+        Arc::new(Self { most, seated: Mutex::default() })
     }
 
     /// A place for one more connection, unless the address has as many as it may.
@@ -44,10 +41,7 @@ impl Peers {
             return None;
         }
         *taken += 1;
-        Some(Seat {
-            of,
-            peers: Arc::clone(self),
-        })
+        Some(Seat { of, peers: Arc::clone(self) })
     }
 }
 

@@ -21,11 +21,7 @@ pub(super) struct Stalling<I> {
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Stalling<I> {
     pub(super) fn new(inner: I, patience: Duration) -> Self {
-        Self {
-            inner,
-            patience,
-            stalled: None,
-        }
+        Self { inner, patience, stalled: None }
     }
 
     fn bound<T>(
@@ -38,9 +34,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Stalling<I> {
             return progress;
         }
         let patience = self.patience;
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -1,10 +1,7 @@
 //! What must hold of whatever comes in the three headers: the rules of Standard Webhooks as our interface
 //! states them, read anew over the raw values, with an HMAC of its own.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a panic is how a property tells that it does not hold"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is how a property tells that it does not hold")]
 
 use std::sync::LazyLock;
 
@@ -19,10 +16,7 @@ const NOW: i64 = 1_790_000_000;
 const KEYS: [(&str, &[u8]); 3] = [
     ("portal", b"0123456789abcdef0123456789abcdef"),
     ("billing", b"as short as it may be..."),
-    (
-        "billing",
-        b"as long as a key may be, which is the length of a block of SHA-2",
-    ),
+    ("billing", b"as long as a key may be, which is the length of a block of SHA-2"),
 ];
 /// Stands in an input for the signature by each key, which nobody could guess.
 const PLACES: [&[u8]; 3] = [b"{0}", b"{1}", b"{2}"];
@@ -64,10 +58,7 @@ pub(crate) fn signatures(request: &[u8]) {
         let first = |name| values(&lines, name).first().copied().unwrap_or_default();
         signature(key, first(ID_HEADER), first(TIMESTAMP_HEADER), payload)
     });
-    for (_, value) in lines
-        .iter_mut()
-        .filter(|(name, _)| name == SIGNATURE_HEADER)
-    {
+    for (_, value) in lines.iter_mut().filter(|(name, _)| name == SIGNATURE_HEADER) {
         for (place, right) in PLACES.iter().zip(&right) {
             *value = replaced(value, place, right.as_bytes());
         }
@@ -80,17 +71,13 @@ pub(crate) fn signatures(request: &[u8]) {
     let Ok(signed) = read else {
         return;
     };
-    let (id, timestamp) = (
-        values(&lines, ID_HEADER)[0],
-        values(&lines, TIMESTAMP_HEADER)[0],
-    );
+    let (id, timestamp) = (values(&lines, ID_HEADER)[0], values(&lines, TIMESTAMP_HEADER)[0]);
     let theirs = values(&lines, SIGNATURE_HEADER)[0];
     assert_eq!(signed.id.as_str().as_bytes(), id);
-    let by = KEYS.iter().zip(&right).find(|(_, right)| {
-        theirs
-            .split(|byte| *byte == b' ')
-            .any(|one| one == right.as_bytes())
-    });
+    let by = KEYS
+        .iter()
+        .zip(&right)
+        .find(|(_, right)| theirs.split(|byte| *byte == b' ').any(|one| one == right.as_bytes()));
     let verified = signed.verify(&SENDERS, payload);
     assert_eq!(
         verified.map(|sender| sender.name.as_str()),
@@ -123,11 +110,7 @@ fn is_signed_as_ever(signed: &Signed, key: &[u8], [_, timestamp, right, payload]
 /// Changes one byte of each part, at a place that hangs on `any`, into another of its kind, so that it is not
 /// merely the form that is refused.
 fn is_nobodys_when_changed(parts: [&[u8]; 4], any: usize, now: DateTime<Utc>) {
-    for (part, original) in parts
-        .into_iter()
-        .enumerate()
-        .filter(|(_, part)| !part.is_empty())
-    {
+    for (part, original) in parts.into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
         let mut changed = original.to_vec();
         let at = any % changed.len();
         changed[at] = match changed[at] {
@@ -138,11 +121,7 @@ fn is_nobodys_when_changed(parts: [&[u8]; 4], any: usize, now: DateTime<Utc>) {
         };
         let mut parts = parts;
         parts[part] = &changed;
-        assert_eq!(
-            judged(parts, now),
-            None,
-            "byte {at} of part {part} is another"
-        );
+        assert_eq!(judged(parts, now), None, "byte {at} of part {part} is another");
     }
 }
 
@@ -163,20 +142,14 @@ fn is_well_formed(lines: &[(HeaderName, Vec<u8>)]) -> bool {
         .iter()
         .filter(|_| is_number)
         .fold(0, |seconds, digit| seconds * 10 + i64::from(*digit - b'0'));
-    let is_text = signatures
-        .iter()
-        .all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    let is_text = signatures.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
     let count = signatures.split(|byte| *byte == b' ').count();
     is_id && is_number && (NOW - 300..=NOW + 300).contains(&seconds) && is_text && count <= 8
 }
 
 /// All values of a header.
 fn values<'l>(lines: &'l [(HeaderName, Vec<u8>)], name: &str) -> Vec<&'l [u8]> {
-    lines
-        .iter()
-        .filter(|(other, _)| other == name)
-        .map(|(_, value)| value.as_slice())
-        .collect()
+    lines.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_slice()).collect()
 }
 
 fn header_map(lines: &[(HeaderName, Vec<u8>)]) -> HeaderMap {
@@ -204,10 +177,7 @@ fn judged(parts: [&[u8]; 4], now: DateTime<Utc>) -> Option<String> {
 fn signature(key: &[u8], id: &[u8], timestamp: &[u8], payload: &[u8]) -> String {
     let padded = |pad: u8| {
         let mut block = [pad; 64];
-        block
-            .iter_mut()
-            .zip(key)
-            .for_each(|(byte, key)| *byte ^= key);
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
         block
     };
     let text = [id, timestamp, payload].join(&b'.');
@@ -244,12 +214,8 @@ mod tests {
     }
 
     fn signature_header() -> impl Strategy<Value = String> {
-        let one = prop_oneof![
-            "\\{[0-2]\\}",
-            "v1,[A-Za-z0-9+/]{43}=",
-            "v1a?,\\{[0-2]\\}",
-            "[ -~\t]{0,9}"
-        ];
+        let one =
+            prop_oneof!["\\{[0-2]\\}", "v1,[A-Za-z0-9+/]{43}=", "v1a?,\\{[0-2]\\}", "[ -~\t]{0,9}"];
         prop::collection::vec(one, 0..10).prop_map(|all| all.join(" "))
     }
 

@@ -69,25 +69,18 @@ fn verifies(
     [id, timestamp, signature, body]: [&[u8]; 4],
     at: DateTime<Utc>,
 ) -> bool {
-    let secret = str::from_utf8(secret)
-        .ok()
-        .and_then(|s| Secret::parse(s).ok());
+    let secret = str::from_utf8(secret).ok().and_then(|s| Secret::parse(s).ok());
     let mut headers = HeaderMap::new();
-    for (name, value) in [
-        (ID_HEADER, id),
-        (TIMESTAMP_HEADER, timestamp),
-        (SIGNATURE_HEADER, signature),
-    ] {
+    for (name, value) in
+        [(ID_HEADER, id), (TIMESTAMP_HEADER, timestamp), (SIGNATURE_HEADER, signature)]
+    {
         // HTTP takes off the blanks around a value.
         let Ok(value) = HeaderValue::from_bytes(value.trim_ascii()) else {
             return false;
         };
         headers.insert(name, value);
     }
-    let portal = Sender {
-        secrets: secret.into_iter().collect(),
-        ..sender("portal", &[])
-    };
+    let portal = Sender { secrets: secret.into_iter().collect(), ..sender("portal", &[]) };
     let known = Senders::new(vec![portal]).unwrap();
     Signed::read(&headers, at).is_ok_and(|signed| signed.verify(&known, body).is_ok())
 }
@@ -96,19 +89,13 @@ fn verifies(
 fn altered(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let others = |(at, byte): (usize, &u8)| {
         let byte = *byte;
-        (0..=u8::MAX)
-            .filter(move |other| *other != byte)
-            .map(move |other| (at, other))
+        (0..=u8::MAX).filter(move |other| *other != byte).map(move |other| (at, other))
     };
-    bytes
-        .iter()
-        .enumerate()
-        .flat_map(others)
-        .map(|(at, other)| {
-            let mut altered = bytes.to_owned();
-            altered[at] = other;
-            altered
-        })
+    bytes.iter().enumerate().flat_map(others).map(|(at, other)| {
+        let mut altered = bytes.to_owned();
+        altered[at] = other;
+        altered
+    })
 }
 
 proptest! {
@@ -147,14 +134,7 @@ fn the_published_signatures_are_made_and_verify_at_their_time() {
         let headers = headers(id, &seconds.to_string(), signature);
         let known = senders(&[("billing", &[KEY]), ("portal", &[OTHER, secret])]);
         let signed = Signed::read(&headers, at).unwrap();
-        assert_eq!(
-            signed
-                .verify(&known, body.as_bytes())
-                .unwrap()
-                .name
-                .to_string(),
-            "portal"
-        );
+        assert_eq!(signed.verify(&known, body.as_bytes()).unwrap().name.to_string(), "portal");
     }
 }
 
@@ -197,14 +177,8 @@ fn an_altered_padding_of_a_secret_verifies_only_as_the_zero_that_hmac_appends_an
 fn the_sender_is_the_one_whose_secret_verifies() {
     let at = now();
     assert_eq!(judge(&signed(KEY, at, b"{}"), at, b"{}").unwrap(), "portal");
-    assert_eq!(
-        judge(&signed(OTHER, at, b"{}"), at, b"{}").unwrap(),
-        "billing"
-    );
-    assert_eq!(
-        judge(&signed(KEY, at, b"{}"), at, b"{ }"),
-        Err(Rejected::NoMatch)
-    );
+    assert_eq!(judge(&signed(OTHER, at, b"{}"), at, b"{}").unwrap(), "billing");
+    assert_eq!(judge(&signed(KEY, at, b"{}"), at, b"{ }"), Err(Rejected::NoMatch));
 }
 
 #[test]
@@ -213,28 +187,13 @@ fn both_secrets_of_a_rotation_verify_and_any_of_the_signatures_counts() {
     let known = senders(&[("portal", &[KEY, OTHER])]);
     for key in [KEY, OTHER] {
         let headers = signed(key, at, b"x");
-        assert!(
-            Signed::read(&headers, at)
-                .unwrap()
-                .verify(&known, b"x")
-                .is_ok()
-        );
+        assert!(Signed::read(&headers, at).unwrap().verify(&known, b"x").is_ok());
     }
-    let right = signed(KEY, at, b"x")[SIGNATURE_HEADER]
-        .to_str()
-        .unwrap()
-        .to_owned();
-    let wrong = signed(OTHER, at, b"y")[SIGNATURE_HEADER]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let right = signed(KEY, at, b"x")[SIGNATURE_HEADER].to_str().unwrap().to_owned();
+    let wrong = signed(OTHER, at, b"y")[SIGNATURE_HEADER].to_str().unwrap().to_owned();
     let mut headers = signed(KEY, at, b"x");
-    headers.insert(
-        SIGNATURE_HEADER,
-        format!("v1a,abc v2,{right} {wrong} {right}")
-            .parse()
-            .unwrap(),
-    );
+    headers
+        .insert(SIGNATURE_HEADER, format!("v1a,abc v2,{right} {wrong} {right}").parse().unwrap());
     assert!(judge(&headers, at, b"x").is_ok());
 }
 
@@ -254,13 +213,7 @@ fn at_most_eight_signatures_are_looked_at() {
 #[test]
 fn the_time_of_sending_is_within_five_minutes_of_now() {
     let at = now();
-    for (seconds, fits) in [
-        (0, true),
-        (300, true),
-        (301, false),
-        (-300, true),
-        (-301, false),
-    ] {
+    for (seconds, fits) in [(0, true), (300, true), (301, false), (-300, true), (-301, false)] {
         let headers = signed(KEY, at - chrono::TimeDelta::seconds(seconds), b"x");
         assert_eq!(judge(&headers, at, b"x").is_ok(), fits, "{seconds}");
     }
@@ -268,10 +221,7 @@ fn the_time_of_sending_is_within_five_minutes_of_now() {
 
 #[test]
 fn a_time_stamp_is_a_positive_integer_of_at_most_eleven_digits() {
-    let right = signed(KEY, now(), b"x")[SIGNATURE_HEADER]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let right = signed(KEY, now(), b"x")[SIGNATURE_HEADER].to_str().unwrap().to_owned();
     for raw in [
         "",
         "0",
@@ -287,11 +237,7 @@ fn a_time_stamp_is_a_positive_integer_of_at_most_eleven_digits() {
         "99999999999999999999",
     ] {
         let judged = judge(&headers("evt_1", raw, &right), now(), b"x");
-        assert_eq!(
-            judged,
-            Err(Rejected::Malformed(TIMESTAMP_HEADER)),
-            "{raw:?}"
-        );
+        assert_eq!(judged, Err(Rejected::Malformed(TIMESTAMP_HEADER)), "{raw:?}");
     }
     assert_eq!(parse_timestamp("99999999999"), Some(99_999_999_999));
 }
@@ -315,26 +261,17 @@ fn a_secret_has_24_to_64_bytes_and_is_not_shown() {
     for (bytes, fits) in [(1, false), (23, false), (24, true), (64, true), (65, false)] {
         assert_eq!(Secret::parse(&of(bytes)).is_ok(), fits, "{bytes}");
     }
-    assert!(
-        Secret::parse(&STANDARD.encode([7; 32])).is_err(),
-        "no prefix"
-    );
+    assert!(Secret::parse(&STANDARD.encode([7; 32])).is_err(), "no prefix");
     assert_eq!(format!("{:?}", Secret::parse(KEY).unwrap()), "Secret");
 }
 
 #[test]
 fn one_secret_under_two_senders_is_refused() {
-    let shared = Senders::new(vec![
-        sender("portal", &[KEY]),
-        sender("billing", &[OTHER, KEY]),
-    ]);
+    let shared = Senders::new(vec![sender("portal", &[KEY]), sender("billing", &[OTHER, KEY])]);
     assert!(matches!(shared, Err(AmbiguousSenders::Secret(_, _))));
     let of = |key: &[u8]| format!("whsec_{}", STANDARD.encode(key));
     let (short, filled) = (of(&[7; 32]), of(&[[7; 32], [0; 32]].concat()));
-    let alike = Senders::new(vec![
-        sender("portal", &[&short]),
-        sender("billing", &[&filled]),
-    ]);
+    let alike = Senders::new(vec![sender("portal", &[&short]), sender("billing", &[&filled])]);
     assert!(matches!(alike, Err(AmbiguousSenders::Secret(_, _))));
     let twice = Senders::new(vec![sender("portal", &[KEY]), sender("portal", &[OTHER])]);
     assert!(matches!(twice, Err(AmbiguousSenders::Name(_))));

@@ -29,9 +29,7 @@ impl Iterator for Blocks<'_> {
         let mut block = Vec::with_capacity(self.rest.len().min(BLOCK_OCTETS) + 1024);
         while !self.rest.is_empty() && block.len() < BLOCK_OCTETS {
             let end = self.rest.iter().position(|&byte| byte == b'\n');
-            let (line, rest) = self
-                .rest
-                .split_at(end.map_or(self.rest.len(), |end| end + 1));
+            let (line, rest) = self.rest.split_at(end.map_or(self.rest.len(), |end| end + 1));
             if line.starts_with(b".") {
                 block.push(b'.');
             }

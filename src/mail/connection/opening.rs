@@ -86,9 +86,7 @@ pub(super) async fn connect(relay: &Relay) -> Result<(TcpStream, SocketAddr), Fa
         let share = deadline.saturating_duration_since(Instant::now()) / left;
         match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(socket)) => {
-                socket
-                    .set_nodelay(true)
-                    .map_err(|error| Failure::io(Stage::Connect, &error))?;
+                socket.set_nodelay(true).map_err(|error| Failure::io(Stage::Connect, &error))?;
                 return Ok((socket, *address));
             }
             Ok(Err(error)) => failure = Failure::io(Stage::Connect, &error),
@@ -112,16 +110,10 @@ async fn start_tls(relay: &Relay, mut wire: Wire) -> Result<Wire, Failure> {
     say(&mut wire, Stage::Ehlo, limits.ehlo, &hello).await?;
     let offers = hear(&mut wire, Stage::Ehlo, limits.ehlo).await?;
     expect(Stage::Ehlo, &offers, 250)?;
-    let is_offered = offers
-        .lines
-        .iter()
-        .skip(1)
-        .any(|line| line.trim().eq_ignore_ascii_case("STARTTLS"));
+    let is_offered =
+        offers.lines.iter().skip(1).any(|line| line.trim().eq_ignore_ascii_case("STARTTLS"));
     if !is_offered {
-        return Err(Failure::silence(
-            Stage::Tls,
-            "the relay does not offer STARTTLS",
-        ));
+        return Err(Failure::silence(Stage::Tls, "the relay does not offer STARTTLS"));
     }
     say(&mut wire, Stage::Tls, limits.tls, "STARTTLS\r\n").await?;
     let ready = hear(&mut wire, Stage::Tls, limits.tls).await?;
@@ -160,9 +152,5 @@ async fn within<T>(
 }
 
 fn expect(stage: Stage, spoken: &Spoken, code: u16) -> Result<(), Failure> {
-    if spoken.code == code {
-        Ok(())
-    } else {
-        Err(Failure::spoken(stage, spoken))
-    }
+    if spoken.code == code { Ok(()) } else { Err(Failure::spoken(stage, spoken)) }
 }

@@ -51,10 +51,7 @@ impl Spoken {
                 .filter(|(code, _)| Some(*code) == enhanced)
                 .map_or(line.as_str(), |(_, words)| words)
         });
-        let printable = words
-            .collect::<Vec<_>>()
-            .join(" ")
-            .replace(is_unprintable, " ");
+        let printable = words.collect::<Vec<_>>().join(" ").replace(is_unprintable, " ");
         let mut text = String::new();
         for word in printable.split_whitespace() {
             if !text.is_empty() {
@@ -65,11 +62,7 @@ impl Spoken {
         if let Some((cut, _)) = text.char_indices().nth(TEXT_CHARACTERS) {
             text.truncate(cut);
         }
-        Reply {
-            code: self.code,
-            enhanced,
-            text,
-        }
+        Reply { code: self.code, enhanced, text }
     }
 
     /// The same reply so that lettre can read it: CRLF, UTF-8, within its limits, never an empty line
@@ -81,11 +74,7 @@ impl Spoken {
         let code = class * 100 + if rest >= 60 { 50 + rest % 10 } else { rest };
         let mut text = Vec::new();
         for (index, line) in self.lines.iter().enumerate() {
-            let separator = if index + 1 == self.lines.len() {
-                ' '
-            } else {
-                '-'
-            };
+            let separator = if index + 1 == self.lines.len() { ' ' } else { '-' };
             let mut words = line.replace(char::is_control, " ");
             words.truncate(words.floor_char_boundary(LETTRE_LINE_OCTETS));
             if self.code == 250 {
@@ -125,10 +114,7 @@ impl ReplyReader {
             let mut spoken = match self.under_way.take() {
                 Some(spoken) if spoken.code != code => return Err(BadReply::TwoCodes),
                 Some(spoken) => spoken,
-                None => Spoken {
-                    code,
-                    lines: Vec::new(),
-                },
+                None => Spoken { code, lines: Vec::new() },
             };
             spoken.lines.push(text);
             if is_last {
@@ -160,9 +146,7 @@ fn parse_line(raw: &[u8]) -> Result<(u16, bool, String), BadReply> {
     if !(b'2'..=b'5').contains(&code[0]) || !code.iter().all(u8::is_ascii_digit) {
         return Err(BadReply::NotAReply);
     }
-    let code = code
-        .iter()
-        .fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+    let code = code.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
     let (is_last, text) = match rest {
         [] => (true, rest),
         [b' ', text @ ..] => (true, text),

@@ -147,10 +147,7 @@ impl RelayStream {
     /// [`Self::go_on`].
     pub(super) fn after_greeting(mut wire: Wire, peer: SocketAddr) -> Self {
         wire.for_lettre.extend(GREETING);
-        Self {
-            wire: Arc::new(Mutex::new(wire)),
-            peer,
-        }
+        Self { wire: Arc::new(Mutex::new(wire)), peer }
     }
 
     /// Both sides have said hello: from now on lettre gets every answer.
@@ -205,9 +202,7 @@ impl RelayStream {
 /// Says nothing of what goes through: credentials and invoices do.
 impl fmt::Debug for RelayStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RelayStream")
-            .field("peer", &self.peer)
-            .finish_non_exhaustive()
+        f.debug_struct("RelayStream").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
@@ -279,10 +274,7 @@ mod tests {
         let (relay, _) = listener.accept().unwrap();
         let mut wire = Wire::new(Link::Plain(Box::new(TcpStream::from_std(socket).unwrap())));
         wire.answers = Answers::All;
-        let stream = RelayStream {
-            wire: Arc::new(Mutex::new(wire)),
-            peer: address,
-        };
+        let stream = RelayStream { wire: Arc::new(Mutex::new(wire)), peer: address };
         (stream, relay)
     }
 

@@ -71,9 +71,8 @@ impl Formats {
             .map_err(|what| bad(Some(raw.date.span()), what))?;
         let amount = pieces(raw.amount.get_ref(), AMOUNT_FIELDS)
             .map_err(|what| bad(Some(raw.amount.span()), what))?;
-        let needs_names = date
-            .iter()
-            .any(|piece| matches!(piece, Piece::Field(DateField::MonthName)));
+        let needs_names =
+            date.iter().any(|piece| matches!(piece, Piece::Field(DateField::MonthName)));
         if needs_names && raw.month_names.get_ref().len() != 12 {
             let what = "expected twelve names, since the date has {month_name}".to_owned();
             return Err(bad(Some(raw.month_names.span()), what));
@@ -144,10 +143,8 @@ const DATE_FIELDS: &[(&str, DateField)] = &[
     ("year", DateField::Year),
 ];
 
-const AMOUNT_FIELDS: &[(&str, AmountField)] = &[
-    ("amount", AmountField::Amount),
-    ("currency", AmountField::Currency),
-];
+const AMOUNT_FIELDS: &[(&str, AmountField)] =
+    &[("amount", AmountField::Amount), ("currency", AmountField::Currency)];
 
 fn pieces<F: Copy>(pattern: &str, fields: &[(&str, F)]) -> Result<Vec<Piece<F>>, String> {
     let mut pieces = Vec::new();
@@ -158,10 +155,7 @@ fn pieces<F: Copy>(pattern: &str, fields: &[(&str, F)]) -> Result<Vec<Piece<F>>,
             Some((*field, after))
         });
         let Some((field, after)) = field else {
-            let names: Vec<String> = fields
-                .iter()
-                .map(|(name, _)| format!("{{{name}}}"))
-                .collect();
+            let names: Vec<String> = fields.iter().map(|(name, _)| format!("{{{name}}}")).collect();
             return Err(format!("expected only {} in braces", names.join(", ")));
         };
         pieces.push(Piece::Literal(literal.to_owned()));
@@ -184,9 +178,7 @@ fn fill<F: Copy>(pieces: &[Piece<F>], value: impl Fn(F) -> String) -> String {
 
 /// The line, from 1, of the byte `at`.
 fn line_of(source: &str, at: usize) -> Option<usize> {
-    source
-        .get(..at)
-        .map(|before| before.matches('\n').count() + 1)
+    source.get(..at).map(|before| before.matches('\n').count() + 1)
 }
 
 #[cfg(test)]
@@ -235,10 +227,7 @@ mod tests {
         let line = |source: &str| Formats::parse(source).map(|_| ()).unwrap_err().line;
         assert_eq!(line(&source("{dya}", "[]", "{amount}")), Some(1));
         assert_eq!(line(&source("{day", "[]", "{amount}")), Some(1));
-        assert_eq!(
-            line(&source("{month_name}", "[\"x\"]", "{amount}")),
-            Some(2)
-        );
+        assert_eq!(line(&source("{month_name}", "[\"x\"]", "{amount}")), Some(2));
         assert_eq!(line(&source("{day}", "[]", "{currency}")), Some(3));
         assert_eq!(line("date = 1\n"), Some(1));
         assert!(Formats::parse("").is_err());

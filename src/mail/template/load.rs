@@ -76,10 +76,7 @@ pub(super) fn load(directory: Option<&Path>) -> Result<Templates, TemplateErrors
     }
     let formats = files.languages(directory);
     let environment = files.compile()?;
-    let templates = Templates {
-        environment,
-        languages: formats,
-    };
+    let templates = Templates { environment, languages: formats };
     // What does not compile would only be reported a second time.
     if files.mistakes.is_empty() {
         files.rehearse(&templates);
@@ -119,19 +116,11 @@ impl Files {
                 if Language::parse(&name).is_ok_and(|language| language.as_str() == name) {
                     self.overlay(&path, &format!("{name}/"));
                 } else {
-                    self.mistake(
-                        shown,
-                        None,
-                        "expected the name of a language, such as \"fr\"",
-                    );
+                    self.mistake(shown, None, "expected the name of a language, such as \"fr\"");
                 }
                 continue;
             }
-            let known: &[&str] = if prefix.is_empty() {
-                &SHARED_FILES
-            } else {
-                &LANGUAGE_FILES
-            };
+            let known: &[&str] = if prefix.is_empty() { &SHARED_FILES } else { &LANGUAGE_FILES };
             if !known.contains(&name.as_str()) {
                 let what = format!("expected only {} here", known.join(", "));
                 self.mistake(shown, None, what);
@@ -211,19 +200,12 @@ impl Files {
             }
         };
         for (language, formats) in &templates.languages {
-            let both = samples
-                .iter()
-                .flat_map(|sample| [(sample, true), (sample, false)]);
+            let both = samples.iter().flat_map(|sample| [(sample, true), (sample, false)]);
             for (at, ((invoice, contact), stands_in)) in both.enumerate() {
                 let values = super::values(
                     language,
                     formats,
-                    &Facts {
-                        invoice,
-                        contact,
-                        sender: "Example Hosting",
-                        stands_in,
-                    },
+                    &Facts { invoice, contact, sender: "Example Hosting", stands_in },
                 );
                 if at == 0 {
                     self.unknown_names(templates, language, &values);
@@ -250,16 +232,10 @@ impl Files {
             .try_iter()
             .map(|names| names.map(|name| name.to_string()).collect())
             .unwrap_or_default();
-        let texts: BTreeSet<String> = TEXTS
-            .iter()
-            .chain(&PARAGRAPHS)
-            .map(ToString::to_string)
-            .collect();
-        let functions: BTreeSet<&str> = templates
-            .environment
-            .globals()
-            .map(|(name, _)| name)
-            .collect();
+        let texts: BTreeSet<String> =
+            TEXTS.iter().chain(&PARAGRAPHS).map(ToString::to_string).collect();
+        let functions: BTreeSet<&str> =
+            templates.environment.globals().map(|(name, _)| name).collect();
         for (file, template) in templates.environment.templates() {
             let is_shared = !file.contains('/');
             if !is_shared && !file.starts_with(&format!("{language}/")) {
@@ -274,10 +250,7 @@ impl Files {
                     continue;
                 }
                 let known: Vec<&str> = values.iter().map(String::as_str).collect();
-                let what = format!(
-                    "unknown name \"{name}\": expected one of {}",
-                    known.join(", ")
-                );
+                let what = format!("unknown name \"{name}\": expected one of {}", known.join(", "));
                 let path = self.shown(file);
                 self.mistake(path, line_with(template.source(), &name), what);
             }
@@ -292,10 +265,7 @@ impl Files {
 
     /// What an administrator knows the file by.
     fn shown(&self, name: &str) -> String {
-        self.paths
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| format!("shipped template {name}"))
+        self.paths.get(name).cloned().unwrap_or_else(|| format!("shipped template {name}"))
     }
 }
 
@@ -316,8 +286,7 @@ fn read(path: &Path) -> Result<String, String> {
 /// The first line, from 1, in which `name` stands as a word.
 fn line_with(source: &str, name: &str) -> Option<usize> {
     let is_word = |line: &str| {
-        line.split(|c: char| !c.is_alphanumeric() && c != '_')
-            .any(|word| word == name)
+        line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
     };
     source.lines().position(is_word).map(|at| at + 1)
 }
@@ -352,9 +321,7 @@ fn samples() -> Result<Vec<(Invoice, Contact)>, Invalid> {
                 },
                 Contact {
                     name: HeaderText::parse("Erika Muster")?,
-                    company: is_full
-                        .then(|| HeaderText::parse("Muster GmbH"))
-                        .transpose()?,
+                    company: is_full.then(|| HeaderText::parse("Muster GmbH")).transpose()?,
                     language: None,
                     addresses: Addresses::default(),
                 },

@@ -59,18 +59,9 @@ impl TestDisk {
     fn gated() -> (Self, Warden) {
         let (began, has_begun) = mpsc::channel();
         let (results, awaited) = mpsc::channel();
-        let gate = Gate {
-            began,
-            results: awaited,
-        };
-        let disk = Self {
-            gate: Some(Mutex::new(gate)),
-            ..Self::new()
-        };
-        let warden = Warden {
-            began: has_begun,
-            results,
-        };
+        let gate = Gate { began, results: awaited };
+        let disk = Self { gate: Some(Mutex::new(gate)), ..Self::new() };
+        let warden = Warden { began: has_begun, results };
         (disk, warden)
     }
 }
@@ -189,10 +180,7 @@ fn no_answer_comes_before_the_sync() {
 /// How many batches were written; none of them is larger than it may be.
 fn batches_within_the_limit(disk: &TestDisk) -> u64 {
     let batches = disk.batches.lock().unwrap();
-    assert!(
-        batches.iter().all(|size| *size <= BATCH_OPERATIONS),
-        "{batches:?}"
-    );
+    assert!(batches.iter().all(|size| *size <= BATCH_OPERATIONS), "{batches:?}");
     batches.len() as u64
 }
 
@@ -291,10 +279,7 @@ fn units_that_follow_each_other_for_long_do_not_make_one_endless_batch() {
         other = Some(submit(&committer, |tx| count(tx, "other")));
     });
     warden.wait();
-    assert!(
-        counted(disk.as_ref(), "chain") > 0,
-        "most are still to come"
-    );
+    assert!(counted(disk.as_ref(), "chain") > 0, "most are still to come");
     warden.results.send(Ok(())).unwrap();
     assert_eq!(other.unwrap().recv().unwrap(), Ok(()));
     drop(warden);
@@ -308,10 +293,7 @@ fn a_failed_sync_is_told_to_all_and_ends_the_store() {
     let first = submit(&committer, |tx| count(tx, "a"));
     warden.wait();
     let waiting = submit(&committer, |tx| count(tx, "a"));
-    warden
-        .results
-        .send(Err(io::Error::other("broken disk")))
-        .unwrap();
+    warden.results.send(Err(io::Error::other("broken disk"))).unwrap();
 
     assert_eq!(first.recv().unwrap(), Err(failure.clone()));
     assert!(waiting.recv().is_err(), "it was dropped, unevaluated");
@@ -333,10 +315,7 @@ fn closing_waits_for_what_was_taken_and_takes_nothing_more() {
             thread::yield_now();
         }
         let (late, _answer) = unit(|_| ());
-        assert_eq!(
-            committer.submit(Urgency::Settle, late),
-            Err(StoreError::Closed)
-        );
+        assert_eq!(committer.submit(Urgency::Settle, late), Err(StoreError::Closed));
         assert!(!closing.is_finished());
         drop(warden);
     });
@@ -373,10 +352,7 @@ fn one_that_was_evaluated_for_the_next_batch_is_told_of_the_failure_too() {
         }
     });
     warden.wait();
-    warden
-        .results
-        .send(Err(io::Error::other("broken disk")))
-        .unwrap();
+    warden.results.send(Err(io::Error::other("broken disk"))).unwrap();
     for answer in answers {
         let failure = StoreError::SyncFailed("broken disk".to_owned());
         assert_eq!(answer.recv().unwrap(), Err(failure));
@@ -386,10 +362,7 @@ fn one_that_was_evaluated_for_the_next_batch_is_told_of_the_failure_too() {
 #[test]
 fn a_failed_write_ends_the_store() {
     let (disk, committer) = start(TestDisk::new());
-    let failure = StoreError::Failed {
-        operation: "writing a batch",
-        cause: "damaged".to_owned(),
-    };
+    let failure = StoreError::Failed { operation: "writing a batch", cause: "damaged".to_owned() };
     *disk.write_failure.lock().unwrap() = Some(failure.clone());
     let answer = submit(&committer, |tx| count(tx, "a"));
     assert_eq!(answer.recv().unwrap(), Err(failure.clone()));
@@ -431,10 +404,7 @@ fn a_full_disk_stops_accepting_then_intents_and_never_settling() {
         (1_000, [None, None, None]),
         (999, [Some(StoreError::DiskFull), None, None]),
         (500, [Some(StoreError::DiskFull), None, None]),
-        (
-            499,
-            [Some(StoreError::DiskFull), Some(StoreError::DiskFull), None],
-        ),
+        (499, [Some(StoreError::DiskFull), Some(StoreError::DiskFull), None]),
     ] {
         let disk = TestDisk::new();
         disk.free_bytes.store(free_bytes, Ordering::Relaxed);
@@ -482,10 +452,8 @@ fn free_space_is_looked_at_again_after_a_second() {
 fn a_slow_batch_keeps_intents_away_and_nothing_else() {
     let (_disk, committer) = start(TestDisk::new());
     let long_ago = Instant::now().checked_sub(SLOW_BATCH + LOOK);
-    for (urgency, expected) in [
-        (Urgency::Intent, Err(StoreError::Busy)),
-        (Urgency::Accept, Ok(())),
-    ] {
+    for (urgency, expected) in [(Urgency::Intent, Err(StoreError::Busy)), (Urgency::Accept, Ok(()))]
+    {
         committer.shared.state().began = long_ago;
         let (unit, _answer) = unit(|_| ());
         assert_eq!(committer.submit(urgency, unit), expected);
@@ -516,18 +484,14 @@ fn a_batch_is_stuck_after_a_minute() {
 #[test]
 fn closing_waits_for_all_that_was_taken() {
     let (disk, committer) = start(TestDisk::new());
-    let answers: Vec<Answer> = (0..300)
-        .map(|_| submit(&committer, |tx| count(tx, "a")))
-        .collect();
+    let answers: Vec<Answer> = (0..300).map(|_| submit(&committer, |tx| count(tx, "a"))).collect();
     drop(committer);
     for answer in answers {
         assert_eq!(answer.try_recv(), Ok(Ok(())));
     }
     assert_eq!(counted(disk.as_ref(), "a"), 300);
     assert_eq!(
-        TrailHead::of(disk.as_ref(), last_link(&disk))
-            .unwrap()
-            .batch,
+        TrailHead::of(disk.as_ref(), last_link(&disk)).unwrap().batch,
         verify_trail(disk.as_ref())
     );
 }

@@ -20,18 +20,14 @@ fn open() -> (tempfile::TempDir, Documents) {
 }
 
 fn incoming(directory: &tempfile::TempDir) -> usize {
-    fs::read_dir(directory.path().join("documents/.incoming"))
-        .unwrap()
-        .count()
+    fs::read_dir(directory.path().join("documents/.incoming")).unwrap().count()
 }
 
 #[test]
 fn a_document_lies_under_its_day_and_digest() {
     let (directory, documents) = open();
     let digest = digest(b"%PDF");
-    documents
-        .write(&digest, b"%PDF", day("2026-09-30"))
-        .unwrap();
+    documents.write(&digest, b"%PDF", day("2026-09-30")).unwrap();
 
     let path = format!("documents/2026-09-30/{digest}.sha256");
     assert_eq!(fs::read(directory.path().join(path)).unwrap(), b"%PDF");
@@ -47,9 +43,7 @@ fn a_document_written_again_replaces_what_an_upload_without_a_record_left() {
     let (_directory, documents) = open();
     let digest = digest(b"%PDF");
     documents.write(&digest, b"%P", day("2026-09-30")).unwrap();
-    documents
-        .write(&digest, b"%PDF", day("2026-09-30"))
-        .unwrap();
+    documents.write(&digest, b"%PDF", day("2026-09-30")).unwrap();
     assert_eq!(documents.read(&digest, day("2026-09-30")).unwrap(), b"%PDF");
 }
 
@@ -58,16 +52,11 @@ fn a_changed_or_missing_file_is_damage() {
     let (_directory, documents) = open();
     let digest = digest(b"%PDF");
     let damaged = |cause: &str| {
-        Err(StoreError::Damaged {
-            key: format!("document {digest}"),
-            cause: cause.to_owned(),
-        })
+        Err(StoreError::Damaged { key: format!("document {digest}"), cause: cause.to_owned() })
     };
     let read = || documents.read(&digest, day("2026-09-30"));
     assert_eq!(read(), damaged("its file is missing"));
-    documents
-        .write(&digest, b"%PDG", day("2026-09-30"))
-        .unwrap();
+    documents.write(&digest, b"%PDG", day("2026-09-30")).unwrap();
     assert_eq!(read(), damaged("its file has other bytes"));
     documents.remove(&digest, day("2026-09-30")).unwrap();
     fs::create_dir(documents.path(&digest, day("2026-09-30"))).unwrap();
@@ -78,9 +67,7 @@ fn a_changed_or_missing_file_is_damage() {
 fn what_was_not_finished_and_days_without_documents_are_gone_after_a_start() {
     let (directory, documents) = open();
     let (digest, kept) = (digest(b"%PDF"), digest(b"kept"));
-    documents
-        .write(&digest, b"%PDF", day("2026-09-30"))
-        .unwrap();
+    documents.write(&digest, b"%PDF", day("2026-09-30")).unwrap();
     documents.write(&kept, b"kept", day("2026-10-01")).unwrap();
     documents.remove(&digest, day("2026-09-30")).unwrap();
     documents.remove(&digest, day("2026-09-30")).unwrap();
@@ -91,9 +78,7 @@ fn what_was_not_finished_and_days_without_documents_are_gone_after_a_start() {
     assert_eq!(incoming(&directory), 0);
     assert!(!directory.path().join("documents/2026-09-30").exists());
     assert_eq!(documents.read(&kept, day("2026-10-01")).unwrap(), b"kept");
-    documents
-        .write(&digest, b"%PDF", day("2026-09-30"))
-        .unwrap();
+    documents.write(&digest, b"%PDF", day("2026-09-30")).unwrap();
 }
 
 #[test]
@@ -186,10 +171,7 @@ fn after_a_failed_sync_nobody_is_told_that_something_is_durable() {
     let group = SyncGroup::default();
     let day = day("2026-09-30");
     let failure = Err(StoreError::SyncFailed("broken disk".to_owned()));
-    assert_eq!(
-        group.wait_durable(day, |_| Err(io::Error::other("broken disk"))),
-        failure
-    );
+    assert_eq!(group.wait_durable(day, |_| Err(io::Error::other("broken disk"))), failure);
     assert_eq!(group.wait_durable(day, |_| Ok(())), failure);
 }
 
@@ -218,13 +200,8 @@ fn what_is_no_day_and_no_document_is_left_out_and_named() {
     let documents = Documents::open(directory.path()).unwrap();
     assert_eq!(documents.days().unwrap(), [day("2026-09-30")]);
     assert_eq!(documents.of_day(day("2026-09-30")).unwrap(), [kept]);
-    let mut expected = paths.map(|path| {
-        if path.ends_with("file") {
-            path.parent().unwrap().to_owned()
-        } else {
-            path
-        }
-    });
+    let mut expected = paths
+        .map(|path| if path.ends_with("file") { path.parent().unwrap().to_owned() } else { path });
     expected.sort();
     assert_eq!(documents.strays().unwrap(), expected);
 }

@@ -50,10 +50,7 @@ pub(super) fn change(
             Ok((Judged::Repeated(answer), false))
         }
         (Memory::New | Memory::Repeated, current) => {
-            let by = By {
-                actor: &received.actor(),
-                reason: None,
-            };
+            let by = By { actor: &received.actor(), reason: None };
             let (answer, more) = judge(tx, rules, change, current.as_ref(), &by, received.at)?;
             if let ChangeAnswer::Accepted { .. } = answer {
                 write::remember(tx, received);
@@ -97,10 +94,7 @@ fn judge(
         (Applied::Duplicate, Some(account)) => (ChangeResult::Duplicate, account, Vec::new()),
         (Applied::Stale, Some(account)) => (ChangeResult::Stale, account, Vec::new()),
         (Applied::Duplicate | Applied::Stale, None) => {
-            return Err(read::damaged(
-                "of kind account",
-                "an unknown account has a version",
-            ));
+            return Err(read::damaged("of kind account", "an unknown account has a version"));
         }
     };
     if result != ChangeResult::Applied {
@@ -247,11 +241,7 @@ fn free(
             // Whoever is withheld was known before; an import may have lowered the version since.
             let is_known = known || event == Event::AccountChanged;
             if is_known && freed.answer == Answer::Done {
-                let placed = Placed {
-                    sequence,
-                    account_id: account.id(),
-                    account: Some(account),
-                };
+                let placed = Placed { sequence, account_id: account.id(), account: Some(account) };
                 write::put_delivery(tx, &placed, Some(&row), freed.delivery, at)?;
                 let mut what = if event == Event::AccountChanged {
                     "due again: somebody may be reached by now".to_owned()
@@ -285,10 +275,7 @@ fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<usi
     let mut pairs: Vec<(Option<&Contact>, Option<&Contact>)> =
         vec![(Some(&old.main_contact), Some(&new.main_contact))];
     let selected = new.billing_contact.iter();
-    for id in selected
-        .chain(old.sub_users.keys())
-        .chain(new.sub_users.keys())
-    {
+    for id in selected.chain(old.sub_users.keys()).chain(new.sub_users.keys()) {
         pairs.push((contact_of(old, id), contact_of(new, id)));
     }
     let mut cleared: Vec<&EmailAddress> = Vec::new();
@@ -332,12 +319,8 @@ pub(super) fn clear_marks_of_recipients(
     at: DateTime<Utc>,
 ) -> Result<usize, StoreError> {
     let suspects = read::suspects(tx, account.id())?;
-    let selected = account
-        .billing_contact()
-        .map(|(_, sub_user)| &sub_user.contact);
-    let contacts = selected
-        .into_iter()
-        .chain([&account.profile().main_contact]);
+    let selected = account.billing_contact().map(|(_, sub_user)| &sub_user.contact);
+    let contacts = selected.into_iter().chain([&account.profile().main_contact]);
     let marked: BTreeSet<&EmailAddress> = contacts
         .flat_map(|contact| contact.addresses.as_slice())
         .filter(|address| suspects.contains_key(address))
@@ -402,21 +385,14 @@ pub(super) fn under_way(
     tx: &Tx<'_>,
     answer: &ChangeAnswer,
 ) -> Result<Vec<(Sequence, InvoiceNumber)>, StoreError> {
-    let ChangeAnswer::Accepted {
-        account, recipient, ..
-    } = answer
-    else {
+    let ChangeAnswer::Accepted { account, recipient, .. } = answer else {
         return Ok(Vec::new());
     };
     let mut intents = Vec::new();
-    tx.prefix(
-        &keys::kind_prefix(keys::kind::INTENT),
-        None,
-        &mut |key, _| {
-            intents.push(key.to_vec());
-            ControlFlow::Continue(())
-        },
-    )?;
+    tx.prefix(&keys::kind_prefix(keys::kind::INTENT), None, &mut |key, _| {
+        intents.push(key.to_vec());
+        ControlFlow::Continue(())
+    })?;
     let mut under_way = Vec::new();
     for key in intents {
         // What is damaged must not stand in the way of every account's changes: that of which nobody knows
@@ -467,12 +443,9 @@ fn describe(
         ChangeKind::Imported(import) if import.closed => "account imported, closed".to_owned(),
         ChangeKind::Imported(_) => "account imported".to_owned(),
         ChangeKind::Closed => "account closed".to_owned(),
-        ChangeKind::SubUserSaved {
-            id,
-            group,
-            contact: _,
-            login: _,
-        } => format!("sub-user {id} saved in group {group}"),
+        ChangeKind::SubUserSaved { id, group, contact: _, login: _ } => {
+            format!("sub-user {id} saved in group {group}")
+        }
         ChangeKind::SubUserRemoved(id) => format!("sub-user {id} removed"),
         ChangeKind::BillingContactSelected(Some(id)) => {
             format!("sub-user {id} selected as billing contact")
@@ -485,11 +458,7 @@ fn describe(
         Warning::BillingContactRemoved(_) | Warning::BillingContactLeftGroup(_) => true,
         Warning::SubUserUnknown(_) => false,
     });
-    let deselected = if deselected {
-        ", and thereby deselected"
-    } else {
-        ""
-    };
+    let deselected = if deselected { ", and thereby deselected" } else { "" };
     let to = describe_target(recipient);
     format!(
         "version {}: {what}{deselected}; invoices go to {to} ({})",

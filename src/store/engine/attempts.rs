@@ -28,12 +28,7 @@ pub(super) fn begin(
     sequence: Sequence,
     begin: &Begin,
 ) -> Result<Begun, StoreError> {
-    let Begin {
-        seen,
-        recipient,
-        round_at,
-        intent,
-    } = begin;
+    let Begin { seen, recipient, round_at, intent } = begin;
     let Some(subject) = Subject::seen(tx, sequence, *seen)? else {
         return Ok(Begun::Moved);
     };
@@ -57,24 +52,15 @@ pub(super) fn begin(
     };
     if sent_to.as_ref() != Some(recipient) {
         tx.put(&keys::recipient(sequence), recipient)?;
-        let mut what = format!(
-            "goes to {} ({})",
-            describe_target(recipient),
-            recipient.reason.rule.as_str()
-        );
+        let mut what =
+            format!("goes to {} ({})", describe_target(recipient), recipient.reason.rule.as_str());
         if subject.row.delivery.state == State::Waiting
             && let Some(account) = &subject.account
             && let Some(release) = runs::release_in_words(tx, account, sequence)?
         {
             what = format!("{what}, {release}");
         }
-        write::tell(
-            tx,
-            Object::Invoice(sequence),
-            intent.started_at,
-            &Actor::Daemon,
-            what,
-        );
+        write::tell(tx, Object::Invoice(sequence), intent.started_at, &Actor::Daemon, what);
     }
     tx.put(&keys::intent(sequence), intent)?;
     subject.put(tx, sequence, sending.delivery, intent.started_at)?;
@@ -91,35 +77,21 @@ pub(super) fn settle(
     let subject = Subject::read(tx, sequence)?;
     let intent = read::intent(tx, sequence)?;
     let row = match (settle, intent) {
-        (
-            Settle::Ended {
-                attempt,
-                verdict,
-                at,
-                jitter,
-            },
-            Some(intent),
-        ) if attempt.intent == intent => end(
-            tx, rules, sequence, &subject, attempt, *verdict, *at, *jitter,
-        )?,
+        (Settle::Ended { attempt, verdict, at, jitter }, Some(intent))
+            if attempt.intent == intent =>
+        {
+            end(tx, rules, sequence, &subject, attempt, *verdict, *at, *jitter)?
+        }
         (Settle::Dropped { at }, Some(_)) => {
-            let dropped = step(
-                &subject.row.delivery,
-                &Event::AttemptDropped,
-                *at,
-                &rules.policy,
-                0.0,
-            );
+            let dropped =
+                step(&subject.row.delivery, &Event::AttemptDropped, *at, &rules.policy, 0.0);
             tx.remove(&keys::intent(sequence))?;
             subject.put(tx, sequence, dropped.delivery, *at)?
         }
         // The outcome was committed before: a settlement that is repeated changes nothing.
         (Settle::Ended { .. } | Settle::Dropped { .. }, _) => subject.row.clone(),
     };
-    let account_version = subject
-        .account
-        .as_ref()
-        .map_or(Version::UNKNOWN, Account::version);
+    let account_version = subject.account.as_ref().map_or(Version::UNKNOWN, Account::version);
     Ok(Settled {
         seen: Seen {
             stamp: row.stamp,
@@ -169,12 +141,7 @@ fn end(
         };
     }
     let reply = write::without_addresses(&reply);
-    let event = Event::AttemptEnded {
-        address,
-        verdict,
-        reply: &reply,
-        fallback,
-    };
+    let event = Event::AttemptEnded { address, verdict, reply: &reply, fallback };
     let ended = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
     tx.remove(&keys::intent(sequence))?;
     if verdict != Verdict::RelayFailed {
@@ -204,17 +171,9 @@ fn keep(
 
 /// An attempt for the trail: all that proves it, and the address by its place alone.
 fn describe(delivery: &Delivery, attempt: &Attempt) -> String {
-    let Attempt {
-        intent,
-        stage,
-        reply,
-        cause,
-        outcome,
-    } = attempt;
+    let Attempt { intent, stage, reply, cause, outcome } = attempt;
     let addresses = &delivery.addresses;
-    let place = addresses
-        .iter()
-        .position(|one| one.address == intent.address);
+    let place = addresses.iter().position(|one| one.address == intent.address);
     let said = match (reply, cause) {
         (Some(reply), _) => reply.to_string(),
         (None, cause) => cause.clone().unwrap_or_default(),
@@ -352,17 +311,13 @@ pub(super) fn recover_one(
     jitter: f64,
 ) -> Result<Recovered, StoreError> {
     let mut first = None;
-    tx.prefix(
-        &keys::kind_prefix(keys::kind::INTENT),
-        after,
-        &mut |key, value| {
-            if after == Some(key) {
-                return ControlFlow::Continue(());
-            }
-            first = Some((key.to_vec(), value.to_vec()));
-            ControlFlow::Break(())
-        },
-    )?;
+    tx.prefix(&keys::kind_prefix(keys::kind::INTENT), after, &mut |key, value| {
+        if after == Some(key) {
+            return ControlFlow::Continue(());
+        }
+        first = Some((key.to_vec(), value.to_vec()));
+        ControlFlow::Break(())
+    })?;
     let Some((key, value)) = first else {
         return Ok(Recovered::Done);
     };
@@ -395,12 +350,7 @@ fn recover_intent(
         outcome: Outcome::Uncertain,
     };
     tx.remove(key)?;
-    let consequence = describe_end(
-        &subject.row.delivery,
-        &interrupted,
-        Verdict::Uncertain,
-        false,
-    );
+    let consequence = describe_end(&subject.row.delivery, &interrupted, Verdict::Uncertain, false);
     keep(tx, sequence, &subject, &attempt, consequence, at)?;
     subject.put(tx, sequence, interrupted, at)?;
     Ok((sequence, intent))
@@ -435,11 +385,7 @@ impl Subject {
         let invoice = read::invoice(tx, sequence)?.invoice;
         let row = read::delivery(tx, sequence)?;
         let account = read::account(tx, &invoice.account)?;
-        Ok(Self {
-            invoice,
-            row,
-            account,
-        })
+        Ok(Self { invoice, row, account })
     }
 
     /// The delivery, unless it or its account moved since it was seen.
@@ -462,11 +408,8 @@ impl Subject {
         delivery: Delivery,
         at: DateTime<Utc>,
     ) -> Result<DeliveryRow, StoreError> {
-        let placed = Placed {
-            sequence,
-            account_id: &self.invoice.account,
-            account: self.account.as_ref(),
-        };
+        let placed =
+            Placed { sequence, account_id: &self.invoice.account, account: self.account.as_ref() };
         write::put_delivery(tx, &placed, Some(&self.row), delivery, at)
     }
 }

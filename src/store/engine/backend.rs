@@ -67,10 +67,7 @@ impl Salts {
     pub(in crate::store) fn new() -> Result<Self, StoreError> {
         let mut key = [0; 32];
         fill(&mut key)?;
-        Ok(Self {
-            key,
-            next: Cell::new(0),
-        })
+        Ok(Self { key, next: Cell::new(0) })
     }
 
     pub(in crate::store) fn next(&self) -> [u8; 16] {

@@ -67,31 +67,17 @@ fn compare(
             if differs.is_empty() {
                 return Ok(IssueAnswer::Duplicate(standing));
             }
-            Ok(IssueAnswer::Conflict {
-                state: standing.state,
-                differs,
-            })
+            Ok(IssueAnswer::Conflict { state: standing.state, differs })
         }
-        IdentityRow::Tombstone {
-            content,
-            state,
-            at: _,
-        } => {
-            let standing = Standing {
-                state: *state,
-                schedule: None,
-                next_at: None,
-                recipient: None,
-            };
+        IdentityRow::Tombstone { content, state, at: _ } => {
+            let standing =
+                Standing { state: *state, schedule: None, next_at: None, recipient: None };
             Ok(match content {
                 None => IssueAnswer::Stale(standing),
                 Some(digest) if *digest == content_digest(invoice) => {
                     IssueAnswer::Duplicate(standing)
                 }
-                Some(_) => IssueAnswer::Conflict {
-                    state: *state,
-                    differs: Vec::new(),
-                },
+                Some(_) => IssueAnswer::Conflict { state: *state, differs: Vec::new() },
             })
         }
     }
@@ -115,9 +101,7 @@ fn accept(
         return Ok(IssueAnswer::DocumentsMissing(missing));
     }
     let bytes_of = |document: &Document| {
-        let stored = documents
-            .iter()
-            .find(|(digest, _)| *digest == document.digest);
+        let stored = documents.iter().find(|(digest, _)| *digest == document.digest);
         stored.map_or(0, |(_, row)| row.bytes)
     };
     let bytes: u64 = invoice.documents.as_slice().iter().map(bytes_of).sum();
@@ -132,28 +116,14 @@ fn accept(
     let known = account.is_some() && invoice.min_account_version.is_none_or(|min| min <= version);
     let delivery = Delivery::new(known, invoice.release, received.at);
 
-    tx.put(
-        &keys::identity(&invoice.account, &invoice.number),
-        &IdentityRow::Sequence(sequence),
-    )?;
-    let stored = InvoiceRow {
-        invoice: invoice.clone(),
-        received_at: received.at,
-    };
+    tx.put(&keys::identity(&invoice.account, &invoice.number), &IdentityRow::Sequence(sequence))?;
+    let stored = InvoiceRow { invoice: invoice.clone(), received_at: received.at };
     tx.put(&keys::invoice(sequence), &stored)?;
     for (digest, before) in documents {
-        let row = DocumentRow {
-            references: before.references + 1,
-            billed: true,
-            ..before
-        };
+        let row = DocumentRow { references: before.references + 1, billed: true, ..before };
         write::put_document(tx, &digest, Some(&before), Some(&row))?;
     }
-    let placed = Placed {
-        sequence,
-        account_id: &invoice.account,
-        account: account.as_ref(),
-    };
+    let placed = Placed { sequence, account_id: &invoice.account, account: account.as_ref() };
     let row = write::put_delivery(tx, &placed, None, delivery, received.at)?;
     let standing = read::standing(tx, invoice, sequence, &row, rules)?;
     let what = format!(
@@ -164,18 +134,8 @@ fn accept(
         },
         standing.state
     );
-    write::tell(
-        tx,
-        Object::Invoice(sequence),
-        received.at,
-        &received.actor(),
-        what,
-    );
-    Ok(if known {
-        IssueAnswer::Applied(standing)
-    } else {
-        IssueAnswer::Parked(standing)
-    })
+    write::tell(tx, Object::Invoice(sequence), received.at, &received.actor(), what);
+    Ok(if known { IssueAnswer::Applied(standing) } else { IssueAnswer::Parked(standing) })
 }
 
 fn next_sequence(tx: &mut Tx<'_>) -> Result<Sequence, StoreError> {
@@ -209,32 +169,16 @@ pub(super) fn withdraw(
     }
     let answer = match known {
         None => {
-            let tombstone = IdentityRow::Tombstone {
-                content: None,
-                state: Shown::Withdrawn,
-                at: received.at,
-            };
+            let tombstone =
+                IdentityRow::Tombstone { content: None, state: Shown::Withdrawn, at: received.at };
             tx.put(&keys::identity(account, number), &tombstone)?;
             let what = format!("invoice {number} withdrawn before it came");
-            write::tell(
-                tx,
-                Object::Account(account.clone()),
-                received.at,
-                &received.actor(),
-                what,
-            );
+            write::tell(tx, Object::Account(account.clone()), received.at, &received.actor(), what);
             WithdrawAnswer::Withdrawn
         }
-        Some(IdentityRow::Tombstone {
-            content: _,
-            state,
-            at: _,
-        }) => withdrawn_in(state),
+        Some(IdentityRow::Tombstone { content: _, state, at: _ }) => withdrawn_in(state),
         Some(IdentityRow::Sequence(sequence)) => {
-            let by = By {
-                actor: &received.actor(),
-                reason: None,
-            };
+            let by = By { actor: &received.actor(), reason: None };
             let moved = move_invoice(tx, rules, sequence, &Event::Withdraw, &by, received.at)?;
             match moved.answer {
                 Answer::Done => WithdrawAnswer::Withdrawn,
@@ -265,11 +209,7 @@ fn state_now(tx: &Tx<'_>, known: Option<&IdentityRow>) -> Result<Shown, StoreErr
             let account = read::account(tx, &account)?;
             read::shown(tx, account.as_ref(), *sequence, &row.delivery)
         }
-        Some(IdentityRow::Tombstone {
-            content: _,
-            state,
-            at: _,
-        }) => Ok(*state),
+        Some(IdentityRow::Tombstone { content: _, state, at: _ }) => Ok(*state),
         None => Err(read::damaged(
             "of kind identity",
             "a withdrawal that was obeyed left nothing behind",
@@ -299,11 +239,7 @@ pub(super) fn operate(
     let Order { command, reason } = order;
     let sequence = match read::identity(tx, account, number)? {
         Some(IdentityRow::Sequence(sequence)) => sequence,
-        Some(IdentityRow::Tombstone {
-            content: _,
-            state,
-            at: _,
-        }) => {
+        Some(IdentityRow::Tombstone { content: _, state, at: _ }) => {
             let answer = match command {
                 Command::Withdraw if state == Shown::Withdrawn => Answer::Already,
                 Command::Withdraw => Answer::AlreadySent,
@@ -320,21 +256,13 @@ pub(super) fn operate(
             Event::Hold(HoldReason::NotComposable(reason.clone()))
         }
         (Command::Hold { reason }, Actor::Sender(..) | Actor::Operator(_)) => {
-            Event::Hold(HoldReason::Operator {
-                by: actor.to_string(),
-                reason: reason.clone(),
-            })
+            Event::Hold(HoldReason::Operator { by: actor.to_string(), reason: reason.clone() })
         }
         (Command::Release { now }, _) => Event::Release { now: *now },
         (Command::Withdraw, _) => Event::Withdraw,
-        (Command::Resend { revision }, _) => Event::Resend {
-            revision: *revision,
-        },
+        (Command::Resend { revision }, _) => Event::Resend { revision: *revision },
     };
-    let by = By {
-        actor,
-        reason: reason.as_deref(),
-    };
+    let by = By { actor, reason: reason.as_deref() };
     move_invoice(tx, rules, sequence, &event, &by, at).map(Some)
 }
 
@@ -359,11 +287,7 @@ fn move_invoice(
     let changed = moved.delivery != row.delivery;
     let state = read::shown(tx, account.as_ref(), sequence, &moved.delivery)?;
     if changed {
-        let placed = Placed {
-            sequence,
-            account_id: &invoice.account,
-            account: account.as_ref(),
-        };
+        let placed = Placed { sequence, account_id: &invoice.account, account: account.as_ref() };
         let mut what = describe(event, moved.answer, state);
         write::put_delivery(tx, &placed, Some(&row), moved.delivery, at)?;
         if is_to_be_tried_anew(event, &row.delivery)
@@ -375,10 +299,7 @@ fn move_invoice(
         let what = write::with_reason(what, by.reason);
         write::tell(tx, Object::Invoice(sequence), at, by.actor, what);
     }
-    Ok(OperateAnswer {
-        answer: moved.answer,
-        state,
-    })
+    Ok(OperateAnswer { answer: moved.answer, state })
 }
 
 /// Whether an operator lets go on what stopped since nobody could be reached, or what he held himself, or has
@@ -458,17 +379,8 @@ pub(super) fn content_digest(invoice: &Invoice) -> Digest {
         text(min_account_version.map(|version| version.to_string())),
         text(portal_url.as_ref().map(|url| url.as_str().to_owned())),
     ];
-    for Document {
-        digest,
-        file_name,
-        media_type,
-    } in documents.as_slice()
-    {
-        fields.extend([
-            digest.to_string(),
-            file_name.to_string(),
-            media_type.to_string(),
-        ]);
+    for Document { digest, file_name, media_type } in documents.as_slice() {
+        fields.extend([digest.to_string(), file_name.to_string(), media_type.to_string()]);
     }
     let mut hasher = Sha256::new();
     for field in fields {

@@ -120,10 +120,7 @@ pub(in crate::store) fn account(id: &AccountId) -> Key {
 }
 
 pub(in crate::store) fn identity(account: &AccountId, number: &InvoiceNumber) -> Key {
-    Builder::new(kind::IDENTITY)
-        .text(account.as_str())
-        .text(number.as_str())
-        .0
+    Builder::new(kind::IDENTITY).text(account.as_str()).text(number.as_str()).0
 }
 
 pub(in crate::store) fn identities(account: &AccountId) -> Key {
@@ -147,10 +144,7 @@ pub(in crate::store) fn recipient(sequence: Sequence) -> Key {
 }
 
 pub(in crate::store) fn attempt(sequence: Sequence, ordinal: u64) -> Key {
-    Builder::new(kind::ATTEMPT)
-        .number(sequence.0)
-        .number(ordinal)
-        .0
+    Builder::new(kind::ATTEMPT).number(sequence.0).number(ordinal).0
 }
 
 pub(in crate::store) fn attempts(sequence: Sequence) -> Key {
@@ -158,10 +152,7 @@ pub(in crate::store) fn attempts(sequence: Sequence) -> Key {
 }
 
 pub(in crate::store) fn scheduled(schedule: &ScheduleName, account: &AccountId) -> Key {
-    Builder::new(kind::SCHEDULED)
-        .text(schedule.as_str())
-        .text(account.as_str())
-        .0
+    Builder::new(kind::SCHEDULED).text(schedule.as_str()).text(account.as_str()).0
 }
 
 pub(in crate::store) fn scheduled_accounts(schedule: &ScheduleName) -> Key {
@@ -169,18 +160,11 @@ pub(in crate::store) fn scheduled_accounts(schedule: &ScheduleName) -> Key {
 }
 
 pub(in crate::store) fn standing_by(account: &AccountId, class: Class, sequence: Sequence) -> Key {
-    Builder::new(kind::STANDING_BY)
-        .text(account.as_str())
-        .byte(class.byte())
-        .number(sequence.0)
-        .0
+    Builder::new(kind::STANDING_BY).text(account.as_str()).byte(class.byte()).number(sequence.0).0
 }
 
 pub(in crate::store) fn standing_by_class(account: &AccountId, class: Class) -> Key {
-    Builder::new(kind::STANDING_BY)
-        .text(account.as_str())
-        .byte(class.byte())
-        .0
+    Builder::new(kind::STANDING_BY).text(account.as_str()).byte(class.byte()).0
 }
 
 /// The class and the invoice of a key of [`standing_by`].
@@ -238,18 +222,13 @@ fn of_scope(kind: u8, scope: &RunScope) -> Key {
 }
 
 pub(in crate::store) fn remembered(day: NaiveDate, sender: &SenderName, id: &WebhookId) -> Key {
-    Builder(remembered_day(day))
-        .text(sender.as_str())
-        .text(id.as_str())
-        .0
+    Builder(remembered_day(day)).text(sender.as_str()).text(id.as_str()).0
 }
 
 /// The prefix of everything remembered on a day; days sort.
 pub(in crate::store) fn remembered_day(day: NaiveDate) -> Key {
     let days = day.signed_duration_since(NaiveDate::default()).num_days();
-    Builder::new(kind::REMEMBERED)
-        .number(days.max(0).cast_unsigned())
-        .0
+    Builder::new(kind::REMEMBERED).number(days.max(0).cast_unsigned()).0
 }
 
 pub(in crate::store) fn suspect(account: &AccountId, address: &EmailAddress) -> Key {
@@ -319,11 +298,7 @@ pub(in crate::store) fn counter(name: &str) -> Key {
 }
 
 pub(in crate::store) fn continued(key: &[u8], part: u8) -> Key {
-    Builder::new(kind::CONTINUED)
-        .bytes(key)
-        .byte(0)
-        .byte(part)
-        .0
+    Builder::new(kind::CONTINUED).bytes(key).byte(0).byte(part).0
 }
 
 /// The text that follows `prefix` in `key`, up to its NUL.
@@ -335,8 +310,7 @@ pub(in crate::store) fn text_after(key: &[u8], prefix_length: usize) -> Option<&
 
 /// The sequence at the end of a key.
 pub(in crate::store) fn sequence_at_the_end(key: &[u8]) -> Option<Sequence> {
-    key.last_chunk::<8>()
-        .map(|bytes| Sequence(u64::from_be_bytes(*bytes)))
+    key.last_chunk::<8>().map(|bytes| Sequence(u64::from_be_bytes(*bytes)))
 }
 
 /// The first key after all that begin with `prefix`; none if there is no such key.
@@ -360,10 +334,7 @@ mod tests {
             (at(0), Sequence(2)),
             (at(1_000), Sequence(0)),
         ];
-        let keys: Vec<Key> = places
-            .iter()
-            .map(|(at, sequence)| due(*at, *sequence))
-            .collect();
+        let keys: Vec<Key> = places.iter().map(|(at, sequence)| due(*at, *sequence)).collect();
         assert!(keys.is_sorted());
         for (place, key) in places.iter().zip(&keys) {
             assert_eq!(parse_due(key), Some(*place));

@@ -83,9 +83,7 @@ impl<B: Backend> Engine<B> {
             std::ops::ControlFlow::Continue(())
         })?;
         for account in freeing {
-            engine
-                .backend
-                .submit(Urgency::Settle, free(Arc::clone(&engine.rules), account))?;
+            engine.backend.submit(Urgency::Settle, free(Arc::clone(&engine.rules), account))?;
         }
         Ok(engine)
     }
@@ -187,10 +185,7 @@ fn free(rules: Arc<Rules>, account: AccountId) -> Unit {
                 None
             }
         };
-        Evaluated {
-            answer: Box::new(drop),
-            next,
-        }
+        Evaluated { answer: Box::new(drop), next }
     })
 }
 
@@ -218,9 +213,7 @@ fn recover(mut left: Recovery) -> Unit {
                 left.after = Some(key);
             }
             Ok(Done) => {
-                let Recovery {
-                    settled, answer, ..
-                } = left;
+                let Recovery { settled, answer, .. } = left;
                 return Evaluated {
                     answer: Box::new(move |durable| drop(answer.send(durable.map(|()| settled)))),
                     next: None,
@@ -235,10 +228,7 @@ fn recover(mut left: Recovery) -> Unit {
                 };
             }
         }
-        Evaluated {
-            answer: Box::new(drop),
-            next: Some(recover(left)),
-        }
+        Evaluated { answer: Box::new(drop), next: Some(recover(left)) }
     })
 }
 
@@ -292,10 +282,7 @@ impl<B: Backend> Store for Engine<B> {
     ) -> Commit<ChangeAnswer> {
         let rules = Arc::clone(&self.rules);
         let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
-            let by = By {
-                actor: &actor,
-                reason: reason.as_deref(),
-            };
+            let by = By { actor: &actor, reason: reason.as_deref() };
             let (answer, more) = accounts::import(tx, &rules, &change, &by, at)?;
             let under_way = accounts::under_way(tx, &answer)?;
             let next = more.then(|| free(rules, change.account));
@@ -375,22 +362,11 @@ impl<B: Backend> Store for Engine<B> {
             let key = keys::document(&digest);
             if let Some(row) = tx.read::<DocumentRow>(&key)? {
                 // Seen anew: its time without a reference begins again.
-                tx.put(
-                    &key,
-                    &DocumentRow {
-                        stored_at: at,
-                        ..row
-                    },
-                )?;
+                tx.put(&key, &DocumentRow { stored_at: at, ..row })?;
                 return Ok((DocumentAnswer::Duplicate, None));
             }
-            let row = DocumentRow {
-                bytes: length,
-                day,
-                references: 0,
-                billed: false,
-                stored_at: at,
-            };
+            let row =
+                DocumentRow { bytes: length, day, references: 0, billed: false, stored_at: at };
             write::put_document(tx, &digest, None, Some(&row))?;
             Ok((DocumentAnswer::Stored, None))
         };
@@ -406,8 +382,7 @@ impl<B: Backend> Store for Engine<B> {
 
     fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let row: Option<DocumentRow> = self.backend.read(&keys::document(digest))?;
-        row.map(|row| self.documents.read(digest, row.day))
-            .transpose()
+        row.map(|row| self.documents.read(digest, row.day)).transpose()
     }
 
     fn operate(
@@ -436,9 +411,7 @@ impl<B: Backend> Store for Engine<B> {
         actor: Actor,
         at: DateTime<Utc>,
     ) -> Commit<bool> {
-        self.commit(Urgency::Settle, move |tx, _| {
-            runs::pause(tx, &scope, reason, &actor, at)
-        })
+        self.commit(Urgency::Settle, move |tx, _| runs::pause(tx, &scope, reason, &actor, at))
     }
 
     fn forget_rejections(
@@ -454,10 +427,7 @@ impl<B: Backend> Store for Engine<B> {
                 let (rules, reason) = (Arc::clone(&self.rules), reason.clone());
                 let (account, actor) = (account.clone(), actor.clone());
                 let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
-                    let by = By {
-                        actor: &actor,
-                        reason: reason.as_deref(),
-                    };
+                    let by = By { actor: &actor, reason: reason.as_deref() };
                     let marks = accounts::forget_marks(tx, &account, since, &by, at)?;
                     Ok((marks, (marks > 0).then(|| free(rules, account))))
                 };
@@ -513,9 +483,7 @@ impl<B: Backend> Store for Engine<B> {
 
     fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()> {
         let run = run.clone();
-        self.commit(Urgency::Settle, move |tx, _| {
-            runs::advance(tx, &run, cursor)
-        })
+        self.commit(Urgency::Settle, move |tx, _| runs::advance(tx, &run, cursor))
     }
 
     fn close_run(&self, run: &Run) -> Commit<bool> {
@@ -643,13 +611,7 @@ impl<B: Backend> Store for Engine<B> {
     ) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError> {
         let last = self.backend.last(&keys::kind_prefix(keys::kind::TRAIL))?;
         let last = last.and_then(|(key, _)| keys::sequence_at_the_end(&key));
-        trail::audit(
-            &self.backend,
-            last.map_or(0, |last| last.0),
-            order,
-            after,
-            limit,
-        )
+        trail::audit(&self.backend, last.map_or(0, |last| last.0), order, after, limit)
     }
 
     fn backlog(&self) -> Result<Backlog, StoreError> {
@@ -683,10 +645,7 @@ impl<B: Backend> Store for Engine<B> {
 
     fn health(&self) -> Health {
         let health = self.backend.health();
-        Health {
-            failure: health.failure.or_else(|| self.failed.get().cloned()),
-            ..health
-        }
+        Health { failure: health.failure.or_else(|| self.failed.get().cloned()), ..health }
     }
 
     fn close(&self) -> Result<(), StoreError> {

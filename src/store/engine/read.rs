@@ -18,10 +18,7 @@ use crate::store::{
 
 /// What the key and the value of an entry have in common: they came from the same place.
 pub(super) fn damaged(key: &str, cause: impl Into<String>) -> StoreError {
-    StoreError::Damaged {
-        key: key.to_owned(),
-        cause: cause.into(),
-    }
+    StoreError::Damaged { key: key.to_owned(), cause: cause.into() }
 }
 
 pub(super) fn account<T: Records + ?Sized>(
@@ -58,11 +55,7 @@ pub(super) fn recipient<T: Records + ?Sized>(
     account: &Account,
     rules: &Rules,
 ) -> Result<Recipient, StoreError> {
-    Ok(resolve(
-        account,
-        &suspects(tree, account.id())?,
-        rules.on_rejected,
-    ))
+    Ok(resolve(account, &suspects(tree, account.id())?, rules.on_rejected))
 }
 
 pub(super) fn identity<T: Records + ?Sized>(
@@ -139,16 +132,10 @@ pub(super) fn releasing_run<T: Records + ?Sized>(
     account: &Account,
     sequence: Sequence,
 ) -> Result<Option<Run>, StoreError> {
-    for scope in [
-        RunScope::Schedule(account.schedule()),
-        RunScope::Account(account.id().clone()),
-    ] {
+    for scope in [RunScope::Schedule(account.schedule()), RunScope::Account(account.id().clone())] {
         let run: Option<Run> = tree.read(&keys::run(&scope))?;
         let including = run.filter(|run| {
-            let ahead = run
-                .cursor
-                .as_ref()
-                .is_none_or(|cursor| account.id() > cursor);
+            let ahead = run.cursor.as_ref().is_none_or(|cursor| account.id() > cursor);
             run.open && sequence <= run.high_water && ahead
         });
         if including.is_some() {
@@ -211,12 +198,7 @@ pub(super) fn standing<T: Records + ?Sized>(
         | State::Withdrawn
         | State::Undeliverable => None,
     };
-    Ok(Standing {
-        state,
-        schedule,
-        next_at: row.delivery.next_attempt_at(),
-        recipient,
-    })
+    Ok(Standing { state, schedule, next_at: row.delivery.next_attempt_at(), recipient })
 }
 
 /// The body's digest that is remembered under a `webhook-id`.
@@ -230,11 +212,9 @@ pub(super) fn remembered<T: Records + ?Sized>(
     let today = at.date_naive();
     // One day ahead, too: the clock may have been set back.
     let first = today.checked_add_days(Days::new(1)).unwrap_or(today);
-    for day in first.iter_days().rev().take(
-        usize::try_from(days)
-            .unwrap_or(usize::MAX)
-            .saturating_add(2),
-    ) {
+    for day in
+        first.iter_days().rev().take(usize::try_from(days).unwrap_or(usize::MAX).saturating_add(2))
+    {
         if let Some(digest) = tree.get(&keys::remembered(day, sender, id))? {
             return digest
                 .try_into()
@@ -253,17 +233,15 @@ pub(super) fn standing_by<T: Records + ?Sized>(
     high_water: Sequence,
 ) -> Result<Vec<Sequence>, StoreError> {
     let mut sequences = Vec::new();
-    tree.prefix(
-        &keys::standing_by_class(account, class),
-        None,
-        &mut |key, _| match keys::sequence_at_the_end(key) {
+    tree.prefix(&keys::standing_by_class(account, class), None, &mut |key, _| {
+        match keys::sequence_at_the_end(key) {
             Some(sequence) if sequence <= high_water => {
                 sequences.push(sequence);
                 ControlFlow::Continue(())
             }
             Some(_) | None => ControlFlow::Break(()),
-        },
-    )?;
+        }
+    })?;
     Ok(sequences)
 }
 
@@ -293,8 +271,5 @@ pub(super) fn collect<R: crate::store::record::Record, T: Records + ?Sized>(
         values.push((key.to_vec(), value.to_vec()));
         ControlFlow::Continue(())
     })?;
-    values
-        .iter()
-        .map(|(key, value)| tree.decode(key, value))
-        .collect()
+    values.iter().map(|(key, value)| tree.decode(key, value)).collect()
 }

@@ -48,17 +48,7 @@ pub(super) fn open(
     let what = write::with_reason(what, reason);
     write::tell(tx, Object::Daemon, instant, actor, what);
     tx.put(&keys::opener(&scope), &OpenerRow(actor.to_string()))?;
-    tx.put(
-        &key,
-        &Run {
-            scope,
-            instant,
-            high_water,
-            cursor: None,
-            open: true,
-            latecomers: 0,
-        },
-    )?;
+    tx.put(&key, &Run { scope, instant, high_water, cursor: None, open: true, latecomers: 0 })?;
     Ok(true)
 }
 
@@ -81,13 +71,9 @@ pub(super) fn advance(tx: &mut Tx<'_>, run: &Run, cursor: AccountId) -> Result<(
     let key = keys::run(&run.scope);
     let now: Option<Run> = tx.read(&key)?;
     match now {
-        Some(now) if now.open && now.is_to_read_as(run) => tx.put(
-            &key,
-            &Run {
-                cursor: Some(cursor),
-                ..now
-            },
-        ),
+        Some(now) if now.open && now.is_to_read_as(run) => {
+            tx.put(&key, &Run { cursor: Some(cursor), ..now })
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -100,14 +86,7 @@ pub(super) fn close(tx: &mut Tx<'_>, run: &Run) -> Result<bool, StoreError> {
         return Ok(false);
     };
     match &run.scope {
-        RunScope::Schedule(_) => tx.put(
-            &key,
-            &Run {
-                open: false,
-                cursor: None,
-                ..now
-            },
-        )?,
+        RunScope::Schedule(_) => tx.put(&key, &Run { open: false, cursor: None, ..now })?,
         RunScope::Account(_) => {
             tx.remove(&key)?;
             tx.remove(&keys::opener(&run.scope))?;
@@ -157,27 +136,14 @@ pub(super) fn note(
     let last: Option<Run> = tx.read(&key)?;
     match last {
         None => tx.put(&key, &closed(scope, at)),
-        Some(last) if last.instant > at => tx.put(
-            &key,
-            &Run {
-                instant: at,
-                ..last
-            },
-        ),
+        Some(last) if last.instant > at => tx.put(&key, &Run { instant: at, ..last }),
         Some(_) => Ok(()),
     }
 }
 
 /// A run of which nothing but its instant is to be known.
 fn closed(scope: RunScope, instant: DateTime<Utc>) -> Run {
-    Run {
-        scope,
-        instant,
-        high_water: Sequence(0),
-        cursor: None,
-        open: false,
-        latecomers: 0,
-    }
+    Run { scope, instant, high_water: Sequence(0), cursor: None, open: false, latecomers: 0 }
 }
 
 /// The last run of each scope.
@@ -240,11 +206,7 @@ fn scheduled_accounts<T: Records + ?Sized>(
         if after.as_deref() != Some(key) {
             accounts.push(keys::text_after(key, prefix.len()).map(str::to_owned));
         }
-        if accounts.len() >= limit {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if accounts.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     accounts
         .into_iter()
@@ -283,21 +245,8 @@ pub(super) fn pause(
         }
         return Ok(false);
     }
-    write::tell(
-        tx,
-        object(scope),
-        at,
-        actor,
-        format!("{} paused: {reason}", what(scope)),
-    );
-    tx.put(
-        &key,
-        &Pause {
-            reason,
-            by: actor.to_string(),
-            since: at,
-        },
-    )?;
+    write::tell(tx, object(scope), at, actor, format!("{} paused: {reason}", what(scope)));
+    tx.put(&key, &Pause { reason, by: actor.to_string(), since: at })?;
     Ok(true)
 }
 

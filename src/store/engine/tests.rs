@@ -73,10 +73,7 @@ where
 
 /// As if the process ended after each unit: what a unit leaves for later is not done.
 fn only_this_unit(memory: &MemoryBackend, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
-    let only = Box::new(|tx: &mut Tx<'_>| Evaluated {
-        next: None,
-        ..unit(tx)
-    });
+    let only = Box::new(|tx: &mut Tx<'_>| Evaluated { next: None, ..unit(tx) });
     memory.submit(urgency, only)
 }
 
@@ -169,11 +166,8 @@ pub(super) fn change<B: Backend>(
     sub_users: usize,
     seconds: i64,
 ) -> Judged<ChangeAnswer> {
-    let sub_user = || SubUser {
-        group: Group::parse("support").unwrap(),
-        contact: contact(10),
-        login: None,
-    };
+    let sub_user =
+        || SubUser { group: Group::parse("support").unwrap(), contact: contact(10), login: None };
     let change = AccountChange {
         account: account(),
         version: Version::parse(version).unwrap(),
@@ -191,10 +185,7 @@ pub(super) fn change<B: Backend>(
         }),
     };
     let id = format!("change-{version}");
-    engine
-        .change_account(received(&id, seconds), change)
-        .wait()
-        .unwrap()
+    engine.change_account(received(&id, seconds), change).wait().unwrap()
 }
 
 pub(super) fn issue<B: Backend>(engine: &Engine<B>, n: usize, seconds: i64) {
@@ -220,10 +211,7 @@ pub(super) fn issue<B: Backend>(engine: &Engine<B>, n: usize, seconds: i64) {
         .unwrap(),
     };
     let id = format!("issue-{n}");
-    engine
-        .issue(received(&id, seconds), invoice)
-        .wait()
-        .unwrap();
+    engine.issue(received(&id, seconds), invoice).wait().unwrap();
 }
 
 fn due_at<B: Backend>(engine: &Engine<B>, seconds: i64) -> usize {
@@ -251,11 +239,7 @@ fn freeing_that_was_interrupted_goes_on_as_of_the_change_that_began_it() {
     drop(ending);
     let engine = engine(memory.reopen(), &directory);
     assert_eq!(due_at(&engine, 10), more);
-    assert_eq!(
-        due_at(&engine, 20),
-        200,
-        "none waits for the portal's clock"
-    );
+    assert_eq!(due_at(&engine, 20), 200, "none waits for the portal's clock");
     let freeing = keys::kind_prefix(keys::kind::FREEING);
     assert!(!engine.backend.any(&freeing).unwrap());
 }
@@ -276,11 +260,8 @@ fn an_invoice_that_is_removed_while_it_is_read_is_there_or_not_and_never_damaged
     let after = snapshot(&engine.backend);
 
     for reads in 0..40 {
-        let tree = || Shifting {
-            before: before.clone(),
-            after: after.clone(),
-            left: Cell::new(reads),
-        };
+        let tree =
+            || Shifting { before: before.clone(), after: after.clone(), left: Cell::new(reads) };
         let view = views::invoice(&tree(), &account(), &number(0), &rules());
         assert!(view.unwrap().is_some(), "after {reads} reads");
         views::job(&tree(), Sequence(1)).unwrap();
@@ -301,18 +282,11 @@ fn a_record_in_parts_that_is_written_while_it_is_read_is_read_whole() {
         change(&engine, version + 2, to, 0);
         let after = snapshot(&engine.backend);
         for reads in 0..30 {
-            let tree = Shifting {
-                before: before.clone(),
-                after: after.clone(),
-                left: Cell::new(reads),
-            };
+            let tree =
+                Shifting { before: before.clone(), after: after.clone(), left: Cell::new(reads) };
             let read = read::account(&tree, &account()).unwrap().unwrap();
             let sub_users = read.profile().sub_users.len();
-            let expected = if read.version().get() == version + 1 {
-                from
-            } else {
-                to
-            };
+            let expected = if read.version().get() == version + 1 { from } else { to };
             assert_eq!(sub_users, expected, "after {reads} reads");
         }
     }
@@ -328,9 +302,7 @@ fn a_refused_document_leaves_no_file_and_takes_none_that_is_referred_to() {
     let directory = tempfile::tempdir().unwrap();
     let memory = MemoryBackend::new().unwrap();
     let kept = engine(memory.reopen(), &directory);
-    kept.put_document(digest(b"kept"), b"kept", at(0))
-        .wait()
-        .unwrap();
+    kept.put_document(digest(b"kept"), b"kept", at(0)).wait().unwrap();
 
     let full = engine(Between(memory.reopen(), no_room), &directory);
     for bytes in [&b"kept"[..], b"refused"] {
@@ -368,11 +340,7 @@ fn a_file_that_no_record_names_is_swept_once_it_is_old() {
         .into_iter()
         .flat_map(|seconds| engine.documents.of_day(at(seconds).date_naive()).unwrap())
         .collect();
-    assert_eq!(
-        left.len(),
-        2,
-        "the invoice's, and the stray one that is not old yet"
-    );
+    assert_eq!(left.len(), 2, "the invoice's, and the stray one that is not old yet");
     while engine.sweep(&retention, at(3 * 86_400 + 1)).unwrap() {}
     let second = engine.documents.of_day(at(86_400).date_naive()).unwrap();
     assert_eq!(second, []);
@@ -382,10 +350,7 @@ fn a_file_that_no_record_names_is_swept_once_it_is_old() {
 pub(super) fn submit(memory: &MemoryBackend, write: impl FnOnce(&mut Tx<'_>) + Send + 'static) {
     let unit = Box::new(|tx: &mut Tx<'_>| {
         write(tx);
-        Evaluated {
-            answer: Box::new(drop),
-            next: None,
-        }
+        Evaluated { answer: Box::new(drop), next: None }
     });
     memory.submit(Urgency::Accept, unit).unwrap();
 }
@@ -423,10 +388,7 @@ fn one_damaged_record_stands_in_nobodys_way() {
     while engine.sweep(&SOON, at(100)).unwrap() {}
     for n in 1..3 {
         let left = engine.invoice(&account(), &number(n)).unwrap();
-        assert!(
-            matches!(left, Some(InvoiceView::Tombstone { .. })),
-            "{left:?}"
-        );
+        assert!(matches!(left, Some(InvoiceView::Tombstone { .. })), "{left:?}");
     }
 
     for sequence in [1, 2] {
@@ -488,21 +450,12 @@ fn a_run_whose_opener_is_damaged_releases_what_it_includes() {
     let high_water = Sequence(1);
     spoil(&memory, keys::opener(&scope));
     submit(&memory, move |tx| {
-        let run = Run {
-            scope,
-            instant: at(1),
-            high_water,
-            cursor: None,
-            open: true,
-            latecomers: 0,
-        };
+        let run =
+            Run { scope, instant: at(1), high_water, cursor: None, open: true, latecomers: 0 };
         tx.put(&keys::run(&run.scope), &run).unwrap();
         let account = read::account(tx, &account()).unwrap().unwrap();
         let words = runs::release_in_words(tx, &account, high_water);
-        assert_eq!(
-            words,
-            Ok(Some("released by the run of account K-1".to_owned()))
-        );
+        assert_eq!(words, Ok(Some("released by the run of account K-1".to_owned())));
     });
 }
 
@@ -539,29 +492,19 @@ pub(super) fn withdraw_after<B: Backend>(engine: &Engine<B>, n: usize, changes: 
     issue(engine, n, 0);
     for change in 0..changes {
         let command = if change % 2 == 0 {
-            Command::Hold {
-                reason: "asked for".to_owned(),
-            }
+            Command::Hold { reason: "asked for".to_owned() }
         } else {
             Command::Release { now: false }
         };
         let by = Actor::Operator("anna".to_owned());
-        engine
-            .operate(&account(), &number(n), command.into(), by, at(1))
-            .wait()
-            .unwrap();
+        engine.operate(&account(), &number(n), command.into(), by, at(1)).wait().unwrap();
     }
-    engine
-        .withdraw(received(&format!("withdraw-{n}"), 1), account(), number(n))
-        .wait()
-        .unwrap();
+    engine.withdraw(received(&format!("withdraw-{n}"), 1), account(), number(n)).wait().unwrap();
 }
 
 /// Invoices that did not change for ten seconds are removed, documents after a thousand.
-pub(super) const SOON: Retention = Retention {
-    unused_documents: Duration::from_secs(1_000),
-    finished: Duration::from_secs(10),
-};
+pub(super) const SOON: Retention =
+    Retention { unused_documents: Duration::from_secs(1_000), finished: Duration::from_secs(10) };
 
 fn digest(bytes: &[u8]) -> Digest {
     Digest::from_bytes(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())

@@ -47,14 +47,8 @@ pub(super) fn audit<T: Records + ?Sized>(
         };
     }
     let next = match order {
-        TrailOrder::OldestFirst => TrailPlace {
-            batch: batch - 1,
-            index: u64::MAX,
-        },
-        TrailOrder::NewestFirst => TrailPlace {
-            batch: batch + 1,
-            index: 0,
-        },
+        TrailOrder::OldestFirst => TrailPlace { batch: batch - 1, index: u64::MAX },
+        TrailOrder::NewestFirst => TrailPlace { batch: batch + 1, index: 0 },
     };
     Ok((page, Some(next)))
 }
@@ -75,11 +69,7 @@ fn entries<T: Records + ?Sized>(
         let entry: Option<EntryRow> = tree.read(&keys::entry(&object, batch, index))?;
         if let (Some(EntryRow { entry, .. }), Some(subject)) = (entry, subject(tree, object)?) {
             let place = TrailPlace { batch, index };
-            entries.push(Audited {
-                place,
-                subject,
-                entry,
-            });
+            entries.push(Audited { place, subject, entry });
         }
     }
     if order == TrailOrder::NewestFirst {

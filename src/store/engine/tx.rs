@@ -56,13 +56,9 @@ pub(in crate::store) trait Records: Tree {
 
     /// Decodes a value that was met at `key`, with its further parts.
     fn decode<R: Record>(&self, key: &[u8], first: &[u8]) -> Result<R, StoreError> {
-        let damaged = |cause: String| StoreError::Damaged {
-            key: format!("of kind {}", R::KIND),
-            cause,
-        };
-        let (parts, head) = first
-            .split_first()
-            .ok_or_else(|| damaged("empty".to_owned()))?;
+        let damaged =
+            |cause: String| StoreError::Damaged { key: format!("of kind {}", R::KIND), cause };
+        let (parts, head) = first.split_first().ok_or_else(|| damaged("empty".to_owned()))?;
         if *parts == 0 {
             return R::decode(head).map_err(|malformed| damaged(malformed.to_string()));
         }
@@ -141,10 +137,7 @@ impl Tree for Tx<'_> {
     fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let bounds = (Included(from), to.map_or(Unbounded, Excluded));
-        let mut written = self
-            .batch
-            .range::<[u8], _>(bounds)
-            .collect::<BTreeMap<_, _>>();
+        let mut written = self.batch.range::<[u8], _>(bounds).collect::<BTreeMap<_, _>>();
         written.extend(self.own.range::<[u8], _>(bounds));
         let mut written = written.into_iter().peekable();
         let mut stopped = false;
@@ -247,10 +240,7 @@ impl Tx<'_> {
     }
 
     fn parts(&self, key: &[u8]) -> Result<u8, StoreError> {
-        Ok(self
-            .get(key)?
-            .and_then(|value| value.first().copied())
-            .unwrap_or(0))
+        Ok(self.get(key)?.and_then(|value| value.first().copied()).unwrap_or(0))
     }
 }
 
@@ -274,10 +264,7 @@ impl TrailHead {
         };
         let link: TrailRow = tree.decode(&key, &value)?;
         let batch = keys::sequence_at_the_end(&key).map_or(0, |sequence| sequence.0);
-        Ok(Self {
-            batch,
-            hash: link.hash(),
-        })
+        Ok(Self { batch, hash: link.hash() })
     }
 }
 
@@ -377,18 +364,9 @@ impl Batch {
 
     /// Evaluates a unit over the tree and what is in the batch already.
     fn prepare(&self, base: &dyn Tree, unit: Unit) -> Prepared {
-        let mut tx = Tx {
-            base,
-            batch: &self.writes,
-            own: Writes::new(),
-            entries: Vec::new(),
-        };
+        let mut tx = Tx { base, batch: &self.writes, own: Writes::new(), entries: Vec::new() };
         let evaluated = unit(&mut tx);
-        Prepared {
-            writes: tx.own,
-            entries: tx.entries,
-            evaluated,
-        }
+        Prepared { writes: tx.own, entries: tx.entries, evaluated }
     }
 
     /// Whether the batch keeps its limit with this unit; a first unit always fits.
@@ -401,11 +379,7 @@ impl Batch {
 
     /// Takes the unit in; returns what it leaves for later.
     pub(in crate::store) fn add(&mut self, unit: Prepared) -> Option<Unit> {
-        let Prepared {
-            writes,
-            entries,
-            evaluated: Evaluated { answer, next },
-        } = unit;
+        let Prepared { writes, entries, evaluated: Evaluated { answer, next } } = unit;
         self.writes.extend(writes);
         self.told = self.told.with(&entries);
         self.entries.extend(entries);
@@ -422,10 +396,7 @@ impl Batch {
             let mut digests = Vec::with_capacity(self.entries.len());
             let mut objects = Vec::with_capacity(self.entries.len());
             for (index, (object, entry)) in (0..).zip(self.entries) {
-                let row = EntryRow {
-                    salt: salt(),
-                    entry,
-                };
+                let row = EntryRow { salt: salt(), entry };
                 let key = keys::entry(&object, head.batch, index);
                 let encoded = row.encode();
                 digests.push(hash(&[key.as_slice(), &encoded].concat()));
@@ -433,19 +404,11 @@ impl Batch {
                 // A line of a story and a link are far below 255 parts.
                 split(&key, &encoded, &mut self.writes);
             }
-            let link = TrailRow {
-                previous: head.hash,
-                entries: digests,
-                objects,
-            };
+            let link = TrailRow { previous: head.hash, entries: digests, objects };
             head.hash = link.hash();
             split(&keys::trail(head.batch), &link.encode(), &mut self.writes);
         }
-        Sealed {
-            writes: self.writes,
-            answers: self.answers,
-            head,
-        }
+        Sealed { writes: self.writes, answers: self.answers, head }
     }
 }
 

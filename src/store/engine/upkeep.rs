@@ -48,18 +48,10 @@ pub(super) fn forget(
     };
     let mut old = Vec::new();
     let end = keys::remembered_day(first_kept);
-    tx.range(
-        &keys::kind_prefix(keys::kind::REMEMBERED),
-        Some(&end),
-        &mut |key, _| {
-            old.push(key.to_vec());
-            if old.len() == AT_ONCE {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        },
-    )?;
+    tx.range(&keys::kind_prefix(keys::kind::REMEMBERED), Some(&end), &mut |key, _| {
+        old.push(key.to_vec());
+        if old.len() == AT_ONCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
     for key in &old {
         tx.remove(key)?;
     }
@@ -74,17 +66,10 @@ pub(super) fn unused_documents<T: Records + ?Sized>(
     before: DateTime<Utc>,
 ) -> Result<(Vec<Digest>, Option<Digest>), StoreError> {
     let after = after.as_ref().map(keys::document);
-    let (rows, next) = page(
-        tree,
-        keys::kind::DOCUMENT,
-        after.as_ref(),
-        digest_at_the_end,
-    )?;
+    let (rows, next) = page(tree, keys::kind::DOCUMENT, after.as_ref(), digest_at_the_end)?;
     let unused = |row: &DocumentRow| row.references == 0 && row.stored_at < before;
     Ok((
-        rows.into_iter()
-            .filter_map(|(digest, row)| unused(&row).then_some(digest))
-            .collect(),
+        rows.into_iter().filter_map(|(digest, row)| unused(&row).then_some(digest)).collect(),
         next,
     ))
 }
@@ -100,29 +85,18 @@ fn page<R: Record, P: Copy, T: Records + ?Sized>(
     place: impl Fn(&[u8]) -> Option<P>,
 ) -> Result<Rows<P, R>, StoreError> {
     let mut met = Vec::new();
-    tree.prefix(
-        &keys::kind_prefix(kind),
-        after.map(Vec::as_slice),
-        &mut |key, value| {
-            if after.map(Vec::as_slice) != Some(key) {
-                met.push((key.to_vec(), value.to_vec()));
-            }
-            if met.len() == AT_ONCE {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        },
-    )?;
+    tree.prefix(&keys::kind_prefix(kind), after.map(Vec::as_slice), &mut |key, value| {
+        if after.map(Vec::as_slice) != Some(key) {
+            met.push((key.to_vec(), value.to_vec()));
+        }
+        if met.len() == AT_ONCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
     let mut rows = Vec::with_capacity(met.len());
     let mut last = None;
     for (key, value) in &met {
         let Some(place) = place(key) else {
             let kind = R::KIND;
-            tracing::error!(
-                kind,
-                "a record whose key is too short is left out of the sweep"
-            );
+            tracing::error!(kind, "a record whose key is too short is left out of the sweep");
             continue;
         };
         last = Some(place);
@@ -139,8 +113,7 @@ fn page<R: Record, P: Copy, T: Records + ?Sized>(
 }
 
 fn digest_at_the_end(key: &[u8]) -> Option<Digest> {
-    key.last_chunk::<32>()
-        .map(|bytes| Digest::from_bytes(*bytes))
+    key.last_chunk::<32>().map(|bytes| Digest::from_bytes(*bytes))
 }
 
 /// Whether a record says that a document's file lies in the directory of `day`. One that is damaged may say so.
@@ -177,17 +150,10 @@ pub(super) fn finished<T: Records + ?Sized>(
     before: DateTime<Utc>,
 ) -> Result<(Vec<Sequence>, Option<Sequence>), StoreError> {
     let after = after.map(keys::delivery);
-    let (rows, next) = page(
-        tree,
-        keys::kind::DELIVERY,
-        after.as_ref(),
-        keys::sequence_at_the_end,
-    )?;
+    let (rows, next) = page(tree, keys::kind::DELIVERY, after.as_ref(), keys::sequence_at_the_end)?;
     let old = |row: &DeliveryRow| row.delivery.is_finished() && row.changed_at < before;
     Ok((
-        rows.into_iter()
-            .filter_map(|(sequence, row)| old(&row).then_some(sequence))
-            .collect(),
+        rows.into_iter().filter_map(|(sequence, row)| old(&row).then_some(sequence)).collect(),
         next,
     ))
 }
@@ -206,32 +172,18 @@ pub(super) fn bury(
     };
     let invoice = read::invoice(tx, sequence)?.invoice;
     let state = row.delivery.shown(false);
-    let tombstone = IdentityRow::Tombstone {
-        content: Some(content_digest(&invoice)),
-        state,
-        at: now,
-    };
-    tx.put(
-        &keys::identity(&invoice.account, &invoice.number),
-        &tombstone,
-    )?;
+    let tombstone =
+        IdentityRow::Tombstone { content: Some(content_digest(&invoice)), state, at: now };
+    tx.put(&keys::identity(&invoice.account, &invoice.number), &tombstone)?;
     for digest in invoice.documents.digests() {
         if let Some(document) = tx.read::<DocumentRow>(&keys::document(&digest))? {
             // Its time without a reference begins now.
             let references = document.references.saturating_sub(1);
-            let row = DocumentRow {
-                references,
-                stored_at: now,
-                ..document
-            };
+            let row = DocumentRow { references, stored_at: now, ..document };
             write::put_document(tx, &digest, Some(&document), Some(&row))?;
         }
     }
-    for key in [
-        keys::invoice(sequence),
-        keys::recipient(sequence),
-        keys::delivery(sequence),
-    ] {
+    for key in [keys::invoice(sequence), keys::recipient(sequence), keys::delivery(sequence)] {
         tx.remove(&key)?;
     }
     bury_remains(tx, sequence)
@@ -247,10 +199,7 @@ pub(super) fn bury_remains(tx: &mut Tx<'_>, sequence: Sequence) -> Result<bool, 
         }
     }
     let mut remains = Vec::new();
-    for prefix in [
-        keys::attempts(sequence),
-        keys::entries(&Object::Invoice(sequence)),
-    ] {
+    for prefix in [keys::attempts(sequence), keys::entries(&Object::Invoice(sequence))] {
         tx.prefix(&prefix, None, &mut |key, _| {
             remains.push(key.to_vec());
             if remains.len() > OPERATIONS {
@@ -280,11 +229,7 @@ pub(super) fn half_buried<T: Records + ?Sized>(tree: &T) -> Result<Vec<Sequence>
     let prefix = keys::kind_prefix(keys::kind::BURYING);
     tree.prefix(&prefix, None, &mut |key, _| {
         sequences.extend(keys::sequence_at_the_end(key));
-        if sequences.len() >= AT_ONCE {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if sequences.len() >= AT_ONCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(sequences)
 }

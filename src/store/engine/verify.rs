@@ -50,17 +50,13 @@ pub(in crate::store) fn verify(
         numbers: 0,
     };
     let mut failure = None;
-    tree.range(
-        &[],
-        None,
-        &mut |key, value| match check.record(key, value) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
-        },
-    )?;
+    tree.range(&[], None, &mut |key, value| match check.record(key, value) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failure = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
     if let Some(failure) = failure {
         return Err(failure);
     }
@@ -138,22 +134,10 @@ impl Check<'_> {
             return Ok(());
         };
         self.accounts += 1;
-        self.expect(
-            key,
-            keys::account(account.id()) == key,
-            "it holds another account",
-        );
-        let waits = self
-            .tree
-            .any(&keys::standing_by_class(account.id(), Class::Waiting))?;
-        let marked = self
-            .tree
-            .is_there(&keys::scheduled(&account.schedule(), account.id()))?;
-        self.expect(
-            key,
-            waits == marked,
-            "its schedule is marked, or not, against what waits",
-        );
+        self.expect(key, keys::account(account.id()) == key, "it holds another account");
+        let waits = self.tree.any(&keys::standing_by_class(account.id(), Class::Waiting))?;
+        let marked = self.tree.is_there(&keys::scheduled(&account.schedule(), account.id()))?;
+        self.expect(key, waits == marked, "its schedule is marked, or not, against what waits");
         Ok(())
     }
 
@@ -172,9 +156,7 @@ impl Check<'_> {
             }
             // A withdrawal that came first had no invoice.
             IdentityRow::Tombstone { content: None, .. } => self.numbers -= 1,
-            IdentityRow::Tombstone {
-                content: Some(_), ..
-            } => {}
+            IdentityRow::Tombstone { content: Some(_), .. } => {}
         }
         Ok(())
     }
@@ -214,11 +196,7 @@ impl Check<'_> {
         };
         if let Some(index) = index_key(&account, sequence, &delivery) {
             let is_there = self.tree.is_there(&index)?;
-            self.expect(
-                key,
-                is_there,
-                "its state asks for an index entry that is missing",
-            );
+            self.expect(key, is_there, "its state asks for an index entry that is missing");
         }
         let has_intent = self.tree.is_there(&keys::intent(sequence))?;
         self.expect(
@@ -320,10 +298,7 @@ impl Check<'_> {
         let Some(row) = self.decoded::<DocumentRow>(key, value)? else {
             return Ok(());
         };
-        let Some(digest) = key
-            .last_chunk::<32>()
-            .map(|bytes| Digest::from_bytes(*bytes))
-        else {
+        let Some(digest) = key.last_chunk::<32>().map(|bytes| Digest::from_bytes(*bytes)) else {
             self.wrong(key, "its key holds no digest");
             return Ok(());
         };
@@ -333,11 +308,7 @@ impl Check<'_> {
         match self.documents.read(&digest, row.day) {
             Ok(bytes) => {
                 let same = u64::try_from(bytes.len()) == Ok(row.bytes);
-                self.expect(
-                    key,
-                    same,
-                    "its file has another length than its record says",
-                );
+                self.expect(key, same, "its file has another length than its record says");
             }
             Err(StoreError::Damaged { cause, .. }) => self.wrong(key, &cause),
             Err(error) => return Err(error),
@@ -371,11 +342,7 @@ impl Check<'_> {
         let Some(link) = self.decoded::<TrailRow>(key, value)? else {
             return Ok(());
         };
-        self.expect(
-            key,
-            keys::trail(expected) == key,
-            "a link before it is missing",
-        );
+        self.expect(key, keys::trail(expected) == key, "a link before it is missing");
         let follows = link.previous == self.chain.hash;
         self.expect(key, follows, "it does not follow from the link before");
         self.chain.hash = link.hash();
@@ -456,10 +423,9 @@ impl Check<'_> {
             let what = format!("{came} invoices came, and {numbers} are there or left a tombstone");
             self.found("the numbers of invoices".to_owned(), &what);
         }
-        for (name, there) in [
-            (write::ACCOUNTS, self.accounts),
-            (write::UNUSED_DOCUMENTS, self.unused_bytes),
-        ] {
+        for (name, there) in
+            [(write::ACCOUNTS, self.accounts), (write::UNUSED_DOCUMENTS, self.unused_bytes)]
+        {
             let counter = self.other::<CounterRow>(&keys::counter(name))?;
             let said = counter.map_or(0, |CounterRow(said)| said);
             if said != there {
@@ -536,10 +502,7 @@ impl Check<'_> {
 
     fn found(&mut self, place: String, what: &str) {
         self.verified.findings += 1;
-        (self.tell)(Finding {
-            place,
-            what: what.to_owned(),
-        });
+        (self.tell)(Finding { place, what: what.to_owned() });
     }
 }
 
@@ -552,11 +515,7 @@ fn delivery_of(key: &[u8]) -> Option<Sequence> {
 fn place_of_entry(key: &[u8]) -> Option<(Object, u64, u64)> {
     let (rest, index) = key.get(1..)?.split_last_chunk::<8>()?;
     let (object, batch) = rest.split_last_chunk::<8>()?;
-    Some((
-        Object::parse(object)?,
-        u64::from_be_bytes(*batch),
-        u64::from_be_bytes(*index),
-    ))
+    Some((Object::parse(object)?, u64::from_be_bytes(*batch), u64::from_be_bytes(*index)))
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {

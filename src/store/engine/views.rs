@@ -29,9 +29,7 @@ pub(super) fn due<T: Records + ?Sized>(
     limit: usize,
 ) -> Result<Vec<DuePlace>, StoreError> {
     let after = after.map(|place| keys::due(place.at, place.sequence));
-    let from = after
-        .clone()
-        .unwrap_or_else(|| keys::kind_prefix(keys::kind::DUE));
+    let from = after.clone().unwrap_or_else(|| keys::kind_prefix(keys::kind::DUE));
     let end = keys::due_after(now);
     if from >= end {
         return Ok(Vec::new());
@@ -41,11 +39,7 @@ pub(super) fn due<T: Records + ?Sized>(
         if after.as_deref() != Some(key) {
             places.extend(keys::parse_due(key).map(|(at, sequence)| DuePlace { at, sequence }));
         }
-        if places.len() >= limit {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if places.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(places)
 }
@@ -67,25 +61,13 @@ fn job_of<T: Records + ?Sized>(tree: &T, sequence: Sequence) -> Result<Option<Jo
     };
     let suspects = read::suspects(tree, account.id())?;
     let paused = read::pause(tree, &PauseScope::Account(account.id().clone()))?;
-    let DeliveryRow {
-        delivery,
-        stamp,
-        changed_at: _,
-    } = read::delivery(tree, sequence)?;
+    let DeliveryRow { delivery, stamp, changed_at: _ } = read::delivery(tree, sequence)?;
     let seen = Seen {
         stamp,
         account_version: account.version(),
         account_changed_at: Some(account.changed_at()),
     };
-    Ok(Some(Job {
-        sequence,
-        invoice,
-        delivery,
-        account,
-        suspects,
-        paused,
-        seen,
-    }))
+    Ok(Some(Job { sequence, invoice, delivery, account, suspects, paused, seen }))
 }
 
 pub(super) fn account<T: Records + ?Sized>(
@@ -99,12 +81,7 @@ pub(super) fn account<T: Records + ?Sized>(
     let recipient = read::recipient(tree, &account, rules)?;
     let suspects = read::suspects(tree, id)?;
     let paused = read::pause_in_force(tree, Some(id))?;
-    Ok(Some(AccountView {
-        account,
-        recipient,
-        suspects,
-        paused,
-    }))
+    Ok(Some(AccountView { account, recipient, suspects, paused }))
 }
 
 pub(super) fn accounts<T: Records + ?Sized>(
@@ -123,20 +100,11 @@ pub(super) fn accounts<T: Records + ?Sized>(
                 keys::text_after(key, prefix.len()).and_then(|id| AccountId::parse(id).ok()),
             );
         }
-        if ids.len() > limit {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if ids.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let mut more = ids.len() > limit;
     ids.truncate(limit);
-    let mut page = Accounts {
-        items: Vec::with_capacity(ids.len()),
-        next: None,
-        total,
-        damaged: 0,
-    };
+    let mut page = Accounts { items: Vec::with_capacity(ids.len()), next: None, total, damaged: 0 };
     let mut bytes = 0;
     let mut last = None;
     for id in ids {
@@ -183,14 +151,9 @@ pub(super) fn invoice<T: Records + ?Sized>(
 
 fn tombstone(known: Option<&IdentityRow>) -> Option<InvoiceView> {
     match known {
-        Some(IdentityRow::Tombstone {
-            content: _,
-            state,
-            at,
-        }) => Some(InvoiceView::Tombstone {
-            state: *state,
-            at: *at,
-        }),
+        Some(IdentityRow::Tombstone { content: _, state, at }) => {
+            Some(InvoiceView::Tombstone { state: *state, at: *at })
+        }
         Some(IdentityRow::Sequence(_)) | None => None,
     }
 }
@@ -321,18 +284,10 @@ fn every<T: Records + ?Sized>(
 ) -> Result<Vec<Sequence>, StoreError> {
     let from = after.map(keys::delivery);
     let mut sequences = Vec::new();
-    tree.prefix(
-        &keys::kind_prefix(keys::kind::DELIVERY),
-        from.as_deref(),
-        &mut |key, _| {
-            sequences.extend(keys::sequence_at_the_end(key));
-            if sequences.len() > LOOKED_AT {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        },
-    )?;
+    tree.prefix(&keys::kind_prefix(keys::kind::DELIVERY), from.as_deref(), &mut |key, _| {
+        sequences.extend(keys::sequence_at_the_end(key));
+        if sequences.len() > LOOKED_AT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
     Ok(sequences)
 }
 
@@ -341,22 +296,13 @@ fn listed<T: Records + ?Sized>(
     filter: &Filter,
     sequence: Sequence,
 ) -> Result<Option<Listed>, StoreError> {
-    let Filter {
-        state,
-        account: _,
-        number,
-        issued_from,
-        issued_to,
-        changed_since,
-    } = filter;
+    let Filter { state, account: _, number, issued_from, issued_to, changed_since } = filter;
     let row = read::delivery(tree, sequence)?;
     if changed_since.is_some_and(|since| row.changed_at < since) {
         return Ok(None);
     }
     let invoice: Invoice = read::invoice(tree, sequence)?.invoice;
-    let fits = number
-        .as_ref()
-        .is_none_or(|number| *number == invoice.number)
+    let fits = number.as_ref().is_none_or(|number| *number == invoice.number)
         && issued_from.is_none_or(|from| invoice.issued_on >= from)
         && issued_to.is_none_or(|to| invoice.issued_on <= to);
     if !fits {

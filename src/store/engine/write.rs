@@ -157,18 +157,11 @@ pub(super) fn put_delivery(
     delivery: Delivery,
     at: DateTime<Utc>,
 ) -> Result<DeliveryRow, StoreError> {
-    let Placed {
-        sequence,
-        account_id,
-        account,
-    } = placed;
+    let Placed { sequence, account_id, account } = placed;
     let old = before.and_then(|row| index_key(account_id, *sequence, &row.delivery));
     let new = index_key(account_id, *sequence, &delivery);
-    let row = DeliveryRow {
-        delivery,
-        stamp: before.map_or(1, |row| row.stamp + 1),
-        changed_at: at,
-    };
+    let row =
+        DeliveryRow { delivery, stamp: before.map_or(1, |row| row.stamp + 1), changed_at: at };
     tx.put(&keys::delivery(*sequence), &row)?;
     if old != new {
         if let Some(key) = &old {
@@ -217,24 +210,13 @@ pub(super) fn tell(
     actor: &Actor,
     what: impl AsRef<str>,
 ) {
-    tx.tell(
-        object,
-        Entry {
-            at,
-            actor: actor.to_string(),
-            what: without_addresses(what.as_ref()),
-        },
-    );
+    tx.tell(object, Entry { at, actor: actor.to_string(), what: without_addresses(what.as_ref()) });
 }
 
 /// Words with everything left out that looks like an address.
 pub(super) fn without_addresses(words: &str) -> String {
     let masked = |word| {
-        if str::contains(word, '@') {
-            "<address>"
-        } else {
-            word
-        }
+        if str::contains(word, '@') { "<address>" } else { word }
     };
     words.split(' ').map(masked).collect::<Vec<_>>().join(" ")
 }

@@ -48,8 +48,7 @@ fn a_reopened_store_has_the_same_data_and_goes_on_with_its_trail() {
 fn a_record_takes_its_parts_along_and_another_value_has_none() {
     let backend = MemoryBackend::new().unwrap();
     commit(&backend, |tx| {
-        tx.put(b"long", &CursorRow(vec![7; 3 * VALUE_BYTES]))
-            .unwrap();
+        tx.put(b"long", &CursorRow(vec![7; 3 * VALUE_BYTES])).unwrap();
         tx.put_bytes(b"raw".to_vec(), vec![0xFF; 16]);
     })
     .unwrap();
@@ -87,9 +86,6 @@ fn a_visitor_may_read_while_it_visits() {
         })
         .unwrap();
     assert_eq!(met, 2);
-    assert_eq!(
-        backend.last(&prefix).unwrap().as_ref(),
-        all(&backend, &prefix).last()
-    );
+    assert_eq!(backend.last(&prefix).unwrap().as_ref(), all(&backend, &prefix).last());
     assert_eq!(backend.last(b"nothing").unwrap(), None);
 }

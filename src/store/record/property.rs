@@ -49,11 +49,7 @@ fn is_record(input: &[u8]) -> bool {
     let Some((_, holds)) = KINDS.get(usize::from(kind & 0x7F)) else {
         return false;
     };
-    if *kind < 0x80 {
-        holds(stored)
-    } else {
-        holds(&framed(stored))
-    }
+    if *kind < 0x80 { holds(stored) } else { holds(&framed(stored)) }
 }
 
 /// A frame that is right around any content.
@@ -74,12 +70,7 @@ fn holds<R: Record + PartialEq + Debug>(stored: &[u8]) -> bool {
         }
     };
     let mut bytes = record.encode();
-    assert_eq!(
-        R::decode(&bytes).as_ref(),
-        Ok(&record),
-        "{} comes back",
-        R::KIND
-    );
+    assert_eq!(R::decode(&bytes).as_ref(), Ok(&record), "{} comes back", R::KIND);
 
     let refused =
         |bytes: &[u8]| assert!(R::decode(bytes).is_err(), "{} from {bytes:02x?}", R::KIND);

@@ -82,12 +82,7 @@ pub(in crate::store) fn contact() -> impl Strategy<Value = Contact> {
     let addresses = proptest::collection::btree_set(address(), 0..=10)
         .prop_map(|set| Addresses::parse(set.into_iter().collect()).unwrap());
     (header_text(), of(header_text()), of(language()), addresses).prop_map(
-        |(name, company, language, addresses)| Contact {
-            name,
-            company,
-            language,
-            addresses,
-        },
+        |(name, company, language, addresses)| Contact { name, company, language, addresses },
     )
 }
 
@@ -134,35 +129,20 @@ pub(in crate::store) fn account() -> impl Strategy<Value = Account> {
         btree_map(sub_user_id(), sub_user(), 0..4),
         any::<bool>(),
     )
-        .prop_map(
-            |(name, language, schedule, main_contact, sub_users, selected)| Profile {
-                name,
-                language,
-                schedule,
-                main_contact,
-                billing_contact: sub_users.keys().next().filter(|_| selected).cloned(),
-                sub_users,
-            },
-        );
-    (
-        account_id(),
-        version(),
-        time(),
-        any::<bool>(),
-        reason(),
-        profile,
+        .prop_map(|(name, language, schedule, main_contact, sub_users, selected)| Profile {
+            name,
+            language,
+            schedule,
+            main_contact,
+            billing_contact: sub_users.keys().next().filter(|_| selected).cloned(),
+            sub_users,
+        });
+    (account_id(), version(), time(), any::<bool>(), reason(), profile).prop_map(
+        |(id, version, changed_at, closed, reason, profile)| {
+            Account::restore(AccountParts { id, version, changed_at, closed, reason, profile })
+                .unwrap()
+        },
     )
-        .prop_map(|(id, version, changed_at, closed, reason, profile)| {
-            Account::restore(AccountParts {
-                id,
-                version,
-                changed_at,
-                closed,
-                reason,
-                profile,
-            })
-            .unwrap()
-        })
 }
 
 pub(in crate::store) fn suspect() -> impl Strategy<Value = Suspect> {
@@ -176,11 +156,7 @@ pub(in crate::store) fn suspect() -> impl Strategy<Value = Suspect> {
 pub(in crate::store) fn recipient() -> impl Strategy<Value = Recipient> {
     let addressee = || {
         (contact(), vec(address(), 1..4), of(language())).prop_map(
-            |(contact, deliverable, language)| Addressee {
-                contact,
-                deliverable,
-                language,
-            },
+            |(contact, deliverable, language)| Addressee { contact, deliverable, language },
         )
     };
     let target = prop_oneof![
@@ -204,13 +180,11 @@ fn documents() -> impl Strategy<Value = Documents> {
     let media_type = select(vec!["application/pdf", "application/xml"])
         .prop_map(|text| MediaType::parse(text).unwrap());
     vec((digest(), media_type), 1..4).prop_map(|documents| {
-        let documents = (1..)
-            .zip(documents)
-            .map(|(at, (digest, media_type))| Document {
-                digest,
-                file_name: FileName::parse(format!("Beleg-{at}.pdf")).unwrap(),
-                media_type,
-            });
+        let documents = (1..).zip(documents).map(|(at, (digest, media_type))| Document {
+            digest,
+            file_name: FileName::parse(format!("Beleg-{at}.pdf")).unwrap(),
+            media_type,
+        });
         Documents::parse(documents.collect()).unwrap()
     })
 }
@@ -245,10 +219,7 @@ pub(in crate::store) fn invoice() -> impl Strategy<Value = Invoice> {
 }
 
 pub(super) fn invoice_row() -> impl Strategy<Value = InvoiceRow> {
-    (invoice(), time()).prop_map(|(invoice, received_at)| InvoiceRow {
-        invoice,
-        received_at,
-    })
+    (invoice(), time()).prop_map(|(invoice, received_at)| InvoiceRow { invoice, received_at })
 }
 
 pub(super) fn identity_row() -> impl Strategy<Value = IdentityRow> {
@@ -292,24 +263,16 @@ fn address_delivery() -> impl Strategy<Value = AddressDelivery> {
         AddressState::Unknown,
     ]);
     let waited = (0..=u64::from(u32::MAX)).prop_map(Duration::from_millis);
-    (
-        address(),
-        state,
-        any::<u32>(),
-        any::<u32>(),
-        any::<u32>(),
-        waited,
+    (address(), state, any::<u32>(), any::<u32>(), any::<u32>(), waited).prop_map(
+        |(address, state, attempts, failures, uncertain, waited)| AddressDelivery {
+            address,
+            state,
+            attempts,
+            failures,
+            uncertain,
+            waited,
+        },
     )
-        .prop_map(
-            |(address, state, attempts, failures, uncertain, waited)| AddressDelivery {
-                address,
-                state,
-                attempts,
-                failures,
-                uncertain,
-                waited,
-            },
-        )
 }
 
 pub(in crate::store) fn delivery() -> impl Strategy<Value = Delivery> {
@@ -332,17 +295,15 @@ pub(in crate::store) fn delivery() -> impl Strategy<Value = Delivery> {
         of(time()),
         vec(address_delivery(), 0..4),
     )
-        .prop_map(
-            |(revision, state, hold, withdraw, next_at, round_at, addresses)| Delivery {
-                revision,
-                state,
-                hold,
-                withdraw,
-                next_at,
-                round_at,
-                addresses,
-            },
-        )
+        .prop_map(|(revision, state, hold, withdraw, next_at, round_at, addresses)| Delivery {
+            revision,
+            state,
+            hold,
+            withdraw,
+            next_at,
+            round_at,
+            addresses,
+        })
 }
 
 pub(super) fn delivery_row() -> impl Strategy<Value = DeliveryRow> {
@@ -388,34 +349,15 @@ pub(in crate::store) fn intent() -> impl Strategy<Value = Intent> {
 }
 
 pub(in crate::store) fn attempt() -> impl Strategy<Value = Attempt> {
-    let outcome = select(vec![
-        Outcome::Accepted,
-        Outcome::Deferred,
-        Outcome::Rejected,
-        Outcome::Uncertain,
-    ]);
+    let outcome =
+        select(vec![Outcome::Accepted, Outcome::Deferred, Outcome::Rejected, Outcome::Uncertain]);
     let enhanced = any::<(u8, u16, u16)>()
         .prop_map(|(class, subject, detail)| EnhancedCode(class, subject, detail));
-    let reply =
-        (any::<u16>(), of(enhanced), "\\PC{0,40}").prop_map(|(code, enhanced, text)| Reply {
-            code,
-            enhanced,
-            text,
-        });
-    (
-        intent(),
-        select(Stage::ALL.to_vec()),
-        of(reply),
-        of("\\PC{0,40}"),
-        outcome,
+    let reply = (any::<u16>(), of(enhanced), "\\PC{0,40}")
+        .prop_map(|(code, enhanced, text)| Reply { code, enhanced, text });
+    (intent(), select(Stage::ALL.to_vec()), of(reply), of("\\PC{0,40}"), outcome).prop_map(
+        |(intent, stage, reply, cause, outcome)| Attempt { intent, stage, reply, cause, outcome },
     )
-        .prop_map(|(intent, stage, reply, cause, outcome)| Attempt {
-            intent,
-            stage,
-            reply,
-            cause,
-            outcome,
-        })
 }
 
 pub(in crate::store) fn run() -> impl Strategy<Value = Run> {
@@ -445,23 +387,15 @@ pub(in crate::store) fn pause() -> impl Strategy<Value = Pause> {
 }
 
 pub(super) fn entry_row() -> impl Strategy<Value = EntryRow> {
-    (any::<[u8; 16]>(), time(), "\\PC{0,20}", "\\PC{0,80}").prop_map(|(salt, at, actor, what)| {
-        EntryRow {
-            salt,
-            entry: Entry { at, actor, what },
-        }
-    })
+    (any::<[u8; 16]>(), time(), "\\PC{0,20}", "\\PC{0,80}")
+        .prop_map(|(salt, at, actor, what)| EntryRow { salt, entry: Entry { at, actor, what } })
 }
 
 pub(super) fn trail_row() -> impl Strategy<Value = TrailRow> {
     let entry = (any::<[u8; 32]>(), vec(any::<u8>(), 0..20));
     (any::<[u8; 32]>(), vec(entry, 0..5)).prop_map(|(previous, entries)| {
         let (entries, objects) = entries.into_iter().unzip();
-        TrailRow {
-            previous,
-            entries,
-            objects,
-        }
+        TrailRow { previous, entries, objects }
     })
 }
 

@@ -101,33 +101,16 @@ fn a_record_of_a_later_version_is_refused() {
     bytes[0] = 2;
     let checksum = checksum(&bytes);
     bytes[1..FRAME_OCTETS].copy_from_slice(&checksum.to_le_bytes());
-    assert_eq!(
-        CounterRow::decode(&bytes),
-        Err(Malformed("unknown version 2".to_owned()))
-    );
+    assert_eq!(CounterRow::decode(&bytes), Err(Malformed("unknown version 2".to_owned())));
 }
 
 #[test]
 fn a_stored_value_that_breaks_a_rule_is_named_by_its_field_only() {
-    let form = (
-        1_u32,
-        "erika muster@nowhere",
-        1_u32,
-        0_i64,
-        1_u64,
-        "a@b.example",
-        [0_u8; 32],
-        0_u64,
-    );
+    let form =
+        (1_u32, "erika muster@nowhere", 1_u32, 0_i64, 1_u64, "a@b.example", [0_u8; 32], 0_u64);
     let Malformed(cause) = Intent::decode(&framed(&form)).unwrap_err();
-    assert!(
-        cause.starts_with("address: expected an e-mail address"),
-        "{cause}"
-    );
-    assert!(
-        !cause.contains("erika") && !cause.contains("nowhere"),
-        "{cause}"
-    );
+    assert!(cause.starts_with("address: expected an e-mail address"), "{cause}");
+    assert!(!cause.contains("erika") && !cause.contains("nowhere"), "{cause}");
 }
 
 fn at(millis: i64) -> DateTime<Utc> {
@@ -160,11 +143,7 @@ fn contact() -> Contact {
 }
 
 fn reason() -> Reason {
-    Reason {
-        rule: Rule::BillingContactSelected,
-        account_version: version(7),
-        since: at(0),
-    }
+    Reason { rule: Rule::BillingContactSelected, account_version: version(7), since: at(0) }
 }
 
 fn account() -> Account {
@@ -270,9 +249,7 @@ fn numbers<T>(
     row: impl Fn(T) -> Vec<u8>,
     place: usize,
 ) -> Vec<u8> {
-    all.into_iter()
-        .map(|value| row(value)[FRAME_OCTETS + place])
-        .collect()
+    all.into_iter().map(|value| row(value)[FRAME_OCTETS + place]).collect()
 }
 
 #[test]
@@ -295,10 +272,7 @@ fn variants_of_a_delivery_keep_their_numbers() {
     assert_eq!(numbers(states, with_state, 1), [0, 1, 2, 3, 4, 5, 6, 7]);
 
     let reasons = [
-        HoldReason::Operator {
-            by: String::new(),
-            reason: String::new(),
-        },
+        HoldReason::Operator { by: String::new(), reason: String::new() },
         HoldReason::MessageRefused(String::new()),
         HoldReason::NotComposable(String::new()),
         HoldReason::Uncertain,
@@ -325,10 +299,7 @@ fn variants_of_a_delivery_keep_their_numbers() {
         row.delivery.addresses[0].state = state;
         let mut bytes = row.encode();
         let address = row.delivery.addresses[0].address.as_str().as_bytes();
-        let at = bytes
-            .windows(address.len())
-            .position(|part| part == address)
-            .unwrap();
+        let at = bytes.windows(address.len()).position(|part| part == address).unwrap();
         bytes.drain(FRAME_OCTETS..at + address.len());
         bytes
     };
@@ -337,26 +308,12 @@ fn variants_of_a_delivery_keep_their_numbers() {
 
 #[test]
 fn variants_of_other_records_keep_their_numbers() {
-    let tombstone = |state| {
-        IdentityRow::Tombstone {
-            content: None,
-            state,
-            at: at(0),
-        }
-        .encode()
-    };
-    assert_eq!(
-        numbers(Shown::ALL, tombstone, 2),
-        [0, 1, 2, 3, 4, 5, 6, 7, 8]
-    );
+    let tombstone = |state| IdentityRow::Tombstone { content: None, state, at: at(0) }.encode();
+    assert_eq!(numbers(Shown::ALL, tombstone, 2), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
 
     let with_rule = |rule| {
         let reason = Reason { rule, ..reason() };
-        Recipient {
-            target: Target::None,
-            reason,
-        }
-        .encode()
+        Recipient { target: Target::None, reason }.encode()
     };
     let rules = [
         Rule::BillingContactSelected,
@@ -370,32 +327,12 @@ fn variants_of_other_records_keep_their_numbers() {
 
     let intent_length = intent().encode().len() - FRAME_OCTETS;
     let ended = |stage, outcome| {
-        Attempt {
-            intent: intent(),
-            stage,
-            reply: None,
-            cause: None,
-            outcome,
-        }
-        .encode()
+        Attempt { intent: intent(), stage, reply: None, cause: None, outcome }.encode()
     };
-    let reached = numbers(
-        Stage::ALL,
-        |stage| ended(stage, Outcome::Accepted),
-        intent_length,
-    );
+    let reached = numbers(Stage::ALL, |stage| ended(stage, Outcome::Accepted), intent_length);
     assert_eq!(reached, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    let outcomes = [
-        Outcome::Accepted,
-        Outcome::Deferred,
-        Outcome::Rejected,
-        Outcome::Uncertain,
-    ];
-    let outcomes = numbers(
-        outcomes,
-        |outcome| ended(Stage::Body, outcome),
-        intent_length + 3,
-    );
+    let outcomes = [Outcome::Accepted, Outcome::Deferred, Outcome::Rejected, Outcome::Uncertain];
+    let outcomes = numbers(outcomes, |outcome| ended(Stage::Body, outcome), intent_length + 3);
     assert_eq!(outcomes, [0, 1, 2, 3]);
 }
 
@@ -437,16 +374,10 @@ fn the_bytes_on_the_disk_are_those_of_version_1() {
         open: true,
         latecomers: 2,
     };
-    let pause = Pause {
-        reason: "moving".to_owned(),
-        by: "operator erika".to_owned(),
-        since: at(7),
-    };
-    let tombstone = IdentityRow::Tombstone {
-        content: Some(digest(0xC0)),
-        state: Shown::Withdrawn,
-        at: at(8),
-    };
+    let pause =
+        Pause { reason: "moving".to_owned(), by: "operator erika".to_owned(), since: at(7) };
+    let tombstone =
+        IdentityRow::Tombstone { content: Some(digest(0xC0)), state: Shown::Withdrawn, at: at(8) };
     let document = DocumentRow {
         bytes: 80_000,
         day: NaiveDate::from_ymd_opt(2026, 9, 30).unwrap(),
@@ -456,11 +387,7 @@ fn the_bytes_on_the_disk_are_those_of_version_1() {
     };
     let entry = EntryRow {
         salt: [0x5A; 16],
-        entry: Entry {
-            at: at(10),
-            actor: "sender portal".to_owned(),
-            what: "accepted".to_owned(),
-        },
+        entry: Entry { at: at(10), actor: "sender portal".to_owned(), what: "accepted".to_owned() },
     };
     let trail = TrailRow {
         previous: [1; 32],

@@ -46,21 +46,12 @@ pub(super) fn note(directory: &Path, head: TrailHead) -> Result<(), OpenError> {
 }
 
 fn text(head: TrailHead) -> String {
-    format!(
-        "batch {}\nhash {}\n",
-        head.batch,
-        Digest::from_bytes(head.hash)
-    )
+    format!("batch {}\nhash {}\n", head.batch, Digest::from_bytes(head.hash))
 }
 
 fn parse(text: &str) -> Option<TrailHead> {
-    let (batch, hash) = text
-        .strip_prefix("batch ")?
-        .strip_suffix('\n')?
-        .split_once("\nhash ")?;
-    let head = TrailHead {
-        batch: batch.parse().ok()?,
-        hash: *Digest::parse(hash).ok()?.as_bytes(),
-    };
+    let (batch, hash) = text.strip_prefix("batch ")?.strip_suffix('\n')?.split_once("\nhash ")?;
+    let head =
+        TrailHead { batch: batch.parse().ok()?, hash: *Digest::parse(hash).ok()?.as_bytes() };
     (self::text(head) == text).then_some(head)
 }

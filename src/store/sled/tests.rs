@@ -10,11 +10,7 @@ use super::super::testing::{all, commit, count, counted, verify_trail};
 use super::*;
 
 fn settings(directory: &tempfile::TempDir) -> Settings {
-    Settings {
-        directory: directory.path().to_owned(),
-        reserve_bytes: 0,
-        cache_bytes: 8 << 20,
-    }
+    Settings { directory: directory.path().to_owned(), reserve_bytes: 0, cache_bytes: 8 << 20 }
 }
 
 fn open(directory: &tempfile::TempDir) -> Result<SledBackend, OpenError> {
@@ -213,10 +209,7 @@ fn an_unfinished_snapshot_is_removed_before_it_makes_the_open_fail() {
     let backend = open(&directory).unwrap();
     commit(&backend, |tx| count(tx, "a")).unwrap();
     drop(backend);
-    let snapshot = directory
-        .path()
-        .join(FIRST_DATABASE)
-        .join("snap.FFFFFFFFFFFFFFFF.generating");
+    let snapshot = directory.path().join(FIRST_DATABASE).join("snap.FFFFFFFFFFFFFFFF.generating");
     fs::write(&snapshot, b"half").unwrap();
 
     let backend = open(&directory).unwrap();
@@ -226,10 +219,7 @@ fn an_unfinished_snapshot_is_removed_before_it_makes_the_open_fail() {
 
 #[test]
 fn current_leads_nowhere_else() {
-    let current = Current {
-        database: "sled-2".to_owned(),
-        id: [7; 16],
-    };
+    let current = Current { database: "sled-2".to_owned(), id: [7; 16] };
     let text = current.text();
     assert_eq!(Current::parse(&text), Some(current));
     for changed in [

@@ -30,11 +30,8 @@ const MOST: usize = 30;
 
 /// The sequence of a seed.
 pub(crate) fn write(seed: u64) -> Script {
-    let mut author = Author {
-        rng: fastrand::Rng::with_seed(seed),
-        script: Script::default(),
-        now: beginning(),
-    };
+    let mut author =
+        Author { rng: fastrand::Rng::with_seed(seed), script: Script::default(), now: beginning() };
     if author.rng.u32(..200) == 0 {
         author.park_many();
     }
@@ -89,11 +86,8 @@ impl Author {
     fn repeated(&mut self) -> Request {
         let at = self.rng.usize(..self.script.requests.len());
         // Most are repeated soon.
-        let at = if self.rng.bool() {
-            at.max(self.script.requests.len().saturating_sub(3))
-        } else {
-            at
-        };
+        let at =
+            if self.rng.bool() { at.max(self.script.requests.len().saturating_sub(3)) } else { at };
         let mut again = self.script.requests[at].clone();
         if self.rng.u32(..10) == 0 {
             again.id = self.new_id();
@@ -230,11 +224,7 @@ impl Author {
             _ => "billing_contact.selected",
         };
         // Most of what comes before an account is the account.
-        let kind = if known.is_none() && self.rng.u32(..8) > 0 {
-            "account.updated"
-        } else {
-            kind
-        };
+        let kind = if known.is_none() && self.rng.u32(..8) > 0 { "account.updated" } else { kind };
         let mut data = self.change(kind, known.as_ref());
         let version = self.some_version(known.as_ref().map_or(0, |account| account.version));
         data["account"] = json!(id);
@@ -272,12 +262,8 @@ impl Author {
         match self.rng.u32(..12) {
             0 => at.format("%Y-%m-%dt%H:%M:%S%.3fz").to_string(),
             1..4 => at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
-            4..8 => (at + TimeDelta::hours(1))
-                .format("%Y-%m-%dT%H:%M:%S%.3f+01:00")
-                .to_string(),
-            _ => (at - TimeDelta::minutes(210))
-                .format("%Y-%m-%dT%H:%M:%S%.6f-03:30")
-                .to_string(),
+            4..8 => (at + TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%S%.3f+01:00").to_string(),
+            _ => (at - TimeDelta::minutes(210)).format("%Y-%m-%dT%H:%M:%S%.6f-03:30").to_string(),
         }
     }
 
@@ -285,10 +271,7 @@ impl Author {
         let account = self.some_account();
         let number = self.one_of(&NUMBERS);
         let (kind, data) = if self.rng.u32(..6) == 0 {
-            (
-                "invoice.withdrawn",
-                json!({"account": account, "number": number}),
-            )
+            ("invoice.withdrawn", json!({"account": account, "number": number}))
         } else {
             ("invoice.issued", self.invoice(account, number))
         };
@@ -318,13 +301,7 @@ impl Author {
     }
 
     fn request(&mut self, sender: Sender, what: What) -> Request {
-        Request {
-            at: self.now,
-            sender,
-            id: self.new_id(),
-            seconds_off: 0,
-            what,
-        }
+        Request { at: self.now, sender, id: self.new_id(), seconds_off: 0, what }
     }
 
     fn new_id(&mut self) -> String {

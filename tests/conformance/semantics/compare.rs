@@ -22,14 +22,8 @@ pub(crate) const OPEN: [&str; 6] = [
 pub(crate) const SOME: &str = "…";
 
 /// Instants: whatever their decimals, in UTC.
-pub(crate) const INSTANTS: [&str; 6] = [
-    "changed_at",
-    "next_attempt_at",
-    "received_at",
-    "release_at",
-    "since",
-    "tombstone_since",
-];
+pub(crate) const INSTANTS: [&str; 6] =
+    ["changed_at", "next_attempt_at", "received_at", "release_at", "since", "tombstone_since"];
 
 /// Lists whose order means nothing.
 pub(crate) const SETS: [&str; 5] = ["differs", "errors", "missing", "sub_users", "warnings"];
@@ -49,21 +43,15 @@ pub(crate) fn of_answer(wanted: &Answer, (status, body): Shown) -> Option<(Value
         let wanted = json!({"status": wanted.status, "lines": numbers});
         return Some((wanted, json!({"status": status, "body": body})));
     };
-    wanted
-        .lines
-        .iter()
-        .zip(lines)
-        .find_map(|((number, wanted), line)| {
-            let (status, body) = (&line["status"], &line["body"]);
-            if *line != json!({"line": number, "status": status, "body": body}) {
-                let wanted = json!({"line": number, "status": wanted.status, "body": wanted.body});
-                return Some((wanted, line.clone()));
-            }
-            let status = status
-                .as_u64()
-                .and_then(|status| u16::try_from(status).ok());
-            of_answer(wanted, (status.unwrap_or_default(), body.clone()))
-        })
+    wanted.lines.iter().zip(lines).find_map(|((number, wanted), line)| {
+        let (status, body) = (&line["status"], &line["body"]);
+        if *line != json!({"line": number, "status": status, "body": body}) {
+            let wanted = json!({"line": number, "status": wanted.status, "body": wanted.body});
+            return Some((wanted, line.clone()));
+        }
+        let status = status.as_u64().and_then(|status| u16::try_from(status).ok());
+        of_answer(wanted, (status.unwrap_or_default(), body.clone()))
+    })
 }
 
 /// What differs, if anything does: what is wanted and what was answered, without what is not compared. Which of several

@@ -153,12 +153,7 @@ impl Figures {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self {
-            sequences,
-            requests,
-            looks,
-            counts,
-        } = other;
+        let Self { sequences, requests, looks, counts } = other;
         self.sequences += sequences;
         self.requests += requests;
         self.looks += looks;
@@ -171,18 +166,13 @@ impl Figures {
     pub(crate) fn rarer_than(&self, times: u64) -> Vec<&'static str> {
         let each = ANSWERS.iter().chain(SHOWN).copied();
         let times = times.max(1);
-        each.filter(|what| self.counts.get(*what).is_none_or(|count| *count < times))
-            .collect()
+        each.filter(|what| self.counts.get(*what).is_none_or(|count| *count < times)).collect()
     }
 
     /// What happened although the table does not know it.
     pub(crate) fn unlisted(&self) -> Vec<&str> {
         let is_listed = |what: &&str| !ANSWERS.contains(what) && !SHOWN.contains(what);
-        self.counts
-            .keys()
-            .map(String::as_str)
-            .filter(is_listed)
-            .collect()
+        self.counts.keys().map(String::as_str).filter(is_listed).collect()
     }
 }
 

@@ -46,11 +46,7 @@ impl Wrong {
 /// The places of an event that are wrong. In a batch only events of accounts are right.
 pub(crate) fn wrong_places(event: &Value, in_batch: bool) -> BTreeSet<String> {
     let mut wrong = Wrong::default();
-    let of_type = if in_batch {
-        check_in_batch
-    } else {
-        check_of_data
-    };
+    let of_type = if in_batch { check_in_batch } else { check_of_data };
     let data = event["type"].as_str().and_then(of_type);
     let event_type: Check = if in_batch {
         |value, at, wrong| unless(value.as_str().and_then(check_in_batch).is_some(), at, wrong)
@@ -64,10 +60,7 @@ pub(crate) fn wrong_places(event: &Value, in_batch: bool) -> BTreeSet<String> {
         ("data", Required, data.unwrap_or(any_object)),
     ];
     members(event, "", &envelope, &mut wrong);
-    let Wrong {
-        mut places,
-        unknown,
-    } = wrong;
+    let Wrong { mut places, unknown } = wrong;
     places.extend(unknown);
     places
 }
@@ -93,10 +86,7 @@ fn check_of_data(event_type: &str) -> Option<Check> {
             members(data, at, &table, wrong);
         },
         "account.closed" => |data, at, wrong| {
-            let table = [
-                ("account", Required, id as Check),
-                ("version", Required, version),
-            ];
+            let table = [("account", Required, id as Check), ("version", Required, version)];
             members(data, at, &table, wrong);
         },
         "sub_user.saved" => |data, at, wrong| {
@@ -200,9 +190,7 @@ fn has_form(text: &str, form: &str) -> bool {
 }
 
 fn version(value: &Value, at: &str, wrong: &mut Wrong) {
-    let right = value
-        .as_u64()
-        .is_some_and(|version| (1..1 << 53).contains(&version));
+    let right = value.as_u64().is_some_and(|version| (1..1 << 53).contains(&version));
     unless(right, at, wrong);
 }
 
@@ -216,9 +204,8 @@ fn id(value: &Value, at: &str, wrong: &mut Wrong) {
 
 /// What a header or a mail shows. Open in the contract: how long it may be.
 fn text(value: &Value, at: &str, wrong: &mut Wrong) {
-    let right = value
-        .as_str()
-        .is_some_and(|text| is_printable(text) && text.chars().count() <= 200);
+    let right =
+        value.as_str().is_some_and(|text| is_printable(text) && text.chars().count() <= 200);
     unless(right, at, wrong);
 }
 
@@ -284,10 +271,7 @@ fn addresses(value: &Value, at: &str, wrong: &mut Wrong) {
     };
     let mut met: Vec<String> = Vec::new();
     for (index, item) in list.iter().enumerate() {
-        let address = item
-            .as_str()
-            .filter(|text| is_address(text))
-            .map(normal_address);
+        let address = item.as_str().filter(|text| is_address(text)).map(normal_address);
         match address {
             Some(address) if !met.contains(&address) => met.push(address),
             Some(_) | None => {
@@ -303,17 +287,12 @@ fn is_address(text: &str) -> bool {
         return false;
     };
     let are = |text: &str, more: &str| {
-        text.chars()
-            .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+        text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
     };
     let labels: Vec<&str> = domain.split('.').collect();
-    local
-        .split('.')
-        .all(|atom| !atom.is_empty() && are(atom, "-_+"))
+    local.split('.').all(|atom| !atom.is_empty() && are(atom, "-_+"))
         && labels.len() >= 2
-        && labels
-            .iter()
-            .all(|label| !label.is_empty() && are(label, "-"))
+        && labels.iter().all(|label| !label.is_empty() && are(label, "-"))
         && text.len() <= 254
 }
 
@@ -349,11 +328,7 @@ fn saved_sub_user(value: &Value, at: &str, wrong: &mut Wrong) {
         ("group", Required, id),
         ("login", Optional, login),
         ("copy_from", Optional, copy_from),
-        if is_copy {
-            ("contact", Optional, differences)
-        } else {
-            ("contact", Required, contact)
-        },
+        if is_copy { ("contact", Optional, differences) } else { ("contact", Required, contact) },
     ];
     members(value, at, &table, wrong);
 }
@@ -362,10 +337,7 @@ fn copy_from(value: &Value, at: &str, wrong: &mut Wrong) {
     fn is_true(value: &Value, at: &str, wrong: &mut Wrong) {
         unless(*value == json!(true), at, wrong);
     }
-    let table = [
-        ("main_contact", Optional, is_true as Check),
-        ("sub_user", Optional, id),
-    ];
+    let table = [("main_contact", Optional, is_true as Check), ("sub_user", Optional, id)];
     let mut wrong_here = Wrong::default();
     let is_object = members(value, at, &table, &mut wrong_here);
     let is_there = |name: &str| value.get(name).is_some_and(|value| !value.is_null());
@@ -394,28 +366,16 @@ fn login(value: &Value, at: &str, wrong: &mut Wrong) {
         ("permissions", Optional, permissions),
     ];
     if members(value, at, &table, wrong) && value["enabled"] == json!(true) {
-        unless(
-            !value["user_name"].is_null(),
-            &format!("{at}/user_name"),
-            wrong,
-        );
+        unless(!value["user_name"].is_null(), &format!("{at}/user_name"), wrong);
     }
 }
 
 fn issued(data: &Value, at: &str, wrong: &mut Wrong) {
     fn kind(value: &Value, at: &str, wrong: &mut Wrong) {
-        unless(
-            value.as_str().is_some_and(|kind| KINDS.contains(&kind)),
-            at,
-            wrong,
-        );
+        unless(value.as_str().is_some_and(|kind| KINDS.contains(&kind)), at, wrong);
     }
     fn release(value: &Value, at: &str, wrong: &mut Wrong) {
-        unless(
-            *value == json!("scheduled") || *value == json!("immediately"),
-            at,
-            wrong,
-        );
+        unless(*value == json!("scheduled") || *value == json!("immediately"), at, wrong);
     }
     fn date(value: &Value, at: &str, wrong: &mut Wrong) {
         let right = value.as_str().is_some_and(|text| {
@@ -425,8 +385,7 @@ fn issued(data: &Value, at: &str, wrong: &mut Wrong) {
     }
     fn portal_url(value: &Value, at: &str, wrong: &mut Wrong) {
         let right = value.as_str().is_some_and(|url| {
-            url.strip_prefix("https://")
-                .is_some_and(|rest| !rest.is_empty())
+            url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty())
                 && url.chars().all(|c| c.is_ascii_graphic())
         });
         unless(right, at, wrong);
@@ -462,10 +421,7 @@ fn total(value: &Value, at: &str, wrong: &mut Wrong) {
     fn amount(value: &Value, at: &str, wrong: &mut Wrong) {
         unless(value.as_str().is_some_and(is_amount), at, wrong);
     }
-    let table = [
-        ("amount", Required, amount as Check),
-        ("currency", Required, currency),
-    ];
+    let table = [("amount", Required, amount as Check), ("currency", Required, currency)];
     if members(value, at, &table, wrong) {
         let fraction = value["amount"]
             .as_str()
@@ -480,11 +436,8 @@ fn total(value: &Value, at: &str, wrong: &mut Wrong) {
 fn is_amount(text: &str) -> bool {
     let are_digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     let text = text.strip_prefix('-').unwrap_or(text);
-    let (integer, fraction) = text
-        .split_once('.')
-        .map_or((text, None), |(integer, fraction)| {
-            (integer, Some(fraction))
-        });
+    let (integer, fraction) =
+        text.split_once('.').map_or((text, None), |(integer, fraction)| (integer, Some(fraction)));
     are_digits(integer)
         && integer.len() <= 15
         && (integer == "0" || !integer.starts_with('0'))
@@ -507,9 +460,7 @@ fn documents(value: &Value, at: &str, wrong: &mut Wrong) {
             name.split_once('.').is_some_and(|(stem, extension)| {
                 let are = |text: &str, more: &str| {
                     !text.is_empty()
-                        && text
-                            .chars()
-                            .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+                        && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
                 };
                 are(stem, "-_") && are(extension, "") && extension.len() <= 10
             }) && name.len() <= 120
@@ -526,10 +477,7 @@ fn documents(value: &Value, at: &str, wrong: &mut Wrong) {
         });
         unless(right, at, wrong);
     }
-    let Some(list) = value
-        .as_array()
-        .filter(|list| (1..=20).contains(&list.len()))
-    else {
+    let Some(list) = value.as_array().filter(|list| (1..=20).contains(&list.len())) else {
         wrong.places.insert(at.to_owned());
         return;
     };
@@ -554,10 +502,8 @@ fn documents(value: &Value, at: &str, wrong: &mut Wrong) {
         wrong_documents.add(wrong_here);
     }
     // Open in the contract: a mail does not carry two files of one name.
-    let names: BTreeSet<&str> = list
-        .iter()
-        .filter_map(|document| document["file_name"].as_str())
-        .collect();
+    let names: BTreeSet<&str> =
+        list.iter().filter_map(|document| document["file_name"].as_str()).collect();
     if wrong_documents.places.is_empty() && names.len() < list.len() {
         wrong.places.insert(at.to_owned());
     }
@@ -565,8 +511,5 @@ fn documents(value: &Value, at: &str, wrong: &mut Wrong) {
 }
 
 pub(crate) fn is_digest(text: &str) -> bool {
-    text.len() == 64
-        && text
-            .chars()
-            .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
+    text.len() == 64 && text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
 }

@@ -62,10 +62,7 @@ impl House {
     pub(crate) async fn open(directory: &Path, setting: &Setting) -> anyhow::Result<Self> {
         let clock = Clock::manual(beginning());
         let memory = Memory::new(directory)?;
-        let access = Access {
-            senders: senders(setting)?,
-            tokens: Vec::new(),
-        };
+        let access = Access { senders: senders(setting)?, tokens: Vec::new() };
         let (_, granted) = watch::channel(Arc::new(access));
         let release_late = setting.release_late;
         let context = Arc::new(Context {
@@ -74,12 +71,8 @@ impl House {
             nudge: Arc::new(Notify::new()),
             access: granted,
             groups: groups(setting)?,
-            languages: all(setting.languages, Language::parse)?
-                .into_iter()
-                .collect(),
-            schedules: all(setting.schedules, ScheduleName::parse)?
-                .into_iter()
-                .collect(),
+            languages: all(setting.languages, Language::parse)?.into_iter().collect(),
+            schedules: all(setting.schedules, ScheduleName::parse)?.into_iter().collect(),
             next_release: Arc::new(move |schedule, now| {
                 next_release(schedule.as_str(), now).map(|at| at + release_late)
             }),
@@ -90,13 +83,7 @@ impl House {
         let (stop, stopped) = watch::channel(false);
         let serve = |listener| {
             let context = Arc::clone(&context);
-            tokio::spawn(serve(
-                listener,
-                context,
-                limits(),
-                stopped.clone(),
-                PATIENCE,
-            ))
+            tokio::spawn(serve(listener, context, limits(), stopped.clone(), PATIENCE))
         };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let webhook = listener.local_addr()?;
@@ -193,27 +180,15 @@ async fn asked(
         let (head, body) = connection.send_request(request).await?.into_parts();
         hyper::Result::Ok((head, body.collect().await?.to_bytes()))
     };
-    let (head, bytes) = tokio::time::timeout(PATIENCE, exchange)
-        .await
-        .context("no answer")??;
-    let wanted = if head.status.is_success() {
-        of_success
-    } else {
-        "application/problem+json"
-    };
-    let is_typed = head
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value == wanted);
+    let (head, bytes) = tokio::time::timeout(PATIENCE, exchange).await.context("no answer")??;
+    let wanted = if head.status.is_success() { of_success } else { "application/problem+json" };
+    let is_typed = head.headers.get(CONTENT_TYPE).is_some_and(|value| value == wanted);
     let body = match wanted {
         LINES => read_lines(&bytes),
         _ => serde_json::from_slice(&bytes).ok(),
     };
     let body = body.filter(|_| is_typed);
-    Ok(Reply {
-        status: head.status.as_u16(),
-        body: body.unwrap_or_default(),
-    })
+    Ok(Reply { status: head.status.as_u16(), body: body.unwrap_or_default() })
 }
 
 /// A list of what stands on the lines, each of which has an end.

@@ -19,10 +19,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|_| Unreadable::NotUtf8)?;
     let value = serde_json::from_str(text).map_err(|_| Unreadable::NotJson)?;
     let mut twice = None;
-    let keys = Keys {
-        at: String::new(),
-        twice: &mut twice,
-    };
+    let keys = Keys { at: String::new(), twice: &mut twice };
     match keys.deserialize(&mut serde_json::Deserializer::from_str(text)) {
         Ok(()) => twice.map_or(Ok(value), |pointer| Err(Unreadable::KeyTwice(pointer))),
         Err(_) => Err(Unreadable::NotJson),
@@ -37,10 +34,7 @@ struct Keys<'t> {
 
 impl Keys<'_> {
     fn within(&mut self, name: &str) -> Keys<'_> {
-        Keys {
-            at: format!("{}/{}", self.at, escaped(name)),
-            twice: self.twice,
-        }
+        Keys { at: format!("{}/{}", self.at, escaped(name)), twice: self.twice }
     }
 }
 

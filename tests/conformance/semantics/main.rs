@@ -63,20 +63,12 @@ struct Options {
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
-    let sequences = options.sequences.unwrap_or(if options.long {
-        SEQUENCES_LONG
-    } else {
-        SEQUENCES
-    });
+    let sequences =
+        options.sequences.unwrap_or(if options.long { SEQUENCES_LONG } else { SEQUENCES });
     // The short form is part of every run, and looks for what a change has broken; the long one looks further
     // each time.
-    let first = options.seed.unwrap_or_else(|| {
-        if options.long {
-            fastrand::u64(..1 << 40)
-        } else {
-            1
-        }
-    });
+    let first =
+        options.seed.unwrap_or_else(|| if options.long { fastrand::u64(..1 << 40) } else { 1 });
     let end = first.checked_add(sequences).context("seeds end at 2^64")?;
     let ground = ground();
     let mut out = stdout().lock();
@@ -90,12 +82,7 @@ fn main() -> anyhow::Result<ExitCode> {
         writeln!(out, "{}", proof::prove(&ground)?)?;
     }
     let began = Instant::now();
-    let run = Run {
-        next: AtomicU64::new(first),
-        end,
-        ground,
-        sum: Mutex::default(),
-    };
+    let run = Run { next: AtomicU64::new(first), end, ground, sum: Mutex::default() };
     let Sum { figures, wrong } = run.all();
     for message in &wrong {
         writeln!(out, "{message}")?;
@@ -147,22 +134,15 @@ impl Run {
     /// Plays all sequences, or as many as there are before too many went wrong.
     fn all(self) -> Sum {
         let ends: Vec<_> = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads())
-                .map(|_| scope.spawn(|| self.work()))
-                .collect();
+            let workers: Vec<_> = (0..threads()).map(|_| scope.spawn(|| self.work())).collect();
             workers.into_iter().map(ScopedJoinHandle::join).collect()
         });
-        let mut sum = self
-            .sum
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut sum = self.sum.into_inner().unwrap_or_else(PoisonError::into_inner);
         for end in ends {
             match end {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => sum.wrong.push(format!("a thread gave up: {error:#}")),
-                Err(panic) => sum
-                    .wrong
-                    .push(format!("a thread crashed: {}", said(&*panic))),
+                Err(panic) => sum.wrong.push(format!("a thread crashed: {}", said(&*panic))),
             }
         }
         sum
@@ -213,21 +193,13 @@ impl Run {
             return Ok(None);
         };
         let (shortest, difference) = play::shrink(script, found, &self.ground).await;
-        let requests = shortest
-            .requests
-            .iter()
-            .map(|request| format!("  {request}\n"));
-        Ok(Some(format!(
-            "{}{difference}",
-            requests.collect::<String>()
-        )))
+        let requests = shortest.requests.iter().map(|request| format!("  {request}\n"));
+        Ok(Some(format!("{}{difference}", requests.collect::<String>())))
     }
 }
 
 fn new_runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 fn threads() -> usize {
@@ -237,16 +209,11 @@ fn threads() -> usize {
 /// What a panic said.
 fn said(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied())
-        .unwrap_or("nothing that can be read")
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("nothing that can be read")
 }
 
 /// Where documents and sockets lie: in memory, where there is such a place.
 fn ground() -> PathBuf {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
-        memory.to_owned()
-    } else {
-        std::env::temp_dir()
-    }
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
 }

@@ -42,12 +42,7 @@ pub(crate) struct Accepted {
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
     /// These bytes got a 2xx under this id, those of a line of a batch under its number, too.
-    Remembered {
-        sender: Sender,
-        id: String,
-        line: Option<usize>,
-        body: Vec<u8>,
-    },
+    Remembered { sender: Sender, id: String, line: Option<usize>, body: Vec<u8> },
     /// An account is another one now.
     Changed(Account),
     /// An invoice is there.
@@ -136,10 +131,7 @@ fn document(history: &[Accepted], sender: Sender, digits: &str, bytes: &[u8]) ->
         return at(&[""], refused(422, "empty_document", "an empty document"));
     }
     if words::digest(bytes) != digits {
-        return at(
-            &[""],
-            refused(422, "digest_differs", "a document of another digest"),
-        );
+        return at(&[""], refused(422, "digest_differs", "a document of another digest"));
     }
     let known = is_stored(history, digits);
     let (status, result, because) = if known {
@@ -147,15 +139,10 @@ fn document(history: &[Accepted], sender: Sender, digits: &str, bytes: &[u8]) ->
     } else {
         (201, "stored", "a document")
     };
-    let mut answer = success(
-        status,
-        because,
-        json!({"sha256": digits, "bytes": bytes.len(), "result": result}),
-    );
+    let mut answer =
+        success(status, because, json!({"sha256": digits, "bytes": bytes.len(), "result": result}));
     if !known {
-        answer
-            .leaves
-            .push(Arc::new(Effect::Document(digits.to_owned())));
+        answer.leaves.push(Arc::new(Effect::Document(digits.to_owned())));
     }
     answer
 }
@@ -170,17 +157,9 @@ fn is_stored(history: &[Accepted], digits: &str) -> bool {
 
 /// An event by itself, or that of a line of a batch.
 fn event(history: &[Accepted], request: &Request, line: Option<usize>, body: &[u8]) -> Answer {
-    let Request {
-        at: now,
-        sender,
-        id,
-        ..
-    } = request;
+    let Request { at: now, sender, id, .. } = request;
     let parsed = json::parse(body);
-    let event_type = parsed
-        .as_ref()
-        .ok()
-        .and_then(|event| event["type"].as_str());
+    let event_type = parsed.as_ref().ok().and_then(|event| event["type"].as_str());
 
     // The right to do it. Of a batch it was asked before.
     let may = match event_type.filter(|_| line.is_none()) {
@@ -241,12 +220,8 @@ fn event(history: &[Accepted], request: &Request, line: Option<usize>, body: &[u
         answer.also.extend(full);
     }
     if answer.status < 300 && !repeated {
-        let remembered = Effect::Remembered {
-            sender: *sender,
-            id: id.clone(),
-            line,
-            body: body.to_vec(),
-        };
+        let remembered =
+            Effect::Remembered { sender: *sender, id: id.clone(), line, body: body.to_vec() };
         answer.leaves.push(Arc::new(remembered));
     }
     answer
@@ -263,11 +238,7 @@ enum Length {
 fn lists_of(data: &Value, length: Length) -> Vec<&'static str> {
     let lists = [
         (&data["sub_users"], 100, ["100 sub-users", "101 sub-users"]),
-        (
-            &data["main_contact"]["addresses"],
-            10,
-            ["10 addresses", "11 addresses"],
-        ),
+        (&data["main_contact"]["addresses"], 10, ["10 addresses", "11 addresses"]),
         (&data["documents"], 20, ["20 documents", "21 documents"]),
     ];
     let told = lists.into_iter().filter_map(|(list, most, [full, over])| {
@@ -331,13 +302,7 @@ fn remembered<'h>(
     now: DateTime<Utc>,
 ) -> Option<&'h [u8]> {
     history.iter().rev().find_map(|accepted| {
-        let Effect::Remembered {
-            sender,
-            id,
-            line,
-            body,
-        } = &*accepted.what
-        else {
+        let Effect::Remembered { sender, id, line, body } = &*accepted.what else {
             return None;
         };
         let days = (now.date_naive() - accepted.at.date_naive()).num_days();
@@ -377,10 +342,8 @@ pub(crate) fn refused(status: u16, code: &str, because: &'static str) -> Answer 
 
 /// With the places that are wrong.
 fn at(places: &[&str], mut answer: Answer) -> Answer {
-    answer.body["errors"] = places
-        .iter()
-        .map(|place| json!({"pointer": place, "expected": SOME}))
-        .collect();
+    answer.body["errors"] =
+        places.iter().map(|place| json!({"pointer": place, "expected": SOME})).collect();
     answer
 }
 

@@ -33,16 +33,8 @@ pub(crate) struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            after: _,
-            what,
-            expected,
-            answered,
-        } = self;
-        write!(
-            f,
-            "  {what}\n    expected {expected}\n    answered {answered}"
-        )
+        let Self { after: _, what, expected, answered } = self;
+        write!(f, "  {what}\n    expected {expected}\n    answered {answered}")
     }
 }
 
@@ -67,11 +59,7 @@ pub(crate) async fn play(
 }
 
 async fn play_in(house: &mut House, script: &Script, figures: &mut Figures) -> Option<Difference> {
-    let Script {
-        requests,
-        answers,
-        history,
-    } = script;
+    let Script { requests, answers, history } = script;
     let mut refused: BTreeMap<(&str, &str, &[u8]), &Value> = BTreeMap::new();
     let mut succeeded: BTreeSet<(&str, &str, &[u8])> = BTreeSet::new();
     for (index, (request, expected)) in requests.iter().zip(answers).enumerate() {
@@ -246,8 +234,5 @@ fn without_line(request: &Request, line: usize) -> Option<Request> {
     let mut lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
     *lines.get_mut(line)? = b"";
     let what = What::Batch(lines.join(&b'\n'));
-    Some(Request {
-        what,
-        ..request.clone()
-    })
+    Some(Request { what, ..request.clone() })
 }

@@ -79,18 +79,9 @@ fn each_alteration() -> anyhow::Result<usize> {
         for answer in &script.answers {
             count += altered(answer)?;
         }
-        let now = script
-            .requests
-            .last()
-            .map_or_else(beginning, |last| last.at);
+        let now = script.requests.last().map_or_else(beginning, |last| last.at);
         let looks = views::looks(&script.history, now).into_iter();
-        let looks = looks.map(
-            |Look {
-                 path: _,
-                 status,
-                 body,
-             }| (status, body),
-        );
+        let looks = looks.map(|Look { path: _, status, body }| (status, body));
         let lists = views::lists(&script.history).into_iter();
         let lists = lists.map(|list| (200, Value::Array(list.items)));
         for (status, body) in looks.chain(lists) {

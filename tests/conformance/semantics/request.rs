@@ -31,13 +31,7 @@ pub(crate) enum What {
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            at,
-            sender,
-            id,
-            seconds_off,
-            what,
-        } = self;
+        let Self { at, sender, id, seconds_off, what } = self;
         write!(f, "{at:?} {} {id}", sender.name())?;
         if *seconds_off != 0 {
             write!(f, " signed {seconds_off} s off")?;
@@ -49,11 +43,7 @@ impl fmt::Display for Request {
             What::Event(body) => write!(f, " {}", String::from_utf8_lossy(body)),
             What::Batch(body) => write!(f, " lines {:?}", String::from_utf8_lossy(body)),
             What::Document { digits, bytes } => {
-                write!(
-                    f,
-                    " document {digits}: {:?}",
-                    String::from_utf8_lossy(bytes)
-                )
+                write!(f, " document {digits}: {:?}", String::from_utf8_lossy(bytes))
             }
         }
     }

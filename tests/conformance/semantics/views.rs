@@ -56,11 +56,7 @@ pub(crate) fn looks(history: &[Accepted], now: DateTime<Utc>) -> Vec<Look> {
         numbers.extend(NUMBERS.map(|number| (account.to_owned(), number.to_owned())));
     }
     for (account, number) in numbers {
-        let path = format!(
-            "/v1/accounts/{}/invoices/{}",
-            encoded(&account),
-            encoded(&number)
-        );
+        let path = format!("/v1/accounts/{}/invoices/{}", encoded(&account), encoded(&number));
         looks.push(match state(history, &account, &number) {
             Some(_) => found(path, invoice(history, now, &account, &number)),
             None => not_found(path),
@@ -82,9 +78,7 @@ pub(crate) fn lists(history: &[Accepted]) -> Vec<List> {
     let invoices: Vec<Value> = invoices.collect();
     let mut lists = vec![List {
         path: "/v1/accounts".to_owned(),
-        items: accounts
-            .map(|account| self::account(history, account))
-            .collect(),
+        items: accounts.map(|account| self::account(history, account)).collect(),
     }];
     // One of them in each sequence is enough.
     let state = ["parked", "waiting", "due", "withdrawn"][history.len() % 4];
@@ -93,10 +87,7 @@ pub(crate) fn lists(history: &[Accepted]) -> Vec<List> {
         path: format!("/v1/invoices?state={state}"),
         items: of_state.cloned().collect(),
     });
-    lists.push(List {
-        path: "/v1/invoices".to_owned(),
-        items: invoices,
-    });
+    lists.push(List { path: "/v1/invoices".to_owned(), items: invoices });
     lists
 }
 
@@ -131,9 +122,7 @@ fn account(history: &[Accepted], account: &Account) -> Value {
         .into_iter()
         .flatten()
         .map(|(id, sub_user)| {
-            let is_billing = BILLING_GROUPS
-                .iter()
-                .any(|group| sub_user["group"] == *group);
+            let is_billing = BILLING_GROUPS.iter().any(|group| sub_user["group"] == *group);
             json!({
                 "id": id,
                 "group": sub_user["group"],
@@ -173,9 +162,7 @@ fn invoice(history: &[Accepted], now: DateTime<Utc>, account: &str, number: &str
         shown["earlier_attempts"] = json!([]);
         shown["story"] = json!(SOME);
         let waits = state == Some("waiting");
-        let schedule = accounts::account(history, account)
-            .map(schedule)
-            .filter(|_| waits);
+        let schedule = accounts::account(history, account).map(schedule).filter(|_| waits);
         shown["schedule"] = json!(schedule);
         let release_at = waits.then(|| release_at(history, now, account, number));
         shown["release_at"] = json!(release_at);
@@ -199,9 +186,8 @@ fn listed(history: &[Accepted], invoice: &Value) -> Value {
     let text = |name: &str| invoice[name].as_str().unwrap_or_default();
     let (account, number) = (text("account"), text("number"));
     let came_at = invoice_of(history, account, number).map(|(at, _)| at);
-    let changed_at = withdrawn_at(history, account, number)
-        .or(freed_at(history, account, number))
-        .or(came_at);
+    let changed_at =
+        withdrawn_at(history, account, number).or(freed_at(history, account, number)).or(came_at);
     let mut line = invoice.clone();
     line["state"] = json!(state(history, account, number));
     line["next_attempt_at"] = next_attempt_at(history, account, number);
@@ -218,20 +204,12 @@ fn next_attempt_at(history: &[Accepted], account: &str, number: &str) -> Value {
 }
 
 fn found(path: String, body: Value) -> Look {
-    Look {
-        path,
-        status: 200,
-        body,
-    }
+    Look { path, status: 200, body }
 }
 
 fn not_found(path: String) -> Look {
     let refused = refused(404, "not_found", "");
-    Look {
-        path,
-        status: 404,
-        body: refused.body,
-    }
+    Look { path, status: 404, body: refused.body }
 }
 
 /// As a segment of a path, or a value in a query.
@@ -248,7 +226,5 @@ pub(crate) fn encoded(name: &str) -> String {
 }
 
 fn hex_digit(value: u8) -> char {
-    char::from_digit(u32::from(value), 16)
-        .unwrap_or_default()
-        .to_ascii_uppercase()
+    char::from_digit(u32::from(value), 16).unwrap_or_default().to_ascii_uppercase()
 }

@@ -13,9 +13,7 @@ const CURRENCIES: [(&str, usize); 3] = [("EUR", 2), ("JPY", 0), ("KWD", 3)];
 pub(crate) fn instant(value: &Value) -> DateTime<Utc> {
     let parsed = value.as_str().map(DateTime::parse_from_rfc3339);
     let millis = parsed.and_then(Result::ok).map(|at| at.timestamp_millis());
-    millis
-        .and_then(DateTime::from_timestamp_millis)
-        .unwrap_or_default()
+    millis.and_then(DateTime::from_timestamp_millis).unwrap_or_default()
 }
 
 /// What a whole account says, with its sub-users as a set by id. Open in the contract: no schedule and the schedule
@@ -120,12 +118,7 @@ fn amount_of(total: &Value) -> String {
     let padded = format!("{integer}.{fraction:0<decimals$}");
     let padded = padded.trim_end_matches('.');
     let is_zero = !padded.contains(|c| ('1'..='9').contains(&c));
-    if is_zero {
-        padded.trim_start_matches('-')
-    } else {
-        padded
-    }
-    .to_owned()
+    if is_zero { padded.trim_start_matches('-') } else { padded }.to_owned()
 }
 
 /// Of a currency that is known.

@@ -119,9 +119,6 @@ impl Disk {
         commit: Commit<T>,
         told: impl FnOnce(&mut Model, Result<T, StoreError>, bool) + Send + 'static,
     ) {
-        locked(&self.answers).push(Box::new(Awaited {
-            commit,
-            told: Some(told),
-        }));
+        locked(&self.answers).push(Box::new(Awaited { commit, told: Some(told) }));
     }
 }

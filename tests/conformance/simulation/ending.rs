@@ -51,20 +51,15 @@ impl World {
 
     /// The portal's last snapshot of an account: newer than anything, and right.
     fn last_word(&mut self, account: String) {
-        let known = self
-            .model()
-            .accounts
-            .get(&account)
-            .map_or(0, |known| known.version);
+        let known = self.model().accounts.get(&account).map_or(0, |known| known.version);
         let believed = self.portal.get(&account).map_or(0, |known| known.version);
         let mut profile = self.some_profile(&account);
         // So that the end does not have to wait for the night.
         profile.schedule = profile.schedule.filter(|name| *name != "night");
         profile.subs.retain(|_, sub| !sub.addresses.is_empty());
         let subs = &profile.subs;
-        profile.selected = profile
-            .selected
-            .filter(|id| subs.get(id).is_some_and(|sub| sub.billing));
+        profile.selected =
+            profile.selected.filter(|id| subs.get(id).is_some_and(|sub| sub.billing));
         if profile.main.is_empty() {
             profile.main = vec![format!("main-0@{}.example", account.to_lowercase())];
         }
@@ -80,8 +75,7 @@ impl World {
         match self.store().paused(&PauseScope::Everything) {
             Ok(pause) => pause.is_some(),
             Err(failure) => {
-                self.model()
-                    .wrong(format!("pauses cannot be read: {failure}"));
+                self.model().wrong(format!("pauses cannot be read: {failure}"));
                 false
             }
         }
@@ -102,8 +96,7 @@ impl World {
             if whole.delivery.hold.is_some() {
                 if !verdict::is_hold_explained(&invoice, &whole, self.after_uncertain()) {
                     let hold = &whole.delivery.hold;
-                    self.model()
-                        .wrong(format!("{number} is held, and why? {hold:?}"));
+                    self.model().wrong(format!("{number} is held, and why? {hold:?}"));
                 }
                 self.operate(&account, &number, Command::Release { now: false });
             }
@@ -120,10 +113,7 @@ impl World {
         let blamed = self.model().blamed.clone();
         for invoice in self.invoices() {
             let number = &invoice.issue.number;
-            let copies: Vec<&Copy> = copies
-                .iter()
-                .filter(|copy| copy.number == *number)
-                .collect();
+            let copies: Vec<&Copy> = copies.iter().filter(|copy| copy.number == *number).collect();
             let wrong = match self.look(&invoice.issue.account, number) {
                 None => vec!["it is lost".to_owned()],
                 Some(InvoiceView::Tombstone { state, .. }) => {
@@ -148,8 +138,7 @@ impl World {
     pub(crate) fn look(&self, account: &str, number: &str) -> Option<InvoiceView> {
         let view = self.store().invoice(&id(account), &number_of(number));
         view.unwrap_or_else(|failure| {
-            self.model()
-                .wrong(format!("{number} cannot be read: {failure}"));
+            self.model().wrong(format!("{number} cannot be read: {failure}"));
             None
         })
     }

@@ -11,16 +11,9 @@ const REMEMBERED: (TimeDelta, TimeDelta) = (TimeDelta::days(7), TimeDelta::days(
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
-    Change {
-        account: String,
-        version: u64,
-        kind: Kind,
-    },
+    Change { account: String, version: u64, kind: Kind },
     Issue(Issue),
-    Withdraw {
-        account: String,
-        number: String,
-    },
+    Withdraw { account: String, number: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,10 +50,10 @@ struct Body {
 
 impl Remembered {
     pub(crate) fn add(&mut self, event: &Event) {
-        self.0.entry(event.id.clone()).or_default().push(Body {
-            body: event.body,
-            at: Some(event.received_at),
-        });
+        self.0
+            .entry(event.id.clone())
+            .or_default()
+            .push(Body { body: event.body, at: Some(event.received_at) });
     }
 
     /// What is old now may be forgotten.
@@ -75,8 +68,7 @@ impl Remembered {
         let (before, after) = REMEMBERED;
         let earliest = event.received_at - before;
         let latest = event.received_at + after;
-        self.bodies(event)
-            .any(|body| body.at.is_some_and(|at| earliest < at && at <= latest))
+        self.bodies(event).any(|body| body.at.is_some_and(|at| earliest < at && at <= latest))
     }
 
     /// Whether it may be called a repetition.

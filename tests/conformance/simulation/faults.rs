@@ -16,18 +16,9 @@ impl World {
         };
         let mut weather = match self.rng.u8(..) {
             0..80 => Weather::FINE,
-            80..100 => Weather {
-                refused: 1.0,
-                ..Weather::FINE
-            },
-            100..120 => Weather {
-                final_dot: 1.0,
-                ..Weather::FINE
-            },
-            120..135 => Weather {
-                rejects_all: true,
-                ..Weather::FINE
-            },
+            80..100 => Weather { refused: 1.0, ..Weather::FINE },
+            100..120 => Weather { final_dot: 1.0, ..Weather::FINE },
+            120..135 => Weather { rejects_all: true, ..Weather::FINE },
             _ => Weather {
                 rejects_all: false,
                 refused: chance(&mut self.rng),
@@ -48,10 +39,7 @@ impl World {
         let whose = ["main", "u1", "u2", "u3"][self.rng.usize(..4)];
         let address = format!("{whose}-{}@{account}.example", self.rng.u32(..3));
         let dead = !self.relay.is_dead(&address);
-        self.model().note(format!(
-            "{address} is {}",
-            if dead { "dead" } else { "alive" }
-        ));
+        self.model().note(format!("{address} is {}", if dead { "dead" } else { "alive" }));
         self.relay.set_dead(&address, dead);
     }
 

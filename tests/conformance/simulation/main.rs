@@ -62,18 +62,11 @@ struct Options {
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
-    let worlds = options
-        .worlds
-        .unwrap_or(if options.long { WORLDS_LONG } else { WORLDS });
+    let worlds = options.worlds.unwrap_or(if options.long { WORLDS_LONG } else { WORLDS });
     // The short form is part of every run, and looks for what a change has broken; the long one looks further
     // each time.
-    let first = options.seed.unwrap_or_else(|| {
-        if options.long {
-            fastrand::u64(..1 << 40)
-        } else {
-            1
-        }
-    });
+    let first =
+        options.seed.unwrap_or_else(|| if options.long { fastrand::u64(..1 << 40) } else { 1 });
     let began = Instant::now();
     let run = Run {
         next: AtomicU64::new(first),
@@ -97,12 +90,8 @@ fn main() -> anyhow::Result<ExitCode> {
         drop(at_work);
         Ok(())
     })?;
-    let Sum {
-        figures,
-        replayed,
-        wrong,
-        messages,
-    } = run.sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Sum { figures, replayed, wrong, messages } =
+        run.sum.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut out = stdout().lock();
     for message in messages.iter().take(TOLD) {
         writeln!(out, "{message}")?;
@@ -158,11 +147,7 @@ impl Run {
                 let again = ground.live(seed)?;
                 replayed = 1;
                 if again.log != outcome.log {
-                    let line = outcome
-                        .log
-                        .iter()
-                        .zip(&again.log)
-                        .find(|(one, other)| one != other);
+                    let line = outcome.log.iter().zip(&again.log).find(|(one, other)| one != other);
                     outcome
                         .violations
                         .push(format!("it goes another way the second time: {line:?}"));
@@ -197,10 +182,7 @@ impl Run {
                 .find_map(|(seed, since)| (since.elapsed() > ENDLESS).then_some(*seed));
             if let Some(seed) = endless {
                 let again = format!("tests/conformance/simulation/run --worlds 1 --seed {seed}");
-                drop(writeln!(
-                    stdout(),
-                    "seed {seed}: it does not end\n  again: {again}"
-                ));
+                drop(writeln!(stdout(), "seed {seed}: it does not end\n  again: {again}"));
                 std::process::exit(1);
             }
         }
@@ -217,11 +199,7 @@ struct Ground(PathBuf);
 impl Ground {
     fn new() -> Self {
         let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() {
-            memory.to_owned()
-        } else {
-            std::env::temp_dir()
-        };
+        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         Self(place)
     }
 

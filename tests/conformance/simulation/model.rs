@@ -223,13 +223,8 @@ impl Model {
         };
         let in_force = before.map(|account| account.version);
         let event_id = &event.id;
-        self.note(format!(
-            "{event_id} {id} {version} over {in_force:?}: {found}, {kind:?}"
-        ));
-        self.check(
-            found == expected,
-            format!("{event_id} is {found} in place of {expected}"),
-        );
+        self.note(format!("{event_id} {id} {version} over {in_force:?}: {found}, {kind:?}"));
+        self.check(found == expected, format!("{event_id} is {found} in place of {expected}"));
         if let Some(after) = after {
             let before = self.accounts.insert(id.to_owned(), after.clone());
             let is_new = before.is_none();
@@ -245,20 +240,12 @@ impl Model {
                 }
             }
         }
-        let ChangeAnswer::Accepted {
-            in_flight, account, ..
-        } = answer
-        else {
+        let ChangeAnswer::Accepted { in_flight, account, .. } = answer else {
             return;
         };
         self.remembered.add(event);
-        let known = self
-            .accounts
-            .get(id)
-            .map(|known| known.profile.selected.clone());
-        let selected = account
-            .billing_contact()
-            .map(|(id, _)| id.as_str().to_owned());
+        let known = self.accounts.get(id).map(|known| known.profile.selected.clone());
+        let selected = account.billing_contact().map(|(id, _)| id.as_str().to_owned());
         self.check(
             known.as_ref() == Some(&selected),
             format!("{id} has selected {selected:?} in place of {known:?}"),
@@ -279,13 +266,9 @@ impl Model {
         for Stream { to, number } in streams {
             let Some(number) = number else { continue };
             let belongs = account_of(to) != id
-                || known
-                    .profile
-                    .allows(to, self.limits.falls_back, &self.blamed);
+                || known.profile.allows(to, self.limits.falls_back, &self.blamed);
             if !belongs && !in_flight.contains(number.as_str()) {
-                missing.push(format!(
-                    "{number} on its way to {to} is not named in flight"
-                ));
+                missing.push(format!("{number} on its way to {to} is not named in flight"));
             }
         }
         for what in missing {
@@ -433,11 +416,7 @@ impl Model {
     /// An invoice as it is stored.
     pub(crate) fn whole(&self, number: &str) -> Option<WholeInvoice> {
         let account = &self.invoices.get(number)?.issue.account;
-        match self
-            .store
-            .as_ref()?
-            .invoice(&id(account), &number_of(number))
-        {
+        match self.store.as_ref()?.invoice(&id(account), &number_of(number)) {
             Ok(Some(InvoiceView::Whole(whole))) => Some(*whole),
             Ok(Some(InvoiceView::Tombstone { .. }) | None) | Err(_) => None,
         }
@@ -457,14 +436,9 @@ impl Model {
 /// How many attempts at each address of the revision of now were uncertain.
 pub(crate) fn uncertain(whole: &WholeInvoice) -> BTreeMap<String, usize> {
     let mut uncertain = BTreeMap::new();
-    for Attempt {
-        intent, outcome, ..
-    } in &whole.attempts
-    {
+    for Attempt { intent, outcome, .. } in &whole.attempts {
         if *outcome == Outcome::Uncertain && intent.revision == whole.delivery.revision {
-            *uncertain
-                .entry(intent.address.as_str().to_owned())
-                .or_default() += 1;
+            *uncertain.entry(intent.address.as_str().to_owned()).or_default() += 1;
         }
     }
     uncertain

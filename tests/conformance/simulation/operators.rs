@@ -49,16 +49,10 @@ impl World {
             return;
         };
         let command = match self.rng.u32(..10) {
-            0..3 => Command::Hold {
-                reason: "look at it".to_owned(),
-            },
-            3..7 => Command::Release {
-                now: self.rng.bool(),
-            },
+            0..3 => Command::Hold { reason: "look at it".to_owned() },
+            3..7 => Command::Release { now: self.rng.bool() },
             7 => Command::Withdraw,
-            _ => Command::Resend {
-                revision: self.revision(&account, &number),
-            },
+            _ => Command::Resend { revision: self.revision(&account, &number) },
         };
         self.operate(&account, &number, command);
     }
@@ -82,11 +76,8 @@ impl World {
     pub(crate) fn pauses(&mut self) {
         let all = self.rng.bool();
         let account = format!("K{}", self.rng.u32(1..5));
-        let is_paused = if all {
-            self.model().all_paused
-        } else {
-            self.model().paused.contains(&account)
-        };
+        let is_paused =
+            if all { self.model().all_paused } else { self.model().paused.contains(&account) };
         if is_paused {
             self.resume((!all).then_some(account));
         } else {
@@ -113,9 +104,7 @@ impl World {
         if account.is_none() && self.rng.bool() {
             self.forgets_rejections();
         }
-        let commit = self
-            .store()
-            .resume(scope_of(account.as_ref()), None, operator, now);
+        let commit = self.store().resume(scope_of(account.as_ref()), None, operator, now);
         self.disk.tell(commit, move |model, answer, _| {
             if answer.is_ok() {
                 model.note(format!("resumed: {account:?}"));
@@ -142,8 +131,7 @@ impl World {
             std::thread::spawn(forget).join()
         };
         let forgotten = self.disk.at_once(forget);
-        self.model()
-            .note(format!("rejections forgotten: {forgotten:?}"));
+        self.model().note(format!("rejections forgotten: {forgotten:?}"));
     }
 
     pub(crate) fn dispatches(&mut self) {
@@ -154,9 +142,7 @@ impl World {
         };
         let operator = anna();
         self.model().dispatched = true;
-        let commit = self
-            .store()
-            .open_run(scope, self.clock.now(), operator, None);
+        let commit = self.store().open_run(scope, self.clock.now(), operator, None);
         self.disk.tell(commit, |model, answer, _| {
             model.note(format!("dispatched: {answer:?}"));
         });
@@ -214,9 +200,7 @@ fn operated(
 }
 
 fn scope_of(account: Option<&String>) -> PauseScope {
-    account.map_or(PauseScope::Everything, |account| {
-        PauseScope::Account(id(account))
-    })
+    account.map_or(PauseScope::Everything, |account| PauseScope::Account(id(account)))
 }
 
 fn anna() -> Actor {

@@ -23,11 +23,8 @@ impl Model {
         stands_in: bool,
     ) -> Vec<&'static str> {
         let revision = whole.delivery.revision;
-        let of_now: Vec<&Attempt> = whole
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.intent.revision == revision)
-            .collect();
+        let of_now: Vec<&Attempt> =
+            whole.attempts.iter().filter(|attempt| attempt.intent.revision == revision).collect();
         let of_the_address = || {
             let is_to = |attempt: &&&Attempt| attempt.intent.address.as_str() == to;
             of_now.iter().filter(is_to)
@@ -40,17 +37,11 @@ impl Model {
         };
 
         let intent = whole.intent.as_ref();
-        check(
-            intent.is_some_and(|intent| intent.address.as_str() == to),
-            "there is no intent",
-        );
+        check(intent.is_some_and(|intent| intent.address.as_str() == to), "there is no intent");
         let known = self.accounts.get(&invoice.issue.account);
         let version = known.map_or(0, |account| account.version);
         check(
-            invoice
-                .issue
-                .min_version
-                .is_none_or(|least| version >= least),
+            invoice.issue.min_version.is_none_or(|least| version >= least),
             "the account is older than it asks for",
         );
         let is_last = |last| Some(last) == intent;
@@ -62,9 +53,7 @@ impl Model {
             !of_the_address().any(|attempt| attempt.outcome == Outcome::Accepted),
             "the address has it",
         );
-        let is_accepted = of_now
-            .iter()
-            .any(|attempt| attempt.outcome == Outcome::Accepted);
+        let is_accepted = of_now.iter().any(|attempt| attempt.outcome == Outcome::Accepted);
         let (of, addresses) = &invoice.addresses;
         check(
             !is_accepted || *of == revision && addresses.contains(to),
@@ -112,10 +101,7 @@ impl Model {
         let contact = known.and_then(|account| account.profile.selected_addresses());
         let may_have_it =
             contact.is_some_and(|contact| contact.iter().any(|one| uncertain.contains_key(one)));
-        check(
-            !may_have_it || !stands_in,
-            "somebody stands in for a contact who may have it",
-        );
+        check(!may_have_it || !stands_in, "somebody stands in for a contact who may have it");
     }
 
     /// Whether its schedule has fired since it waits, and the delay after the last attempt is over. Cannot be

@@ -150,10 +150,7 @@ impl Relay {
     pub(crate) fn connect(&self, watch: Arc<Mutex<dyn Watch>>) -> io::Result<Socket> {
         let (id, refused) = self.with(|inner| {
             inner.seen.connections += 1;
-            assert!(
-                inner.seen.connections < CONNECTIONS_MAX,
-                "it connects without end"
-            );
+            assert!(inner.seen.connections < CONNECTIONS_MAX, "it connects without end");
             let refused = inner.rng.f64() < inner.weather.refused;
             (inner.seen.connections, refused)
         });

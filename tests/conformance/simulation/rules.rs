@@ -58,11 +58,7 @@ impl Profile {
     }
 
     fn refuses(&self) -> Option<&'static str> {
-        if self
-            .subs
-            .values()
-            .any(|sub| sub.billing && sub.addresses.is_empty())
-        {
+        if self.subs.values().any(|sub| sub.billing && sub.addresses.is_empty()) {
             return Some("no address");
         }
         match self.selected.as_ref().map(|id| self.subs.get(id)) {
@@ -106,21 +102,14 @@ pub(crate) fn judge(
     match changed {
         Err(refusal) => (refusal, None),
         Ok(profile) => {
-            let account = Account {
-                version,
-                changed_at: timestamp,
-                closed,
-                profile,
-            };
+            let account = Account { version, changed_at: timestamp, closed, profile };
             ("applied", Some(account))
         }
     }
 }
 
 fn change(before: Option<&Account>, kind: &Kind) -> (Result<Profile, &'static str>, bool) {
-    let mut profile = before
-        .map(|account| account.profile.clone())
-        .unwrap_or_default();
+    let mut profile = before.map(|account| account.profile.clone()).unwrap_or_default();
     let mut closed = before.is_some_and(|account| account.closed);
     let mut refusal = None;
     let mut save = |profile: &mut Profile, id: &String, sub: Sub| {
@@ -141,10 +130,7 @@ fn change(before: Option<&Account>, kind: &Kind) -> (Result<Profile, &'static st
         Kind::Closed => closed = true,
         Kind::Saved(id, sub) => save(&mut profile, id, sub.clone()),
         Kind::Copied(id, billing) => {
-            let sub = Sub {
-                billing: *billing,
-                addresses: profile.main.clone(),
-            };
+            let sub = Sub { billing: *billing, addresses: profile.main.clone() };
             save(&mut profile, id, sub);
         }
         Kind::Removed(id) => {

@@ -38,11 +38,7 @@ impl World {
         if let Some(after) = after {
             self.portal.insert(account.clone(), after);
         }
-        let event = self.event(What::Change {
-            account,
-            version,
-            kind,
-        });
+        let event = self.event(What::Change { account, version, kind });
         // Some are late, and then come out of order.
         if answer == "applied" && self.rng.u8(..) < 40 {
             self.model().outbox.push(event);
@@ -75,11 +71,8 @@ impl World {
                 subs.insert(id, sub);
             }
         }
-        let candidates: Vec<String> = subs
-            .iter()
-            .filter(|(_, sub)| sub.billing)
-            .map(|(id, _)| id.clone())
-            .collect();
+        let candidates: Vec<String> =
+            subs.iter().filter(|(_, sub)| sub.billing).map(|(id, _)| id.clone()).collect();
         let selected = match self.rng.u8(..) {
             0..80 => None,
             // Perhaps nobody there, or in another group.
@@ -103,10 +96,7 @@ impl World {
     fn some_sub(&mut self, account: &str, id: &str) -> Sub {
         let billing = self.rng.u8(..) < 200;
         let least = usize::from(self.rng.u8(..) < 250);
-        Sub {
-            billing,
-            addresses: self.some_addresses(account, id, least),
-        }
+        Sub { billing, addresses: self.some_addresses(account, id, least) }
     }
 
     fn some_addresses(&mut self, account: &str, whose: &str, least: usize) -> Vec<String> {
@@ -146,11 +136,7 @@ impl World {
         let relay = self.relay.clone();
         let what = event.what.clone();
         match what {
-            What::Change {
-                account,
-                version,
-                kind,
-            } => {
+            What::Change { account, version, kind } => {
                 let change = wire::change(&account, version, event.timestamp, &kind);
                 let commit = store.change_account(received, change);
                 self.disk.tell(commit, move |model, answer, lost| {
@@ -204,11 +190,7 @@ impl World {
         let again = self.rng.u8(..) < 40;
         let issue = if again && self.numbers > 0 {
             let number = format!("RE-{}", self.rng.u64(1..=self.numbers));
-            let known = self
-                .model()
-                .invoices
-                .get(&number)
-                .map(|known| known.issue.clone());
+            let known = self.model().invoices.get(&number).map(|known| known.issue.clone());
             let Some(mut issue) = known else { return };
             issue.cents += u32::from(self.rng.u8(..) < 60);
             issue
@@ -236,12 +218,9 @@ impl World {
     async fn upload(&mut self, issue: &Issue) {
         let document = wire::document(&issue.number);
         let digest = wire::digest(&document);
-        let put = self
-            .store()
-            .put_document(digest, &document, self.clock.now());
+        let put = self.store().put_document(digest, &document, self.clock.now());
         if let Err(failure) = put.await {
-            self.model()
-                .wrong(format!("a document cannot be stored: {failure}"));
+            self.model().wrong(format!("a document cannot be stored: {failure}"));
         }
     }
 

@@ -22,11 +22,8 @@ use invoice_router::store::Rules;
 use crate::wire::{at, parsed};
 
 /// The second and third fire at instants of the first, too.
-const SCHEDULES: [(&str, &str); 3] = [
-    ("default", "*/10 * * * *"),
-    ("hourly", "0 * * * *"),
-    ("night", "30 2 * * *"),
-];
+const SCHEDULES: [(&str, &str); 3] =
+    [("default", "*/10 * * * *"), ("hourly", "0 * * * *"), ("night", "30 2 * * *")];
 /// Worlds begin on a day like others, before both changes between CET and CEST, and before a new year.
 const BEGINNINGS: [&str; 4] = [
     "2026-11-23T07:00:00Z",
@@ -90,10 +87,7 @@ pub(crate) fn settings(rng: &mut fastrand::Rng, rules: &Rules) -> Settings {
 pub(crate) fn schedules(rng: &mut fastrand::Rng) -> BTreeMap<ScheduleName, Timetable> {
     let zone = [Tz::UTC, Tz::Europe__Berlin][rng.usize(..2)];
     let catch_up = rng.u8(..) < 200;
-    let timetable = |cron| Timetable {
-        schedule: parsed(Schedule::parse(cron, zone)),
-        catch_up,
-    };
+    let timetable = |cron| Timetable { schedule: parsed(Schedule::parse(cron, zone)), catch_up };
     SCHEDULES
         .iter()
         .map(|(name, cron)| (parsed(ScheduleName::parse(*name)), timetable(cron)))

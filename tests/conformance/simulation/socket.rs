@@ -247,11 +247,8 @@ impl Socket {
             self.answer(|weather| weather.greeting, &GREETING_TROUBLES, yes);
         } else if line.starts_with("MAIL") {
             self.to = None;
-            self.failed = !self.answer(
-                |weather| weather.greeting,
-                &GREETING_TROUBLES,
-                "250 2.1.0 ok",
-            );
+            self.failed =
+                !self.answer(|weather| weather.greeting, &GREETING_TROUBLES, "250 2.1.0 ok");
         } else if let Some(rcpt) = line.strip_prefix("RCPT TO:<") {
             self.to = rcpt.split('>').next().map(str::to_owned);
             if self.failed {
@@ -297,11 +294,7 @@ impl Socket {
                 (after, turn)
             })
         });
-        self.mode = Mode::Message(Message {
-            bytes: Vec::new(),
-            has_header: false,
-            turn,
-        });
+        self.mode = Mode::Message(Message { bytes: Vec::new(), has_header: false, turn });
     }
 
     /// Looks at what has come of a message; says whether it is at its end.
@@ -311,12 +304,8 @@ impl Socket {
         };
         let to = self.to.clone().unwrap_or_default();
         if is_first {
-            let stream = Stream {
-                to: to.clone(),
-                number: None,
-            };
-            self.relay
-                .with(|inner| inner.streams.insert(self.id, stream));
+            let stream = Stream { to: to.clone(), number: None };
+            self.relay.with(|inner| inner.streams.insert(self.id, stream));
             locked(&self.watch).first_byte(self.id, &to);
         }
         if !message.has_header && find(&message.bytes, b"\r\n\r\n").is_some() {
@@ -474,14 +463,7 @@ fn header(message: &[u8], name: &str) -> String {
     let head = &message[..find(message, b"\r\n\r\n").unwrap_or(message.len())];
     String::from_utf8_lossy(head)
         .lines()
-        .find_map(|line| {
-            Some(
-                line.strip_prefix(name)?
-                    .strip_prefix(": ")?
-                    .trim()
-                    .to_owned(),
-            )
-        })
+        .find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.trim().to_owned()))
         .unwrap_or_default()
 }
 

@@ -33,10 +33,7 @@ pub(crate) fn judge(
 ) -> Vec<String> {
     let mut wrong = Vec::new();
     if !rests(whole) {
-        wrong.push(format!(
-            "it does not come to its end: {} {:?}",
-            whole.state, whole.delivery
-        ));
+        wrong.push(format!("it does not come to its end: {} {:?}", whole.state, whole.delivery));
     }
     every_copy_is_told(whole, copies, &mut wrong);
     every_acceptance_is_true(whole, copies, &mut wrong);
@@ -73,9 +70,7 @@ pub(crate) fn judge_tombstone(invoice: &Invoice, state: Shown, copies: &[&Copy])
     if is_true {
         Vec::new()
     } else {
-        vec![format!(
-            "a tombstone, though it is {state}: the relay has {copies:?}"
-        )]
+        vec![format!("a tombstone, though it is {state}: the relay has {copies:?}")]
     }
 }
 
@@ -102,11 +97,7 @@ fn every_copy_is_told(whole: &WholeInvoice, copies: &[&Copy], wrong: &mut Vec<St
 
 fn every_acceptance_is_true(whole: &WholeInvoice, copies: &[&Copy], wrong: &mut Vec<String>) {
     for attempt in &whole.attempts {
-        let is_true = || {
-            copies
-                .iter()
-                .any(|copy| copy.confirmed && brought(attempt, copy))
-        };
+        let is_true = || copies.iter().any(|copy| copy.confirmed && brought(attempt, copy));
         if attempt.outcome == Outcome::Accepted && !is_true() {
             wrong.push(format!("accepted without a 250: {attempt:?}"));
         }
@@ -120,10 +111,7 @@ fn every_copy_was_needed(
     figures: &mut Figures,
     wrong: &mut Vec<String>,
 ) {
-    let places: BTreeSet<_> = copies
-        .iter()
-        .map(|copy| (&copy.to, &copy.message_id))
-        .collect();
+    let places: BTreeSet<_> = copies.iter().map(|copy| (&copy.to, &copy.message_id)).collect();
     for (to, message_id) in places {
         let dates: Vec<&str> = copies
             .iter()
@@ -131,10 +119,7 @@ fn every_copy_was_needed(
             .map(|copy| copy.date.as_str())
             .collect();
         let count = dates.len();
-        if dates
-            .iter()
-            .any(|date| date.is_empty() || *date != dates[0])
-        {
+        if dates.iter().any(|date| date.is_empty() || *date != dates[0]) {
             wrong.push(format!("copies to {to} of one message are dated {dates:?}"));
         }
         let outcomes: Vec<Outcome> = whole
@@ -146,21 +131,14 @@ fn every_copy_was_needed(
             })
             .map(|attempt| attempt.outcome)
             .collect();
-        let of = |wanted| {
-            outcomes
-                .iter()
-                .filter(|outcome| **outcome == wanted)
-                .count()
-        };
+        let of = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
         let (accepted, uncertain) = (of(Outcome::Accepted), of(Outcome::Uncertain));
         let is_repeated = outcomes
             .iter()
             .position(|outcome| *outcome == Outcome::Accepted)
             .is_some_and(|first| first + 1 < outcomes.len());
         if is_repeated || count > accepted + uncertain {
-            wrong.push(format!(
-                "{count} copies to {to} of attempts that were {outcomes:?}"
-            ));
+            wrong.push(format!("{count} copies to {to} of attempts that were {outcomes:?}"));
         }
         figures.second_copies += u64::try_from(count).unwrap_or(u64::MAX) - 1;
     }
@@ -222,9 +200,7 @@ fn every_address_is_accounted_for(
             }
         };
         if !has_a_reason || (of(Outcome::Accepted) > 0) != (one.state == AddressState::Delivered) {
-            wrong.push(format!(
-                "an address is not accounted for: {one:?} of {delivery:?}"
-            ));
+            wrong.push(format!("an address is not accounted for: {one:?} of {delivery:?}"));
         }
     }
 }
@@ -235,12 +211,7 @@ pub(crate) fn is_hold_explained(
     whole: &WholeInvoice,
     after_uncertain: AfterUncertain,
 ) -> bool {
-    let any = |outcome| {
-        whole
-            .attempts
-            .iter()
-            .any(|attempt| attempt.outcome == outcome)
-    };
+    let any = |outcome| whole.attempts.iter().any(|attempt| attempt.outcome == outcome);
     match &whole.delivery.hold {
         None => true,
         Some(HoldReason::Operator { .. }) => invoice.was(Ordered::Hold),
@@ -249,11 +220,9 @@ pub(crate) fn is_hold_explained(
         Some(HoldReason::Uncertain) => {
             after_uncertain == AfterUncertain::Hold && any(Outcome::Uncertain)
         }
-        Some(HoldReason::UncertainTooOften) => whole
-            .delivery
-            .addresses
-            .iter()
-            .any(|address| address.uncertain >= UNCERTAIN_MAX),
+        Some(HoldReason::UncertainTooOften) => {
+            whole.delivery.addresses.iter().any(|address| address.uncertain >= UNCERTAIN_MAX)
+        }
         Some(HoldReason::RejectedAfterUncertain | HoldReason::WithdrawnAfterUncertain) => {
             any(Outcome::Uncertain)
         }
@@ -268,9 +237,7 @@ fn the_state_is_true(
 ) {
     let is_confirmed = copies.iter().any(|copy| copy.confirmed);
     let addresses = &whole.delivery.addresses;
-    let is_delivered = addresses
-        .iter()
-        .any(|one| one.state == AddressState::Delivered);
+    let is_delivered = addresses.iter().any(|one| one.state == AddressState::Delivered);
     // A 250 that nobody heard is an attempt of unknown outcome.
     let mut attempts = whole.attempts.iter();
     let is_accepted = attempts.any(|attempt| attempt.outcome == Outcome::Accepted);
@@ -300,9 +267,6 @@ fn the_state_is_true(
         | Shown::Undeliverable => {}
     }
     if invoice.withdrawn && whole.state != Shown::Withdrawn {
-        wrong.push(format!(
-            "it was answered that it is withdrawn, yet it is {}",
-            whole.state
-        ));
+        wrong.push(format!("it was answered that it is withdrawn, yet it is {}", whole.state));
     }
 }

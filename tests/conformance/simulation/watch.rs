@@ -23,48 +23,31 @@ impl Watch for Model {
     fn first_byte(&mut self, socket: u64, to: &str) {
         self.messages += 1;
         assert!(self.messages < MESSAGES_MAX, "it sends without end");
-        let beginning = Beginning {
-            to: to.to_owned(),
-            fault: self.fault(to),
-            stopped: self.stopped.clone(),
-        };
+        let beginning =
+            Beginning { to: to.to_owned(), fault: self.fault(to), stopped: self.stopped.clone() };
         self.beginnings.insert(socket, beginning);
     }
 
     fn header(&mut self, socket: u64, to: &str, number: &str) {
         self.note(format!("{number} begins to {to}"));
-        let Some(Beginning {
-            to: begun,
-            fault,
-            stopped,
-        }) = self.beginnings.remove(&socket)
-        else {
+        let Some(Beginning { to: begun, fault, stopped }) = self.beginnings.remove(&socket) else {
             return self.wrong("a header without a beginning");
         };
         self.check(begun == to, "a header of another message");
         if let Some(fault) = fault {
             self.wrong(fault);
         }
-        let profile = self
-            .accounts
-            .get(&account_of(to))
-            .map(|account| &account.profile);
+        let profile = self.accounts.get(&account_of(to)).map(|account| &account.profile);
         let stands_in = profile.is_some_and(|profile| {
             profile.selected.is_some() && !profile.allows(to, false, &self.blamed)
         });
         self.fallbacks += u64::from(stands_in);
-        self.check(
-            !stopped.contains(number),
-            format!("{number} begins though it is stopped"),
-        );
+        self.check(!stopped.contains(number), format!("{number} begins though it is stopped"));
         let Some(mut invoice) = self.invoices.get(number).cloned() else {
             return self.wrong(format!("{number} begins and is not known"));
         };
         let account = invoice.issue.account.clone();
-        self.check(
-            account == account_of(to),
-            format!("{number} of {account} begins to {to}"),
-        );
+        self.check(account == account_of(to), format!("{number} of {account} begins to {to}"));
         let Some(whole) = self.whole(number) else {
             return self.wrong(format!("{number} begins and is not stored"));
         };
@@ -100,16 +83,10 @@ impl Model {
         let Some(known) = self.accounts.get(&account) else {
             return Some(format!("a message to {to} of an unknown account"));
         };
-        if known
-            .profile
-            .allows(to, self.limits.falls_back, &self.blamed)
-        {
+        if known.profile.allows(to, self.limits.falls_back, &self.blamed) {
             let wrong = self.wrong_mark(&account, to)?;
             return Some(format!("a message to {to}: {wrong}"));
         }
-        Some(format!(
-            "a message to {to}, who is not the recipient of {:?}",
-            known.profile
-        ))
+        Some(format!("a message to {to}, who is not the recipient of {:?}", known.profile))
     }
 }

@@ -25,10 +25,7 @@ use crate::events::{Event, Issue};
 use crate::rules::{Kind, Profile, Sub};
 
 /// What is written here is well-formed; where it is not, the world ends.
-#[expect(
-    clippy::panic,
-    reason = "a fault of the simulation's own, found at once"
-)]
+#[expect(clippy::panic, reason = "a fault of the simulation's own, found at once")]
 pub(crate) fn parsed<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
@@ -98,25 +95,17 @@ pub(crate) fn change(
 
 fn whole(profile: &Profile) -> Whole {
     let sub_users = profile.subs.iter().map(|(id, sub): (_, &Sub)| {
-        let sub_user = SubUser {
-            group: group(sub.billing),
-            contact: contact(&sub.addresses),
-            login: None,
-        };
+        let sub_user =
+            SubUser { group: group(sub.billing), contact: contact(&sub.addresses), login: None };
         (parsed(SubUserId::parse(id.as_str())), sub_user)
     });
     Whole {
         name: None,
         language: None,
-        schedule: profile
-            .schedule
-            .map(|name| parsed(ScheduleName::parse(name))),
+        schedule: profile.schedule.map(|name| parsed(ScheduleName::parse(name))),
         main_contact: contact(&profile.main),
         sub_users: sub_users.collect(),
-        billing_contact: profile
-            .selected
-            .as_ref()
-            .map(|id| parsed(SubUserId::parse(id.as_str()))),
+        billing_contact: profile.selected.as_ref().map(|id| parsed(SubUserId::parse(id.as_str()))),
     }
 }
 
@@ -125,10 +114,7 @@ fn group(billing: bool) -> Group {
 }
 
 fn contact(addresses: &[String]) -> Contact {
-    let addresses = addresses
-        .iter()
-        .map(|address| parsed(EmailAddress::parse(address)))
-        .collect();
+    let addresses = addresses.iter().map(|address| parsed(EmailAddress::parse(address))).collect();
     Contact {
         name: parsed(HeaderText::parse("Muster")),
         company: None,
@@ -138,13 +124,7 @@ fn contact(addresses: &[String]) -> Contact {
 }
 
 pub(crate) fn invoice(issue: &Issue) -> Invoice {
-    let Issue {
-        account,
-        number,
-        cents,
-        at_once,
-        min_version,
-    } = issue;
+    let Issue { account, number, cents, at_once, min_version } = issue;
     let amount = format!("{}.{:02}", cents / 100, cents % 100);
     let document = Document {
         digest: digest(&document(number)),
@@ -158,11 +138,7 @@ pub(crate) fn invoice(issue: &Issue) -> Invoice {
         issued_on: NaiveDate::from_ymd_opt(2026, 11, 23).unwrap_or_default(),
         due_on: None,
         total: parsed(Money::parse(&amount, parsed(Currency::parse("EUR")))),
-        release: if *at_once {
-            Release::Immediately
-        } else {
-            Release::Scheduled
-        },
+        release: if *at_once { Release::Immediately } else { Release::Scheduled },
         min_account_version: min_version
             .filter(|version| *version > 0)
             .map(|version| parsed(Version::parse(version))),

@@ -39,10 +39,8 @@ pub(crate) struct Outcome {
 pub(crate) fn live(seed: u64, directory: &Path) -> Outcome {
     // The jitter of retries and probes comes from here; it is not to go with the world's own numbers.
     fastrand::seed(!seed);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     wire::parsed(runtime).block_on(async { World::new(seed, directory).live().await })
 }
 
@@ -145,18 +143,12 @@ impl World {
         self.figures.mails = model.messages;
         self.figures.fallbacks = model.fallbacks;
         self.figures.named_in_flight = model.named_in_flight;
-        let (log, violations) = (
-            std::mem::take(&mut model.log),
-            std::mem::take(&mut model.violations),
-        );
+        let (log, violations) =
+            (std::mem::take(&mut model.log), std::mem::take(&mut model.violations));
         // It holds the store, which holds on to its directory.
         model.store = None;
         drop(model);
-        Outcome {
-            log,
-            violations,
-            figures: self.figures,
-        }
+        Outcome { log, violations, figures: self.figures }
     }
 
     pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
@@ -171,9 +163,7 @@ impl World {
     fn open(&mut self) {
         match self.disk.memory.open(self.rules.clone()) {
             Ok(store) => self.model().store = Some(store),
-            Err(failure) => self
-                .model()
-                .wrong(format!("the store cannot be opened: {failure}")),
+            Err(failure) => self.model().wrong(format!("the store cannot be opened: {failure}")),
         }
     }
 
@@ -189,10 +179,7 @@ impl World {
             schedules: self.schedules.clone(),
         });
         let (shutdown, signal) = watch::channel(false);
-        self.running = Some(Running {
-            shutdown,
-            task: tokio::spawn(dispatch.run(signal, GRACE)),
-        });
+        self.running = Some(Running { shutdown, task: tokio::spawn(dispatch.run(signal, GRACE)) });
     }
 
     async fn stop(&mut self, running: Running) {
@@ -219,9 +206,7 @@ impl World {
         // Its tasks are dropped when the runtime comes to them.
         sleep(Duration::from_millis(1)).await;
         let written = [0, 1, 2, usize::MAX][self.rng.usize(..4)];
-        self.model().note(format!(
-            "crash; the disk has the first {written} of what was waiting"
-        ));
+        self.model().note(format!("crash; the disk has the first {written} of what was waiting"));
         self.disk.crash(written);
         self.model().rejections.clear();
         self.model().store = None;
@@ -232,10 +217,7 @@ impl World {
 
     fn verify(&self) {
         let mut findings = Vec::new();
-        let verified = self
-            .disk
-            .memory
-            .verify(&mut |finding| findings.push(finding));
+        let verified = self.disk.memory.verify(&mut |finding| findings.push(finding));
         let mut model = self.model();
         if let Err(failure) = verified {
             model.wrong(format!("the store cannot be verified: {failure}"));
@@ -247,8 +229,7 @@ impl World {
 
     async fn step(&mut self) {
         let lag = [0, 1, 20, 400][self.rng.usize(..4)];
-        self.disk
-            .set_lag(Duration::from_millis(self.rng.u64(..=lag)));
+        self.disk.set_lag(Duration::from_millis(self.rng.u64(..=lag)));
         match self.rng.u32(..100) {
             0..30 => self.portal_acts().await,
             30..52 => self.billing_acts().await,

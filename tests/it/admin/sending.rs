@@ -5,9 +5,7 @@ use super::*;
 #[tokio::test]
 async fn a_dry_run_shows_who_would_get_what_and_changes_nothing() {
     let interfaces = with_invoices(&["RE-1", "RE-2"]).await;
-    interfaces
-        .act("/v1/accounts/K-1001/invoices/RE-2/hold", json!({}))
-        .await;
+    interfaces.act("/v1/accounts/K-1001/invoices/RE-2/hold", json!({})).await;
     for body in [
         json!({"dry_run": true}),
         json!({"dry_run": true, "schedule": "default"}),
@@ -28,18 +26,14 @@ async fn a_dry_run_shows_who_would_get_what_and_changes_nothing() {
 #[tokio::test]
 async fn a_dispatch_releases_what_waits() {
     let interfaces = with_invoices(&["RE-1"]).await;
-    let answer = interfaces
-        .act("/v1/dispatch", json!({"account": "K-1001"}))
-        .await;
+    let answer = interfaces.act("/v1/dispatch", json!({"account": "K-1001"})).await;
     assert_eq!(
         answer.body["runs"],
         json!([{"schedule": null, "account": "K-1001", "opened": true, "waiting": true}])
     );
     let shown = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
     assert_eq!(shown.body["state"], "due");
-    let unknown = interfaces
-        .act("/v1/dispatch", json!({"account": "K-9"}))
-        .await;
+    let unknown = interfaces.act("/v1/dispatch", json!({"account": "K-9"})).await;
     assert_eq!(unknown.status, 404);
 }
 
@@ -51,9 +45,7 @@ async fn a_schedule_that_is_not_configured_is_dispatched_with_the_default_one() 
     interfaces.portal(&body).await;
     interfaces.put_pdf().await;
     interfaces.billing(&invoice("RE-1")).await;
-    let answer = interfaces
-        .act("/v1/dispatch", json!({"schedule": "default"}))
-        .await;
+    let answer = interfaces.act("/v1/dispatch", json!({"schedule": "default"})).await;
     let runs = answer.body["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 2, "{answer:?}");
     let shown = interfaces.get("/v1/accounts/K-1001/invoices/RE-1").await;
@@ -66,17 +58,11 @@ async fn a_pause_is_kept_and_shown_until_it_is_resumed() {
     let body = json!({"account": "K-1001", "reason": "wrong logo"});
     let paused = interfaces.act("/v1/pause", body.clone()).await;
     assert_eq!(paused.body["result"], "applied");
-    assert_eq!(
-        interfaces.act("/v1/pause", body).await.body["result"],
-        "duplicate"
-    );
+    assert_eq!(interfaces.act("/v1/pause", body).await.body["result"], "duplicate");
     let shown = interfaces.get("/v1/accounts/K-1001").await;
     assert_eq!(shown.body["paused"]["reason"], "wrong logo");
     let resumed = interfaces
-        .act(
-            "/v1/resume",
-            json!({"account": "K-1001", "reason": "asked the customer"}),
-        )
+        .act("/v1/resume", json!({"account": "K-1001", "reason": "asked the customer"}))
         .await;
     assert_eq!(resumed.body["result"], "applied");
     let audit = interfaces.get("/v1/audit?order=newest").await;
@@ -89,10 +75,7 @@ async fn a_pause_is_kept_and_shown_until_it_is_resumed() {
     assert_eq!(resumed.body["rejections_forgotten"], Value::Null);
     let forget = json!({"forget_rejections": true});
     let not_paused = interfaces.act("/v1/resume", forget.clone()).await;
-    assert_eq!(
-        (not_paused.status, not_paused.body["code"].as_str()),
-        (409, Some("wrong_state"))
-    );
+    assert_eq!((not_paused.status, not_paused.body["code"].as_str()), (409, Some("wrong_state")));
     interfaces.act("/v1/pause", json!({})).await;
     let resumed = interfaces.act("/v1/resume", forget).await;
     assert_eq!(resumed.body["rejections_forgotten"], 0);
@@ -116,10 +99,7 @@ async fn a_pause_of_removals_stops_no_mail() {
     let audit = interfaces.get("/v1/audit?order=newest").await;
     assert_eq!(audit.body["items"][0]["what"], "removal paused: an audit");
     assert_eq!(
-        interfaces
-            .act("/v1/resume", json!({"removal": true}))
-            .await
-            .body["result"],
+        interfaces.act("/v1/resume", json!({"removal": true})).await.body["result"],
         "applied"
     );
     let ready = interfaces.get("/readyz").await;
@@ -155,9 +135,7 @@ async fn whatever_stops_sending_is_shown_wherever_sending_is_spoken_of() {
     let account =
         json!({"scope": "account", "reason": "wrong logo", "since": "2026-11-23T08:00:00Z"});
     let without_name = |mut paused: Value| {
-        let name = paused
-            .as_object_mut()
-            .and_then(|paused| paused.remove("by"));
+        let name = paused.as_object_mut().and_then(|paused| paused.remove("by"));
         assert!(name.is_some_and(|name| name.as_str().unwrap().starts_with("operator uid:")));
         paused
     };
@@ -175,20 +153,14 @@ async fn whatever_stops_sending_is_shown_wherever_sending_is_spoken_of() {
         assert_eq!(answer.body["paused"], Value::Null, "{path}");
     }
 
-    interfaces
-        .act("/v1/pause", json!({"reason": "moving"}))
-        .await;
+    interfaces.act("/v1/pause", json!({"reason": "moving"})).await;
     for (what, paused) in pauses_shown(&interfaces).await {
         assert_eq!(without_name(paused), everything, "{what}");
     }
     for path in ["/v1/invoices", "/readyz"] {
         let answer = interfaces.get(path).await;
         assert_eq!(answer.status, 200);
-        assert_eq!(
-            without_name(answer.body["paused"].clone()),
-            everything,
-            "{path}"
-        );
+        assert_eq!(without_name(answer.body["paused"].clone()), everything, "{path}");
     }
 }
 

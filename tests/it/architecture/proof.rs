@@ -17,56 +17,27 @@ fn accepts(file: &str, source: &str) {
 #[test]
 fn a_plain_import_across_the_line_is_refused_with_file_and_line() {
     assert_eq!(
-        violations(
-            "http/routes.rs",
-            "use std::fmt;\nuse crate::dispatch::worker;\n"
-        ),
+        violations("http/routes.rs", "use std::fmt;\nuse crate::dispatch::worker;\n"),
         ["src/http/routes.rs:2: http may not import dispatch (crate::dispatch::worker)"]
     );
 }
 
 #[test]
 fn each_module_may_import_what_its_row_says() {
-    accepts(
-        "http/routes.rs",
-        "use crate::{domain::id, store, config, mail, clock::Clock};",
-    );
+    accepts("http/routes.rs", "use crate::{domain::id, store, config, mail, clock::Clock};");
     accepts("store/mod.rs", "use crate::domain::account::Account;");
     accepts("app.rs", "use crate::{http, dispatch, cli};");
     accepts("fuzzing.rs", "use crate::{dispatch, domain, http};");
-    refuses(
-        "store/mod.rs",
-        "use crate::clock::Clock;",
-        "store may not import clock",
-    );
-    refuses(
-        "mail/compose.rs",
-        "use crate::store;",
-        "mail may not import store",
-    );
-    refuses(
-        "clock.rs",
-        "use crate::domain::id;",
-        "clock may not import domain",
-    );
-    refuses(
-        "dispatch/mod.rs",
-        "use crate::app;",
-        "dispatch may not import app",
-    );
-    refuses(
-        "http/events.rs",
-        "use crate::fuzzing;",
-        "http may not import fuzzing",
-    );
+    refuses("store/mod.rs", "use crate::clock::Clock;", "store may not import clock");
+    refuses("mail/compose.rs", "use crate::store;", "mail may not import store");
+    refuses("clock.rs", "use crate::domain::id;", "clock may not import domain");
+    refuses("dispatch/mod.rs", "use crate::app;", "dispatch may not import app");
+    refuses("http/events.rs", "use crate::fuzzing;", "http may not import fuzzing");
 }
 
 #[test]
 fn a_module_may_import_itself() {
-    accepts(
-        "domain/change.rs",
-        "use crate::domain::account; use super::Invalid;",
-    );
+    accepts("domain/change.rs", "use crate::domain::account; use super::Invalid;");
 }
 
 #[test]
@@ -90,22 +61,10 @@ fn an_inline_path_counts_like_an_import() {
         "fn f() -> u8 { crate::store::count() }",
         "domain may not import store",
     );
-    refuses(
-        "app.rs",
-        "fn f() { let db: sled::Db = g(); }",
-        "sled is named only in",
-    );
+    refuses("app.rs", "fn f() { let db: sled::Db = g(); }", "sled is named only in");
     refuses("app.rs", "fn f(db: ::sled::Db) {}", "sled is named only in");
-    refuses(
-        "app.rs",
-        "#[derive(hyper::Thing)] struct A;",
-        "hyper is named only in",
-    );
-    refuses(
-        "app.rs",
-        "type A = Vec<lettre::Address>;",
-        "lettre is named only in",
-    );
+    refuses("app.rs", "#[derive(hyper::Thing)] struct A;", "hyper is named only in");
+    refuses("app.rs", "type A = Vec<lettre::Address>;", "lettre is named only in");
 }
 
 #[test]
@@ -115,15 +74,8 @@ fn super_leads_to_the_module_above() {
         "use super::super::http::routes;",
         "dispatch may not import http",
     );
-    refuses(
-        "store/mod.rs",
-        "fn f() { super::mail::send() }",
-        "store may not import mail",
-    );
-    accepts(
-        "dispatch/worker.rs",
-        "use super::schedule; use super::super::store;",
-    );
+    refuses("store/mod.rs", "fn f() { super::mail::send() }", "store may not import mail");
+    accepts("dispatch/worker.rs", "use super::schedule; use super::super::store;");
 }
 
 #[test]
@@ -156,10 +108,7 @@ fn an_alias_stands_for_what_it_was_taken_from() {
 
 #[test]
 fn aliases_that_stand_for_each_other_come_to_an_end() {
-    accepts(
-        "http/mod.rs",
-        "fn f() { use a::b; b::c() } fn g() { use b::a; a::c() }",
-    );
+    accepts("http/mod.rs", "fn f() { use a::b; b::c() } fn g() { use b::a; a::c() }");
 }
 
 #[test]
@@ -170,82 +119,34 @@ fn a_glob_over_the_whole_crate_is_refused() {
 
 #[test]
 fn the_name_of_the_library_is_the_crate() {
-    refuses(
-        "mail/mod.rs",
-        "use invoice_router::http;",
-        "mail may not import http",
-    );
+    refuses("mail/mod.rs", "use invoice_router::http;", "mail may not import http");
     accepts("main.rs", "fn main() { invoice_router::cli::run() }");
 }
 
 #[test]
 fn a_crate_may_be_named_in_its_files() {
-    accepts(
-        "store/sled.rs",
-        "use sled::{Batch, Tree}; fn f() { sled::open(p) }",
-    );
+    accepts("store/sled.rs", "use sled::{Batch, Tree}; fn f() { sled::open(p) }");
     accepts("http/server.rs", "use hyper::body::Incoming;");
-    refuses(
-        "cli/account.rs",
-        "use hyper::client::conn::http1;",
-        "hyper is named only in http/",
-    );
+    refuses("cli/account.rs", "use hyper::client::conn::http1;", "hyper is named only in http/");
     accepts("dispatch/schedule.rs", "use cron::Schedule;");
-    refuses(
-        "dispatch/worker.rs",
-        "use cron::Schedule;",
-        "dispatch/schedule.rs",
-    );
-    refuses(
-        "mail/compose.rs",
-        "use lettre::Message;",
-        "lettre is named only in",
-    );
-    refuses(
-        "mail/transport.rs",
-        "use mail_builder::X;",
-        "mail/compose.rs",
-    );
+    refuses("dispatch/worker.rs", "use cron::Schedule;", "dispatch/schedule.rs");
+    refuses("mail/compose.rs", "use lettre::Message;", "lettre is named only in");
+    refuses("mail/transport.rs", "use mail_builder::X;", "mail/compose.rs");
 }
 
 #[test]
 fn a_module_with_the_name_of_a_crate_is_not_the_crate() {
-    accepts(
-        "store/mod.rs",
-        "pub mod sled; fn f() { sled::SledStore::open() }",
-    );
-    accepts(
-        "app.rs",
-        "use crate::store::sled; fn f() { sled::SledStore::open() }",
-    );
-    refuses(
-        "store/mod.rs",
-        "pub mod sled; fn f() { ::sled::open() }",
-        "sled is named only in",
-    );
+    accepts("store/mod.rs", "pub mod sled; fn f() { sled::SledStore::open() }");
+    accepts("app.rs", "use crate::store::sled; fn f() { sled::SledStore::open() }");
+    refuses("store/mod.rs", "pub mod sled; fn f() { ::sled::open() }", "sled is named only in");
 }
 
 #[test]
 fn the_core_stays_pure() {
-    refuses(
-        "domain/id.rs",
-        "use serde::Serialize;",
-        "does without serde",
-    );
-    refuses(
-        "domain/id.rs",
-        "#[derive(serde::Serialize)] struct A;",
-        "does without serde",
-    );
-    refuses(
-        "domain/id.rs",
-        "async fn f() { tokio::join!() }",
-        "does without tokio",
-    );
-    accepts(
-        "domain/id.rs",
-        "use chrono::NaiveDate; use thiserror::Error;",
-    );
+    refuses("domain/id.rs", "use serde::Serialize;", "does without serde");
+    refuses("domain/id.rs", "#[derive(serde::Serialize)] struct A;", "does without serde");
+    refuses("domain/id.rs", "async fn f() { tokio::join!() }", "does without tokio");
+    accepts("domain/id.rs", "use chrono::NaiveDate; use thiserror::Error;");
 }
 
 #[test]

@@ -31,9 +31,7 @@ pub(super) fn references(module: &[String], source: &str) -> Vec<Reference> {
         written: Vec::new(),
     };
     reader.read();
-    let Reader {
-        scopes, written, ..
-    } = reader;
+    let Reader { scopes, written, .. } = reader;
     written
         .into_iter()
         .map(|Written { line, scope, path }| Reference {
@@ -155,20 +153,13 @@ impl<'a> Reader<'a> {
         let opens = self.peek(2) == "{";
         let mut module = self.scopes[scope].module.clone();
         module.push(name.clone());
-        let path = std::iter::once("crate".to_owned())
-            .chain(module.iter().cloned())
-            .collect();
+        let path = std::iter::once("crate".to_owned()).chain(module.iter().cloned()).collect();
         self.scopes[scope].names.insert(name, path);
         self.at += 3;
         if !opens {
             return scope;
         }
-        self.scopes.push(Scope {
-            module,
-            parent: Some(scope),
-            depth: 0,
-            names: HashMap::new(),
-        });
+        self.scopes.push(Scope { module, parent: Some(scope), depth: 0, names: HashMap::new() });
         self.scopes.len() - 1
     }
 
@@ -257,8 +248,7 @@ fn tokens(code: &str) -> Vec<(usize, &str)> {
         let mut rest = line.trim_start();
         while let Some(first) = rest.chars().next() {
             let length = if first.is_alphanumeric() || first == '_' {
-                rest.find(|c: char| !c.is_alphanumeric() && c != '_')
-                    .unwrap_or(rest.len())
+                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
             } else if rest.starts_with("::") {
                 2
             } else {
@@ -284,9 +274,7 @@ fn without_comments_and_literals(source: &str) -> String {
         } else if let Some(hashes) = raw_string(rest).filter(|_| !after_name) {
             let start = rest.find('"').unwrap_or(0) + 1;
             let end = format!("\"{}", "#".repeat(hashes));
-            rest[start..]
-                .find(&end)
-                .map_or(rest.len(), |at| start + at + end.len())
+            rest[start..].find(&end).map_or(rest.len(), |at| start + at + end.len())
         } else if first == '"' {
             quoted(rest, '"')
         } else if first == '\'' && is_character(rest) {

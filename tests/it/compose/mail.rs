@@ -81,11 +81,7 @@ impl Mail {
             },
             message_bytes: 20 << 20,
         };
-        mail.attach(&[(
-            "RE-2026-0042.pdf",
-            "application/pdf",
-            b"%PDF-1.7\n\x00\xff%%EOF\n",
-        )]);
+        mail.attach(&[("RE-2026-0042.pdf", "application/pdf", b"%PDF-1.7\n\x00\xff%%EOF\n")]);
         mail
     }
 
@@ -178,9 +174,7 @@ pub(super) fn header(bytes: &[u8], name: &str) -> String {
 
 /// The invoice number in its header, decoded.
 pub(super) fn number_header(bytes: &[u8]) -> String {
-    let parser = MessageParser::new()
-        .with_mime_headers()
-        .header_text("X-Invoice-Number");
+    let parser = MessageParser::new().with_mime_headers().header_text("X-Invoice-Number");
     let message = parser.parse(bytes).unwrap();
     let value = message.header("X-Invoice-Number").unwrap();
     value.as_text().unwrap().to_owned()
@@ -224,11 +218,8 @@ pub(super) fn read(bytes: &[u8]) -> Seen {
 
 /// The parser takes what calls itself text for UTF-8, so its bytes are decoded here.
 pub(super) fn decoded(base64: &[u8]) -> Vec<u8> {
-    let lines: Vec<u8> = base64
-        .iter()
-        .copied()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
+    let lines: Vec<u8> =
+        base64.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     STANDARD.decode(lines).unwrap()
 }
 

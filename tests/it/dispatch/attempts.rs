@@ -17,14 +17,7 @@ use super::scene::{address_states, outcomes};
 #[tokio::test]
 async fn an_immediate_invoice_goes_at_once_to_the_billing_contact_alone() {
     let house = House::new().await;
-    house
-        .account(
-            "K-1",
-            1,
-            &["erika@muster.example"],
-            &["rechnung@muster.example"],
-        )
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &["rechnung@muster.example"]).await;
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     assert_eq!(house.relay.accepted(1).await, ["rechnung@muster.example"]);
@@ -41,9 +34,7 @@ async fn an_immediate_invoice_goes_at_once_to_the_billing_contact_alone() {
 #[tokio::test]
 async fn two_addresses_get_the_same_message_once_each() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["a@muster.example", "b@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["a@muster.example", "b@muster.example"], &[]).await;
     house.invoice("K-1", "R-1", Release::Immediately).await;
     let running = house.start();
     house.until("K-1", "R-1", Shown::Delivered).await;
@@ -58,9 +49,7 @@ async fn two_addresses_get_the_same_message_once_each() {
 #[tokio::test]
 async fn a_deferred_invoice_is_tried_again_when_its_time_has_come_and_not_before() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     house.account("K-2", 1, &["max@muster.example"], &[]).await;
     let mut first = true;
     house.relay.behave(move |moment| match moment {
@@ -93,9 +82,7 @@ async fn a_deferred_invoice_is_tried_again_when_its_time_has_come_and_not_before
 #[tokio::test]
 async fn a_retry_planned_by_a_clock_that_was_ahead_is_due_now() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     let now = house.clock.now();
     house.clock.set(now + TimeDelta::days(3));
     house.invoice("K-1", "R-1", Release::Immediately).await;
@@ -108,20 +95,14 @@ async fn a_retry_planned_by_a_clock_that_was_ahead_is_due_now() {
 #[tokio::test]
 async fn an_uncertain_attempt_is_repeated_as_the_very_same_message() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     let seen: Arc<Mutex<Vec<Mail>>> = Arc::default();
     let noted = Arc::clone(&seen);
     house.relay.behave(move |moment| match moment {
         Moment::FinalDot(mail) => {
             let mut seen = noted.lock().unwrap();
             seen.push(mail.clone());
-            if seen.len() == 1 {
-                Reaction::Cut
-            } else {
-                Reaction::Yes
-            }
+            if seen.len() == 1 { Reaction::Cut } else { Reaction::Yes }
         }
         _ => Reaction::Yes,
     });
@@ -187,25 +168,14 @@ async fn an_address_of_unknown_outcome_comes_after_one_that_was_tried_more_often
         .collect();
     assert_eq!(
         tried[2..],
-        [
-            (CUT, Outcome::Uncertain),
-            (SLOW, Outcome::Accepted),
-            (CUT, Outcome::Uncertain)
-        ]
+        [(CUT, Outcome::Uncertain), (SLOW, Outcome::Accepted), (CUT, Outcome::Uncertain)]
     );
 }
 
 #[tokio::test]
 async fn a_change_that_leaves_the_recipient_alone_does_not_stop_the_message() {
     let house = House::new().await;
-    house
-        .account(
-            "K-1",
-            1,
-            &["erika@muster.example"],
-            &["rechnung@muster.example"],
-        )
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &["rechnung@muster.example"]).await;
     let gate = Arc::new(Gate::default());
     let waits = Arc::clone(&gate);
     let mut begun = 0;
@@ -220,14 +190,7 @@ async fn a_change_that_leaves_the_recipient_alone_does_not_stop_the_message() {
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     gate.reached().await;
-    house
-        .account(
-            "K-1",
-            2,
-            &["max@muster.example"],
-            &["rechnung@muster.example"],
-        )
-        .await;
+    house.account("K-1", 2, &["max@muster.example"], &["rechnung@muster.example"]).await;
     gate.open();
     house.until("K-1", "R-1", Shown::Delivered).await;
     running.stop().await;
@@ -237,9 +200,7 @@ async fn a_change_that_leaves_the_recipient_alone_does_not_stop_the_message() {
 #[tokio::test]
 async fn what_one_address_accepted_goes_to_nobody_new() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["a@muster.example", "b@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["a@muster.example", "b@muster.example"], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(to) if to == "b@muster.example" => Reaction::Say("450 4.2.1 full"),
         _ => Reaction::Yes,
@@ -254,11 +215,7 @@ async fn what_one_address_accepted_goes_to_nobody_new() {
     house.relay.behave_well();
     house.account("K-1", 2, &["c@muster.example"], &[]).await;
     let told = house.whole("K-1", "R-1").recipient.unwrap();
-    assert_eq!(
-        told.addresses().len(),
-        2,
-        "nobody is told that it goes to c"
-    );
+    assert_eq!(told.addresses().len(), 2, "nobody is told that it goes to c");
     house.clock.set(whole.delivery.next_at.unwrap());
     let whole = house.until("K-1", "R-1", Shown::Delivered).await;
     running.stop().await;
@@ -275,9 +232,7 @@ async fn what_one_address_accepted_goes_to_nobody_new() {
 #[tokio::test]
 async fn a_rejected_billing_contact_is_stood_in_for_by_the_main_contact() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &["weg@muster.example"])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &["weg@muster.example"]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(to) if to == "weg@muster.example" => Reaction::Say("550 5.1.1 unknown"),
         _ => Reaction::Yes,
@@ -297,9 +252,7 @@ async fn a_rejected_billing_contact_is_stood_in_for_by_the_main_contact() {
 #[tokio::test]
 async fn a_refused_message_is_held_and_blames_no_address() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::FinalDot(_) => Reaction::Say("554 5.7.1 looks like spam"),
         _ => Reaction::Yes,
@@ -308,10 +261,7 @@ async fn a_refused_message_is_held_and_blames_no_address() {
     house.invoice("K-1", "R-1", Release::Immediately).await;
     let whole = house.until("K-1", "R-1", Shown::Held).await;
     running.stop().await;
-    assert_eq!(
-        address_states(&whole),
-        [("erika@muster.example", AddressState::Pending)]
-    );
+    assert_eq!(address_states(&whole), [("erika@muster.example", AddressState::Pending)]);
     let view = house.store.account(&account("K-1")).unwrap().unwrap();
     assert!(view.suspects.is_empty());
 }
@@ -319,9 +269,7 @@ async fn a_refused_message_is_held_and_blames_no_address() {
 #[tokio::test]
 async fn an_address_whose_message_is_refused_comes_after_the_others_once_it_is_released() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["a@muster.example", "b@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["a@muster.example", "b@muster.example"], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(to) if to.starts_with("a@") => Reaction::Say("554 5.7.1 relay access denied"),
         _ => Reaction::Yes,
@@ -345,10 +293,7 @@ async fn an_address_whose_message_is_refused_comes_after_the_others_once_it_is_r
         })
         .await;
     running.stop().await;
-    assert_eq!(
-        outcomes(&whole),
-        [Outcome::Rejected, Outcome::Accepted, Outcome::Rejected]
-    );
+    assert_eq!(outcomes(&whole), [Outcome::Rejected, Outcome::Accepted, Outcome::Rejected]);
     assert_eq!(
         address_states(&whole),
         [
@@ -365,9 +310,7 @@ async fn an_invoice_for_nobody_is_withheld_until_its_account_changes() {
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     house.until("K-1", "R-1", Shown::Withheld).await;
-    house
-        .account("K-1", 2, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 2, &["erika@muster.example"], &[]).await;
     house.until("K-1", "R-1", Shown::Delivered).await;
     running.stop().await;
 }
@@ -375,9 +318,7 @@ async fn an_invoice_for_nobody_is_withheld_until_its_account_changes() {
 #[tokio::test]
 async fn an_invoice_whose_document_is_gone_is_held_and_others_go_on() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     house.invoice("K-1", "R-1", Release::Immediately).await;
     house.lose_documents();
     house.invoice("K-1", "R-2", Release::Immediately).await;
@@ -392,18 +333,13 @@ async fn an_invoice_whose_document_is_gone_is_held_and_others_go_on() {
 async fn an_invoice_whose_documents_exceed_a_mail_is_held_before_all_are_read() {
     let mut house = House::new().await;
     house.settings.message_bytes = 4;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     house.invoice("K-1", "R-1", Release::Immediately).await;
     let running = house.start();
     let whole = house.until("K-1", "R-1", Shown::Held).await;
     running.stop().await;
     let reason = whole.delivery.hold.unwrap().to_string();
-    assert!(
-        reason.ends_with("its documents alone have more than 4 bytes"),
-        "{reason}"
-    );
+    assert!(reason.ends_with("its documents alone have more than 4 bytes"), "{reason}");
     assert_eq!(house.relay.book().connections, 0);
 }
 
@@ -411,18 +347,13 @@ async fn an_invoice_whose_documents_exceed_a_mail_is_held_before_all_are_read() 
 async fn a_connection_is_kept_used_again_and_left_politely_when_nobody_needs_it() {
     let mut house = House::new().await;
     house.settings.connection_idle = Duration::from_millis(300);
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     let running = house.start();
     for number in ["R-1", "R-2", "R-3"] {
         house.invoice("K-1", number, Release::Immediately).await;
         house.until("K-1", number, Shown::Delivered).await;
     }
-    let book = house
-        .relay
-        .until("the client says good-bye", |book| book.goodbyes > 0)
-        .await;
+    let book = house.relay.until("the client says good-bye", |book| book.goodbyes > 0).await;
     running.stop().await;
     assert_eq!((book.connections, book.goodbyes), (1, 1));
 }
@@ -430,9 +361,7 @@ async fn a_connection_is_kept_used_again_and_left_politely_when_nobody_needs_it(
 #[tokio::test]
 async fn a_kept_connection_that_the_relay_has_had_enough_of_is_replaced_without_blame() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     let mut mails = 0;
     house.relay.behave(move |moment| match moment {
         Moment::Mail => {

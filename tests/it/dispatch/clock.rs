@@ -22,19 +22,14 @@ fn schedule(name: &str) -> ScheduleName {
 }
 
 fn timetable(expression: &str, zone: chrono_tz::Tz, catch_up: bool) -> Timetable {
-    Timetable {
-        schedule: Schedule::parse(expression, zone).unwrap(),
-        catch_up,
-    }
+    Timetable { schedule: Schedule::parse(expression, zone).unwrap(), catch_up }
 }
 
 /// Waits until the schedules and what is due have been looked at, at the clock's time.
 async fn until_the_time_is_noticed(house: &House, running: &Running) {
     let looks = running.status.progress.release();
     house
-        .until_true("the schedules are looked at", || {
-            running.status.progress.release() > looks + 1
-        })
+        .until_true("the schedules are looked at", || running.status.progress.release() > looks + 1)
         .await;
     house.until_the_feeder_went_round(running).await;
 }
@@ -50,27 +45,18 @@ fn copies(house: &House) -> BTreeMap<String, usize> {
 }
 
 fn once_each(numbers: &[&str]) -> BTreeMap<String, usize> {
-    numbers
-        .iter()
-        .map(|number| ((*number).to_owned(), 1))
-        .collect()
+    numbers.iter().map(|number| ((*number).to_owned(), 1)).collect()
 }
 
 /// The instant of a schedule's last run.
 fn last_instant(house: &House, name: &ScheduleName) -> DateTime<Utc> {
     let runs = house.store.runs().unwrap();
-    let run = runs
-        .iter()
-        .find(|run| run.scope == RunScope::Schedule(name.clone()));
+    let run = runs.iter().find(|run| run.scope == RunScope::Schedule(name.clone()));
     run.unwrap().instant
 }
 
-const JUMPS: [TimeDelta; 4] = [
-    TimeDelta::hours(1),
-    TimeDelta::hours(-1),
-    TimeDelta::days(365),
-    TimeDelta::days(-365),
-];
+const JUMPS: [TimeDelta; 4] =
+    [TimeDelta::hours(1), TimeDelta::hours(-1), TimeDelta::days(365), TimeDelta::days(-365)];
 
 /// Whether sending goes on while the clock jumps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,9 +87,7 @@ async fn all_is_sent_once_when_the_clock_goes_wrong_by(jump: TimeDelta, daemon: 
     });
     let mut running = house.start();
     house.until_noted().await;
-    house
-        .invoice("K-deferred", "R-deferred", Release::Immediately)
-        .await;
+    house.invoice("K-deferred", "R-deferred", Release::Immediately).await;
     house
         .until_it_is("K-deferred", "R-deferred", "it is deferred", |whole| {
             outcomes(whole) == [Outcome::Deferred] && whole.state == Shown::Due
@@ -111,18 +95,12 @@ async fn all_is_sent_once_when_the_clock_goes_wrong_by(jump: TimeDelta, daemon: 
         .await;
     let paused = PauseScope::Account(account("K-in-a-run"));
     pause(&house, paused.clone()).await;
-    house
-        .invoice("K-in-a-run", "R-in-a-run", Release::Scheduled)
-        .await;
+    house.invoice("K-in-a-run", "R-in-a-run", Release::Scheduled).await;
     let (run, now) = (RunScope::Account(account("K-in-a-run")), house.clock.now());
     let opened = house.store.open_run(run, now, Actor::Daemon, None);
     assert!(opened.await.unwrap());
-    house
-        .invoice("K-waits", "R-waits", Release::Scheduled)
-        .await;
-    house
-        .invoice("K-sent", "R-sent", Release::Immediately)
-        .await;
+    house.invoice("K-waits", "R-waits", Release::Scheduled).await;
+    house.invoice("K-sent", "R-sent", Release::Immediately).await;
     gate.reached().await;
 
     let right = house.clock.now();
@@ -147,41 +125,26 @@ async fn all_is_sent_once_when_the_clock_goes_wrong_by(jump: TimeDelta, daemon: 
     }
     until_the_time_is_noticed(&house, &running).await;
     resume(&house, paused).await;
-    house
-        .until("K-in-a-run", "R-in-a-run", Shown::Delivered)
-        .await;
+    house.until("K-in-a-run", "R-in-a-run", Shown::Delivered).await;
     house.until("K-sent", "R-sent", Shown::Delivered).await;
-    house
-        .invoice("K-waits", "R-later", Release::Scheduled)
-        .await;
+    house.invoice("K-waits", "R-later", Release::Scheduled).await;
 
     // The clock goes right: to the end of any delay, past the schedule, and past the next day's.
     for time in ["23T08:00", "23T12:00", "24T08:00"] {
         house.clock.set(at(time));
         until_the_time_is_noticed(&house, &running).await;
     }
-    for (id, number) in [
-        ("K-deferred", "R-deferred"),
-        ("K-waits", "R-waits"),
-        ("K-waits", "R-later"),
-    ] {
+    for (id, number) in
+        [("K-deferred", "R-deferred"), ("K-waits", "R-waits"), ("K-waits", "R-later")]
+    {
         house.until(id, number, Shown::Delivered).await;
     }
-    house
-        .until_true("no run is left open", || house.open_runs() == 0)
-        .await;
+    house.until_true("no run is left open", || house.open_runs() == 0).await;
     until_the_time_is_noticed(&house, &running).await;
     running.stop().await;
     let all = ["R-deferred", "R-in-a-run", "R-later", "R-sent", "R-waits"];
     assert_eq!(copies(&house), once_each(&all), "{jump} {daemon:?}");
-    count(
-        "clock",
-        &[
-            ("jumps there and back", 1),
-            ("invoices", all.len()),
-            ("copies", all.len()),
-        ],
-    );
+    count("clock", &[("jumps there and back", 1), ("invoices", all.len()), ("copies", all.len())]);
 }
 
 #[tokio::test]
@@ -203,9 +166,7 @@ async fn a_clock_that_goes_wrong_between_stop_and_start_sends_nothing_twice_and_
 async fn a_retry_further_away_than_any_delay_is_due_and_one_within_it_waits() {
     for (back, is_due) in [(TimeDelta::hours(1), false), (TimeDelta::days(365), true)] {
         let house = House::new().await;
-        house
-            .account("K-1", 1, &["erika@muster.example"], &[])
-            .await;
+        house.account("K-1", 1, &["erika@muster.example"], &[]).await;
         let mut first = true;
         house.relay.behave(move |moment| match moment {
             Moment::Data if std::mem::take(&mut first) => Reaction::Say("451 4.7.1 later"),
@@ -232,9 +193,7 @@ async fn a_retry_further_away_than_any_delay_is_due_and_one_within_it_waits() {
 #[tokio::test]
 async fn retries_of_a_clock_far_ahead_wait_for_no_paused_account() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     house.account("K-2", 1, &["max@muster.example"], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(_) => Reaction::Say("450 4.2.1 later"),
@@ -248,16 +207,12 @@ async fn retries_of_a_clock_far_ahead_wait_for_no_paused_account() {
     for number in 0..140 {
         let number = format!("R-{number}");
         house.invoice("K-1", &number, Release::Immediately).await;
-        house
-            .until_it_is("K-1", &number, "it is deferred", is_deferred)
-            .await;
+        house.until_it_is("K-1", &number, "it is deferred", is_deferred).await;
     }
     house.clock.set(house.clock.now() + TimeDelta::days(1));
     pause(&house, PauseScope::Account(account("K-1"))).await;
     house.invoice("K-2", "S-1", Release::Immediately).await;
-    house
-        .until_it_is("K-2", "S-1", "it is deferred", is_deferred)
-        .await;
+    house.until_it_is("K-2", "S-1", "it is deferred", is_deferred).await;
     house.relay.behave_well();
     house.clock.set(now);
     house.until("K-2", "S-1", Shown::Delivered).await;
@@ -273,9 +228,7 @@ async fn a_day_in_berlin(expression: &str, from: &str, hours: i64) -> Vec<String
     house.settings.tick = std::time::Duration::from_millis(2);
     let start: DateTime<Utc> = from.parse().unwrap();
     house.clock.set(start);
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     let running = house.start();
     house.until_noted().await;
     let mut fired: Vec<String> = Vec::new();
@@ -293,17 +246,11 @@ async fn a_day_in_berlin(expression: &str, from: &str, hours: i64) -> Vec<String
         let instant = last_instant(&house, &ScheduleName::default());
         if instant != last {
             assert_eq!(instant, now, "it fires at its time, neither late nor again");
-            house
-                .until("K-1", &format!("R-{}", fired.len()), Shown::Delivered)
-                .await;
-            house
-                .until_true("the run is closed", || house.open_runs() == 0)
-                .await;
+            house.until("K-1", &format!("R-{}", fired.len()), Shown::Delivered).await;
+            house.until_true("the run is closed", || house.open_runs() == 0).await;
             last = instant;
             fired.push(instant.format("%d %H:%M").to_string());
-            house
-                .invoice("K-1", &format!("R-{}", fired.len()), Release::Scheduled)
-                .await;
+            house.invoice("K-1", &format!("R-{}", fired.len()), Release::Scheduled).await;
         }
     }
     running.stop().await;
@@ -311,13 +258,7 @@ async fn a_day_in_berlin(expression: &str, from: &str, hours: i64) -> Vec<String
     assert_eq!(copies(&house).len(), fired.len());
     let left = house.whole("K-1", &format!("R-{}", fired.len()));
     assert_eq!(left.state, Shown::Waiting);
-    count(
-        "clock",
-        &[
-            ("changes of Berlin's time", 1),
-            ("firings at them", fired.len()),
-        ],
-    );
+    count("clock", &[("changes of Berlin's time", 1), ("firings at them", fired.len())]);
     fired
 }
 
@@ -344,16 +285,10 @@ async fn an_hourly_schedule_fires_in_each_hour_that_there_is_when_the_clocks_cha
 
 /// How often a run of a schedule was opened for something that waited.
 fn runs_opened(house: &House, name: &str) -> usize {
-    let (trail, rest) = house
-        .store
-        .audit(TrailOrder::OldestFirst, None, 10_000)
-        .unwrap();
+    let (trail, rest) = house.store.audit(TrailOrder::OldestFirst, None, 10_000).unwrap();
     assert_eq!(rest, None);
     let opened = format!("run of schedule {name} opened");
-    trail
-        .iter()
-        .filter(|told| told.entry.what == opened)
-        .count()
+    trail.iter().filter(|told| told.entry.what == opened).count()
 }
 
 #[tokio::test]
@@ -367,9 +302,7 @@ async fn a_schedule_missed_over_several_days_is_made_up_for_by_one_run_or_none()
         let mut house = House::new().await;
         let hourly = timetable("0 * * * *", chrono_tz::UTC, catch_up);
         house.schedules = BTreeMap::from([(ScheduleName::default(), hourly)]);
-        house
-            .account("K-1", 1, &["erika@muster.example"], &[])
-            .await;
+        house.account("K-1", 1, &["erika@muster.example"], &[]).await;
         let mut running = Some(house.start());
         house.until_noted().await;
         if daemon == Daemon::IsStopped
@@ -395,22 +328,13 @@ async fn a_schedule_missed_over_several_days_is_made_up_for_by_one_run_or_none()
         for number in ["R-1", "R-2", "R-3"] {
             house.until("K-1", number, Shown::Delivered).await;
         }
-        house
-            .until_true("the run is closed", || house.open_runs() == 0)
-            .await;
+        house.until_true("the run is closed", || house.open_runs() == 0).await;
         running.stop().await;
-        let instant = at(if is_made_up_for {
-            "26T09:00"
-        } else {
-            "26T10:00"
-        });
+        let instant = at(if is_made_up_for { "26T09:00" } else { "26T10:00" });
         assert_eq!(last_instant(&house, &ScheduleName::default()), instant);
         assert_eq!(runs_opened(&house, "default"), 1);
         assert_eq!(copies(&house), once_each(&["R-1", "R-2", "R-3"]));
-        count(
-            "clock",
-            &[("missed schedules", 1), ("invoices", 3), ("copies", 3)],
-        );
+        count("clock", &[("missed schedules", 1), ("invoices", 3), ("copies", 3)]);
     }
 }
 
@@ -425,9 +349,7 @@ async fn schedules_that_fire_at_the_same_instant_release_each_invoice_once() {
         let id = format!("K-{number:02}");
         let address = format!("a{number:02}@muster.example");
         let name = names[number % names.len()];
-        house
-            .account_of_schedule(&id, 1, &[&address], &[], Some(name))
-            .await;
+        house.account_of_schedule(&id, 1, &[&address], &[], Some(name)).await;
         for copy in ["a", "b"] {
             let number = format!("R-{number:02}-{copy}");
             house.invoice(&id, &number, Release::Scheduled).await;
@@ -439,17 +361,11 @@ async fn schedules_that_fire_at_the_same_instant_release_each_invoice_once() {
     until_the_time_is_noticed(&house, &running).await;
     house.clock.set(at("23T08:00"));
     house.relay.accepted(60).await;
-    house
-        .until_true("all runs are closed", || house.open_runs() == 0)
-        .await;
+    house.until_true("all runs are closed", || house.open_runs() == 0).await;
     until_the_time_is_noticed(&house, &running).await;
     running.stop().await;
     for name in names {
-        assert_eq!(
-            last_instant(&house, &schedule(name)),
-            at("23T08:00"),
-            "{name}"
-        );
+        assert_eq!(last_instant(&house, &schedule(name)), at("23T08:00"), "{name}");
         assert_eq!(runs_opened(&house, name), 1, "{name}");
     }
     let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
@@ -457,11 +373,7 @@ async fn schedules_that_fire_at_the_same_instant_release_each_invoice_once() {
     let sent = numbers.len();
     count(
         "clock",
-        &[
-            ("schedules at one instant", names.len()),
-            ("invoices", sent),
-            ("copies", sent),
-        ],
+        &[("schedules at one instant", names.len()), ("invoices", sent), ("copies", sent)],
     );
 }
 
@@ -504,9 +416,8 @@ async fn a_run_of_hundreds_that_crashes_twice_brings_each_once_but_what_is_uncer
     house.clock.set(at("23T08:00"));
     for crash in CRASHES_AFTER {
         // Every connection stands after its final dot; the relay says yes to what nobody hears.
-        let gates: Vec<Arc<Gate>> = (0..house.settings.connections)
-            .map(|_| Arc::default())
-            .collect();
+        let gates: Vec<Arc<Gate>> =
+            (0..house.settings.connections).map(|_| Arc::default()).collect();
         let mut left = gates.clone();
         let mut messages = house.relay.book().accepted.len();
         house.relay.behave(move |moment| match moment {
@@ -524,10 +435,7 @@ async fn a_run_of_hundreds_that_crashes_twice_brings_each_once_but_what_is_uncer
         }
         running.crash().await;
         let accepted = house.relay.book().accepted.len();
-        assert!(
-            (crash..invoices.len() - 50).contains(&accepted),
-            "in the middle"
-        );
+        assert!((crash..invoices.len() - 50).contains(&accepted), "in the middle");
         for gate in &gates {
             gate.open();
         }
@@ -538,15 +446,8 @@ async fn a_run_of_hundreds_that_crashes_twice_brings_each_once_but_what_is_uncer
         house.reopen();
         running = house.start();
     }
-    house
-        .relay
-        .until("the run goes on", |book| {
-            book.accepted.len() >= invoices.len()
-        })
-        .await;
-    house
-        .until_true("the run is closed", || house.open_runs() == 0)
-        .await;
+    house.relay.until("the run goes on", |book| book.accepted.len() >= invoices.len()).await;
+    house.until_true("the run is closed", || house.open_runs() == 0).await;
     house.clock.set(house.clock.now() + TimeDelta::hours(5));
 
     let copies_of = |number: &str| copies(&house).get(number).copied();
@@ -554,11 +455,7 @@ async fn a_run_of_hundreds_that_crashes_twice_brings_each_once_but_what_is_uncer
     for (id, number) in &invoices {
         let whole = house.until(id, number, Shown::Delivered).await;
         let is_uncertain = outcomes(&whole).contains(&Outcome::Uncertain);
-        assert_eq!(
-            copies_of(number),
-            Some(1 + usize::from(is_uncertain)),
-            "{number}"
-        );
+        assert_eq!(copies_of(number), Some(1 + usize::from(is_uncertain)), "{number}");
         if is_uncertain {
             uncertain += 1;
             assert_eq!(outcomes(&whole), [Outcome::Uncertain, Outcome::Accepted]);

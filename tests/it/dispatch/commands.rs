@@ -53,11 +53,7 @@ async fn a_hold_while_sending_is_recorded_and_stops_the_other_addresses() {
         for last_word in [LastWord::Yes, LastWord::Later] {
             let scene = at(point, last_word).await;
             assert_recorded(&scene.operator("hold", json!({"reason": "look"})).await);
-            assert_refused(
-                &scene.operator("hold", json!({})).await,
-                "wrong_state",
-                "sending",
-            );
+            assert_refused(&scene.operator("hold", json!({})).await, "wrong_state", "sending");
             scene.go_on();
             let whole = scene.until(Shown::Held).await;
             // Whoever had an attempt comes after who had none.
@@ -66,10 +62,7 @@ async fn a_hold_while_sending_is_recorded_and_stops_the_other_addresses() {
                 LastWord::Later => (AddressState::Pending, Outcome::Deferred, [B, A]),
             };
             assert_eq!(outcomes(&whole), [outcome]);
-            assert_eq!(
-                address_states(&whole),
-                [(A, first), (B, AddressState::Pending)]
-            );
+            assert_eq!(address_states(&whole), [(A, first), (B, AddressState::Pending)]);
             let house = &scene.house;
             house.until_the_feeder_went_round(&scene.running).await;
             assert_eq!(house.relay.book().begun, [A], "{point:?} {last_word:?}");
@@ -129,11 +122,7 @@ async fn a_withdrawal_while_sending_is_recorded_and_nothing_further_is_sent() {
                 clock.set(clock.now() + chrono::TimeDelta::days(1));
                 let (begun, accepted) = scene.end().await;
                 assert_eq!(begun, [A], "{what}");
-                assert_eq!(
-                    accepted.len(),
-                    usize::from(last_word == LastWord::Yes),
-                    "{what}"
-                );
+                assert_eq!(accepted.len(), usize::from(last_word == LastWord::Yes), "{what}");
             }
         }
     }
@@ -157,19 +146,11 @@ async fn a_withdrawal_after_one_address_accepted_is_refused_and_stops_what_is_no
             assert_refused(&by.withdraw(&scene).await, "already_sent", "sending");
             scene.go_on();
             let whole = scene.until(Shown::Delivered).await;
-            let states: Vec<AddressState> = whole
-                .delivery
-                .addresses
-                .iter()
-                .map(|address| address.state)
-                .collect();
+            let states: Vec<AddressState> =
+                whole.delivery.addresses.iter().map(|address| address.state).collect();
             assert_eq!(
                 states,
-                [
-                    AddressState::Delivered,
-                    AddressState::Delivered,
-                    AddressState::Superseded
-                ],
+                [AddressState::Delivered, AddressState::Delivered, AddressState::Superseded],
                 "{point:?} {by:?}"
             );
             assert_eq!(scene.end().await.1, [A, B]);
@@ -239,18 +220,13 @@ async fn a_resend_while_sending_is_refused_and_one_afterwards_sends_one_more() {
         assert_eq!(answer.status, 200, "{answer:?}");
         scene.gate.reached().await;
         for revision in [1, 2] {
-            let answer = scene
-                .operator("resend", json!({"revision": revision}))
-                .await;
+            let answer = scene.operator("resend", json!({"revision": revision})).await;
             assert_refused(&answer, "wrong_state", "sending");
         }
         scene.go_on();
         let whole = scene.until(Shown::Delivered).await;
         assert_eq!(whole.attempts.len(), 2);
-        assert_ne!(
-            whole.attempts[0].intent.message_id,
-            whole.attempts[1].intent.message_id
-        );
+        assert_ne!(whole.attempts[0].intent.message_id, whole.attempts[1].intent.message_id);
         assert_eq!(scene.end().await.1, [A, A], "{point:?}");
     }
 }
@@ -272,9 +248,7 @@ async fn a_run_opened_while_an_invoice_is_sent_sends_that_one_once() {
         scene.go_on();
         scene.until(Shown::Delivered).await;
         house.until("K-1", "R-2", Shown::Delivered).await;
-        house
-            .until_true("the run is closed", || house.open_runs() == 0)
-            .await;
+        house.until_true("the run is closed", || house.open_runs() == 0).await;
         assert_eq!(scene.end().await.1, [A, B, A, B], "{point:?}");
     }
 }

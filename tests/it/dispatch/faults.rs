@@ -13,31 +13,20 @@ use super::house::{House, Running, at, patiently};
 use super::relay::{Gate, Moment, Reaction};
 
 async fn until_down(running: &mut Running) {
-    let down = running
-        .status
-        .relay
-        .wait_for(|state| matches!(state, RelayState::Down { .. }));
-    patiently("the relay is known to be down", down)
-        .await
-        .unwrap();
+    let down = running.status.relay.wait_for(|state| matches!(state, RelayState::Down { .. }));
+    patiently("the relay is known to be down", down).await.unwrap();
 }
 
 async fn five_invoices(house: &House) {
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     for number in 1..=5 {
-        house
-            .invoice("K-1", &format!("R-{number}"), Release::Immediately)
-            .await;
+        house.invoice("K-1", &format!("R-{number}"), Release::Immediately).await;
     }
 }
 
 async fn all_are_delivered_at_the_first_attempt(house: &House) {
     for number in 1..=5 {
-        let whole = house
-            .until("K-1", &format!("R-{number}"), Shown::Delivered)
-            .await;
+        let whole = house.until("K-1", &format!("R-{number}"), Shown::Delivered).await;
         assert_eq!(whole.attempts.len(), 1);
         assert_eq!(whole.delivery.addresses[0].attempts, 1);
     }
@@ -54,10 +43,7 @@ async fn while_the_relay_is_down_no_attempt_counts_and_all_is_delivered_once_it_
     });
     let mut running = house.start();
     until_down(&mut running).await;
-    house
-        .relay
-        .until("it is probed again", |book| book.connections >= 3)
-        .await;
+    house.relay.until("it is probed again", |book| book.connections >= 3).await;
     for number in 1..=5 {
         let whole = house.whole("K-1", &format!("R-{number}"));
         assert!(whole.attempts.is_empty());
@@ -97,10 +83,7 @@ async fn a_421_to_the_envelope_counts_as_an_attempt_and_others_are_sent() {
         assert_eq!(whole.state, Shown::Due);
         assert_eq!(whole.attempts.len(), 1);
         let reply = whole.attempts[0].reply.as_ref().unwrap();
-        assert_eq!(
-            (reply.code, whole.attempts[0].outcome),
-            (421, Outcome::Deferred)
-        );
+        assert_eq!((reply.code, whole.attempts[0].outcome), (421, Outcome::Deferred));
     }
 }
 
@@ -113,11 +96,7 @@ async fn an_invoice_that_is_too_large_for_the_relay_is_held_and_others_are_sent(
     house.relay.behave(move |moment| match moment {
         Moment::Mail => {
             mails += 1;
-            if mails == 1 {
-                Reaction::Say("552 5.3.4 too large")
-            } else {
-                Reaction::Yes
-            }
+            if mails == 1 { Reaction::Say("552 5.3.4 too large") } else { Reaction::Yes }
         }
         _ => Reaction::Yes,
     });
@@ -159,9 +138,7 @@ async fn an_answer_to_an_envelope_does_not_speak_for_the_final_dots() {
     let mut house = House::new().await;
     house.settings.connections = 1;
     house.settings.probe_first = Duration::from_secs(3_600);
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     for number in 1..=9 {
         let number = format!("R-{number}");
         house.invoice("K-1", &number, Release::Immediately).await;
@@ -170,11 +147,7 @@ async fn an_answer_to_an_envelope_does_not_speak_for_the_final_dots() {
     house.relay.behave(move |moment| match moment {
         Moment::Rcpt(_) => {
             envelopes += 1;
-            if envelopes % 2 == 0 {
-                Reaction::Say("450 4.2.0 greylisted")
-            } else {
-                Reaction::Yes
-            }
+            if envelopes % 2 == 0 { Reaction::Say("450 4.2.0 greylisted") } else { Reaction::Yes }
         }
         Moment::FinalDot(_) => Reaction::Cut,
         _ => Reaction::Yes,
@@ -194,9 +167,7 @@ async fn a_relay_that_allows_one_connection_only_is_not_taken_for_down() {
     let mut house = House::new().await;
     house.settings.connections = 4;
     house.settings.probe_first = Duration::from_secs(3_600);
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     for number in 1..=30 {
         let number = format!("R-{number}");
         house.invoice("K-1", &number, Release::Immediately).await;
@@ -236,9 +207,7 @@ async fn after_an_opening_one_connection_is_tried_before_the_others() {
     gate.reached().await;
     let beats = running.status.progress.feeder();
     house
-        .until_true("the feeder goes round", || {
-            running.status.progress.feeder() > beats + 10
-        })
+        .until_true("the feeder goes round", || running.status.progress.feeder() > beats + 10)
         .await;
     assert_eq!(house.relay.book().connections, 2, "the probe's is used");
     gate.open();
@@ -249,9 +218,7 @@ async fn after_an_opening_one_connection_is_tried_before_the_others() {
 #[tokio::test]
 async fn a_shutdown_during_an_attempt_waits_for_its_outcome_and_begins_no_other() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["a@muster.example", "b@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["a@muster.example", "b@muster.example"], &[]).await;
     let gate = Arc::new(Gate::default());
     let waits = Arc::clone(&gate);
     house.relay.behave(move |moment| match moment {
@@ -274,10 +241,7 @@ async fn a_shutdown_during_an_attempt_waits_for_its_outcome_and_begins_no_other(
     let running = house.start();
     house.until("K-1", "R-1", Shown::Delivered).await;
     running.stop().await;
-    assert_eq!(
-        house.relay.accepted(2).await,
-        ["a@muster.example", "b@muster.example"]
-    );
+    assert_eq!(house.relay.accepted(2).await, ["a@muster.example", "b@muster.example"]);
 }
 
 #[tokio::test]
@@ -297,13 +261,9 @@ async fn an_invoice_that_cannot_be_read_keeps_neither_others_nor_runs_from_their
     for (day, brought) in [(23, 1), (24, 2)] {
         house.clock.set(at(&format!("{day}T08:00")));
         house.relay.accepted(brought).await;
-        house
-            .until_true("the run is closed", || house.open_runs() == 0)
-            .await;
+        house.until_true("the run is closed", || house.open_runs() == 0).await;
         assert!(store.has_failed());
-        house
-            .invoice("K-2", &format!("S-{day}"), Release::Scheduled)
-            .await;
+        house.invoice("K-2", &format!("S-{day}"), Release::Scheduled).await;
     }
     running.stop().await;
     assert_eq!(house.relay.book().accepted.len(), 2);
@@ -313,9 +273,7 @@ async fn an_invoice_that_cannot_be_read_keeps_neither_others_nor_runs_from_their
 async fn a_shutdown_before_the_message_waits_for_nobody_and_leaves_nothing_uncertain() {
     for at_data in [false, true] {
         let house = House::new().await;
-        house
-            .account("K-1", 1, &["erika@muster.example"], &[])
-            .await;
+        house.account("K-1", 1, &["erika@muster.example"], &[]).await;
         let gate = Arc::new(Gate::default());
         let waits = Arc::clone(&gate);
         house.relay.behave(move |moment| match moment {
@@ -344,9 +302,7 @@ async fn a_shutdown_before_the_message_waits_for_nobody_and_leaves_nothing_uncer
 #[tokio::test]
 async fn a_crash_after_the_final_dot_leads_to_a_repeat_under_the_same_message_id() {
     let mut house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     let gate = Arc::new(Gate::default());
     let waits = Arc::clone(&gate);
     let mut first = true;
@@ -392,9 +348,7 @@ async fn a_store_that_is_busy_or_full_for_a_while_loses_and_repeats_nothing() {
             (UseCase::Settle, StoreError::Busy),
         ],
     );
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     house.invoice("K-1", "R-1", Release::Scheduled).await;
     let running = house.start_over(Arc::clone(&store) as Arc<dyn Store>);
     house.until_noted().await;
@@ -409,9 +363,7 @@ async fn a_store_that_is_busy_or_full_for_a_while_loses_and_repeats_nothing() {
 #[tokio::test]
 async fn while_the_store_takes_no_attempts_the_relay_is_left_alone() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     for number in ["R-1", "R-2", "R-3"] {
         house.invoice("K-1", number, Release::Immediately).await;
     }
@@ -435,17 +387,11 @@ async fn while_the_store_takes_no_attempts_the_relay_is_left_alone() {
 #[tokio::test]
 async fn a_store_that_fails_for_good_ends_sending_with_its_error() {
     let fault = StoreError::SyncFailed("input/output error".to_owned());
-    for use_case in [
-        UseCase::Recover,
-        UseCase::OpenRun,
-        UseCase::Begin,
-        UseCase::Settle,
-        UseCase::Due,
-    ] {
+    for use_case in
+        [UseCase::Recover, UseCase::OpenRun, UseCase::Begin, UseCase::Settle, UseCase::Due]
+    {
         let house = House::new().await;
-        house
-            .account("K-1", 1, &["erika@muster.example"], &[])
-            .await;
+        house.account("K-1", 1, &["erika@muster.example"], &[]).await;
         let running = house.start();
         house.until_noted().await;
         running.stop().await;
@@ -453,20 +399,14 @@ async fn a_store_that_fails_for_good_ends_sending_with_its_error() {
         house.clock.set(at("23T08:00"));
         let store = FailingStore::new(&house.store, [(use_case, fault.clone())]);
         let running = house.start_over(store);
-        assert_eq!(
-            running.ended().await,
-            Err(DispatchError::Store(fault.clone())),
-            "{use_case:?}"
-        );
+        assert_eq!(running.ended().await, Err(DispatchError::Store(fault.clone())), "{use_case:?}");
     }
 }
 
 #[tokio::test]
 async fn a_421_to_the_final_dot_counts_as_an_attempt_and_spares_the_relay_others() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::FinalDot(_) => Reaction::Say("421 4.3.2 closing"),
         _ => Reaction::Yes,
@@ -474,11 +414,8 @@ async fn a_421_to_the_final_dot_counts_as_an_attempt_and_spares_the_relay_others
     let mut running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     until_down(&mut running).await;
-    let whole = house
-        .until_it_is("K-1", "R-1", "it is deferred", |whole| {
-            whole.attempts.len() == 1
-        })
-        .await;
+    let whole =
+        house.until_it_is("K-1", "R-1", "it is deferred", |whole| whole.attempts.len() == 1).await;
     assert_eq!(whole.attempts[0].outcome, Outcome::Deferred);
     running.stop().await;
 }

@@ -138,10 +138,7 @@ impl House {
             unused_documents_bytes: 1 << 30,
         };
         let schedule = Schedule::parse("0 8 * * *", chrono_tz::UTC).unwrap();
-        let timetable = Timetable {
-            schedule,
-            catch_up: true,
-        };
+        let timetable = Timetable { schedule, catch_up: true };
         Self {
             store: memory.open(rules.clone()).unwrap(),
             memory,
@@ -210,11 +207,7 @@ impl House {
         });
         let status = dispatch.status();
         let (shutdown, signal) = watch::channel(false);
-        Running {
-            shutdown,
-            task: tokio::spawn(dispatch.run(signal, GRACE)),
-            status,
-        }
+        Running { shutdown, task: tokio::spawn(dispatch.run(signal, GRACE)), status }
     }
 
     /// Removes every document's bytes behind the store's back.
@@ -240,8 +233,7 @@ impl House {
         main: &[&str],
         billing: &[&str],
     ) -> Vec<InvoiceNumber> {
-        self.account_of_schedule(id, version, main, billing, None)
-            .await
+        self.account_of_schedule(id, version, main, billing, None).await
     }
 
     pub(super) async fn account_of_schedule(
@@ -323,12 +315,7 @@ impl House {
         };
         let answer = self.store.issue(self.received(number), invoice).await;
         assert!(
-            matches!(
-                answer,
-                Ok(Judged::New(
-                    IssueAnswer::Applied(_) | IssueAnswer::Parked(_)
-                ))
-            ),
+            matches!(answer, Ok(Judged::New(IssueAnswer::Applied(_) | IssueAnswer::Parked(_)))),
             "{answer:?}"
         );
         self.nudge.notify_one();
@@ -344,10 +331,8 @@ impl House {
 
     /// Waits until an invoice is in a state.
     pub(super) async fn until(&self, id: &str, number: &str, state: Shown) -> WholeInvoice {
-        self.until_it_is(id, number, &format!("{number} is {state}"), |whole| {
-            whole.state == state
-        })
-        .await
+        self.until_it_is(id, number, &format!("{number} is {state}"), |whole| whole.state == state)
+            .await
     }
 
     pub(super) async fn until_it_is(
@@ -357,8 +342,7 @@ impl House {
         what: &str,
         wanted: impl Fn(&WholeInvoice) -> bool,
     ) -> WholeInvoice {
-        self.until_true(what, || wanted(&self.whole(id, number)))
-            .await;
+        self.until_true(what, || wanted(&self.whole(id, number))).await;
         self.whole(id, number)
     }
 
@@ -376,10 +360,8 @@ impl House {
     pub(super) async fn until_the_feeder_went_round(&self, running: &Running) {
         self.nudge.notify_one();
         let beats = running.status.progress.feeder();
-        self.until_true("the feeder goes round", || {
-            running.status.progress.feeder() > beats + 20
-        })
-        .await;
+        self.until_true("the feeder goes round", || running.status.progress.feeder() > beats + 20)
+            .await;
     }
 
     pub(super) fn open_runs(&self) -> usize {
@@ -391,17 +373,14 @@ impl House {
     pub(super) async fn until_noted(&self) {
         self.until_true("the schedule is noted", || {
             let runs = self.store.runs().unwrap();
-            runs.iter()
-                .any(|run| run.scope == RunScope::Schedule(ScheduleName::default()))
+            runs.iter().any(|run| run.scope == RunScope::Schedule(ScheduleName::default()))
         })
         .await;
     }
 
     fn received(&self, id: &str) -> Received {
-        let name: String = id
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-            .collect();
+        let name: String =
+            id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         Received {
             sender: SenderName::parse("portal").unwrap(),
             body: Digest::from_bytes(Sha256::digest(&name).into()),

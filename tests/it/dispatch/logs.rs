@@ -18,9 +18,7 @@ async fn each_attempt_leaves_a_line_by_which_it_is_found_and_no_address() {
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &["weg@muster.example"])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &["weg@muster.example"]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(to) if to == "weg@muster.example" => {
             Reaction::Say("550 5.1.1 <weg@muster.example> unknown")
@@ -31,15 +29,9 @@ async fn each_attempt_leaves_a_line_by_which_it_is_found_and_no_address() {
     house.invoice("K-1", "R-1", Release::Immediately).await;
     house.until("K-1", "R-1", Shown::Delivered).await;
     // A portal may take an address for its account's id.
-    house
-        .account("max@muster.example", 1, &["max@muster.example"], &[])
-        .await;
-    house
-        .invoice("max@muster.example", "R-2", Release::Immediately)
-        .await;
-    house
-        .until("max@muster.example", "R-2", Shown::Delivered)
-        .await;
+    house.account("max@muster.example", 1, &["max@muster.example"], &[]).await;
+    house.invoice("max@muster.example", "R-2", Release::Immediately).await;
+    house.until("max@muster.example", "R-2", Shown::Delivered).await;
     running.stop().await;
     drop(guard);
 
@@ -59,10 +51,7 @@ async fn each_attempt_leaves_a_line_by_which_it_is_found_and_no_address() {
     assert_eq!(found[1]["stage"], "final_dot");
     assert_eq!(found[1]["attempt"], 1);
     assert!(found[1]["duration_ms"].is_u64());
-    assert!(
-        text.contains("\"account.id\":\"m***@muster.example\""),
-        "{text}"
-    );
+    assert!(text.contains("\"account.id\":\"m***@muster.example\""), "{text}");
     for address in ["weg@", "erika@", "max@"] {
         assert!(!text.contains(address), "{text}");
     }

@@ -14,9 +14,7 @@ use super::relay::{Gate, Moment, Reaction};
 
 pub(super) async fn pause(house: &House, scope: PauseScope) {
     let actor = Actor::Operator("erika".to_owned());
-    let paused = house
-        .store
-        .pause(scope, "a test".to_owned(), actor, house.clock.now());
+    let paused = house.store.pause(scope, "a test".to_owned(), actor, house.clock.now());
     assert!(paused.await.unwrap());
 }
 
@@ -31,16 +29,12 @@ pub(super) async fn resume(house: &House, scope: PauseScope) {
 async fn a_paused_accounts_invoices_neither_starve_others_nor_miss_their_run() {
     let mut house = House::new().await;
     house.settings.connections = 1;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     house.account("K-2", 1, &["max@muster.example"], &[]).await;
     let scope = PauseScope::Account(account("K-1"));
     pause(&house, scope.clone()).await;
     for number in 0..40 {
-        house
-            .invoice("K-1", &format!("R-{number}"), Release::Scheduled)
-            .await;
+        house.invoice("K-1", &format!("R-{number}"), Release::Scheduled).await;
     }
     house.invoice("K-2", "S-1", Release::Scheduled).await;
     let running = house.start();
@@ -52,9 +46,7 @@ async fn a_paused_accounts_invoices_neither_starve_others_nor_miss_their_run() {
 
     resume(&house, scope).await;
     house.relay.accepted(41).await;
-    house
-        .until_true("the run is closed", || house.open_runs() == 0)
-        .await;
+    house.until_true("the run is closed", || house.open_runs() == 0).await;
     running.stop().await;
     assert_eq!(house.relay.book().accepted.len(), 41);
 }
@@ -76,16 +68,11 @@ async fn what_is_released_behind_a_run_that_waits_for_a_paused_account_is_sent_b
         assert_eq!(answer.await.unwrap().unwrap().answer, Answer::Done);
         house.nudge.notify_one();
     };
-    operate(Command::Hold {
-        reason: "a look".to_owned(),
-    })
-    .await;
+    operate(Command::Hold { reason: "a look".to_owned() }).await;
     let running = house.start();
     house.until_noted().await;
     house.clock.set(at("23T08:00"));
-    house
-        .until_true("the run is opened", || house.open_runs() == 1)
-        .await;
+    house.until_true("the run is opened", || house.open_runs() == 1).await;
     house.until_the_feeder_went_round(&running).await;
 
     operate(Command::Release { now: false }).await;
@@ -93,9 +80,7 @@ async fn what_is_released_behind_a_run_that_waits_for_a_paused_account_is_sent_b
     assert_eq!(house.open_runs(), 1, "it waits for the paused account");
     resume(&house, scope).await;
     house.until("K-2", "S-1", Shown::Delivered).await;
-    house
-        .until_true("the run is closed", || house.open_runs() == 0)
-        .await;
+    house.until_true("the run is closed", || house.open_runs() == 0).await;
     running.stop().await;
 }
 
@@ -110,25 +95,17 @@ async fn stopped_by_rejections(billing: bool) -> House {
     });
     for number in 0..8 {
         let id = format!("K-{number}");
-        let (main, selected) = (
-            format!("a{number}@muster.example"),
-            format!("b{number}@muster.example"),
-        );
+        let (main, selected) =
+            (format!("a{number}@muster.example"), format!("b{number}@muster.example"));
         let selected = [selected.as_str()];
         let selected = if billing { &selected[..] } else { &[] };
         house.account(&id, 1, &[&main], selected).await;
-        house
-            .invoice(&id, &format!("R-{number}"), Release::Immediately)
-            .await;
+        house.invoice(&id, &format!("R-{number}"), Release::Immediately).await;
     }
     let running = house.start();
     house
         .until_true("everything is paused", || {
-            house
-                .store
-                .paused(&PauseScope::Everything)
-                .unwrap()
-                .is_some()
+            house.store.paused(&PauseScope::Everything).unwrap().is_some()
         })
         .await;
     running.stop().await;
@@ -182,10 +159,7 @@ async fn a_message_to_a_stand_in_is_not_begun_once_the_rejection_is_forgotten() 
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     gate.reached().await;
-    assert_eq!(
-        house.whole("K-1", "R-1").intent.unwrap().address.as_str(),
-        main[0]
-    );
+    assert_eq!(house.whole("K-1", "R-1").intent.unwrap().address.as_str(), main[0]);
 
     let (store, now) = (Arc::clone(&house.store), house.clock.now());
     let by = Actor::Operator("erika".to_owned());
@@ -195,11 +169,7 @@ async fn a_message_to_a_stand_in_is_not_begun_once_the_rejection_is_forgotten() 
     gate.open();
     let whole = house.until("K-1", "R-1", Shown::Delivered).await;
     running.stop().await;
-    let tried: Vec<&str> = whole
-        .attempts
-        .iter()
-        .map(|one| one.intent.address.as_str())
-        .collect();
+    let tried: Vec<&str> = whole.attempts.iter().map(|one| one.intent.address.as_str()).collect();
     assert_eq!(tried, [selected[0], selected[0]]);
     assert_eq!(house.relay.book().accepted.len(), 1);
 }

@@ -62,10 +62,7 @@ async fn the_first_byte_decides(kind: &str, change: Value, to: &str, goes_to: &s
         } else {
             assert_eq!(
                 address_states(&whole),
-                [
-                    (OLD, AddressState::Superseded),
-                    (to, AddressState::Delivered)
-                ]
+                [(OLD, AddressState::Superseded), (to, AddressState::Delivered)]
             );
             assert_eq!(told, [old, goes_to, &accepted_in_words(2)]);
             to
@@ -73,10 +70,7 @@ async fn the_first_byte_decides(kind: &str, change: Value, to: &str, goes_to: &s
         let version = whole.attempts[0].intent.account_version.get();
         assert_eq!(version, if is_late { 1 } else { 2 });
         let (begun, accepted) = scene.end().await;
-        assert_eq!(
-            (begun, accepted),
-            (vec![recipient.to_owned()], vec![recipient.to_owned()])
-        );
+        assert_eq!((begun, accepted), (vec![recipient.to_owned()], vec![recipient.to_owned()]));
     }
 }
 
@@ -106,11 +100,9 @@ async fn up_to_the_first_byte_a_billing_contact_moved_out_of_its_group_gets_noth
 /// not being sent, and what was decided is dropped.
 #[tokio::test]
 async fn what_comes_before_the_relay_has_greeted_finds_nothing_under_way() {
-    for (action, state) in [
-        ("change", Shown::Delivered),
-        ("withdraw", Shown::Withdrawn),
-        ("hold", Shown::Held),
-    ] {
+    for (action, state) in
+        [("change", Shown::Delivered), ("withdraw", Shown::Withdrawn), ("hold", Shown::Held)]
+    {
         let house = House::new().await;
         house.account("K-1", 1, &[MAIN], &[OLD]).await;
         let gate = Arc::new(Gate::default());
@@ -162,21 +154,11 @@ async fn an_account_closed_while_its_invoice_is_sent_stops_nothing_and_names_not
         let whole = scene.until(Shown::Delivered).await;
         assert_eq!(
             story(&whole),
-            [
-                "goes to sub-user u-7 (billing_contact_selected)",
-                &accepted_in_words(1)
-            ]
+            ["goes to sub-user u-7 (billing_contact_selected)", &accepted_in_words(1)]
         );
-        assert_eq!(
-            scene.house.relay.book().connections,
-            1,
-            "it is not begun again"
-        );
+        assert_eq!(scene.house.relay.book().connections, 1, "it is not begun again");
         let (begun, accepted) = scene.end().await;
-        assert_eq!(
-            (begun, accepted),
-            (vec![OLD.to_owned()], vec![OLD.to_owned()])
-        );
+        assert_eq!((begun, accepted), (vec![OLD.to_owned()], vec![OLD.to_owned()]));
     }
 }
 
@@ -185,23 +167,14 @@ async fn a_change_that_is_taken_back_before_the_first_byte_stops_nothing() {
     for point in [Point::Rcpt, Point::Data] {
         let scene = at(point).await;
         for (version, billing) in [(2, NEW), (3, OLD)] {
-            let answer = scene
-                .portal("account.updated", version, selecting(billing))
-                .await;
+            let answer = scene.portal("account.updated", version, selecting(billing)).await;
             assert_eq!(answer.body["in_flight"], json!([]), "{answer:?}");
         }
         scene.go_on();
         scene.until(Shown::Delivered).await;
-        assert_eq!(
-            scene.house.relay.book().connections,
-            1,
-            "it is not begun again"
-        );
+        assert_eq!(scene.house.relay.book().connections, 1, "it is not begun again");
         let (begun, accepted) = scene.end().await;
-        assert_eq!(
-            (begun, accepted),
-            (vec![OLD.to_owned()], vec![OLD.to_owned()])
-        );
+        assert_eq!((begun, accepted), (vec![OLD.to_owned()], vec![OLD.to_owned()]));
     }
 }
 
@@ -216,10 +189,7 @@ async fn what_the_relay_defers_goes_to_the_new_contact_although_the_old_one_was_
         assert_eq!(outcomes(&whole), [Outcome::Deferred, Outcome::Accepted]);
         assert_eq!(
             address_states(&whole),
-            [
-                (OLD, AddressState::Superseded),
-                (NEW, AddressState::Delivered)
-            ]
+            [(OLD, AddressState::Superseded), (NEW, AddressState::Delivered)]
         );
         let (begun, accepted) = scene.end().await;
         assert_eq!(begun, [OLD, NEW]);
@@ -237,11 +207,7 @@ async fn up_to_the_first_byte_a_pause_sends_nothing_and_afterwards_nothing_more(
             house.invoice("K-1", "R-2", Release::Immediately).await;
             scene.go_on();
             let is_late = point.is_past_the_first_byte();
-            let state = if is_late {
-                Shown::Delivered
-            } else {
-                Shown::Due
-            };
+            let state = if is_late { Shown::Delivered } else { Shown::Due };
             scene.until(state).await;
             house.until_the_feeder_went_round(running).await;
 
@@ -249,11 +215,7 @@ async fn up_to_the_first_byte_a_pause_sends_nothing_and_afterwards_nothing_more(
             let what = format!("{scope:?} {point:?}");
             assert_eq!(whole.state, state, "{what}");
             assert_eq!(whole.attempts.len(), usize::from(is_late), "{what}");
-            assert_eq!(
-                house.relay.book().begun.len(),
-                usize::from(is_late),
-                "{what}"
-            );
+            assert_eq!(house.relay.book().begun.len(), usize::from(is_late), "{what}");
             assert_eq!(house.whole("K-1", "R-2").state, Shown::Due, "{what}");
 
             resume(house, scope.clone()).await;
@@ -269,23 +231,13 @@ async fn up_to_the_first_byte_a_pause_sends_nothing_and_afterwards_nothing_more(
 /// never comes.
 #[tokio::test]
 async fn a_message_cut_off_half_way_is_repeated_under_the_same_message_id_and_accepted_once() {
-    let Scene {
-        mut house,
-        running,
-        gate,
-        ..
-    } = at(Point::Streaming).await;
+    let Scene { mut house, running, gate, .. } = at(Point::Streaming).await;
     running.crash().await;
     gate.open();
-    house
-        .relay
-        .until("the half is given up", |book| book.cut_off == 1)
-        .await;
+    house.relay.until("the half is given up", |book| book.cut_off == 1).await;
     assert!(house.relay.book().accepted.is_empty());
 
-    house
-        .clock
-        .set(house.clock.now() + chrono::TimeDelta::minutes(1));
+    house.clock.set(house.clock.now() + chrono::TimeDelta::minutes(1));
     house.reopen();
     let running = house.start();
     let whole = house.until("K-1", "R-1", Shown::Due).await;
@@ -293,18 +245,9 @@ async fn a_message_cut_off_half_way_is_repeated_under_the_same_message_id_and_ac
     house.clock.set(whole.delivery.next_at.unwrap());
     let whole = house.until("K-1", "R-1", Shown::Delivered).await;
     running.stop().await;
-    assert_eq!(
-        whole.attempts[0].intent.message_id,
-        whole.attempts[1].intent.message_id
-    );
-    assert_eq!(
-        whole.attempts[0].intent.message_digest,
-        whole.attempts[1].intent.message_digest
-    );
+    assert_eq!(whole.attempts[0].intent.message_id, whole.attempts[1].intent.message_id);
+    assert_eq!(whole.attempts[0].intent.message_digest, whole.attempts[1].intent.message_digest);
     let accepted = house.relay.book().accepted;
-    let to: Vec<&str> = accepted
-        .iter()
-        .map(|mail: &Mail| mail.to.as_str())
-        .collect();
+    let to: Vec<&str> = accepted.iter().map(|mail: &Mail| mail.to.as_str()).collect();
     assert_eq!(to, [OLD]);
 }

@@ -107,11 +107,7 @@ impl Relay {
         let behaviour: Arc<Mutex<Behaviour>> =
             Arc::new(Mutex::new(Box::new(|_: &Moment| Reaction::Yes)));
         let book = watch::Sender::new(Book::default());
-        let relay = Self {
-            port,
-            behaviour: Arc::clone(&behaviour),
-            book: book.clone(),
-        };
+        let relay = Self { port, behaviour: Arc::clone(&behaviour), book: book.clone() };
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let session = Session::new(socket, Arc::clone(&behaviour), book.clone());
@@ -145,9 +141,7 @@ impl Relay {
     /// Waits for so many messages; their recipients, sorted.
     pub(super) async fn accepted(&self, count: usize) -> Vec<String> {
         let book = self
-            .until(&format!("{count} messages are accepted"), |book| {
-                book.accepted.len() >= count
-            })
+            .until(&format!("{count} messages are accepted"), |book| book.accepted.len() >= count)
             .await;
         let mut recipients: Vec<_> = book.accepted.into_iter().map(|mail| mail.to).collect();
         recipients.sort();
@@ -166,12 +160,7 @@ impl Session {
     fn new(socket: TcpStream, behaviour: Arc<Mutex<Behaviour>>, book: watch::Sender<Book>) -> Self {
         socket.set_nodelay(true).unwrap();
         let (reader, writer) = socket.into_split();
-        Self {
-            reader: BufReader::new(reader),
-            writer,
-            behaviour,
-            book,
-        }
+        Self { reader: BufReader::new(reader), writer, behaviour, book }
     }
 
     /// Ends when the client leaves, or with a cut.
@@ -181,8 +170,7 @@ impl Session {
             book.connections += 1;
             number = book.connections;
         });
-        self.answer(Moment::Connected(number), "220 relay.example ESMTP")
-            .await?;
+        self.answer(Moment::Connected(number), "220 relay.example ESMTP").await?;
         let mut to = String::new();
         loop {
             let line = self.line().await?;
@@ -193,8 +181,7 @@ impl Session {
                 self.answer(Moment::Mail, "250 2.1.0 ok").await?;
             } else if let Some(rcpt) = command.strip_prefix("RCPT TO:<") {
                 to = rcpt.split('>').next()?.to_owned();
-                self.answer(Moment::Rcpt(to.clone()), "250 2.1.5 ok")
-                    .await?;
+                self.answer(Moment::Rcpt(to.clone()), "250 2.1.5 ok").await?;
             } else if command == "DATA" {
                 if self.answer(Moment::Data, "354 go ahead").await? {
                     self.message(to.clone()).await?;

@@ -85,22 +85,13 @@ impl Scene {
         // So that whatever is due later has its turn after what was due before.
         house.settings.connections = 1;
         house.account("K-1", 1, main, billing).await;
-        house
-            .account("K-9", 1, &["other@muster.example"], &[])
-            .await;
+        house.account("K-9", 1, &["other@muster.example"], &[]).await;
         let document = point.document();
-        house
-            .invoice_over(document, "K-1", "R-1", Release::Immediately)
-            .await;
+        house.invoice_over(document, "K-1", "R-1", Release::Immediately).await;
         let gate = stand(&house, point, last_word);
         let interfaces = Interfaces::over(&house.store, &house.clock, &house.nudge).await;
         let running = house.start();
-        let scene = Self {
-            house,
-            interfaces,
-            running,
-            gate,
-        };
+        let scene = Self { house, interfaces, running, gate };
         scene.until_it_stands().await;
         scene
     }
@@ -134,13 +125,7 @@ impl Scene {
             json!({"type": kind, "timestamp": self.house.clock.now().to_rfc3339(), "data": data});
         let answer = self.interfaces.portal(&event).await;
         let in_flight = answer.body["in_flight"].as_array().map_or(0, Vec::len);
-        count(
-            "races",
-            &[
-                ("account changes", 1),
-                ("invoices named in flight", in_flight),
-            ],
-        );
+        count("races", &[("account changes", 1), ("invoices named in flight", in_flight)]);
         answer
     }
 
@@ -179,13 +164,7 @@ impl Scene {
         let accepted = book.accepted.into_iter().map(|mail| mail.to);
         let (begun, accepted): (Vec<_>, Vec<_>) =
             (begun.collect(), accepted.filter(of_the_account).collect());
-        count(
-            "races",
-            &[
-                ("messages begun", begun.len()),
-                ("messages accepted", accepted.len()),
-            ],
-        );
+        count("races", &[("messages begun", begun.len()), ("messages accepted", accepted.len())]);
         (begun, accepted)
     }
 }
@@ -229,9 +208,7 @@ pub(super) fn story(whole: &WholeInvoice) -> Vec<String> {
 
 pub(super) fn address_states(whole: &WholeInvoice) -> Vec<(&str, AddressState)> {
     let addresses = whole.delivery.addresses.iter();
-    addresses
-        .map(|address| (address.address.as_str(), address.state))
-        .collect()
+    addresses.map(|address| (address.address.as_str(), address.state)).collect()
 }
 
 pub(super) fn outcomes(whole: &WholeInvoice) -> Vec<Outcome> {

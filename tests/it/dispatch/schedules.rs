@@ -10,9 +10,7 @@ use super::house::{House, account, at};
 #[tokio::test]
 async fn a_scheduled_invoice_goes_when_its_schedule_fires_and_only_once() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     house.invoice("K-1", "R-1", Release::Scheduled).await;
     let running = house.start();
     house.until_noted().await;
@@ -23,9 +21,7 @@ async fn a_scheduled_invoice_goes_when_its_schedule_fires_and_only_once() {
     house.clock.set(at("23T08:00"));
     house.relay.accepted(2).await;
     house.until("K-1", "R-1", Shown::Delivered).await;
-    house
-        .until_true("the run is closed", || house.open_runs() == 0)
-        .await;
+    house.until_true("the run is closed", || house.open_runs() == 0).await;
     running.stop().await;
 
     house.clock.set(at("23T08:30"));
@@ -39,9 +35,7 @@ async fn a_scheduled_invoice_goes_when_its_schedule_fires_and_only_once() {
 #[tokio::test]
 async fn what_was_missed_while_down_goes_once_at_the_start() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     let running = house.start();
     house.until_noted().await;
     running.stop().await;
@@ -50,9 +44,7 @@ async fn what_was_missed_while_down_goes_once_at_the_start() {
     house.clock.set(at("25T09:00"));
     let running = house.start();
     house.until("K-1", "R-1", Shown::Delivered).await;
-    house
-        .until_true("the run is closed", || house.open_runs() == 0)
-        .await;
+    house.until_true("the run is closed", || house.open_runs() == 0).await;
     running.stop().await;
     let runs = house.store.runs().unwrap();
     assert_eq!(runs.len(), 1);
@@ -66,9 +58,7 @@ async fn what_was_missed_waits_for_the_next_time_where_the_schedule_says_so() {
     for timetable in house.schedules.values_mut() {
         timetable.catch_up = false;
     }
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     let running = house.start();
     house.until_noted().await;
     running.stop().await;
@@ -88,9 +78,7 @@ async fn what_was_missed_waits_for_the_next_time_where_the_schedule_says_so() {
 #[tokio::test]
 async fn a_schedule_that_is_not_configured_acts_as_default() {
     let house = House::new().await;
-    house
-        .account_of_schedule("K-1", 1, &["erika@muster.example"], &[], Some("weekly"))
-        .await;
+    house.account_of_schedule("K-1", 1, &["erika@muster.example"], &[], Some("weekly")).await;
     house.invoice("K-1", "R-1", Release::Scheduled).await;
     let running = house.start();
     house.until_noted().await;
@@ -102,24 +90,16 @@ async fn a_schedule_that_is_not_configured_acts_as_default() {
 #[tokio::test]
 async fn a_clock_put_back_a_little_repeats_no_run_and_one_put_back_further_stops_none() {
     let house = House::new().await;
-    house
-        .account("K-1", 1, &["erika@muster.example"], &[])
-        .await;
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     let running = house.start();
     house.until_noted().await;
     house.clock.set(at("23T08:00"));
     let default = RunScope::Schedule(ScheduleName::default());
     let last_run = || {
         let runs = house.store.runs().unwrap();
-        runs.iter()
-            .find(|run| run.scope == default)
-            .map(|run| (run.instant, run.open))
+        runs.iter().find(|run| run.scope == default).map(|run| (run.instant, run.open))
     };
-    house
-        .until_true("the run is over", || {
-            last_run() == Some((at("23T08:00"), false))
-        })
-        .await;
+    house.until_true("the run is over", || last_run() == Some((at("23T08:00"), false))).await;
 
     house.clock.set(at("23T07:59"));
     house.invoice("K-1", "R-1", Release::Scheduled).await;
@@ -128,24 +108,17 @@ async fn a_clock_put_back_a_little_repeats_no_run_and_one_put_back_further_stops
     house.until("K-1", "R-2", Shown::Delivered).await;
     assert_eq!(house.whole("K-1", "R-1").state, Shown::Waiting);
 
-    for (back, next, number) in [
-        ("23T07:00", "23T08:00", "R-1"),
-        ("20T07:00", "20T08:00", "R-3"),
-    ] {
+    for (back, next, number) in [("23T07:00", "23T08:00", "R-1"), ("20T07:00", "20T08:00", "R-3")] {
         house.clock.set(at(back));
         house
-            .until_true("the last run counts as now", || {
-                last_run() == Some((at(back), false))
-            })
+            .until_true("the last run counts as now", || last_run() == Some((at(back), false)))
             .await;
         if number != "R-1" {
             house.invoice("K-1", number, Release::Scheduled).await;
         }
         house.clock.set(at(next));
         house.until("K-1", number, Shown::Delivered).await;
-        house
-            .until_true("the run is over", || last_run() == Some((at(next), false)))
-            .await;
+        house.until_true("the run is over", || last_run() == Some((at(next), false))).await;
     }
     running.stop().await;
     assert_eq!(house.relay.book().accepted.len(), 3);
@@ -156,20 +129,14 @@ async fn a_run_over_several_pages_brings_each_invoice_once_and_is_closed() {
     let house = House::new().await;
     for number in 0..100 {
         let id = format!("K-{number}");
-        house
-            .account(&id, 1, &[&format!("a{number}@muster.example")], &[])
-            .await;
-        house
-            .invoice(&id, &format!("R-{number}"), Release::Scheduled)
-            .await;
+        house.account(&id, 1, &[&format!("a{number}@muster.example")], &[]).await;
+        house.invoice(&id, &format!("R-{number}"), Release::Scheduled).await;
     }
     let running = house.start();
     house.until_noted().await;
     house.clock.set(at("23T08:00"));
     let mut accepted = house.relay.accepted(100).await;
-    house
-        .until_true("the run is closed", || house.open_runs() == 0)
-        .await;
+    house.until_true("the run is closed", || house.open_runs() == 0).await;
     running.stop().await;
     accepted.dedup();
     assert_eq!(accepted.len(), 100);
@@ -182,9 +149,7 @@ async fn an_operators_run_of_one_account_releases_that_account_alone() {
     let house = House::new().await;
     for id in ["K-1", "K-2"] {
         house.account(id, 1, &["erika@muster.example"], &[]).await;
-        house
-            .invoice(id, &format!("R-{id}"), Release::Scheduled)
-            .await;
+        house.invoice(id, &format!("R-{id}"), Release::Scheduled).await;
     }
     let running = house.start();
     house
@@ -199,9 +164,7 @@ async fn an_operators_run_of_one_account_releases_that_account_alone() {
         .unwrap();
     house.nudge.notify_one();
     house.until("K-2", "R-K-2", Shown::Delivered).await;
-    house
-        .until_true("the run is closed", || house.open_runs() == 0)
-        .await;
+    house.until_true("the run is closed", || house.open_runs() == 0).await;
     running.stop().await;
     assert_eq!(house.whole("K-1", "R-K-1").state, Shown::Waiting);
     let story = house.whole("K-2", "R-K-2").story;

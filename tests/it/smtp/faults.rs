@@ -17,24 +17,13 @@ fn up_to(stage: Stage) -> Script {
         Stage::Ehlo => Script::new().say("220 hi").hear("EHLO"),
         Stage::Mail => greeted.hear(mail),
         Stage::Rcpt => greeted.hear(mail).say("250 ok").hear("RCPT"),
-        Stage::Data => greeted
-            .hear(mail)
-            .say("250 ok")
-            .hear("RCPT")
-            .say("250 ok")
-            .hear("DATA"),
+        Stage::Data => greeted.hear(mail).say("250 ok").hear("RCPT").say("250 ok").hear("DATA"),
         Stage::FinalDot => greeted.envelope().message(),
     }
 }
 
-const ANSWERED: [Stage; 6] = [
-    Stage::Greeting,
-    Stage::Ehlo,
-    Stage::Mail,
-    Stage::Rcpt,
-    Stage::Data,
-    Stage::FinalDot,
-];
+const ANSWERED: [Stage; 6] =
+    [Stage::Greeting, Stage::Ehlo, Stage::Mail, Stage::Rcpt, Stage::Data, Stage::FinalDot];
 
 /// What the script leads to: the failure, and whether the connection is usable after it.
 async fn fail(
@@ -174,11 +163,7 @@ async fn a_refusal_before_the_message_leaves_both_sides_in_step() {
             let (failure, usable) = fail(script, MESSAGE, |_| {}).await;
             assert_eq!(failure.stage, stage);
             assert_eq!(failure.reply.as_ref().unwrap().code, code);
-            let verdict = if stage == Stage::Mail {
-                Verdict::RelayFailed
-            } else {
-                after_mail
-            };
+            let verdict = if stage == Stage::Mail { Verdict::RelayFailed } else { after_mail };
             assert_eq!(failure.verdict(), verdict);
             assert!(usable, "{code} at {stage:?}");
         }
@@ -189,12 +174,7 @@ async fn a_refusal_before_the_message_leaves_both_sides_in_step() {
 async fn bytes_that_are_no_reply_are_no_answer() {
     let endless_line = "2".repeat(10_000);
     let endless_reply = "250-x\r\n".repeat(500);
-    for noise in [
-        "hello\r\n",
-        "250-a\r\n550 b\r\n",
-        &endless_line,
-        &endless_reply,
-    ] {
+    for noise in ["hello\r\n", "250-a\r\n550 b\r\n", &endless_line, &endless_reply] {
         for stage in ANSWERED {
             let script = up_to(stage).say_raw(noise.as_bytes());
             let (failure, usable) = fail(script, MESSAGE, |_| {}).await;
@@ -255,10 +235,8 @@ async fn an_answer_that_comes_before_the_final_dot_is_not_the_answer_to_it() {
 
 #[tokio::test]
 async fn an_answer_too_many_is_not_taken_for_the_next_one() {
-    let script = Script::greeted(&[])
-        .envelope()
-        .message()
-        .say("250 2.0.0 queued\r\n250 2.1.0 and one more");
+    let script =
+        Script::greeted(&[]).envelope().message().say("250 2.0.0 queued\r\n250 2.1.0 and one more");
     let relay = ScriptedRelay::start([script]).await;
     let mut connection = connected(&relay).await;
     send(&mut connection, MESSAGE).await.unwrap();
@@ -266,73 +244,28 @@ async fn an_answer_too_many_is_not_taken_for_the_next_one() {
     assert_eq!(failure.stage, Stage::Mail);
     assert!(!connection.is_usable());
     let heard = relay.heard().await.concat();
-    assert_eq!(
-        heard.iter().filter(|line| line.starts_with("MAIL")).count(),
-        1
-    );
+    assert_eq!(heard.iter().filter(|line| line.starts_with("MAIL")).count(), 1);
 }
 
 #[tokio::test]
 async fn with_pipelining_each_answer_is_judged_at_its_own_stage() {
     for (answers, stage, verdict, usable) in [
-        (
-            "550 5.7.1 no\r\n503 x\r\n503 x",
-            Stage::Mail,
-            Verdict::RelayFailed,
-            true,
-        ),
-        (
-            "421 4.3.2 closing",
-            Stage::Mail,
-            Verdict::RelayFailed,
-            false,
-        ),
-        (
-            "250 ok\r\n421 4.3.2 closing",
-            Stage::Rcpt,
-            Verdict::Deferred,
-            false,
-        ),
-        (
-            "250 ok\r\n450 4.2.0 later\r\n503 x",
-            Stage::Rcpt,
-            Verdict::Deferred,
-            true,
-        ),
+        ("550 5.7.1 no\r\n503 x\r\n503 x", Stage::Mail, Verdict::RelayFailed, true),
+        ("421 4.3.2 closing", Stage::Mail, Verdict::RelayFailed, false),
+        ("250 ok\r\n421 4.3.2 closing", Stage::Rcpt, Verdict::Deferred, false),
+        ("250 ok\r\n450 4.2.0 later\r\n503 x", Stage::Rcpt, Verdict::Deferred, true),
         (
             "250 ok\r\n550 5.1.1 who?\r\n421 4.3.2 closing",
             Stage::Rcpt,
             Verdict::AddressRejected,
             false,
         ),
-        (
-            "250 ok\r\n354 go\r\n354 go",
-            Stage::Rcpt,
-            Verdict::Deferred,
-            false,
-        ),
-        (
-            "250 ok\r\n250 ok\r\n451 4.3.0 later",
-            Stage::Data,
-            Verdict::Deferred,
-            true,
-        ),
-        (
-            "250 ok\r\n250 ok\r\n250 ok",
-            Stage::Data,
-            Verdict::Deferred,
-            false,
-        ),
-        (
-            "250 ok\r\n250 ok\r\n354 go\r\n250 ok",
-            Stage::Body,
-            Verdict::Deferred,
-            false,
-        ),
+        ("250 ok\r\n354 go\r\n354 go", Stage::Rcpt, Verdict::Deferred, false),
+        ("250 ok\r\n250 ok\r\n451 4.3.0 later", Stage::Data, Verdict::Deferred, true),
+        ("250 ok\r\n250 ok\r\n250 ok", Stage::Data, Verdict::Deferred, false),
+        ("250 ok\r\n250 ok\r\n354 go\r\n250 ok", Stage::Body, Verdict::Deferred, false),
     ] {
-        let script = Script::greeted(&["PIPELINING"])
-            .envelope_at_once()
-            .say(answers);
+        let script = Script::greeted(&["PIPELINING"]).envelope_at_once().say(answers);
         let (failure, still_usable) = fail(script, MESSAGE, |_| {}).await;
         assert_eq!(failure.stage, stage, "{answers}");
         assert_eq!(failure.verdict(), verdict, "{answers}");
@@ -342,9 +275,8 @@ async fn with_pipelining_each_answer_is_judged_at_its_own_stage() {
 
 #[tokio::test]
 async fn a_refusal_told_by_pipelining_is_kept_though_the_rest_never_comes() {
-    let script = Script::greeted(&["PIPELINING"])
-        .envelope_at_once()
-        .say("250 ok\r\n550 5.1.1 who?");
+    let script =
+        Script::greeted(&["PIPELINING"]).envelope_at_once().say("250 ok\r\n550 5.1.1 who?");
     let (failure, usable) = fail(script, MESSAGE, |limits| limits.data = SHORT).await;
     assert_eq!(failure.verdict(), Verdict::AddressRejected);
     assert!(!usable, "one answer is still to come");
@@ -391,10 +323,7 @@ async fn a_late_answer_is_never_taken_for_the_next_messages() {
     let mut connection = open(settings.clone()).await.unwrap();
     let failure = send(&mut connection, MESSAGE).await.unwrap_err();
     assert_eq!(failure.verdict(), Verdict::Uncertain);
-    assert!(
-        send(&mut connection, MESSAGE).await.is_err(),
-        "it stays closed"
-    );
+    assert!(send(&mut connection, MESSAGE).await.is_err(), "it stays closed");
     drop(connection);
     settings.time_outs.final_dot = LONG;
     let mut connection = open(settings).await.unwrap();
@@ -411,10 +340,7 @@ async fn a_body_that_the_relay_does_not_read_times_out_before_the_final_dot() {
     settings.time_outs.body = SHORT;
     let mut connection = open(settings).await.unwrap();
     let failure = send(&mut connection, &message).await.unwrap_err();
-    assert_eq!(
-        failure,
-        Failure::silence(Stage::Body, "no answer within 50ms")
-    );
+    assert_eq!(failure, Failure::silence(Stage::Body, "no answer within 50ms"));
     assert_eq!(failure.verdict(), Verdict::Deferred);
     assert!(!connection.is_usable());
 }
@@ -422,11 +348,7 @@ async fn a_body_that_the_relay_does_not_read_times_out_before_the_final_dot() {
 #[tokio::test]
 async fn a_relay_that_says_why_it_reads_no_further_is_heard() {
     let message = b"0123456789\r\n".repeat(1_000_000);
-    let script = Script::greeted(&[])
-        .envelope()
-        .octets(10)
-        .say("552 5.3.4 too large")
-        .stall();
+    let script = Script::greeted(&[]).envelope().octets(10).say("552 5.3.4 too large").stall();
     let relay = ScriptedRelay::start([script]).await;
     let mut settings = settings(&relay);
     settings.time_outs.body = SHORT;

@@ -21,11 +21,7 @@ fn with_credentials(relay: &ScriptedRelay) -> SmtpSettings {
 }
 
 fn encrypted(relay: &ScriptedRelay, security: Security, authority: &Authority) -> SmtpSettings {
-    SmtpSettings {
-        security,
-        ca: Some(authority.pem.clone()),
-        ..settings(relay)
-    }
+    SmtpSettings { security, ca: Some(authority.pem.clone()), ..settings(relay) }
 }
 
 fn before_start_tls(offers: &[&str]) -> Script {
@@ -51,21 +47,9 @@ async fn a_greeting_or_ehlo_answer_other_than_the_right_one_is_a_failure() {
         (Script::new().say("554 5.7.1 go away"), Stage::Greeting, 554),
         (Script::new().say("250 hello"), Stage::Greeting, 250),
         (Script::new().say("421 busy"), Stage::Greeting, 421),
-        (
-            Script::new().say("220 hi").hear("EHLO").say("502 what?"),
-            Stage::Ehlo,
-            502,
-        ),
-        (
-            Script::new().say("220 hi").hear("EHLO").say("421 busy"),
-            Stage::Ehlo,
-            421,
-        ),
-        (
-            Script::new().say("220 hi").hear("EHLO").say("220 hi"),
-            Stage::Ehlo,
-            220,
-        ),
+        (Script::new().say("220 hi").hear("EHLO").say("502 what?"), Stage::Ehlo, 502),
+        (Script::new().say("220 hi").hear("EHLO").say("421 busy"), Stage::Ehlo, 421),
+        (Script::new().say("220 hi").hear("EHLO").say("220 hi"), Stage::Ehlo, 220),
     ] {
         let relay = ScriptedRelay::start([script]).await;
         let failure = open(settings(&relay)).await.unwrap_err();
@@ -130,11 +114,9 @@ async fn a_relay_without_a_mechanism_that_is_known_gets_no_credentials() {
 
 #[tokio::test]
 async fn a_challenge_that_makes_no_sense_is_not_answered() {
-    for (challenge, offer) in [
-        ("334 ?", "AUTH LOGIN"),
-        ("334 UElOPw==", "AUTH LOGIN"),
-        ("334 ", "AUTH PLAIN"),
-    ] {
+    for (challenge, offer) in
+        [("334 ?", "AUTH LOGIN"), ("334 UElOPw==", "AUTH LOGIN"), ("334 ", "AUTH PLAIN")]
+    {
         let script = Script::greeted(&[offer]).hear("AUTH").say(challenge);
         let relay = ScriptedRelay::start([script]).await;
         let failure = open(with_credentials(&relay)).await.unwrap_err();
@@ -158,13 +140,9 @@ async fn tls_from_the_first_octet_with_a_ca_of_ones_own() {
         .hear("QUIT")
         .say("221 bye");
     let relay = ScriptedRelay::start([script]).await;
-    let mut connection = open(encrypted(&relay, Security::Tls, &authority))
-        .await
-        .unwrap();
+    let mut connection = open(encrypted(&relay, Security::Tls, &authority)).await.unwrap();
     assert!(connection.is_alive().await);
-    send(&mut connection, &b"0123456789\r\n".repeat(20_000))
-        .await
-        .unwrap();
+    send(&mut connection, &b"0123456789\r\n".repeat(20_000)).await.unwrap();
     connection.quit().await;
     relay.heard().await;
 }
@@ -172,10 +150,7 @@ async fn tls_from_the_first_octet_with_a_ca_of_ones_own() {
 #[tokio::test]
 async fn a_host_name_is_resolved_and_each_of_its_addresses_tried() {
     let authority = Authority::with_leaf_for("localhost");
-    let script = Script::new()
-        .tls(&authority.acceptor)
-        .say("220 relay.example ESMTP")
-        .ehlo(&[]);
+    let script = Script::new().tls(&authority.acceptor).say("220 relay.example ESMTP").ehlo(&[]);
     let relay = ScriptedRelay::start([script]).await;
     let settings = SmtpSettings {
         host: "localhost".to_owned(),
@@ -208,18 +183,10 @@ async fn start_tls_encrypts_what_follows_and_credentials_go_after_it() {
 #[tokio::test]
 async fn without_start_tls_nothing_more_is_sent() {
     let authority = Authority::with_leaf_for("127.0.0.1");
-    for script in [
-        Script::greeted(&[]),
-        Script::greeted(&["XSTARTTLS", "SIZE"]),
-    ] {
+    for script in [Script::greeted(&[]), Script::greeted(&["XSTARTTLS", "SIZE"])] {
         let relay = ScriptedRelay::start([script]).await;
-        let failure = open(encrypted(&relay, Security::StartTls, &authority))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            failure,
-            Failure::silence(Stage::Tls, "the relay does not offer STARTTLS")
-        );
+        let failure = open(encrypted(&relay, Security::StartTls, &authority)).await.unwrap_err();
+        assert_eq!(failure, Failure::silence(Stage::Tls, "the relay does not offer STARTTLS"));
         assert_eq!(failure.verdict(), Verdict::RelayFailed);
         assert_eq!(relay.heard().await[0], ["EHLO client.example"]);
     }
@@ -228,16 +195,10 @@ async fn without_start_tls_nothing_more_is_sent() {
 #[tokio::test]
 async fn after_refused_start_tls_nothing_more_is_sent() {
     let authority = Authority::with_leaf_for("127.0.0.1");
-    for (answer, code) in [
-        ("454 4.7.0 not now", 454),
-        ("250 ok", 250),
-        ("421 closing", 421),
-    ] {
+    for (answer, code) in [("454 4.7.0 not now", 454), ("250 ok", 250), ("421 closing", 421)] {
         let script = Script::greeted(&["STARTTLS"]).hear("STARTTLS").say(answer);
         let relay = ScriptedRelay::start([script]).await;
-        let failure = open(encrypted(&relay, Security::StartTls, &authority))
-            .await
-            .unwrap_err();
+        let failure = open(encrypted(&relay, Security::StartTls, &authority)).await.unwrap_err();
         assert_eq!(failure.stage, Stage::Tls);
         assert_eq!(failure.verdict(), Verdict::RelayFailed);
         assert_eq!(failure.reply.unwrap().code, code);
@@ -255,9 +216,7 @@ async fn plaintext_that_came_with_the_answer_to_start_tls_is_refused() {
         .tls(&authority.acceptor)
         .ehlo(&[]);
     let relay = ScriptedRelay::start([script]).await;
-    let failure = open(encrypted(&relay, Security::StartTls, &authority))
-        .await
-        .unwrap_err();
+    let failure = open(encrypted(&relay, Security::StartTls, &authority)).await.unwrap_err();
     assert_eq!(failure.stage, Stage::Tls);
     let heard = relay.heard().await.concat();
     assert_eq!(heard, ["EHLO client.example", "STARTTLS"]);
@@ -275,9 +234,7 @@ async fn a_certificate_of_another_ca_or_for_another_host_is_refused() {
                 Security::Tls | Security::None => Script::new(),
             };
             let relay = ScriptedRelay::start([script.tls(&presented.acceptor)]).await;
-            let failure = open(encrypted(&relay, security, trusted))
-                .await
-                .unwrap_err();
+            let failure = open(encrypted(&relay, security, trusted)).await.unwrap_err();
             assert_eq!(failure.stage, Stage::Tls);
             assert_eq!(failure.verdict(), Verdict::RelayFailed);
             assert!(failure.cause.contains("certificate"), "{failure}");
@@ -290,10 +247,7 @@ async fn a_certificate_of_another_ca_or_for_another_host_is_refused() {
 async fn a_ca_of_ones_own_takes_the_place_of_the_systems_and_none_means_the_systems() {
     let authority = Authority::with_leaf_for("127.0.0.1");
     let relay = ScriptedRelay::start([Script::new().tls(&authority.acceptor)]).await;
-    let settings = SmtpSettings {
-        ca: None,
-        ..encrypted(&relay, Security::Tls, &authority)
-    };
+    let settings = SmtpSettings { ca: None, ..encrypted(&relay, Security::Tls, &authority) };
     let failure = open(settings).await.unwrap_err();
     assert_eq!(failure.stage, Stage::Tls);
     relay.heard().await;
@@ -307,27 +261,12 @@ async fn silence_or_a_cut_in_tls_or_auth_ends_at_that_stage() {
     let authority = Authority::with_leaf_for("127.0.0.1");
     for (security, script, stage) in [
         (Security::Tls, Script::new(), Stage::Tls),
-        (
-            Security::StartTls,
-            Script::greeted(&["STARTTLS"]).hear("STARTTLS"),
-            Stage::Tls,
-        ),
-        (
-            Security::StartTls,
-            before_start_tls(&["STARTTLS"]),
-            Stage::Tls,
-        ),
+        (Security::StartTls, Script::greeted(&["STARTTLS"]).hear("STARTTLS"), Stage::Tls),
+        (Security::StartTls, before_start_tls(&["STARTTLS"]), Stage::Tls),
+        (Security::None, Script::greeted(&["AUTH PLAIN"]).hear("AUTH"), Stage::Auth),
         (
             Security::None,
-            Script::greeted(&["AUTH PLAIN"]).hear("AUTH"),
-            Stage::Auth,
-        ),
-        (
-            Security::None,
-            Script::greeted(&["AUTH LOGIN"])
-                .hear("AUTH")
-                .say("334 VXNlcm5hbWU6")
-                .hear("cm91dGVy"),
+            Script::greeted(&["AUTH LOGIN"]).hear("AUTH").say("334 VXNlcm5hbWU6").hear("cm91dGVy"),
             Stage::Auth,
         ),
     ] {
@@ -342,11 +281,7 @@ async fn silence_or_a_cut_in_tls_or_auth_ends_at_that_stage() {
             let failure = open(settings).await.unwrap_err();
             assert_eq!((failure.stage, &failure.reply), (stage, &None));
             assert_eq!(failure.verdict(), Verdict::RelayFailed);
-            assert_eq!(
-                failure.cause.starts_with("no answer within"),
-                limit == SHORT,
-                "{failure}"
-            );
+            assert_eq!(failure.cause.starts_with("no answer within"), limit == SHORT, "{failure}");
             relay.heard().await;
         }
     }
@@ -368,10 +303,7 @@ async fn a_relay_that_does_not_answer_at_all_ends_at_the_connect_time_out() {
     settings.port = address.port();
     settings.time_outs.connect = SHORT;
     let failure = open(settings).await.unwrap_err();
-    assert_eq!(
-        failure,
-        Failure::silence(Stage::Connect, "no answer within 50ms")
-    );
+    assert_eq!(failure, Failure::silence(Stage::Connect, "no answer within 50ms"));
 }
 
 #[tokio::test]
@@ -412,10 +344,7 @@ async fn neither_settings_nor_connections_show_the_password() {
     let shown = format!("{settings:?}");
     let connection = open(settings).await.unwrap();
     let shown = format!("{shown} {connection:?}");
-    assert!(
-        !shown.contains("geheim") && !shown.contains("Z2VoZWlt"),
-        "{shown}"
-    );
+    assert!(!shown.contains("geheim") && !shown.contains("Z2VoZWlt"), "{shown}");
     drop(connection);
     relay.heard().await;
 }

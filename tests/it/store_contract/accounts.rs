@@ -47,20 +47,14 @@ contract![
 ];
 
 fn asking_for(raw: u64, invoice: Invoice) -> Invoice {
-    Invoice {
-        min_account_version: Some(version(raw)),
-        ..invoice
-    }
+    Invoice { min_account_version: Some(version(raw)), ..invoice }
 }
 
 fn recipient(answer: ChangeAnswer) -> (Recipient, Vec<Warning>, Vec<InvoiceNumber>) {
     match answer {
-        ChangeAnswer::Accepted {
-            recipient,
-            warnings,
-            in_flight,
-            ..
-        } => (*recipient, warnings, in_flight),
+        ChangeAnswer::Accepted { recipient, warnings, in_flight, .. } => {
+            (*recipient, warnings, in_flight)
+        }
         ChangeAnswer::Refused(refused) => panic!("{refused}"),
     }
 }
@@ -148,10 +142,7 @@ fn an_invoice_held_while_parked_is_freed_and_goes_on_when_released(world: &mut W
     assert_eq!(world.obey("K-1", "R-1", release.clone()), Shown::Waiting);
     assert_eq!(world.obey("K-1", "R-2", release), Shown::Due);
     assert_eq!(world.due(), [sequence]);
-    assert_eq!(
-        world.step().schedules_in_use().unwrap(),
-        [schedule("default")]
-    );
+    assert_eq!(world.step().schedules_in_use().unwrap(), [schedule("default")]);
 }
 
 fn an_invoice_released_at_once_while_parked_does_not_wait_for_its_schedule(world: &mut World) {
@@ -172,11 +163,7 @@ fn an_invoice_released_at_once_while_parked_does_not_wait_for_its_schedule(world
     world.pass(Duration::from_secs(60));
     world.account("K-1", 1, profile());
     assert_eq!(world.due(), [first]);
-    assert_eq!(
-        world.state("K-1", "R-2"),
-        Shown::Waiting,
-        "the last word counts"
-    );
+    assert_eq!(world.state("K-1", "R-2"), Shown::Waiting, "the last word counts");
     assert_eq!(world.state("K-1", "R-3"), Shown::Held);
     world.obey("K-1", "R-3", Command::Release { now: false });
     assert_eq!(world.due(), [first, held_again]);
@@ -254,10 +241,7 @@ fn a_mark_is_cleared_with_the_addresses_of_its_own_contact_only(world: &mut Worl
     let fallen_back = (Rule::FallbackAfterRejection, vec![address(bad)]);
     assert_eq!(rule(world), fallen_back);
     assert_eq!(world.due(), [sequence]);
-    assert_eq!(
-        world.intention(sequence).intent.address,
-        address("erika@muster.example")
-    );
+    assert_eq!(world.intention(sequence).intent.address, address("erika@muster.example"));
 
     let mut other = selecting(&[bad]);
     other.main_contact = contact("Max Muster", &["max@muster.example"]);
@@ -285,10 +269,7 @@ fn a_selected_sub_user_that_goes_is_deselected(world: &mut World) {
     let removal = ChangeKind::SubUserRemoved(sub_user_id("u-7"));
     let (recipient, warnings, _) = recipient(world.change("K-1", 2, removal));
     assert_eq!(recipient.reason.rule, Rule::BillingContactRemoved);
-    assert_eq!(
-        warnings,
-        [Warning::BillingContactRemoved(sub_user_id("u-7"))]
-    );
+    assert_eq!(warnings, [Warning::BillingContactRemoved(sub_user_id("u-7"))]);
     let view = world.step().account(&id("K-1")).unwrap().unwrap();
     assert_eq!(view.recipient, recipient);
 }
@@ -305,10 +286,7 @@ fn an_answer_names_what_was_past_the_last_look(world: &mut World) {
     assert!(world.may_go_out(other, &begin_other));
     let closed = ChangeKind::Closed;
     let (_, _, in_flight) = recipient(world.change("K-1", 2, closed));
-    assert!(
-        in_flight.is_empty(),
-        "the recipient is the same: {in_flight:?}"
-    );
+    assert!(in_flight.is_empty(), "the recipient is the same: {in_flight:?}");
     let select = ChangeKind::Updated(selecting(&["rechnung@muster.example"]));
     let event = world.event();
     let first = world.change_as(event.clone(), "K-1", 3, select.clone());
@@ -322,11 +300,7 @@ fn an_answer_names_what_was_past_the_last_look(world: &mut World) {
         assert_eq!(in_flight, [number("R-1")]);
     }
     let (_, _, in_flight) = recipient(world.change("K-1", 4, ChangeKind::Closed));
-    assert_eq!(
-        in_flight,
-        [number("R-1")],
-        "it still goes to who was the recipient"
-    );
+    assert_eq!(in_flight, [number("R-1")], "it still goes to who was the recipient");
     world.settle(sequence, &begin, Verdict::Accepted);
     let other = selecting(&["neu@muster.example"]);
     let (_, _, in_flight) = recipient(world.account("K-1", 5, other));
@@ -344,10 +318,7 @@ fn an_answer_does_not_name_what_has_its_last_look_ahead(world: &mut World) {
         assert!(!world.may_go_out(sequence, &begin));
         let (_, _, in_flight) = recipient(world.account("K-1", 3, profile()));
         assert!(in_flight.is_empty());
-        assert!(
-            world.may_go_out(sequence, &begin),
-            "it is the recipient again"
-        );
+        assert!(world.may_go_out(sequence, &begin), "it is the recipient again");
         let selected = selecting(&["neu@muster.example"]);
         let (_, _, in_flight) = recipient(world.account("K-1", 4, selected));
         assert_eq!(in_flight, [number("R-1")]);
@@ -355,11 +326,7 @@ fn an_answer_does_not_name_what_has_its_last_look_ahead(world: &mut World) {
     world.reopen();
     let selected = selecting(&["noch@muster.example"]);
     let (_, _, in_flight) = recipient(world.account("K-1", 5, selected));
-    assert_eq!(
-        in_flight,
-        [number("R-1")],
-        "what the last process left may be out"
-    );
+    assert_eq!(in_flight, [number("R-1")], "what the last process left may be out");
 }
 
 fn an_answer_names_a_message_exactly_if_a_look_at_the_same_time_let_it_go(world: &mut World) {
@@ -385,25 +352,16 @@ fn an_answer_names_a_message_exactly_if_a_look_at_the_same_time_let_it_go(world:
 fn large_profile() -> Profile {
     let domain = format!("{}.{}.example", "d".repeat(60), "e".repeat(60));
     let addresses = |n: usize| -> Vec<String> {
-        (0..10)
-            .map(|at| format!("{}{n}.{at}@{domain}", "a".repeat(50)))
-            .collect()
+        (0..10).map(|at| format!("{}{n}.{at}@{domain}", "a".repeat(50))).collect()
     };
     let large: BTreeMap<_, _> = (0..100)
         .map(|n| {
             let addresses = addresses(n);
             let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-            (
-                sub_user_id(&format!("u-{n}")),
-                sub_user("billing", &addresses),
-            )
+            (sub_user_id(&format!("u-{n}")), sub_user("billing", &addresses))
         })
         .collect();
-    Profile {
-        sub_users: large,
-        billing_contact: Some(sub_user_id("u-99")),
-        ..profile()
-    }
+    Profile { sub_users: large, billing_contact: Some(sub_user_id("u-99")), ..profile() }
 }
 
 fn the_largest_account_is_kept_whole(world: &mut World) {
@@ -432,29 +390,17 @@ fn accounts_are_listed_by_id(world: &mut World) {
     let page = |world: &mut World, after: Option<&str>, limit| -> Vec<String> {
         let after = after.map(id);
         let views = world.step().accounts(after.as_ref(), limit).unwrap();
-        views
-            .items
-            .iter()
-            .map(|view| view.account.id().to_string())
-            .collect()
+        views.items.iter().map(|view| view.account.id().to_string()).collect()
     };
     assert_eq!(page(world, None, 10), ["K-1", "K-1 a", "K-10", "K-2"]);
     assert_eq!(page(world, None, 2), ["K-1", "K-1 a"]);
     assert_eq!(page(world, Some("K-1 a"), 10), ["K-10", "K-2"]);
-    assert_eq!(
-        page(world, Some("K-11"), 10),
-        ["K-2"],
-        "it need not be there"
-    );
+    assert_eq!(page(world, Some("K-11"), 10), ["K-2"], "it need not be there");
     assert!(page(world, Some("K-2"), 10).is_empty());
     let mut rest = |after: Option<&str>, limit| {
         let after = after.map(id);
-        let Accounts {
-            items: _,
-            next,
-            total,
-            damaged,
-        } = world.step().accounts(after.as_ref(), limit).unwrap();
+        let Accounts { items: _, next, total, damaged } =
+            world.step().accounts(after.as_ref(), limit).unwrap();
         assert_eq!((total, damaged), (4, 0));
         next
     };
@@ -473,11 +419,7 @@ fn a_page_of_large_accounts_is_short_and_has_a_next_one(world: &mut World) {
     let (mut after, mut told, mut pages) = (None, 0, 0);
     loop {
         let Accounts { items, next, .. } = world.step().accounts(after.as_ref(), 500).unwrap();
-        assert!(
-            items.len() < 30,
-            "they come to more than 4 MiB: {}",
-            items.len()
-        );
+        assert!(items.len() < 30, "they come to more than 4 MiB: {}", items.len());
         told += items.len();
         pages += 1;
         after = next;
@@ -492,10 +434,7 @@ fn a_page_of_large_accounts_is_short_and_has_a_next_one(world: &mut World) {
 fn an_import_that_accepts_its_version_counts_over_a_newer_one(world: &mut World) {
     let import = |accept_version, name: &str| {
         ChangeKind::Imported(Import {
-            profile: Profile {
-                name: Some(HeaderText::parse(name).unwrap()),
-                ..profile()
-            },
+            profile: Profile { name: Some(HeaderText::parse(name).unwrap()), ..profile() },
             closed: false,
             accept_version,
         })
@@ -532,11 +471,7 @@ fn put_into_force(world: &mut World, raw: u64, profile: Profile) {
         account: id("K-1"),
         version: version(raw),
         timestamp: world.now,
-        kind: ChangeKind::Imported(Import {
-            profile,
-            closed: false,
-            accept_version: true,
-        }),
+        kind: ChangeKind::Imported(Import { profile, closed: false, accept_version: true }),
     };
     let (operator, now) = (Actor::Operator("anna".to_owned()), world.now);
     let commit = world.step().import_account(change, operator, None, now);
@@ -593,9 +528,7 @@ fn all_that_speaks_for_a_pause_is_kept_with_whose_it_is(world: &mut World) {
         (Actor::Daemon, "the clock stepped", false),
         (Actor::Daemon, "the clock stepped", false),
     ] {
-        let paused = world
-            .step()
-            .pause(scope.clone(), reason.to_owned(), actor, now);
+        let paused = world.step().pause(scope.clone(), reason.to_owned(), actor, now);
         assert_eq!(paused.wait(), Ok(is_new), "{reason}");
     }
     let paused = world.step().paused(&scope).unwrap().unwrap();
@@ -604,14 +537,8 @@ fn all_that_speaks_for_a_pause_is_kept_with_whose_it_is(world: &mut World) {
         "an audit; a lawsuit (operator ben); the clock stepped (invoice-router)"
     );
     assert_eq!(paused.by, "operator anna");
-    let (trail, _) = world
-        .step()
-        .audit(TrailOrder::NewestFirst, None, 5)
-        .unwrap();
-    let told: Vec<&str> = trail
-        .iter()
-        .map(|audited| audited.entry.what.as_str())
-        .collect();
+    let (trail, _) = world.step().audit(TrailOrder::NewestFirst, None, 5).unwrap();
+    let told: Vec<&str> = trail.iter().map(|audited| audited.entry.what.as_str()).collect();
     assert_eq!(
         told,
         [
@@ -642,13 +569,7 @@ fn pausing_one_account_leaves_others_alone(world: &mut World) {
     assert_eq!((paused.by.as_str(), paused.since), ("operator anna", now));
     assert!(world.step().job(first).unwrap().unwrap().paused.is_some());
     assert!(world.step().job(second).unwrap().unwrap().paused.is_none());
-    assert!(
-        world
-            .step()
-            .paused(&PauseScope::Everything)
-            .unwrap()
-            .is_none()
-    );
+    assert!(world.step().paused(&PauseScope::Everything).unwrap().is_none());
     let in_force = |world: &mut World, account: Option<&str>| {
         let account = account.map(id);
         let paused = world.step().pause_in_force(account.as_ref()).unwrap();
@@ -673,11 +594,5 @@ fn pausing_one_account_leaves_others_alone(world: &mut World) {
     assert!(resume(world));
     assert!(!resume(world));
     assert!(world.step().paused(&scope).unwrap().is_none());
-    assert!(
-        world
-            .step()
-            .paused(&PauseScope::Everything)
-            .unwrap()
-            .is_some()
-    );
+    assert!(world.step().paused(&PauseScope::Everything).unwrap().is_some());
 }

@@ -62,26 +62,12 @@ fn an_intent_is_refused_once_account_or_delivery_moved(world: &mut World) {
 }
 
 fn every_outcome_leaves_its_state(world: &mut World) {
-    world.account(
-        "K-1",
-        1,
-        selecting(&["a@muster.example", "b@muster.example"]),
-    );
+    world.account("K-1", 1, selecting(&["a@muster.example", "b@muster.example"]));
     let cases = [
         (Verdict::Accepted, Shown::Due, AddressState::Delivered, 1),
         (Verdict::Deferred, Shown::Due, AddressState::Pending, 1),
-        (
-            Verdict::AddressRejected,
-            Shown::Due,
-            AddressState::Rejected,
-            1,
-        ),
-        (
-            Verdict::MessageRefused,
-            Shown::Held,
-            AddressState::Pending,
-            1,
-        ),
+        (Verdict::AddressRejected, Shown::Due, AddressState::Rejected, 1),
+        (Verdict::MessageRefused, Shown::Held, AddressState::Pending, 1),
         (Verdict::Uncertain, Shown::Due, AddressState::Unknown, 1),
         (Verdict::RelayFailed, Shown::Due, AddressState::Pending, 0),
     ];
@@ -98,16 +84,9 @@ fn every_outcome_leaves_its_state(world: &mut World) {
         assert_eq!(view.intent, None);
         assert_eq!(view.delivery, settled.delivery);
         let tried = &view.delivery.addresses[0];
-        assert_eq!(
-            (tried.state, tried.attempts),
-            (address_state, attempts),
-            "{verdict:?}"
-        );
+        assert_eq!((tried.state, tried.attempts), (address_state, attempts), "{verdict:?}");
         assert_eq!(view.attempts.len(), usize::try_from(attempts).unwrap());
-        assert_eq!(
-            world.step().job(sequence).unwrap().unwrap().seen,
-            settled.seen
-        );
+        assert_eq!(world.step().job(sequence).unwrap().unwrap().seen, settled.seen);
         let is_due = view.delivery.next_at.is_some_and(|at| at <= before) && shown == Shown::Due;
         assert_eq!(world.due().contains(&sequence), is_due, "{verdict:?}");
     }
@@ -119,27 +98,16 @@ fn a_settlement_that_is_repeated_changes_nothing(world: &mut World) {
     let first = world.begin(sequence);
     let settled = world.settle(sequence, &first, Verdict::Deferred);
     let again = world.settle(sequence, &first, Verdict::Accepted);
-    assert_eq!(
-        (again.delivery, again.seen),
-        (settled.delivery, settled.seen)
-    );
+    assert_eq!((again.delivery, again.seen), (settled.delivery, settled.seen));
 
     world.pass(Duration::from_secs(300));
     let second = world.begin(sequence);
     let late = world.settle(sequence, &first, Verdict::Accepted);
-    assert_eq!(
-        late.delivery.state,
-        State::Sending,
-        "another attempt is under way"
-    );
+    assert_eq!(late.delivery.state, State::Sending, "another attempt is under way");
     let settled = world.settle(sequence, &second, Verdict::Accepted);
     assert_eq!(settled.delivery.state, State::Delivered);
-    let outcomes: Vec<Outcome> = world
-        .view("K-1", "R-1")
-        .attempts
-        .iter()
-        .map(|attempt| attempt.outcome)
-        .collect();
+    let outcomes: Vec<Outcome> =
+        world.view("K-1", "R-1").attempts.iter().map(|attempt| attempt.outcome).collect();
     assert_eq!(outcomes, [Outcome::Deferred, Outcome::Accepted]);
     let now = world.now;
     let dropped = Settle::Dropped { at: now };
@@ -161,11 +129,7 @@ fn an_attempt_that_was_broken_off_does_not_count(world: &mut World) {
 }
 
 fn each_address_is_an_attempt_of_its_own(world: &mut World) {
-    world.account(
-        "K-1",
-        1,
-        selecting(&["a@muster.example", "b@muster.example"]),
-    );
+    world.account("K-1", 1, selecting(&["a@muster.example", "b@muster.example"]));
     let sequence = world.take(urgent("K-1", "R-1"));
     let first = world.attempt(sequence, Verdict::Accepted);
     assert_eq!(first.delivery.state, State::Due);
@@ -180,11 +144,7 @@ fn each_address_is_an_attempt_of_its_own(world: &mut World) {
     let states: Vec<AddressState> = view.delivery.addresses.iter().map(|a| a.state).collect();
     assert_eq!(states, [AddressState::Delivered, AddressState::Superseded]);
     let recipient = view.recipient.unwrap();
-    assert_eq!(
-        recipient.addresses()[0],
-        address("a@muster.example"),
-        "who got it"
-    );
+    assert_eq!(recipient.addresses()[0], address("a@muster.example"), "who got it");
 }
 
 fn what_a_crash_left_is_uncertain(world: &mut World) {
@@ -199,26 +159,15 @@ fn what_a_crash_left_is_uncertain(world: &mut World) {
         assert_eq!(recovered, [(sequence, begin.intent)]);
         assert_eq!(world.step().recover(now, 0.0).wait().unwrap(), []);
         let tried = &world.view("K-1", "R-1").delivery.addresses[0];
-        assert_eq!(
-            (tried.state, tried.uncertain),
-            (AddressState::Unknown, crash)
-        );
+        assert_eq!((tried.state, tried.uncertain), (AddressState::Unknown, crash));
         world.pass(Duration::from_secs(14_400));
     }
     let view = world.view("K-1", "R-1");
     assert_eq!(view.state, Shown::Held);
-    assert!(
-        view.attempts
-            .iter()
-            .all(|attempt| attempt.outcome == Outcome::Uncertain)
-    );
+    assert!(view.attempts.iter().all(|attempt| attempt.outcome == Outcome::Uncertain));
     assert_eq!(view.attempts.len(), 3);
     let why = "held: the outcome of three attempts is unknown";
-    assert!(
-        view.story.iter().any(|entry| entry.what.contains(why)),
-        "{:?}",
-        view.story
-    );
+    assert!(view.story.iter().any(|entry| entry.what.contains(why)), "{:?}", view.story);
     assert!(world.due().is_empty());
 }
 
@@ -264,27 +213,17 @@ fn rejections_are_forgotten_from_a_time_on(world: &mut World) {
         assert_eq!(view.suspects.len(), marks, "{account}");
         assert_eq!(view.recipient.addresses(), [address(to)]);
     }
-    let (trail, _) = world
-        .step()
-        .audit(TrailOrder::NewestFirst, None, 1)
-        .unwrap();
+    let (trail, _) = world.step().audit(TrailOrder::NewestFirst, None, 1).unwrap();
     assert_eq!(
         trail[0].entry.what,
         "rejected addresses that count as good again: 1; reason given: a wrong relay"
     );
     let anna = Actor::Operator("anna".to_owned());
-    assert_eq!(
-        world.step().forget_rejections(since, None, anna, now),
-        Ok(0)
-    );
+    assert_eq!(world.step().forget_rejections(since, None, anna, now), Ok(0));
 }
 
 fn a_rejected_billing_contact_leaves_the_invoice_to_the_main_contact(world: &mut World) {
-    world.account(
-        "K-1",
-        1,
-        selecting(&["a@muster.example", "b@muster.example"]),
-    );
+    world.account("K-1", 1, selecting(&["a@muster.example", "b@muster.example"]));
     let sequence = world.take(urgent("K-1", "R-1"));
     let to = |world: &mut World| world.intention(sequence).intent.address;
     assert_eq!(to(world), address("a@muster.example"));
@@ -355,10 +294,7 @@ fn an_operator_has_rejected_addresses_tried_anew(world: &mut World) {
     assert!(suspects.is_empty());
     let story = world.view("K-1", "R-1").story;
     let last = &story.last().unwrap().what;
-    assert!(
-        last.ends_with("rejected addresses that count as good again: 2"),
-        "{last}"
-    );
+    assert!(last.ends_with("rejected addresses that count as good again: 2"), "{last}");
 }
 
 fn what_is_withheld_comes_back_with_the_one_that_an_operator_releases(world: &mut World) {
@@ -385,14 +321,7 @@ fn an_invoice_is_withdrawn_in_each_state(world: &mut World) {
     use WithdrawAnswer::{AlreadySent, Duplicate, Recorded, Withdrawn};
     let parked = world.take(urgent("K-9", "parked"));
     world.account("K-1", 1, profile());
-    let raws = [
-        "waiting",
-        "due",
-        "held",
-        "sending",
-        "delivered",
-        "uncertain",
-    ];
+    let raws = ["waiting", "due", "held", "sending", "delivered", "uncertain"];
     let sequences = raws.map(|raw| {
         let invoice = if raw == "waiting" { invoice } else { urgent };
         world.take(invoice("K-1", raw))
@@ -423,15 +352,7 @@ fn an_invoice_is_withdrawn_in_each_state(world: &mut World) {
     world.pass(Duration::from_secs(14_400));
     assert!(world.due().is_empty());
     assert!(world.step().schedules_in_use().unwrap().is_empty());
-    assert!(
-        !world
-            .step()
-            .job(parked)
-            .unwrap()
-            .unwrap()
-            .delivery
-            .may_send()
-    );
+    assert!(!world.step().job(parked).unwrap().unwrap().delivery.may_send());
 }
 
 fn a_withdrawal_that_comes_first_is_remembered(world: &mut World) {
@@ -450,10 +371,7 @@ fn a_withdrawal_that_comes_first_is_remembered(world: &mut World) {
     let Some(InvoiceView::Tombstone { state, at }) = world.look("K-1", "R-1") else {
         panic!("it never came");
     };
-    assert_eq!(
-        (state, at),
-        (Shown::Withdrawn, instant("2026-11-23T08:00:00Z"))
-    );
+    assert_eq!((state, at), (Shown::Withdrawn, instant("2026-11-23T08:00:00Z")));
     let answer = world.operate("K-1", "R-1", Command::Release { now: true });
     assert_eq!(answer.unwrap().answer, Answer::WrongState);
     let answer = world.operate("K-1", "R-1", Command::Withdraw);
@@ -483,25 +401,15 @@ fn a_resend_is_a_new_revision(world: &mut World) {
     world.account("K-1", 2, selecting(&["a@muster.example"]));
     assert_eq!(world.obey("K-1", "R-1", resend(1)), Shown::Due);
     assert_eq!(world.due(), [sequence]);
-    let replaced = Answer::OtherRevision {
-        named: 1,
-        current: 2,
-    };
+    let replaced = Answer::OtherRevision { named: 1, current: 2 };
     let refused = world.operate("K-1", "R-1", resend(1)).unwrap();
     assert_eq!(refused.answer, replaced);
     world.attempt(sequence, Verdict::Accepted);
     let view = world.view("K-1", "R-1");
     assert_eq!((view.state, view.delivery.revision), (Shown::Delivered, 2));
-    let to: Vec<_> = view
-        .attempts
-        .iter()
-        .map(|a| a.intent.address.as_str())
-        .collect();
+    let to: Vec<_> = view.attempts.iter().map(|a| a.intent.address.as_str()).collect();
     assert_eq!(to, ["erika@muster.example", "a@muster.example"]);
-    assert_eq!(
-        view.recipient.unwrap().addresses(),
-        [address("a@muster.example")]
-    );
+    assert_eq!(view.recipient.unwrap().addresses(), [address("a@muster.example")]);
 }
 
 fn a_resend_cannot_take_back_what_was_accepted_before(world: &mut World) {
@@ -511,53 +419,32 @@ fn a_resend_cannot_take_back_what_was_accepted_before(world: &mut World) {
     let sequence = world.take(urgent("K-1", "R-1"));
     world.attempt(sequence, Verdict::Accepted);
     world.obey("K-1", "R-1", resend(1));
-    assert_eq!(
-        world.withdraw("K-1", "R-1"),
-        WithdrawAnswer::AlreadySent { state }
-    );
+    assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::AlreadySent { state });
     assert!(world.due().is_empty(), "what was to be sent again stops");
 
     world.obey("K-1", "R-1", resend(2));
     let begin = world.begin(sequence);
     let sending = Shown::Sending;
-    assert_eq!(
-        world.withdraw("K-1", "R-1"),
-        WithdrawAnswer::AlreadySent { state: sending }
-    );
+    assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::AlreadySent { state: sending });
     world.settle(sequence, &begin, Verdict::Deferred);
     assert_eq!(world.state("K-1", "R-1"), state);
 
     world.obey("K-1", "R-1", resend(3));
     world.attempt(sequence, Verdict::AddressRejected);
     world.withhold(sequence);
-    assert_eq!(
-        world.state("K-1", "R-1"),
-        Shown::Withheld,
-        "as for the new revision"
-    );
-    assert_eq!(
-        world.withdraw("K-1", "R-1"),
-        WithdrawAnswer::AlreadySent { state }
-    );
+    assert_eq!(world.state("K-1", "R-1"), Shown::Withheld, "as for the new revision");
+    assert_eq!(world.withdraw("K-1", "R-1"), WithdrawAnswer::AlreadySent { state });
 }
 
 fn a_command_that_does_not_fit_changes_nothing(world: &mut World) {
     world.account("K-1", 1, profile());
     world.take(invoice("K-1", "R-1"));
     let before = world.view("K-1", "R-1");
-    let answer = world
-        .operate("K-1", "R-1", Command::Release { now: true })
-        .unwrap();
-    assert_eq!(
-        (answer.answer, answer.state),
-        (Answer::WrongState, Shown::Waiting)
-    );
+    let answer = world.operate("K-1", "R-1", Command::Release { now: true }).unwrap();
+    assert_eq!((answer.answer, answer.state), (Answer::WrongState, Shown::Waiting));
     assert_eq!(world.operate("K-1", "R-2", Command::Withdraw), None);
     let after = world.view("K-1", "R-1");
-    assert_eq!(
-        (after.delivery, after.story),
-        (before.delivery, before.story)
-    );
+    assert_eq!((after.delivery, after.story), (before.delivery, before.story));
 }
 
 fn a_story_tells_what_happened_without_an_address(world: &mut World) {
@@ -589,15 +476,9 @@ fn a_story_tells_what_happened_without_an_address(world: &mut World) {
         assert!(told.contains(expected), "{told:?} tells {expected:?}");
         assert!(!told.contains("muster.example"), "{told:?}");
     }
-    let evidence = format!(
-        "accepted by the relay, 7 bytes with SHA-256 {}",
-        sample::digest(b"message")
-    );
-    assert!(
-        told[8].starts_with("attempt 1 at address 2 of 2: "),
-        "{}",
-        told[8]
-    );
+    let evidence =
+        format!("accepted by the relay, 7 bytes with SHA-256 {}", sample::digest(b"message"));
+    assert!(told[8].starts_with("attempt 1 at address 2 of 2: "), "{}", told[8]);
     assert!(told[8].contains(&evidence), "{}", told[8]);
     assert_eq!(story[0].actor, "sender portal (msg_2)");
     assert_eq!(story[3].actor, "operator anna");

@@ -29,10 +29,7 @@ fn a_repeated_event_is_answered_with_the_state_of_now(world: &mut World) {
     world.put(sample::PDF);
     let first = world.event();
     let answer = world.issue_as(first.clone(), invoice("K-1", "R-1"));
-    assert!(
-        matches!(answer, Judged::New(IssueAnswer::Parked(_))),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Judged::New(IssueAnswer::Parked(_))), "{answer:?}");
     let created = world.event();
     let update = ChangeKind::Updated(profile());
     world.change_as(created.clone(), "K-1", 1, update.clone());
@@ -44,10 +41,7 @@ fn a_repeated_event_is_answered_with_the_state_of_now(world: &mut World) {
     };
     assert_eq!(standing.state, Shown::Waiting);
     let answer = world.change_as(created, "K-1", 1, update);
-    let Judged::Repeated(ChangeAnswer::Accepted {
-        result, account, ..
-    }) = answer
-    else {
+    let Judged::Repeated(ChangeAnswer::Accepted { result, account, .. }) = answer else {
         panic!("{answer:?}");
     };
     assert_eq!(result, ChangeResult::Duplicate);
@@ -60,23 +54,15 @@ fn an_id_with_other_bytes_is_refused(world: &mut World) {
     let other = world.event_of("msg_a", "another body");
     let answer = world.change_as(other.clone(), "K-1", 2, ChangeKind::Closed);
     assert_eq!(answer, Judged::IdReused);
-    let answer = world
-        .step()
-        .withdraw(other.clone(), id("K-1"), number("R-1"));
+    let answer = world.step().withdraw(other.clone(), id("K-1"), number("R-1"));
     assert_eq!(answer.wait().unwrap(), Judged::IdReused);
-    assert_eq!(
-        world.issue_as(other.clone(), invoice("K-1", "R-1")),
-        Judged::IdReused
-    );
+    assert_eq!(world.issue_as(other.clone(), invoice("K-1", "R-1")), Judged::IdReused);
     assert!(world.look("K-1", "R-1").is_none());
 
     let mut of_another = other;
     of_another.sender = sender("billing");
     let answer = world.change_as(of_another, "K-1", 2, ChangeKind::Closed);
-    assert!(
-        matches!(answer, Judged::New(_)),
-        "ids are each sender's own"
-    );
+    assert!(matches!(answer, Judged::New(_)), "ids are each sender's own");
 }
 
 fn a_refused_event_is_judged_anew(world: &mut World) {
@@ -84,15 +70,11 @@ fn a_refused_event_is_judged_anew(world: &mut World) {
     let early = world.event();
     let removal = ChangeKind::SubUserRemoved(sub_user_id("u-1"));
     let answer = world.change_as(early.clone(), "K-1", 3, removal.clone());
-    let gap = Refused::VersionGap {
-        current: version(1),
-    };
+    let gap = Refused::VersionGap { current: version(1) };
     assert_eq!(answer, Judged::New(ChangeAnswer::Refused(gap)));
     world.change("K-1", 2, ChangeKind::Closed);
     let answer = world.change_as(early.clone(), "K-1", 3, removal);
-    let Judged::New(answer) = answer else {
-        panic!("{answer:?}")
-    };
+    let Judged::New(answer) = answer else { panic!("{answer:?}") };
     assert_eq!(result_of(&answer), ChangeResult::Applied);
 
     let early = world.event();
@@ -101,10 +83,7 @@ fn a_refused_event_is_judged_anew(world: &mut World) {
     assert_eq!(answer, Judged::New(missing));
     world.put(sample::PDF);
     let answer = world.issue_as(early, invoice("K-1", "R-1"));
-    assert!(
-        matches!(answer, Judged::New(IssueAnswer::Applied(_))),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Judged::New(IssueAnswer::Applied(_))), "{answer:?}");
 }
 
 fn an_id_is_remembered_over_midnight_and_after_the_clock_was_set_back(world: &mut World) {
@@ -124,10 +103,7 @@ fn an_id_is_forgotten_after_its_days(world: &mut World) {
     let remembered = |world: &mut World| {
         let now = world.now;
         let id = webhook_id("msg_a");
-        world
-            .step()
-            .remembered(&sender("portal"), &id, now)
-            .unwrap()
+        world.step().remembered(&sender("portal"), &id, now).unwrap()
     };
     assert_eq!(remembered(world), None);
     let first = world.event_of("msg_a", "body");
@@ -147,9 +123,7 @@ fn versions_decide_over_a_change(world: &mut World) {
     let current = version(5);
     let removal = || ChangeKind::SubUserRemoved(sub_user_id("u-1"));
     let refused = |refused| ChangeAnswer::Refused(refused);
-    let gap = Refused::VersionGap {
-        current: Version::UNKNOWN,
-    };
+    let gap = Refused::VersionGap { current: Version::UNKNOWN };
     assert_eq!(world.change("K-1", 1, removal()), refused(gap));
     world.account("K-1", 5, profile());
 
@@ -161,10 +135,7 @@ fn versions_decide_over_a_change(world: &mut World) {
         world.change("K-1", 5, ChangeKind::Updated(other)),
         refused(Refused::VersionConflict { current })
     );
-    assert_eq!(
-        world.change("K-1", 7, removal()),
-        refused(Refused::VersionGap { current })
-    );
+    assert_eq!(world.change("K-1", 7, removal()), refused(Refused::VersionGap { current }));
     let answer = world.change("K-1", 4, ChangeKind::Updated(profile()));
     assert_eq!(result_of(&answer), ChangeResult::Stale);
     world.pass(Duration::from_secs(1));
@@ -173,10 +144,7 @@ fn versions_decide_over_a_change(world: &mut World) {
         refused(Refused::VersionRegressed { current })
     );
     assert_eq!(world.step().account_version(&id("K-1")).unwrap(), current);
-    assert_eq!(
-        world.step().account_version(&id("K-2")).unwrap(),
-        Version::UNKNOWN
-    );
+    assert_eq!(world.step().account_version(&id("K-2")).unwrap(), Version::UNKNOWN);
 }
 
 fn the_time_in_the_portal_is_told_to_the_millisecond(world: &mut World) {
@@ -187,10 +155,7 @@ fn the_time_in_the_portal_is_told_to_the_millisecond(world: &mut World) {
     let answer = world.change("K-1", 1, ChangeKind::Updated(profile()));
     assert_eq!(result_of(&answer), ChangeResult::Stale);
     let account = world.step().account(&id("K-1")).unwrap().unwrap().account;
-    let ChangeAnswer::Accepted {
-        account: answered, ..
-    } = answer
-    else {
+    let ChangeAnswer::Accepted { account: answered, .. } = answer else {
         panic!("{answer:?}");
     };
     assert_eq!(*answered, account);
@@ -202,9 +167,7 @@ fn a_repeated_withdrawal_does_not_act_again(world: &mut World) {
     let begin = world.begin(sequence);
     let event = world.event();
     let withdraw = |world: &mut World| {
-        let answer = world
-            .step()
-            .withdraw(event.clone(), id("K-1"), number("R-1"));
+        let answer = world.step().withdraw(event.clone(), id("K-1"), number("R-1"));
         answer.wait().unwrap()
     };
     assert_eq!(withdraw(world), Judged::New(WithdrawAnswer::Recorded));

@@ -97,8 +97,7 @@ impl Model {
     }
 
     fn remember(&mut self, received: &Received) {
-        self.remembered
-            .insert(received.id.clone(), received.short_digest());
+        self.remembered.insert(received.id.clone(), received.short_digest());
     }
 
     pub(super) fn change(
@@ -211,12 +210,7 @@ impl Model {
             return Judged::IdReused;
         }
         let key = (invoice.account.clone(), invoice.number.clone());
-        let gone = |state| Standing {
-            state,
-            schedule: None,
-            next_at: None,
-            recipient: None,
-        };
+        let gone = |state| Standing { state, schedule: None, next_at: None, recipient: None };
         let answer = match self.known.get(&key).cloned() {
             Some(Known::Here(sequence)) => {
                 let standing = self.standing(sequence);
@@ -275,11 +269,7 @@ impl Model {
         self.invoices.insert(self.last, held);
         self.known.insert(key, Known::Here(self.last));
         let standing = self.standing(self.last);
-        if known {
-            IssueAnswer::Applied(standing)
-        } else {
-            IssueAnswer::Parked(standing)
-        }
+        if known { IssueAnswer::Applied(standing) } else { IssueAnswer::Parked(standing) }
     }
 
     pub(super) fn withdraw(
@@ -361,9 +351,7 @@ impl Model {
             }),
             Command::Release { now } => Event::Release { now: *now },
             Command::Withdraw => Event::Withdraw,
-            Command::Resend { revision } => Event::Resend {
-                revision: *revision,
-            },
+            Command::Resend { revision } => Event::Resend { revision: *revision },
         };
         Some(self.taking_in(|this| this.move_by(sequence, &event, at)))
     }
@@ -397,20 +385,13 @@ impl Model {
                 }
             }
         }
-        OperateAnswer {
-            answer: moved.answer,
-            state: self.shown(sequence),
-        }
+        OperateAnswer { answer: moved.answer, state: self.shown(sequence) }
     }
 
     // Runs.
 
     pub(super) fn open_run(&mut self, scope: &RunScope, instant: DateTime<Utc>) -> bool {
-        if self
-            .runs
-            .get(scope)
-            .is_some_and(|run| run.instant >= instant)
-        {
+        if self.runs.get(scope).is_some_and(|run| run.instant >= instant) {
             return false;
         }
         let something_waits = match scope {
@@ -420,11 +401,7 @@ impl Model {
         let run = Run {
             scope: scope.clone(),
             instant,
-            high_water: if something_waits {
-                self.last
-            } else {
-                Sequence(0)
-            },
+            high_water: if something_waits { self.last } else { Sequence(0) },
             cursor: None,
             open: something_waits,
             latecomers: 0,
@@ -460,10 +437,8 @@ impl Model {
 
     /// The run that releases an invoice.
     fn releasing(&self, account: &Account, sequence: Sequence) -> Option<RunScope> {
-        let scopes = [
-            RunScope::Schedule(account.schedule()),
-            RunScope::Account(account.id().clone()),
-        ];
+        let scopes =
+            [RunScope::Schedule(account.schedule()), RunScope::Account(account.id().clone())];
         scopes.into_iter().find(|scope| {
             self.runs.get(scope).is_some_and(|run| {
                 let passed = run.cursor.as_ref().is_some_and(|at| at >= account.id());
@@ -485,9 +460,7 @@ impl Model {
         let waiting = self.invoices.iter().filter(|(_, held)| {
             held.delivery.state == State::Waiting && held.delivery.hold.is_none()
         });
-        waiting
-            .map(|(sequence, held)| (*sequence, held.invoice.account.clone()))
-            .collect()
+        waiting.map(|(sequence, held)| (*sequence, held.invoice.account.clone())).collect()
     }
 
     /// Takes in what comes to wait by something that is done to invoices that are there.
@@ -566,27 +539,17 @@ impl Model {
         let account = self.accounts[&held.invoice.account].clone();
         let address = &attempt.intent.address;
         let said = attempt.reply.as_ref().map(ToString::to_string);
-        let reply = said
-            .unwrap_or_default()
-            .replace(&format!("<{address}>:"), "<address>");
+        let reply = said.unwrap_or_default().replace(&format!("<{address}>:"), "<address>");
         let mut fallback = false;
         if verdict == Verdict::AddressRejected {
-            let mark = Suspect {
-                since: at,
-                account_version: account.version(),
-                reply: reply.clone(),
-            };
+            let mark =
+                Suspect { since: at, account_version: account.version(), reply: reply.clone() };
             let marks = self.suspects.entry(account.id().clone()).or_default();
             marks.insert(address.clone(), mark);
             fallback = self.rules.on_rejected == OnRejected::MainContact
                 || !self.recipient(&account).addresses().is_empty();
         }
-        let event = Event::AttemptEnded {
-            address,
-            verdict,
-            reply: &reply,
-            fallback,
-        };
+        let event = Event::AttemptEnded { address, verdict, reply: &reply, fallback };
         self.end(sequence, &event, at);
         if verdict != Verdict::RelayFailed {
             let held = self.invoices.get_mut(&sequence).unwrap();

@@ -128,12 +128,7 @@ fn number_of(n: usize) -> InvoiceNumber {
 }
 
 fn scopes() -> [RunScope; 4] {
-    [
-        of_schedule("default"),
-        of_schedule("weekly"),
-        of_account("K-1"),
-        of_account("K-10"),
-    ]
+    [of_schedule("default"), of_schedule("weekly"), of_account("K-1"), of_account("K-10")]
 }
 
 impl Play {
@@ -141,11 +136,7 @@ impl Play {
         let mut world = World::new(medium, Passage::Straight);
         world.put(sample::PDF);
         let model = Model::new(world.rules.clone());
-        Self {
-            world,
-            model,
-            sent: Vec::new(),
-        }
+        Self { world, model, sent: Vec::new() }
     }
 
     fn through(&mut self, moves: &[Move]) {
@@ -188,10 +179,7 @@ impl Play {
             }
             Move::Sweep => {
                 let now = self.world.now;
-                let retention = Retention {
-                    unused_documents: 1_000 * DAY,
-                    finished: DAY / 8,
-                };
+                let retention = Retention { unused_documents: 1_000 * DAY, finished: DAY / 8 };
                 let store = self.world.store();
                 while store.sweep(&retention, now).unwrap() {}
                 self.model.sweep(retention.finished, now);
@@ -206,11 +194,7 @@ impl Play {
 
     fn change(&mut self, a: usize, ahead: i64, kind: usize) {
         let account = account_of(a);
-        let raw = self
-            .model
-            .version(&account)
-            .get()
-            .saturating_add_signed(ahead);
+        let raw = self.model.version(&account).get().saturating_add_signed(ahead);
         let kind = match kind {
             0 => ChangeKind::Updated(profile()),
             1 => ChangeKind::Updated(selecting(&["a@muster.example", "b@muster.example"])),
@@ -297,9 +281,7 @@ impl Play {
             1 => Command::Release { now: false },
             2 => Command::Release { now: true },
             3 => Command::Withdraw,
-            revision => Command::Resend {
-                revision: u32::try_from(revision - 3).unwrap(),
-            },
+            revision => Command::Resend { revision: u32::try_from(revision - 3).unwrap() },
         };
         let (account, number) = (account_of(a), number_of(n));
         let now = self.world.now;
@@ -313,10 +295,7 @@ impl Play {
     fn open_run(&mut self, scope: &RunScope) {
         let now = self.world.now;
         let expected = self.model.open_run(scope, now);
-        let opened = self
-            .world
-            .store()
-            .open_run(scope.clone(), now, Actor::Daemon, None);
+        let opened = self.world.store().open_run(scope.clone(), now, Actor::Daemon, None);
         assert_eq!(opened.wait().unwrap(), expected);
     }
 
@@ -420,12 +399,7 @@ impl Play {
         let intent = self.model.invoices[&sequence].intent.clone().unwrap();
         let attempt = attempt(intent, verdict);
         self.model.settle(sequence, &attempt, verdict, at);
-        let settle = Settle::Ended {
-            attempt: Box::new(attempt),
-            verdict,
-            at,
-            jitter: 0.0,
-        };
+        let settle = Settle::Ended { attempt: Box::new(attempt), verdict, at, jitter: 0.0 };
         let settled = self.world.store().settle(sequence, settle);
         let settled = settled.wait().unwrap();
         assert_eq!(settled.delivery, self.model.invoices[&sequence].delivery);
@@ -474,11 +448,7 @@ impl Play {
             }
         }
         let page = store.invoices(&Filter::default(), None, 100).unwrap();
-        let listed: Vec<_> = page
-            .items
-            .iter()
-            .map(|item| (item.sequence, item.state))
-            .collect();
+        let listed: Vec<_> = page.items.iter().map(|item| (item.sequence, item.state)).collect();
         let sequences = self.model.invoices.keys();
         let expected: Vec<_> = sequences.map(|at| (*at, self.model.shown(*at))).collect();
         assert_eq!(listed, expected);

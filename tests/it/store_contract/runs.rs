@@ -29,18 +29,12 @@ fn a_run_includes_what_waits_when_it_is_opened(world: &mut World) {
     let first = world.take(invoice("K-1", "R-1"));
     assert_eq!(world.state("K-1", "R-1"), Shown::Waiting);
     assert!(world.open_run(of_schedule("default")));
-    assert!(
-        !world.open_run(of_schedule("default")),
-        "the instant was opened"
-    );
+    assert!(!world.open_run(of_schedule("default")), "the instant was opened");
     world.take(invoice("K-1", "R-2"));
     assert_eq!(world.state("K-1", "R-1"), Shown::Due);
     assert_eq!(world.state("K-1", "R-2"), Shown::Waiting);
     let run = world.run(&of_schedule("default"));
-    assert_eq!(
-        (run.high_water, run.cursor.clone(), run.open),
-        (first, None, true)
-    );
+    assert_eq!((run.high_water, run.cursor.clone(), run.open), (first, None, true));
     assert_eq!(world.included(&run), [first]);
 
     world.attempt(first, Verdict::Accepted);
@@ -71,11 +65,7 @@ fn a_run_is_gone_through_page_by_page(world: &mut World) {
         };
         assert_eq!(sequences.len(), 2);
         seen.push(account.to_string());
-        world
-            .step()
-            .advance_run(&run, account.clone())
-            .wait()
-            .unwrap();
+        world.step().advance_run(&run, account.clone()).wait().unwrap();
         after = Some(account);
     }
     assert_eq!(seen, accounts);
@@ -134,10 +124,7 @@ fn what_comes_to_wait_for_an_open_run_has_it_read_anew(world: &mut World) {
     assert_eq!(world.state("L-1", "R-1"), Shown::Due);
     assert!(!world.step().close_run(&anew).wait().unwrap());
     let anew = world.run(&of_schedule("default"));
-    let included = world
-        .step()
-        .run_page(&anew, anew.cursor.as_ref(), 10)
-        .unwrap();
+    let included = world.step().run_page(&anew, anew.cursor.as_ref(), 10).unwrap();
     assert_eq!(included.last(), Some(&(id("L-1"), vec![moved])));
     assert!(world.step().close_run(&anew).wait().unwrap());
 }
@@ -155,13 +142,7 @@ fn a_run_of_one_account_is_forgotten_once_it_is_closed(world: &mut World) {
     let run = world.run(&of_account("K-1"));
     let page = world.step().run_page(&run, None, 10).unwrap();
     assert_eq!(page, [(id("K-1"), vec![first])]);
-    assert!(
-        world
-            .step()
-            .run_page(&run, Some(&id("K-1")), 10)
-            .unwrap()
-            .is_empty()
-    );
+    assert!(world.step().run_page(&run, Some(&id("K-1")), 10).unwrap().is_empty());
     assert!(world.step().close_run(&run).wait().unwrap());
     assert!(world.step().runs().unwrap().is_empty());
     assert_eq!(world.state("K-1", "R-1"), Shown::Waiting);
@@ -174,10 +155,7 @@ fn where_nothing_waits_no_run_is_opened_and_its_instant_is_known(world: &mut Wor
     let run = world.run(&of_schedule("default"));
     assert_eq!((run.open, run.instant), (false, world.now));
     world.take(invoice("K-1", "R-1"));
-    assert!(
-        !world.open_run(of_schedule("default")),
-        "that instant is over"
-    );
+    assert!(!world.open_run(of_schedule("default")), "that instant is over");
     world.pass(Duration::from_secs(60));
     assert!(world.open_run(of_schedule("default")));
 
@@ -196,11 +174,7 @@ fn a_run_of_an_operators_is_never_too_late(world: &mut World) {
     for actor in [Actor::Daemon, Actor::Operator("uid:0".to_owned())] {
         let is_operators = actor != Actor::Daemon;
         let scope = of_schedule("default");
-        let opened = world
-            .step()
-            .open_run(scope, before, actor, None)
-            .wait()
-            .unwrap();
+        let opened = world.step().open_run(scope, before, actor, None).wait().unwrap();
         assert_eq!(opened, is_operators);
     }
     assert!(world.run(&of_schedule("default")).instant > ahead);
@@ -209,33 +183,19 @@ fn a_run_of_an_operators_is_never_too_late(world: &mut World) {
 fn the_last_instant_of_a_schedule_stays_known(world: &mut World) {
     let note = |world: &mut World, at: &str| -> Run {
         let at = instant(at);
-        world
-            .step()
-            .note_schedule(schedule("default"), at)
-            .wait()
-            .unwrap();
+        world.step().note_schedule(schedule("default"), at).wait().unwrap();
         world.run(&of_schedule("default"))
     };
     let first = note(world, "2026-11-23T08:00:00Z");
-    assert_eq!(
-        (first.open, first.instant),
-        (false, instant("2026-11-23T08:00:00Z"))
-    );
-    assert_eq!(
-        note(world, "2026-11-24T08:00:00Z"),
-        first,
-        "only the first sight counts"
-    );
+    assert_eq!((first.open, first.instant), (false, instant("2026-11-23T08:00:00Z")));
+    assert_eq!(note(world, "2026-11-24T08:00:00Z"), first, "only the first sight counts");
     world.pass(Duration::from_secs(60));
     world.account("K-1", 1, profile());
     world.take(invoice("K-1", "R-1"));
     assert!(world.open_run(of_schedule("default")));
 
     // The clock was set back by a month, and the next run must not wait for one.
-    assert_eq!(
-        note(world, "2026-10-23T08:00:00Z").instant,
-        instant("2026-10-23T08:00:00Z")
-    );
+    assert_eq!(note(world, "2026-10-23T08:00:00Z").instant, instant("2026-10-23T08:00:00Z"));
     world.now = instant("2026-10-23T08:05:00Z");
     assert!(world.open_run(of_schedule("default")));
 }
@@ -258,10 +218,7 @@ fn schedules_in_use_are_told_once_each(world: &mut World) {
     world.hold("K-3", "R-1");
     assert_eq!(world.step().schedules_in_use().unwrap(), expected);
     world.withdraw("L-3", "R-1");
-    let without_b: Vec<_> = expected
-        .into_iter()
-        .filter(|name| *name != schedule("b"))
-        .collect();
+    let without_b: Vec<_> = expected.into_iter().filter(|name| *name != schedule("b")).collect();
     assert_eq!(world.step().schedules_in_use().unwrap(), without_b);
 }
 
@@ -275,11 +232,7 @@ fn due_is_told_in_order_and_from_a_place_on(world: &mut World) {
     let third = world.take(urgent("K-1", "R-3"));
     world.take(invoice("K-1", "R-4"));
     let place = |at, sequence: Sequence| DuePlace { at, sequence };
-    let all = [
-        place(early, first),
-        place(early, second),
-        place(later, third),
-    ];
+    let all = [place(early, first), place(early, second), place(later, third)];
 
     let due = |world: &mut World, now, after, limit| world.step().due(now, after, limit).unwrap();
     assert_eq!(due(world, later, None, 10), all);
@@ -287,11 +240,7 @@ fn due_is_told_in_order_and_from_a_place_on(world: &mut World) {
     assert_eq!(due(world, later, None, 2), all[..2]);
     assert_eq!(due(world, later, Some(all[0]), 10), all[1..]);
     assert_eq!(due(world, later, Some(all[2]), 10), []);
-    assert_eq!(
-        due(world, early, Some(all[2]), 10),
-        [],
-        "the clock was set back"
-    );
+    assert_eq!(due(world, early, Some(all[2]), 10), [], "the clock was set back");
 
     // A place stays good when what stood there is gone.
     world.hold("K-1", "R-1");
@@ -300,9 +249,5 @@ fn due_is_told_in_order_and_from_a_place_on(world: &mut World) {
     let next = place(deferred.next_at.unwrap(), second);
     assert_eq!(due(world, next.at, None, 10), [all[2], next]);
     world.obey("K-1", "R-1", Command::Release { now: true });
-    assert_eq!(
-        due(world, next.at, None, 1),
-        [place(later, first)],
-        "a release makes it due again"
-    );
+    assert_eq!(due(world, next.at, None, 1), [place(later, first)], "a release makes it due again");
 }

@@ -107,11 +107,7 @@ pub(super) fn contact(name: &str, addresses: &[&str]) -> Contact {
 }
 
 pub(super) fn sub_user(group_name: &str, addresses: &[&str]) -> SubUser {
-    SubUser {
-        group: group(group_name),
-        contact: contact("Buchhaltung", addresses),
-        login: None,
-    }
+    SubUser { group: group(group_name), contact: contact("Buchhaltung", addresses), login: None }
 }
 
 /// An account with a main contact only.
@@ -137,18 +133,12 @@ pub(super) fn selecting(addresses: &[&str]) -> Profile {
 
 /// An account on a schedule.
 pub(super) fn on_schedule(name: &str) -> Profile {
-    Profile {
-        schedule: Some(schedule(name)),
-        ..profile()
-    }
+    Profile { schedule: Some(schedule(name)), ..profile() }
 }
 
 /// An account that nobody can be reached at.
 pub(super) fn without_addresses() -> Profile {
-    Profile {
-        main_contact: contact("Erika Muster", &[]),
-        ..profile()
-    }
+    Profile { main_contact: contact("Erika Muster", &[]), ..profile() }
 }
 
 /// The bytes of the document that [`invoice`] names.
@@ -180,10 +170,7 @@ pub(super) fn invoice(account: &str, raw: &str) -> Invoice {
 
 /// An invoice to be sent at once.
 pub(super) fn urgent(account: &str, raw: &str) -> Invoice {
-    Invoice {
-        release: Release::Immediately,
-        ..invoice(account, raw)
-    }
+    Invoice { release: Release::Immediately, ..invoice(account, raw) }
 }
 
 pub(super) fn intent(
@@ -208,41 +195,23 @@ pub(super) fn intent(
 /// What a relay says to an attempt with this verdict.
 pub(super) fn attempt(intent: Intent, verdict: Verdict) -> Attempt {
     let said = |code, enhanced, text: &str| {
-        Some(Reply {
-            code,
-            enhanced: Some(enhanced),
-            text: text.to_owned(),
-        })
+        Some(Reply { code, enhanced: Some(enhanced), text: text.to_owned() })
     };
     let rejected = format!("<{}>: no such user", intent.address);
     let (stage, reply, outcome) = match verdict {
-        Verdict::Accepted => (
-            Stage::FinalDot,
-            said(250, EnhancedCode(2, 0, 0), "queued"),
-            Outcome::Accepted,
-        ),
-        Verdict::Deferred | Verdict::RelayFailed => (
-            Stage::Rcpt,
-            said(450, EnhancedCode(4, 2, 0), "later"),
-            Outcome::Deferred,
-        ),
-        Verdict::AddressRejected => (
-            Stage::Rcpt,
-            said(550, EnhancedCode(5, 1, 1), &rejected),
-            Outcome::Rejected,
-        ),
-        Verdict::MessageRefused => (
-            Stage::FinalDot,
-            said(554, EnhancedCode(5, 7, 1), &rejected),
-            Outcome::Rejected,
-        ),
+        Verdict::Accepted => {
+            (Stage::FinalDot, said(250, EnhancedCode(2, 0, 0), "queued"), Outcome::Accepted)
+        }
+        Verdict::Deferred | Verdict::RelayFailed => {
+            (Stage::Rcpt, said(450, EnhancedCode(4, 2, 0), "later"), Outcome::Deferred)
+        }
+        Verdict::AddressRejected => {
+            (Stage::Rcpt, said(550, EnhancedCode(5, 1, 1), &rejected), Outcome::Rejected)
+        }
+        Verdict::MessageRefused => {
+            (Stage::FinalDot, said(554, EnhancedCode(5, 7, 1), &rejected), Outcome::Rejected)
+        }
         Verdict::Uncertain => (Stage::FinalDot, None, Outcome::Uncertain),
     };
-    Attempt {
-        intent,
-        stage,
-        reply,
-        cause: None,
-        outcome,
-    }
+    Attempt { intent, stage, reply, cause: None, outcome }
 }

@@ -73,14 +73,9 @@ fn is_kept(world: &mut World, bytes: &[u8]) -> bool {
 
 /// An invoice with these documents.
 fn with_documents(raw: &str, documents: &[&[u8]]) -> Invoice {
-    let documents = (0..)
-        .zip(documents)
-        .map(|(n, bytes)| document(bytes, &format!("page-{n}.pdf")))
-        .collect();
-    Invoice {
-        documents: Documents::parse(documents).unwrap(),
-        ..urgent("K-1", raw)
-    }
+    let documents =
+        (0..).zip(documents).map(|(n, bytes)| document(bytes, &format!("page-{n}.pdf"))).collect();
+    Invoice { documents: Documents::parse(documents).unwrap(), ..urgent("K-1", raw) }
 }
 
 fn a_document_is_kept_until_nobody_has_referred_to_it_for_days(world: &mut World) {
@@ -102,9 +97,7 @@ fn nothing_is_removed_while_that_is_paused(world: &mut World) {
     world.pass(8 * DAY);
     let (scope, now) = (PauseScope::Removal, world.now);
     let anna = || Actor::Operator("anna".to_owned());
-    let paused = world
-        .step()
-        .pause(scope.clone(), "an audit".to_owned(), anna(), now);
+    let paused = world.step().pause(scope.clone(), "an audit".to_owned(), anna(), now);
     assert_eq!(paused.wait(), Ok(true));
     world.sweep();
     assert!(is_kept(world, b"one"));
@@ -165,10 +158,7 @@ fn an_invoice_needs_all_its_documents(world: &mut World) {
     assert!(world.look("K-1", "R-1").is_none());
     world.pass(8 * DAY);
     world.sweep();
-    assert!(
-        !is_kept(world, b"one"),
-        "a refused invoice refers to nothing"
-    );
+    assert!(!is_kept(world, b"one"), "a refused invoice refers to nothing");
 }
 
 fn twenty_documents_are_kept_and_let_go(world: &mut World) {
@@ -244,13 +234,9 @@ fn what_is_not_finished_is_never_swept(world: &mut World) {
     world.begin(sending);
     world.pass(3_650 * DAY);
     world.sweep();
-    for (account, raw) in [
-        ("K-9", "parked"),
-        ("K-1", "waiting"),
-        ("K-1", "due"),
-        ("K-1", "held"),
-        ("K-1", "sending"),
-    ] {
+    for (account, raw) in
+        [("K-9", "parked"), ("K-1", "waiting"), ("K-1", "due"), ("K-1", "held"), ("K-1", "sending")]
+    {
         assert_eq!(world.state(account, raw).as_str(), raw);
     }
     assert_eq!(world.due(), [due]);
@@ -272,10 +258,7 @@ fn an_invoice_with_a_long_story_is_swept_too(world: &mut World) {
     world.pass(31 * DAY);
     world.sweep();
     let view = world.look("K-1", "R-1");
-    assert!(
-        matches!(view, Some(InvoiceView::Tombstone { .. })),
-        "{view:?}"
-    );
+    assert!(matches!(view, Some(InvoiceView::Tombstone { .. })), "{view:?}");
 }
 
 fn the_same_content_is_a_duplicate_and_other_content_a_conflict(world: &mut World) {
@@ -283,10 +266,7 @@ fn the_same_content_is_a_duplicate_and_other_content_a_conflict(world: &mut Worl
     world.take(invoice("K-1", "R-1"));
     let answer = world.issue(invoice("K-1", "R-1"));
     assert!(matches!(answer, IssueAnswer::Duplicate(_)), "{answer:?}");
-    let other = Invoice {
-        due_on: Some(day("2026-12-07")),
-        ..urgent("K-1", "R-1")
-    };
+    let other = Invoice { due_on: Some(day("2026-12-07")), ..urgent("K-1", "R-1") };
     let (state, differs) = (Shown::Waiting, vec!["due_on", "release"]);
     assert_eq!(world.issue(other), IssueAnswer::Conflict { state, differs });
     world.account("K-2", 1, profile());
@@ -300,46 +280,28 @@ fn list(world: &mut World, filter: &Filter) -> Vec<String> {
 }
 
 fn numbers(page: &Page) -> Vec<String> {
-    page.items
-        .iter()
-        .map(|listed| listed.invoice.number.to_string())
-        .collect()
+    page.items.iter().map(|listed| listed.invoice.number.to_string()).collect()
 }
 
 fn a_list_of_invoices_is_filtered(world: &mut World) {
     world.account("K-1", 1, profile());
     world.account("K-2", 1, profile());
     world.take(invoice("K-2", "R-9"));
-    world.take(Invoice {
-        issued_on: day("2026-11-01"),
-        ..invoice("K-1", "R-1")
-    });
+    world.take(Invoice { issued_on: day("2026-11-01"), ..invoice("K-1", "R-1") });
     world.pass(DAY);
     let since = world.now;
     world.take(urgent("K-1", "R-2"));
     world.hold("K-2", "R-9");
     let all = Filter::default();
     assert_eq!(list(world, &all), ["R-9", "R-1", "R-2"]);
-    let of = |account: &str| Filter {
-        account: Some(id(account)),
-        ..Filter::default()
-    };
+    let of = |account: &str| Filter { account: Some(id(account)), ..Filter::default() };
     assert_eq!(list(world, &of("K-1")), ["R-1", "R-2"]);
     assert!(list(world, &of("K-3")).is_empty());
-    let numbered = Filter {
-        number: Some(number("R-1")),
-        ..all.clone()
-    };
+    let numbered = Filter { number: Some(number("R-1")), ..all.clone() };
     assert_eq!(list(world, &numbered), ["R-1"]);
-    let both = Filter {
-        number: Some(number("R-1")),
-        ..of("K-2")
-    };
+    let both = Filter { number: Some(number("R-1")), ..of("K-2") };
     assert!(list(world, &both).is_empty());
-    let changed = Filter {
-        changed_since: Some(since),
-        ..all.clone()
-    };
+    let changed = Filter { changed_since: Some(since), ..all.clone() };
     assert_eq!(list(world, &changed), ["R-9", "R-2"]);
     let issued = |from: &str, to: &str| Filter {
         issued_from: Some(day(from)),
@@ -347,42 +309,24 @@ fn a_list_of_invoices_is_filtered(world: &mut World) {
         ..Filter::default()
     };
     assert_eq!(list(world, &issued("2026-11-01", "2026-11-22")), ["R-1"]);
-    assert_eq!(
-        list(world, &issued("2026-11-02", "2026-11-23")),
-        ["R-9", "R-2"]
-    );
+    assert_eq!(list(world, &issued("2026-11-02", "2026-11-23")), ["R-9", "R-2"]);
 
-    let in_state = |state| Filter {
-        state: Some(state),
-        ..Filter::default()
-    };
+    let in_state = |state| Filter { state: Some(state), ..Filter::default() };
     assert_eq!(list(world, &in_state(Shown::Waiting)), ["R-1"]);
     world.open_run(of_schedule("default"));
     assert!(list(world, &in_state(Shown::Waiting)).is_empty());
     assert_eq!(list(world, &in_state(Shown::Due)), ["R-1", "R-2"]);
-    let held = world
-        .step()
-        .invoices(&in_state(Shown::Held), None, 10)
-        .unwrap();
-    let expected = HoldReason::Operator {
-        by: "operator anna".to_owned(),
-        reason: "look at it".to_owned(),
-    };
+    let held = world.step().invoices(&in_state(Shown::Held), None, 10).unwrap();
+    let expected =
+        HoldReason::Operator { by: "operator anna".to_owned(), reason: "look at it".to_owned() };
     assert_eq!(held.items[0].hold, Some(expected));
 }
 
 fn a_list_goes_on_where_its_page_ended(world: &mut World) {
     world.account("K-1", 1, profile());
-    let sequences: Vec<Sequence> = (0..5)
-        .map(|n| world.take(invoice("K-1", &format!("R-{n}"))))
-        .collect();
-    for filter in [
-        Filter::default(),
-        Filter {
-            account: Some(id("K-1")),
-            ..Filter::default()
-        },
-    ] {
+    let sequences: Vec<Sequence> =
+        (0..5).map(|n| world.take(invoice("K-1", &format!("R-{n}")))).collect();
+    for filter in [Filter::default(), Filter { account: Some(id("K-1")), ..Filter::default() }] {
         let mut seen = Vec::new();
         let mut after = None;
         loop {
@@ -399,10 +343,7 @@ fn a_list_goes_on_where_its_page_ended(world: &mut World) {
     world.withdraw("K-1", "R-1");
     world.pass(31 * DAY);
     world.sweep();
-    let page = world
-        .step()
-        .invoices(&Filter::default(), Some(sequences[1]), 2)
-        .unwrap();
+    let page = world.step().invoices(&Filter::default(), Some(sequences[1]), 2).unwrap();
     assert_eq!(numbers(&page), ["R-2", "R-3"]);
 }
 

@@ -177,19 +177,11 @@ impl World {
     /// Hands an invoice over that must be taken, with its documents; returns its place.
     pub(super) fn take(&mut self, invoice: Invoice) -> Sequence {
         let (account, raw) = (invoice.account.clone(), invoice.number.clone());
-        if self
-            .step()
-            .document(&digest(sample::PDF))
-            .unwrap()
-            .is_none()
-        {
+        if self.step().document(&digest(sample::PDF)).unwrap().is_none() {
             self.put(sample::PDF);
         }
         let answer = self.issue(invoice);
-        assert!(
-            matches!(answer, IssueAnswer::Applied(_) | IssueAnswer::Parked(_)),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, IssueAnswer::Applied(_) | IssueAnswer::Parked(_)), "{answer:?}");
         self.view(account.as_str(), raw.as_str()).sequence
     }
 
@@ -201,10 +193,7 @@ impl World {
 
     pub(super) fn put(&mut self, bytes: &[u8]) -> DocumentAnswer {
         let now = self.now;
-        self.step()
-            .put_document(digest(bytes), bytes, now)
-            .wait()
-            .unwrap()
+        self.step().put_document(digest(bytes), bytes, now).wait().unwrap()
     }
 
     // The operator.
@@ -217,19 +206,13 @@ impl World {
     ) -> Option<OperateAnswer> {
         let actor = Actor::Operator("anna".to_owned());
         let now = self.now;
-        self.step()
-            .operate(&id(account), &number(raw), command.into(), actor, now)
-            .wait()
-            .unwrap()
+        self.step().operate(&id(account), &number(raw), command.into(), actor, now).wait().unwrap()
     }
 
     /// An operator's command that takes effect; returns the state afterwards.
     pub(super) fn obey(&mut self, account: &str, raw: &str, command: Command) -> Shown {
         let answer = self.operate(account, raw, command).unwrap();
-        assert!(
-            matches!(answer.answer, Answer::Done | Answer::Recorded),
-            "{answer:?}"
-        );
+        assert!(matches!(answer.answer, Answer::Done | Answer::Recorded), "{answer:?}");
         answer.state
     }
 
@@ -242,10 +225,7 @@ impl World {
 
     pub(super) fn open_run(&mut self, scope: RunScope) -> bool {
         let now = self.now;
-        self.step()
-            .open_run(scope, now, Actor::Daemon, None)
-            .wait()
-            .unwrap()
+        self.step().open_run(scope, now, Actor::Daemon, None).wait().unwrap()
     }
 
     /// The run of a scope, which is there.
@@ -257,9 +237,7 @@ impl World {
     /// All that a run includes.
     pub(super) fn included(&mut self, run: &Run) -> Vec<Sequence> {
         let page = self.step().run_page(run, None, 100).unwrap();
-        page.into_iter()
-            .flat_map(|(_, included)| included)
-            .collect()
+        page.into_iter().flat_map(|(_, included)| included).collect()
     }
 
     /// The intent of an attempt at an invoice's next open address, on what is stored now.
@@ -279,11 +257,7 @@ impl World {
             .or_else(|| recipient.addresses().first())
             .unwrap()
             .clone();
-        let known = job
-            .delivery
-            .addresses
-            .iter()
-            .find(|known| known.address == to);
+        let known = job.delivery.addresses.iter().find(|known| known.address == to);
         Begin {
             seen: job.seen,
             round_at: self.now,
@@ -309,9 +283,7 @@ impl World {
     pub(super) fn may_go_out(&mut self, sequence: Sequence, begin: &Begin) -> bool {
         let account = self.step().job(sequence).unwrap().unwrap().account;
         let store = self.step();
-        store
-            .may_go_out(sequence, account.id(), &begin.recipient)
-            .unwrap()
+        store.may_go_out(sequence, account.id(), &begin.recipient).unwrap()
     }
 
     pub(super) fn settle(
@@ -370,10 +342,7 @@ impl World {
     /// Sweeps until nothing is left that documents and finished invoices of 7 and 30 days ago leave.
     pub(super) fn sweep(&mut self) {
         let days = |days: u64| Duration::from_secs(days * 86_400);
-        let retention = Retention {
-            unused_documents: days(7),
-            finished: days(30),
-        };
+        let retention = Retention { unused_documents: days(7), finished: days(30) };
         let now = self.now;
         let store = self.step();
         while store.sweep(&retention, now).unwrap() {}

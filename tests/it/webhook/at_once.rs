@@ -25,20 +25,12 @@ async fn everywhere(
         senders.spawn(async move { interfaces.post(key, &id, body.as_bytes()).await });
     }
     let answers = senders.join_all().await;
-    assert!(
-        answers.iter().all(|answer| answer.status == 200),
-        "{answers:?}"
-    );
-    let mut results: Vec<String> = answers
-        .iter()
-        .map(|answer| answer.body["result"].as_str().unwrap().to_owned())
-        .collect();
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    let mut results: Vec<String> =
+        answers.iter().map(|answer| answer.body["result"].as_str().unwrap().to_owned()).collect();
     results.sort();
     let applied = results.iter().filter(|result| *result == "applied").count();
-    let counts = [
-        ("events at once", results.len()),
-        ("events at once that applied", applied),
-    ];
+    let counts = [("events at once", results.len()), ("events at once that applied", applied)];
     count("races", &counts);
     results
 }

@@ -42,12 +42,7 @@ pub(crate) async fn begin(interfaces: &Interfaces, sequence: Sequence) -> Intent
         message_digest: digest(b"message"),
         message_bytes: 7,
     };
-    let begin = Begin {
-        seen: job.seen,
-        recipient,
-        round_at: morning(),
-        intent: intent.clone(),
-    };
+    let begin = Begin { seen: job.seen, recipient, round_at: morning(), intent: intent.clone() };
     let answer = interfaces.store.begin(sequence, begin).await.unwrap();
     assert_eq!(answer, Begun::Durable);
     intent
@@ -69,11 +64,7 @@ pub(crate) async fn end(
             panic!("no test needs {verdict:?}")
         }
     };
-    let reply = Reply {
-        code,
-        enhanced: Some(enhanced),
-        text: String::new(),
-    };
+    let reply = Reply { code, enhanced: Some(enhanced), text: String::new() };
     let settle = Settle::Ended {
         attempt: Box::new(Attempt {
             intent,
@@ -104,10 +95,7 @@ async fn rejections_shortly_before_a_pause_are_forgotten_at_an_operators_wish() 
         interfaces.act("/v1/pause", json!({})).await;
         let body = json!({"forget_rejections": true, "reason": "the relay is mended"});
         let resumed = interfaces.act("/v1/resume", body).await;
-        assert_eq!(
-            resumed.body["rejections_forgotten"], forgotten,
-            "{hours} hours"
-        );
+        assert_eq!(resumed.body["rejections_forgotten"], forgotten, "{hours} hours");
         assert_eq!(resumed.body["in_force"], Value::Null);
         assert_eq!(recipient().await, kind);
         let audit = interfaces.get("/v1/audit?order=newest&limit=2").await;

@@ -13,17 +13,9 @@ async fn each_line_is_judged_on_its_own_and_in_order() {
     let interfaces = Interfaces::start().await;
     let lines = [
         of("K-1", 1),
-        delta(
-            "billing_contact.selected",
-            2,
-            json!({"account": "K-1", "sub_user": null}),
-        ),
+        delta("billing_contact.selected", 2, json!({"account": "K-1", "sub_user": null})),
         invoice("RE-1"),
-        delta(
-            "sub_user.removed",
-            9,
-            json!({"account": "K-1", "sub_user": "u-7"}),
-        ),
+        delta("sub_user.removed", 9, json!({"account": "K-1", "sub_user": "u-7"})),
         of("K-2", 1),
         delta("account.closed", 3, json!({"account": "K-1"})),
         json!([]),
@@ -46,29 +38,17 @@ async fn each_line_is_judged_on_its_own_and_in_order() {
     let bodies = answer.body.as_array().unwrap();
     assert_eq!(bodies[2]["body"]["errors"][0]["pointer"], "/type");
     assert_eq!(bodies[3]["body"]["current_version"], 2);
-    assert_eq!(
-        bodies[3]["body"]["request_id"],
-        answer.headers["x-request-id"].to_str().unwrap()
-    );
+    assert_eq!(bodies[3]["body"]["request_id"], answer.headers["x-request-id"].to_str().unwrap());
     assert_eq!(bodies[5]["body"]["recipient"]["kind"], "main_contact");
 }
 
 #[tokio::test]
 async fn a_batch_that_comes_again_says_what_it_said_and_goes_on_where_it_was_refused() {
     let interfaces = Interfaces::start().await;
-    let lines = [
-        of("K-1", 1),
-        delta(
-            "sub_user.removed",
-            4,
-            json!({"account": "K-1", "sub_user": "u-8"}),
-        ),
-    ];
+    let lines =
+        [of("K-1", 1), delta("sub_user.removed", 4, json!({"account": "K-1", "sub_user": "u-8"}))];
     let first = interfaces.batch(PORTAL, "evt_a", &lines).await;
-    assert_eq!(
-        first.lines(),
-        [(1, 200, "applied"), (2, 409, "version_gap")]
-    );
+    assert_eq!(first.lines(), [(1, 200, "applied"), (2, 409, "version_gap")]);
     interfaces.portal(&of("K-1", 3)).await;
     let again = interfaces.batch(PORTAL, "evt_a", &lines).await;
     assert_eq!(again.lines(), [(1, 200, "duplicate"), (2, 200, "applied")]);
@@ -76,10 +56,7 @@ async fn a_batch_that_comes_again_says_what_it_said_and_goes_on_where_it_was_ref
 
     let other = [of("K-9", 1), lines[1].clone()];
     let reused = interfaces.batch(PORTAL, "evt_a", &other).await;
-    assert_eq!(
-        reused.lines(),
-        [(1, 422, "webhook_id_reused"), (2, 200, "duplicate")]
-    );
+    assert_eq!(reused.lines(), [(1, 422, "webhook_id_reused"), (2, 200, "duplicate")]);
 }
 
 #[tokio::test]
@@ -94,11 +71,8 @@ async fn a_batch_needs_the_right_to_push_accounts_and_a_line_at_least() {
 
 #[tokio::test]
 async fn a_batch_of_a_thousand_lines_is_answered_line_by_line() {
-    let large = Limits {
-        event_body_bytes: 4 * 1024 * 1024,
-        bodies_bytes: 8 * 1024 * 1024,
-        ..limits()
-    };
+    let large =
+        Limits { event_body_bytes: 4 * 1024 * 1024, bodies_bytes: 8 * 1024 * 1024, ..limits() };
     let interfaces = Interfaces::within(large).await;
     let lines: Vec<Value> = (1..=1000).map(|n| of(&format!("K-{n}"), 1)).collect();
     let answer = interfaces.batch(PORTAL, "evt_a", &lines).await;

@@ -13,17 +13,11 @@ async fn start(limits: Limits, grace: Duration) -> Interfaces {
 
 #[tokio::test]
 async fn a_head_that_comes_too_slowly_gets_a_408() {
-    let hasty = Limits {
-        header: SOON,
-        ..limits()
-    };
+    let hasty = Limits { header: SOON, ..limits() };
     let interfaces = start(hasty, SOON).await;
     let mut stream = interfaces.connect().await;
     let answer = exchange(&mut stream, b"POST /v1/ev").await;
-    assert!(
-        answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     for header in [
         "content-type: application/problem+json",
@@ -34,20 +28,14 @@ async fn a_head_that_comes_too_slowly_gets_a_408() {
         assert!(head.lines().any(|line| line == header), "{head}");
     }
     let body: Value = serde_json::from_str(body).unwrap();
-    assert_eq!(
-        (&body["code"], &body["status"]),
-        (&json!("time_out"), &json!(408))
-    );
+    assert_eq!((&body["code"], &body["status"]), (&json!("time_out"), &json!(408)));
     let mut silent = interfaces.connect().await;
     assert_eq!(exchange(&mut silent, b"").await, "", "idle: just closed");
 }
 
 #[tokio::test]
 async fn a_body_that_comes_too_slowly_gets_a_408_and_changes_nothing() {
-    let hasty = Limits {
-        body: SOON,
-        ..limits()
-    };
+    let hasty = Limits { body: SOON, ..limits() };
     let interfaces = start(hasty, SOON).await;
     let body = account(1).to_string();
     let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
@@ -93,10 +81,7 @@ async fn a_chunked_body_is_taken_and_limited_as_any_other() {
         let length = body.len();
         interfaces
             .event_head(PORTAL, body.as_bytes(), length)
-            .replace(
-                &format!("content-length: {length}\r\n"),
-                "transfer-encoding: chunked\r\n",
-            )
+            .replace(&format!("content-length: {length}\r\n"), "transfer-encoding: chunked\r\n")
     };
     let mut stream = interfaces.connect().await;
     let chunked = format!("{}{:x}\r\n{body}\r\n0\r\n\r\n", head(&body), body.len());
@@ -113,11 +98,7 @@ async fn a_chunked_body_is_taken_and_limited_as_any_other() {
 #[tokio::test]
 async fn large_bodies_share_a_bounded_memory_and_small_ones_need_none_of_it() {
     const LARGE: usize = 128 * 1024;
-    let narrow = Limits {
-        event_body_bytes: LARGE,
-        bodies_bytes: 96 * 1024,
-        ..limits()
-    };
+    let narrow = Limits { event_body_bytes: LARGE, bodies_bytes: 96 * 1024, ..limits() };
     let interfaces = start(narrow, SOON).await;
     let small = account(1).to_string();
     let large = small.clone() + &" ".repeat(LARGE - small.len());
@@ -144,9 +125,8 @@ async fn large_bodies_share_a_bounded_memory_and_small_ones_need_none_of_it() {
             }
         }
     };
-    let (head, body) = timeout(limits().body, refused)
-        .await
-        .expect("large bodies take all the memory they want");
+    let (head, body) =
+        timeout(limits().body, refused).await.expect("large bodies take all the memory they want");
     assert!(head.starts_with("http/1.1 503"), "{head}");
     assert!(head.contains("retry-after:"), "{head}");
     assert_eq!(body["code"], "busy");
@@ -209,9 +189,8 @@ async fn a_body_in_another_transfer_coding_is_not_taken_for_what_it_is_not() {
         "transfer-encoding: gzip, chunked\r\n",
         "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
     ] {
-        let head = interfaces
-            .event_head(PORTAL, body.as_bytes(), body.len())
-            .replace(&length, codings);
+        let head =
+            interfaces.event_head(PORTAL, body.as_bytes(), body.len()).replace(&length, codings);
         let chunked = format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
         let mut stream = interfaces.connect().await;
         let answer = exchange(&mut stream, chunked.as_bytes()).await;
@@ -257,10 +236,7 @@ async fn a_connection_goes_on_after_an_error() {
     for (key, version, status) in [(STRANGER, 1, 401), (PORTAL, 1, 200), (BILLING, 2, 403)] {
         let body = account(version).to_string();
         let head = interfaces.event_head(key, body.as_bytes(), body.len());
-        stream
-            .write_all(format!("{head}{body}").as_bytes())
-            .await
-            .unwrap();
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         let (head, _) = read_answer(&mut stream).await;
         assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
         assert!(head.contains("\r\ndate: "), "{head}");
@@ -303,10 +279,7 @@ async fn send_embedded(interfaces: &Interfaces) -> TcpStream {
     let body = embedded();
     let head = interfaces.event_head(BILLING, body.as_bytes(), body.len());
     let mut stream = interfaces.connect().await;
-    stream
-        .write_all(format!("{head}{body}").as_bytes())
-        .await
-        .unwrap();
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     stream
 }
 
@@ -336,10 +309,7 @@ async fn nobody_reads_on_after_trailers() {
     let head = head.replace(&length, "transfer-encoding: chunked\r\n");
     // To a lenient reader the body ends before the request that is hidden in what looks like trailers.
     let hidden = "GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n";
-    let whole = format!(
-        "{head}{:x}\r\n{body}\r\n0\r\n\n{hidden}{hidden}",
-        body.len()
-    );
+    let whole = format!("{head}{:x}\r\n{body}\r\n0\r\n\n{hidden}{hidden}", body.len());
     let mut stream = interfaces.connect().await;
     stream.write_all(whole.as_bytes()).await.unwrap();
     let (head, _) = read_answer(&mut stream).await;
@@ -364,11 +334,7 @@ async fn nobody_reads_on_after_chunks_that_nobody_has_read() {
 
 #[tokio::test]
 async fn whoever_has_no_secret_takes_no_memory_from_documents() {
-    let narrow = Limits {
-        bodies_bytes: 192 * 1024,
-        event_body_bytes: 128 * 1024,
-        ..limits()
-    };
+    let narrow = Limits { bodies_bytes: 192 * 1024, event_body_bytes: 128 * 1024, ..limits() };
     let interfaces = start(narrow, SOON).await;
     let mut strangers = Vec::new();
     for _ in 0..4 {
@@ -379,20 +345,14 @@ async fn whoever_has_no_secret_takes_no_memory_from_documents() {
         strangers.push(stream);
     }
     let document = vec![7; 128 * 1024];
-    let answer = interfaces
-        .put(BILLING, &digest(&document).to_string(), &document)
-        .await;
+    let answer = interfaces.put(BILLING, &digest(&document).to_string(), &document).await;
     assert_eq!(answer.status, 201, "{answer:?}");
 }
 
 #[tokio::test]
 async fn what_is_only_announced_takes_no_memory() {
     const LARGE: usize = 128 * 1024;
-    let narrow = Limits {
-        bodies_bytes: LARGE,
-        event_body_bytes: LARGE,
-        ..limits()
-    };
+    let narrow = Limits { bodies_bytes: LARGE, event_body_bytes: LARGE, ..limits() };
     let interfaces = start(narrow, SOON).await;
     let mut strangers = Vec::new();
     for _ in 0..4 {
@@ -423,9 +383,7 @@ fn a_drain_answers_what_is_under_way_and_takes_nothing_new() {
         let interfaces = Interfaces::start().await;
         let mut idle = interfaces.connect().await;
         let mut under_way = send_embedded(&interfaces).await;
-        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await
-            .unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let (head, _) = read_answer(&mut idle).await;
         assert!(head.starts_with("http/1.1 404"), "{head}");
         interfaces.stop.send_replace(true);

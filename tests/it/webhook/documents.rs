@@ -13,15 +13,9 @@ async fn a_document_is_stored_once() {
     let digits = digest(PDF).to_string();
     let first = interfaces.put(BILLING, &digits, PDF).await;
     assert_eq!(first.status, 201, "{first:?}");
-    assert_eq!(
-        first.body,
-        json!({"sha256": digits, "bytes": PDF.len(), "result": "stored"})
-    );
+    assert_eq!(first.body, json!({"sha256": digits, "bytes": PDF.len(), "result": "stored"}));
     let again = interfaces.put(BILLING, &digits, PDF).await;
-    assert_eq!(
-        (again.status, &again.body["result"]),
-        (200, &json!("duplicate"))
-    );
+    assert_eq!((again.status, &again.body["result"]), (200, &json!("duplicate")));
     let stored = interfaces.store.document(&digest(PDF)).unwrap();
     assert_eq!(stored.as_deref(), Some(PDF));
 }
@@ -34,25 +28,17 @@ async fn a_document_that_is_not_what_its_path_says_is_not_kept() {
     assert_refused(&answer, 422, "digest_differs");
     let answer = interfaces.put(BILLING, &digest(b"").to_string(), b"").await;
     assert_refused(&answer, 422, "empty_document");
-    assert_eq!(
-        answer.body["errors"],
-        json!([{"pointer": "", "expected": "at least one byte"}])
-    );
+    assert_eq!(answer.body["errors"], json!([{"pointer": "", "expected": "at least one byte"}]));
     let answer = interfaces.put(BILLING, &"9F".repeat(32), PDF).await;
     assert_refused(&answer, 422, "invalid");
     let wrong = &answer.body["errors"][0];
     assert_eq!(wrong["parameter"], "sha256");
-    assert!(
-        wrong["expected"].as_str().unwrap().contains("64"),
-        "{wrong}"
-    );
+    assert!(wrong["expected"].as_str().unwrap().contains("64"), "{wrong}");
     let large = vec![0; limits().document_bytes + 1];
     let digits = digest(&large).to_string();
     let answer = interfaces.put(BILLING, &digits, &large).await;
     assert_refused(&answer, 413, "too_large");
-    let answer = interfaces
-        .put(STRANGER, &digest(PDF).to_string(), PDF)
-        .await;
+    let answer = interfaces.put(STRANGER, &digest(PDF).to_string(), PDF).await;
     assert_refused(&answer, 401, "signature_invalid");
     for bytes in [PDF, b"", b"other", &large] {
         let kept = interfaces.store.document(&digest(bytes)).unwrap();
@@ -90,12 +76,7 @@ async fn documents_that_no_mail_could_carry_are_refused_with_their_limit() {
     let answer = interfaces.billing(&of(&[600, 401])).await;
     assert_refused(&answer, 422, "invalid");
     assert_eq!(answer.pointers(), ["/data/documents"]);
-    assert!(
-        answer
-            .body
-            .to_string()
-            .contains("at most 1000 bytes together")
-    );
+    assert!(answer.body.to_string().contains("at most 1000 bytes together"));
     let answer = interfaces.billing(&of(&[600, 400])).await;
     assert_eq!(answer.body["result"], "applied", "{answer:?}");
 }
@@ -130,9 +111,7 @@ async fn an_invoice_refused_for_its_number_leaves_no_document_behind() {
     let answer = interfaces.billing(&other).await;
     assert_refused(&answer, 409, "invoice_conflict");
     let bytes = b"%PDF-1.7 other";
-    let uploaded = interfaces
-        .put(BILLING, &digest(bytes).to_string(), bytes)
-        .await;
+    let uploaded = interfaces.put(BILLING, &digest(bytes).to_string(), bytes).await;
     assert_eq!(uploaded.body["result"], "stored", "{uploaded:?}");
 }
 

@@ -15,9 +15,7 @@ const PING: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 /// An address of this host, which has a whole network of them.
 async fn connect_from(address: &str, interfaces: &Interfaces) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    socket
-        .bind(format!("{address}:0").parse().unwrap())
-        .unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
     socket.connect(interfaces.webhook).await.unwrap()
 }
 
@@ -32,11 +30,7 @@ async fn connected_from(address: &str, interfaces: &Interfaces) -> TcpStream {
 
 #[tokio::test]
 async fn an_address_with_all_its_connections_is_turned_away_and_others_are_served() {
-    let interfaces = Interfaces::within(Limits {
-        connections_per_peer: 2,
-        ..limits()
-    })
-    .await;
+    let interfaces = Interfaces::within(Limits { connections_per_peer: 2, ..limits() }).await;
     let first = connected_from("127.0.0.2", &interfaces).await;
     let _second = connected_from("127.0.0.2", &interfaces).await;
     let mut third = connect_from("127.0.0.2", &interfaces).await;
@@ -47,10 +41,7 @@ async fn an_address_with_all_its_connections_is_turned_away_and_others_are_serve
         assert!(head.lines().any(|line| line == header), "{head}");
     }
     let body: Value = serde_json::from_str(body).unwrap();
-    assert_eq!(
-        (&body["code"], &body["retryable"]),
-        (&json!("too_many_connections"), &json!(true))
-    );
+    assert_eq!((&body["code"], &body["retryable"]), (&json!("too_many_connections"), &json!(true)));
 
     let _other = connected_from("127.0.0.3", &interfaces).await;
     drop(first);
@@ -68,11 +59,7 @@ async fn an_address_with_all_its_connections_is_turned_away_and_others_are_serve
 
 #[tokio::test]
 async fn a_connection_beyond_all_that_there_may_be_waits_until_one_ends() {
-    let interfaces = Interfaces::within(Limits {
-        connections: 2,
-        ..limits()
-    })
-    .await;
+    let interfaces = Interfaces::within(Limits { connections: 2, ..limits() }).await;
     let first = connected_from("127.0.0.2", &interfaces).await;
     let _second = connected_from("127.0.0.3", &interfaces).await;
     let mut third = connect_from("127.0.0.4", &interfaces).await;
@@ -87,11 +74,7 @@ async fn a_connection_beyond_all_that_there_may_be_waits_until_one_ends() {
 
 #[tokio::test]
 async fn a_connection_brings_so_many_requests_and_is_closed_with_the_last_answer() {
-    let interfaces = Interfaces::within(Limits {
-        requests_per_connection: 3,
-        ..limits()
-    })
-    .await;
+    let interfaces = Interfaces::within(Limits { requests_per_connection: 3, ..limits() }).await;
     let mut stream = interfaces.connect().await;
     stream.write_all(&PING.repeat(5)).await.unwrap();
     for is_last in [false, false, true] {
@@ -104,19 +87,14 @@ async fn a_connection_brings_so_many_requests_and_is_closed_with_the_last_answer
 
 #[tokio::test]
 async fn a_sender_beyond_its_rate_is_told_when_to_come_again_and_the_other_is_served() {
-    let interfaces = Interfaces::within(Limits {
-        sender_requests_per_second: 1,
-        ..limits()
-    })
-    .await;
+    let interfaces = Interfaces::within(Limits { sender_requests_per_second: 1, ..limits() }).await;
     let batch: Vec<Value> = (1..=61).map(account).collect();
     let taken = interfaces.batch(PORTAL, "evt_batch", &batch).await;
     assert_eq!(taken.status, 200, "{taken:?}");
     let digits = digest(PDF).to_string();
-    for refused in [
-        interfaces.portal(&account(62)).await,
-        interfaces.put(PORTAL, &digits, PDF).await,
-    ] {
+    for refused in
+        [interfaces.portal(&account(62)).await, interfaces.put(PORTAL, &digits, PDF).await]
+    {
         assert_refused(&refused, 429, "too_many_requests");
         assert_eq!(refused.body["retryable"], true);
         let seconds = refused.headers["retry-after"].to_str().unwrap();
@@ -129,11 +107,7 @@ async fn a_sender_beyond_its_rate_is_told_when_to_come_again_and_the_other_is_se
 
 #[tokio::test]
 async fn nobody_without_a_secret_uses_up_the_rate_of_those_with_one() {
-    let interfaces = Interfaces::within(Limits {
-        sender_requests_per_second: 1,
-        ..limits()
-    })
-    .await;
+    let interfaces = Interfaces::within(Limits { sender_requests_per_second: 1, ..limits() }).await;
     let event = account(1).to_string();
     for _ in 0..5 {
         let forged = interfaces.post(STRANGER, "evt_a", event.as_bytes()).await;
@@ -169,17 +143,9 @@ async fn documents_without_an_invoice_are_bounded_until_one_refers_to_them() {
 
 #[tokio::test]
 async fn the_largest_head_is_as_configured() {
-    let interfaces = Interfaces::within(Limits {
-        header_bytes: 8 * 1024,
-        ..limits()
-    })
-    .await;
-    let head = |bytes: usize| {
-        format!(
-            "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
-            "x".repeat(bytes)
-        )
-    };
+    let interfaces = Interfaces::within(Limits { header_bytes: 8 * 1024, ..limits() }).await;
+    let head =
+        |bytes: usize| format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(bytes));
     let mut stream = interfaces.connect().await;
     stream.write_all(head(7 * 1024).as_bytes()).await.unwrap();
     assert!(read_answer(&mut stream).await.0.starts_with("http/1.1 404"));

@@ -51,11 +51,7 @@ async fn an_invoice_that_is_being_sent_again_was_sent_already() {
     assert_eq!(answer.body["state"], "delivered");
     let shown = interfaces.get(invoice).await;
     assert_eq!(shown.body["state"], "delivered");
-    assert_eq!(
-        shown.body["next_attempt_at"],
-        Value::Null,
-        "the resend stops"
-    );
+    assert_eq!(shown.body["next_attempt_at"], Value::Null, "the resend stops");
 }
 
 #[tokio::test]

@@ -70,13 +70,7 @@ enum Message {
 
 impl Session {
     pub(super) fn new(mailbox: Arc<Mailbox>, connection: u64) -> Self {
-        Self {
-            mailbox,
-            connection,
-            greeted: false,
-            sender: None,
-            recipients: Vec::new(),
-        }
+        Self { mailbox, connection, greeted: false, sender: None, recipients: Vec::new() }
     }
 
     /// Serves the connection to its end.
@@ -216,10 +210,7 @@ impl Session {
             Message::Refused(why) => return Ok(Some(why)),
             Message::End => return Ok(None),
         };
-        let kept = self
-            .mailbox
-            .deliver(sender, recipients, self.connection, &message)
-            .await;
+        let kept = self.mailbox.deliver(sender, recipients, self.connection, &message).await;
         Ok(Some(match kept {
             Ok(()) => "250 2.0.0 received",
             Err(_) => "452 4.3.1 the message could not be written",
@@ -297,9 +288,5 @@ async fn read_message<R: AsyncBufRead + Unpin>(reader: &mut R) -> io::Result<Mes
             message.clear();
         }
     }
-    Ok(if is_too_large {
-        Message::TooLarge
-    } else {
-        Message::Whole(message)
-    })
+    Ok(if is_too_large { Message::TooLarge } else { Message::Whole(message) })
 }

@@ -48,9 +48,7 @@ impl Client {
 #[tokio::test]
 async fn pipelined_messages_over_one_connection_are_all_kept_as_sent() {
     let directory = tempfile::tempdir().unwrap();
-    let sink = Sink::start(Some(directory.path().to_owned()))
-        .await
-        .unwrap();
+    let sink = Sink::start(Some(directory.path().to_owned())).await.unwrap();
     let mut client = Client::of(&sink).await;
 
     let codes = client.replies(ENVELOPE, 4).await;
@@ -76,10 +74,7 @@ async fn pipelined_messages_over_one_connection_are_all_kept_as_sent() {
         "Return-Path: <a@client.example>\r\nDelivered-To: b@muster.example\r\n\
          Subject: 1\r\n\r\n.one dot\r\n"
     );
-    assert_eq!(
-        first.file.as_ref().unwrap().file_name().unwrap(),
-        "0001-b@muster.example.eml"
-    );
+    assert_eq!(first.file.as_ref().unwrap().file_name().unwrap(), "0001-b@muster.example.eml");
     assert_eq!(second.recipients, ["c@muster.example", "d@muster.example"]);
     assert_eq!((second.bytes, second.connection), (0, 1));
 }

@@ -39,10 +39,7 @@ fn copying() -> impl Strategy<Value = Value> {
     (sub_user(), source, any::<[bool; 4]>()).prop_map(|(mut sub_user, source, kept)| {
         sub_user["copy_from"] = source;
         let contact = sub_user["contact"].as_object_mut().unwrap();
-        for (name, kept) in ["name", "company", "language", "addresses"]
-            .iter()
-            .zip(kept)
-        {
+        for (name, kept) in ["name", "company", "language", "addresses"].iter().zip(kept) {
             if !kept {
                 contact.remove(*name);
             }
@@ -82,45 +79,32 @@ fn event() -> impl Strategy<Value = Value> {
         data[name] = value;
         data
     };
-    let updated = (
-        1_u64..9,
-        contact(),
-        prop::collection::vec(sub_user(), 0..4),
-        prop::option::of("u-[0-9]"),
-    )
-        .prop_map(move |(version, main_contact, sub_users, selected)| {
-            let mut data = account(version);
-            data["main_contact"] = main_contact;
-            data["billing_contact"] = selected
-                .or_else(|| sub_users.first().map(|one| text(&one["id"]).to_owned()))
-                .into();
-            data["sub_users"] = sub_users.into();
-            ("account.updated", data)
-        });
+    let updated =
+        (1_u64..9, contact(), prop::collection::vec(sub_user(), 0..4), prop::option::of("u-[0-9]"))
+            .prop_map(move |(version, main_contact, sub_users, selected)| {
+                let mut data = account(version);
+                data["main_contact"] = main_contact;
+                data["billing_contact"] = selected
+                    .or_else(|| sub_users.first().map(|one| text(&one["id"]).to_owned()))
+                    .into();
+                data["sub_users"] = sub_users.into();
+                ("account.updated", data)
+            });
     let saved =
         (3_u64..5, prop_oneof![sub_user(), copying()]).prop_map(move |(version, sub_user)| {
-            (
-                "sub_user.saved",
-                with(account(version), "sub_user", sub_user),
-            )
+            ("sub_user.saved", with(account(version), "sub_user", sub_user))
         });
     let named = (
         3_u64..5,
-        select(vec![
-            "sub_user.removed",
-            "billing_contact.selected",
-            "account.closed",
-        ]),
+        select(vec!["sub_user.removed", "billing_contact.selected", "account.closed"]),
         prop::option::of("u-[7-9]"),
     )
         .prop_map(move |(version, name, sub_user)| match name {
             "account.closed" => (name, account(version)),
             _ => (name, with(account(version), "sub_user", sub_user.into())),
         });
-    let withdrawn = Just((
-        "invoice.withdrawn",
-        json!({"account": "K-1001", "number": "RE-2026/0042"}),
-    ));
+    let withdrawn =
+        Just(("invoice.withdrawn", json!({"account": "K-1001", "number": "RE-2026/0042"})));
     let timestamp = "20[0-9]{2}-1[0-2]-[0-2][1-9]T[01][0-9]:00:00(\\.[0-9]{1,6})?(Z|[+-]0[0-9]:30)";
     let data = prop_oneof![4 => updated, 3 => saved, 2 => named, 3 => invoice().prop_map(|data| ("invoice.issued", data)), 1 => withdrawn];
     (data, timestamp).prop_map(
@@ -158,13 +142,12 @@ fn odd() -> impl Strategy<Value = Value> {
 fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     all.push(at.to_owned());
     match value {
-        Value::Object(members) => members
-            .iter()
-            .for_each(|(name, value)| places(value, &format!("{at}/{name}"), all)),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .for_each(|(n, item)| places(item, &format!("{at}/{n}"), all)),
+        Value::Object(members) => {
+            members.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), all))
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(n, item)| places(item, &format!("{at}/{n}"), all))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -176,9 +159,7 @@ fn what_looks_like_an_event_of_each_type_is_often_accepted() {
     let mut counts = BTreeMap::new();
     for _ in 0..400 {
         let event = event().new_tree(&mut runner).unwrap().current();
-        let (accepted, all) = counts
-            .entry(text(&event["type"]).to_owned())
-            .or_insert((0, 0));
+        let (accepted, all) = counts.entry(text(&event["type"]).to_owned()).or_insert((0, 0));
         *accepted += u32::from(is_event(event.to_string().as_bytes()));
         *all += 1;
     }

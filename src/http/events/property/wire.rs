@@ -1,9 +1,6 @@
 //! Events written as a portal or a billing system writes them, and compared with what one wrote.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a panic is how a property tells that it does not hold"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is how a property tells that it does not hold")]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,12 +22,7 @@ pub(super) fn event(event: &Event, said: &Value) -> Value {
     let (name, timestamp, data) = match event {
         Event::Account(parsed) => {
             let ParsedChange { change, places } = &**parsed;
-            let AccountChange {
-                account,
-                version,
-                timestamp,
-                kind,
-            } = change;
+            let AccountChange { account, version, timestamp, kind } = change;
             let (name, mut data) = change_data(kind, places);
             data["account"] = account.as_str().into();
             data["version"] = version.get().into();
@@ -38,11 +30,7 @@ pub(super) fn event(event: &Event, said: &Value) -> Value {
         }
         Event::Issued(parsed) => {
             let timestamp = read_instant(text(&said["timestamp"])).unwrap();
-            (
-                "invoice.issued",
-                timestamp,
-                issued(parsed, &said["data"]["documents"]),
-            )
+            ("invoice.issued", timestamp, issued(parsed, &said["data"]["documents"]))
         }
         Event::Withdrawn(account, number) => {
             let timestamp = read_instant(text(&said["timestamp"])).unwrap();
@@ -63,19 +51,11 @@ fn change_data(kind: &ChangeKind, places: &Places) -> (&'static str, Value) {
         }
         ChangeKind::Imported(_) => unreachable!("{kind:?} of an event"),
         ChangeKind::Closed => ("account.closed", json!({})),
-        ChangeKind::SubUserSaved {
-            id,
-            group,
-            contact,
-            login: has_login,
-        } => {
+        ChangeKind::SubUserSaved { id, group, contact, login: has_login } => {
             let mut sub_user = json!({"id": id.as_str(), "group": group.as_str(), "login": login(has_login.as_ref())});
             match contact {
                 ContactChange::Whole(contact) => sub_user["contact"] = self::contact(contact),
-                ContactChange::Copy {
-                    source,
-                    differences,
-                } => {
+                ContactChange::Copy { source, differences } => {
                     sub_user["copy_from"] = match source {
                         CopySource::MainContact => json!({"main_contact": true}),
                         CopySource::SubUser(id) => json!({"sub_user": id.as_str()}),
@@ -86,23 +66,15 @@ fn change_data(kind: &ChangeKind, places: &Places) -> (&'static str, Value) {
             ("sub_user.saved", json!({"sub_user": sub_user}))
         }
         ChangeKind::SubUserRemoved(id) => ("sub_user.removed", json!({"sub_user": id.as_str()})),
-        ChangeKind::BillingContactSelected(id) => (
-            "billing_contact.selected",
-            json!({"sub_user": id.as_ref().map(SubUserId::as_str)}),
-        ),
+        ChangeKind::BillingContactSelected(id) => {
+            ("billing_contact.selected", json!({"sub_user": id.as_ref().map(SubUserId::as_str)}))
+        }
     }
 }
 
 /// The sub-users stand in the order in which they came.
 fn updated(profile: &Profile, order: &[SubUserId]) -> Value {
-    let Profile {
-        name,
-        language,
-        schedule,
-        main_contact,
-        sub_users,
-        billing_contact,
-    } = profile;
+    let Profile { name, language, schedule, main_contact, sub_users, billing_contact } = profile;
     assert_eq!(order.len(), sub_users.len());
     let sub_users: Vec<Value> = order
         .iter()
@@ -126,12 +98,7 @@ fn updated(profile: &Profile, order: &[SubUserId]) -> Value {
 }
 
 fn contact(contact: &Contact) -> Value {
-    let Contact {
-        name,
-        company,
-        language,
-        addresses: list,
-    } = contact;
+    let Contact { name, company, language, addresses: list } = contact;
     json!({
         "name": name.as_str(),
         "company": company.as_ref().map(HeaderText::as_str),
@@ -146,27 +113,16 @@ fn addresses(list: &Addresses) -> Value {
 
 /// Only what is said: absent is another thing than `null` here.
 fn differences(differences: &ContactDifferences) -> Value {
-    let ContactDifferences {
-        name,
-        company,
-        language,
-        addresses: list,
-    } = differences;
+    let ContactDifferences { name, company, language, addresses: list } = differences;
     let mut members = Map::new();
     if let Some(name) = name {
         members.insert("name".to_owned(), name.as_str().into());
     }
     if let Some(company) = company {
-        members.insert(
-            "company".to_owned(),
-            company.as_ref().map(HeaderText::as_str).into(),
-        );
+        members.insert("company".to_owned(), company.as_ref().map(HeaderText::as_str).into());
     }
     if let Some(language) = language {
-        members.insert(
-            "language".to_owned(),
-            language.as_ref().map(Language::as_str).into(),
-        );
+        members.insert("language".to_owned(), language.as_ref().map(Language::as_str).into());
     }
     if let Some(list) = list {
         members.insert("addresses".to_owned(), addresses(list));
@@ -187,11 +143,7 @@ fn login(login: Option<&Login>) -> Value {
 
 /// A document's bytes stand where they were `said`.
 fn issued(parsed: &ParsedInvoice, said: &Value) -> Value {
-    let ParsedInvoice {
-        invoice,
-        embedded,
-        places,
-    } = parsed;
+    let ParsedInvoice { invoice, embedded, places } = parsed;
     let Invoice {
         account,
         number,
@@ -275,10 +227,7 @@ pub(super) fn says_the_same(said: &Value, written: &Value, name: &str) -> bool {
 /// The names in a contact, without the one that stands for nothing yet.
 fn told_in(contact: Option<&Value>) -> BTreeSet<&str> {
     let members = contact.and_then(Value::as_object).into_iter().flatten();
-    members
-        .map(|(name, _)| name.as_str())
-        .filter(|name| *name != "receiving")
-        .collect()
+    members.map(|(name, _)| name.as_str()).filter(|name| *name != "receiving").collect()
 }
 
 /// Absent, `null`, or what these stand for.
@@ -298,18 +247,14 @@ fn is_same_text(said: &str, written: &str, name: &str) -> bool {
             Some((integer, fraction)) => format!("{integer}.{}", fraction.trim_end_matches('0')),
             None => format!("{amount}."),
         };
-        if amount == "-0." {
-            "0.".to_owned()
-        } else {
-            amount
-        }
+        if amount == "-0." { "0.".to_owned() } else { amount }
     };
     match name {
         // Named or not, it is the same schedule.
         "schedule" => said == written && said != "default",
-        "language" => said
-            .get(..written.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(written)),
+        "language" => {
+            said.get(..written.len()).is_some_and(|start| start.eq_ignore_ascii_case(written))
+        }
         "media_type" => said.eq_ignore_ascii_case(written),
         "amount" => without_noughts(said) == without_noughts(written),
         "timestamp" => {

@@ -1,9 +1,6 @@
 //! What must hold of whatever a relay sends: by a second reading, line by line, and by lettre itself.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a panic is how a property tells that it does not hold"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is how a property tells that it does not hold")]
 
 use lettre::transport::smtp::response::Response;
 
@@ -24,13 +21,9 @@ pub(crate) fn replies(input: &[u8]) {
     let mut turn = u64::from(pieces);
     while !rest.is_empty() {
         // Any sequence will do that has short and long pieces.
-        turn = turn
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let most = if turn >> 63 == 0 { 3 } else { 3_000 };
-        let length = usize::try_from((turn >> 33) % most + 1)
-            .unwrap()
-            .min(rest.len());
+        let length = usize::try_from((turn >> 33) % most + 1).unwrap().min(rest.len());
         cut.push(&rest[..length]);
         rest = &rest[length..];
     }
@@ -59,15 +52,9 @@ fn heard(pieces: &[&[u8]]) -> (Vec<Spoken>, Option<BadReply>) {
             }
         }
         // Whatever comes, no more than a line and a reply are kept.
-        let lines = reader
-            .under_way
-            .as_ref()
-            .map_or(0, |reply| reply.lines.len());
+        let lines = reader.under_way.as_ref().map_or(0, |reply| reply.lines.len());
         assert!(reader.unread.len() <= LINE_OCTETS && lines < REPLY_LINES);
-        assert_eq!(
-            reader.has_leftover(),
-            !reader.unread.is_empty() || lines > 0
-        );
+        assert_eq!(reader.has_leftover(), !reader.unread.is_empty() || lines > 0);
     }
     (spoken, None)
 }
@@ -130,21 +117,14 @@ fn is_fit_for_lettre(spoken: &Spoken) {
     if spoken.code % 100 < 60 {
         assert_eq!(code, spoken.code);
     } else {
-        assert_eq!(
-            (code / 100, code % 10),
-            (spoken.code / 100, spoken.code % 10)
-        );
+        assert_eq!((code / 100, code % 10), (spoken.code / 100, spoken.code % 10));
     }
     assert!(response.message().eq(lines.iter().map(|line| &line[4..])));
 }
 
 /// What is recorded of it is one short printable line.
 fn is_fit_for_people(spoken: &Spoken) {
-    let Reply {
-        code,
-        enhanced,
-        text,
-    } = spoken.reply();
+    let Reply { code, enhanced, text } = spoken.reply();
     let read = |line: &String| enhanced_again(spoken.code, line).map(|(numbers, _)| numbers);
     let expected = spoken.lines.iter().find_map(read);
     let numbers = enhanced.map(|EnhancedCode(class, subject, detail)| (class, subject, detail));
@@ -180,11 +160,7 @@ fn enhanced_again(code: u16, line: &str) -> Option<((u8, u16, u16), &str)> {
     };
     let (subject, rest) = digits_again(rest)?;
     let (detail, rest) = digits_again(rest.strip_prefix('.')?)?;
-    let words = if rest.is_empty() {
-        rest
-    } else {
-        rest.strip_prefix(' ')?
-    };
+    let words = if rest.is_empty() { rest } else { rest.strip_prefix(' ')? };
     Some(((class, subject, detail), words))
 }
 

@@ -189,10 +189,7 @@ impl World {
                 answered_too.send(()).unwrap();
                 answer
             });
-            assert!(
-                answers.recv_timeout(LOOK_OUT).is_err(),
-                "before it is durable"
-            );
+            assert!(answers.recv_timeout(LOOK_OUT).is_err(), "before it is durable");
             self.warden.results.send(Ok(())).unwrap();
             [one.join().unwrap(), other.join().unwrap()]
         })
@@ -339,21 +336,12 @@ fn an_invoice_and_its_withdrawal_that_come_twice_in_one_batch_count_once() {
     let world = World::with_account_and_document();
     let [one, other] =
         world.at_once(|| [0, 1].map(|_| world.engine.issue(received("R"), invoice())));
-    assert!(
-        matches!(one, Judged::New(IssueAnswer::Applied(_))),
-        "{one:?}"
-    );
-    assert!(
-        matches!(other, Judged::Repeated(IssueAnswer::Duplicate(_))),
-        "{other:?}"
-    );
+    assert!(matches!(one, Judged::New(IssueAnswer::Applied(_))), "{one:?}");
+    assert!(matches!(other, Judged::Repeated(IssueAnswer::Duplicate(_))), "{other:?}");
     let [one, other] =
         world.at_once(|| [0, 1].map(|_| world.engine.withdraw(received("W"), account(), number())));
     assert_eq!(one, Judged::New(WithdrawAnswer::Withdrawn));
-    assert!(
-        matches!(other, Judged::Repeated(WithdrawAnswer::Duplicate { .. })),
-        "{other:?}"
-    );
+    assert!(matches!(other, Judged::Repeated(WithdrawAnswer::Duplicate { .. })), "{other:?}");
     let due = world.engine.due(at(1), None, 10).unwrap();
     assert!(due.is_empty());
 }

@@ -18,26 +18,18 @@ fn a_removal_that_was_cut_off_is_a_tombstone_at_once_and_goes_on_after_a_start()
     while more {
         states.push(snapshot(&memory));
         let view = store.invoice(&account(), &number(0)).unwrap();
-        assert!(
-            matches!(view, Some(InvoiceView::Tombstone { .. })),
-            "{view:?}"
-        );
+        assert!(matches!(view, Some(InvoiceView::Tombstone { .. })), "{view:?}");
         let page = store.invoices(&Filter::default(), None, 10).unwrap();
         assert!(page.items.is_empty(), "{:?}", page.items);
         let (trail, _) = store.audit(TrailOrder::NewestFirst, None, 10).unwrap();
         assert_eq!(trail.len(), 1, "the account's change");
-        more = store
-            .remove_now(|tx, _| upkeep::bury_remains(tx, Sequence(1)))
-            .unwrap();
+        more = store.remove_now(|tx, _| upkeep::bury_remains(tx, Sequence(1))).unwrap();
     }
     assert!(states.len() > 2, "it took {} units more", states.len());
     let whole = snapshot(&memory);
     for (before, after) in states.iter().zip(states[1..].iter().chain([&whole])) {
         let removed = before.len() - after.len();
-        assert!(
-            (1..tx::BATCH_OPERATIONS).contains(&removed),
-            "{removed} keys"
-        );
+        assert!((1..tx::BATCH_OPERATIONS).contains(&removed), "{removed} keys");
     }
     let left = |kind| whole.keys().filter(|key| key[0] == kind).count();
     assert_eq!(left(keys::kind::BURYING), 0);
@@ -105,10 +97,7 @@ fn a_mark_of_removal_that_stands_without_reason_costs_nobody_a_story() {
     let memory = MemoryBackend::new().unwrap();
     let engine = engine(memory.reopen(), &directory);
     issue(&engine, 0, 0);
-    fill(
-        &memory,
-        BTreeMap::from([(keys::burying(Sequence(1)), vec![0])]),
-    );
+    fill(&memory, BTreeMap::from([(keys::burying(Sequence(1)), vec![0])]));
     let before = snapshot(&memory);
     while engine.sweep(&SOON, at(100)).unwrap() {}
     assert_eq!(snapshot(&memory), before);
@@ -128,10 +117,7 @@ fn an_invoice_that_cannot_be_removed_stands_in_no_others_way() {
     while engine.sweep(&SOON, at(100)).unwrap() {}
     for n in 1..3 {
         let left = engine.invoice(&account(), &number(n)).unwrap();
-        assert!(
-            matches!(left, Some(InvoiceView::Tombstone { .. })),
-            "{left:?}"
-        );
+        assert!(matches!(left, Some(InvoiceView::Tombstone { .. })), "{left:?}");
     }
     assert!(kept(&keys::invoice(Sequence(1))) && kept(&keys::delivery(Sequence(1))));
 }
@@ -157,10 +143,7 @@ fn a_damaged_record_of_a_document_keeps_its_file_and_stops_no_sweep() {
     assert!(file(damaged).is_ok());
     assert!(file(unused).is_err());
     let left = engine.invoice(&account(), &number(0)).unwrap();
-    assert!(
-        matches!(left, Some(InvoiceView::Tombstone { .. })),
-        "{left:?}"
-    );
+    assert!(matches!(left, Some(InvoiceView::Tombstone { .. })), "{left:?}");
 }
 
 #[test]

@@ -19,9 +19,7 @@ pub(super) fn place(key: &[u8]) -> String {
         texts.join(" ")
     };
     let number = || {
-        let number = rest
-            .first_chunk::<8>()
-            .map(|bytes| u64::from_be_bytes(*bytes));
+        let number = rest.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
         number.map_or_else(String::new, |number| number.to_string())
     };
     let (what, which) = match *kind {
@@ -43,13 +41,8 @@ pub(super) fn place(key: &[u8]) -> String {
         kind::SUSPECT => ("rejected address of account", text()),
         kind::PAUSE => ("pause", text()),
         kind::DOCUMENT => {
-            let digest = rest
-                .first_chunk::<32>()
-                .map(|bytes| Digest::from_bytes(*bytes));
-            (
-                "document",
-                digest.map_or_else(String::new, |digest| digest.to_string()),
-            )
+            let digest = rest.first_chunk::<32>().map(|bytes| Digest::from_bytes(*bytes));
+            ("document", digest.map_or_else(String::new, |digest| digest.to_string()))
         }
         kind::ENTRY => ("entry", entry_of(rest)),
         kind::TRAIL => ("link of the trail", number()),
@@ -68,9 +61,7 @@ fn entry_of(rest: &[u8]) -> String {
             format!("of account {}", masked(&String::from_utf8_lossy(account)))
         }
         Some((b'i', rest)) => {
-            let number = rest
-                .first_chunk::<8>()
-                .map(|bytes| u64::from_be_bytes(*bytes));
+            let number = rest.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
             format!("of invoice {}", number.unwrap_or_default())
         }
         Some(_) if rest.starts_with(&prefix(&Object::Daemon)) => "of the daemon".to_owned(),

@@ -77,18 +77,11 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
     let cases: [(Damage, &str); 15] = [
         (
             |map| {
-                *map.0
-                    .get_mut(&map.first(kind::ACCOUNT))
-                    .unwrap()
-                    .last_mut()
-                    .unwrap() ^= 1;
+                *map.0.get_mut(&map.first(kind::ACCOUNT)).unwrap().last_mut().unwrap() ^= 1;
             },
             "account K-1: the checksum does not match",
         ),
-        (
-            |map| drop(map.0.remove(&map.first(kind::CONTINUED))),
-            "account K-1: part 1 of ",
-        ),
+        (|map| drop(map.0.remove(&map.first(kind::CONTINUED))), "account K-1: part 1 of "),
         (
             |map| {
                 let key = keys::continued(&keys::trail(1), 9);
@@ -104,10 +97,7 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
             |map| drop(map.0.remove(&map.first(kind::INVOICE))),
             "number K-1 R-0: it leads to no invoice of that number",
         ),
-        (
-            |map| drop(map.0.remove(&map.first(kind::DELIVERY))),
-            "invoice 1: it has no delivery",
-        ),
+        (|map| drop(map.0.remove(&map.first(kind::DELIVERY))), "invoice 1: it has no delivery"),
         (
             |map| drop(map.0.remove(&map.first(kind::DUE))),
             "delivery 1: its state asks for an index entry that is missing",
@@ -153,10 +143,7 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
             },
             "the counter of invoices: it stands below the last invoice, 2",
         ),
-        (
-            |map| drop(map.0.insert(vec![b'?', 1], vec![0])),
-            "kind 0x3f: a kind that is not known",
-        ),
+        (|map| drop(map.0.insert(vec![b'?', 1], vec![0])), "kind 0x3f: a kind that is not known"),
     ];
     for (damage, expected) in cases {
         let directory = tempfile::tempdir().unwrap();
@@ -178,18 +165,10 @@ fn documents_are_read_and_their_references_counted() {
     let key = map.first(kind::DOCUMENT);
     let row: DocumentRow = map.read(&key).unwrap().unwrap();
     let digest = Digest::from_bytes(*key.last_chunk::<32>().unwrap());
-    let once = DocumentRow {
-        references: 1,
-        ..row.clone()
-    };
+    let once = DocumentRow { references: 1, ..row.clone() };
     map.0.insert(key.clone(), [vec![0], once.encode()].concat());
     let (_, told) = findings(&map, &directory);
-    assert_eq!(
-        told,
-        [format!(
-            "document {digest}: 2 invoices name it, and its record says 1"
-        )]
-    );
+    assert_eq!(told, [format!("document {digest}: 2 invoices name it, and its record says 1")]);
 
     map.0.insert(key, [vec![0], row.encode()].concat());
     let day = row.day.format("%Y-%m-%d").to_string();
@@ -197,10 +176,7 @@ fn documents_are_read_and_their_references_counted() {
     let file = file.join(format!("{digest}.sha256"));
     std::fs::write(&file, b"another").unwrap();
     let (_, told) = findings(&map, &directory);
-    assert_eq!(
-        told,
-        [format!("document {digest}: its file has other bytes")]
-    );
+    assert_eq!(told, [format!("document {digest}: its file has other bytes")]);
     let stray = file.with_file_name(format!("{}.sha256", Digest::from_bytes([1; 32])));
     std::fs::rename(&file, stray).unwrap();
     let (verified, told) = findings(&map, &directory);
@@ -234,26 +210,19 @@ fn each_state_of_a_removal_holds_together() {
     change(&engine, 1, 0, 0);
     withdraw_after(&engine, 0, 200);
     issue(&engine, 1, 200);
-    let attempt = attempt()
-        .new_tree(&mut TestRunner::deterministic())
-        .unwrap()
-        .current();
+    let attempt = attempt().new_tree(&mut TestRunner::deterministic()).unwrap().current();
     submit(&memory, move |tx| {
         for ordinal in 0..100 {
-            tx.put(&keys::attempt(Sequence(1), ordinal), &attempt)
-                .unwrap();
+            tx.put(&keys::attempt(Sequence(1), ordinal), &attempt).unwrap();
         }
     });
-    let mut more = engine
-        .remove_now(|tx, _| upkeep::bury(tx, Sequence(1), at(50), at(100)))
-        .unwrap();
+    let mut more =
+        engine.remove_now(|tx, _| upkeep::bury(tx, Sequence(1), at(50), at(100))).unwrap();
     let mut units = 1;
     while more {
         let (_, told) = findings(&Map(snapshot(&memory)), &directory);
         assert_eq!(told, [""; 0], "after {units} units");
-        more = engine
-            .remove_now(|tx, _| upkeep::bury_remains(tx, Sequence(1)))
-            .unwrap();
+        more = engine.remove_now(|tx, _| upkeep::bury_remains(tx, Sequence(1))).unwrap();
         units += 1;
     }
     assert!(units > 2);
@@ -330,22 +299,13 @@ fn a_withdrawal_that_came_first_stands_for_no_invoice() {
     let engine = engine(memory.reopen(), &directory);
     change(&engine, 1, 0, 0);
     issue(&engine, 0, 0);
-    engine
-        .withdraw(received("first", 1), account(), number(7))
-        .wait()
-        .unwrap();
+    engine.withdraw(received("first", 1), account(), number(7)).wait().unwrap();
     let mut map = Map(snapshot(&memory));
     let (_, told) = findings(&map, &directory);
     assert_eq!(told, [""; 0]);
-    map.0
-        .remove(&keys::identity(&account(), &number(0)))
-        .unwrap();
+    map.0.remove(&keys::identity(&account(), &number(0))).unwrap();
     let (_, told) = findings(&map, &directory);
-    assert!(
-        told.iter()
-            .any(|told| told.starts_with("the numbers of invoices: 1 ")),
-        "{told:?}"
-    );
+    assert!(told.iter().any(|told| told.starts_with("the numbers of invoices: 1 ")), "{told:?}");
 }
 
 #[test]

@@ -33,14 +33,8 @@ impl Stored for Account {
     type Form<'a> = AccountForm<'a>;
 
     fn form(&self) -> AccountForm<'_> {
-        let Profile {
-            name,
-            language,
-            schedule,
-            main_contact,
-            sub_users,
-            billing_contact,
-        } = self.profile();
+        let Profile { name, language, schedule, main_contact, sub_users, billing_contact } =
+            self.profile();
         // What else an account has is forced in by `restore`, which must name every part.
         AccountForm {
             id: self.id().as_str(),
@@ -114,11 +108,7 @@ pub(in crate::store::record) struct SubUserForm<'a> {
 
 impl<'a> SubUserForm<'a> {
     fn of(id: &'a SubUserId, sub_user: &'a SubUser) -> Self {
-        let SubUser {
-            group,
-            contact,
-            login,
-        } = sub_user;
+        let SubUser { group, contact, login } = sub_user;
         Self {
             id: id.as_str(),
             group: group.as_str(),
@@ -128,12 +118,7 @@ impl<'a> SubUserForm<'a> {
     }
 
     fn restore(self) -> Result<(SubUserId, SubUser), Malformed> {
-        let Self {
-            id,
-            group,
-            contact,
-            login,
-        } = self;
+        let Self { id, group, contact, login } = self;
         let sub_user = SubUser {
             group: field("group", Group::parse(group))?,
             contact: contact.restore()?,
@@ -161,11 +146,7 @@ impl<'a> LoginForm<'a> {
     }
 
     fn restore(self) -> Result<Login, Malformed> {
-        let Self {
-            enabled,
-            user_name,
-            permissions,
-        } = self;
+        let Self { enabled, user_name, permissions } = self;
         let user_name = field("user name", user_name.map(HeaderText::parse).transpose())?;
         let permissions = permissions.into_iter().map(HeaderText::parse).collect();
         let permissions = field("permission", permissions)?;
@@ -184,12 +165,7 @@ pub(in crate::store::record) struct ContactForm<'a> {
 
 impl<'a> ContactForm<'a> {
     fn of(contact: &'a Contact) -> Self {
-        let Contact {
-            name,
-            company,
-            language,
-            addresses,
-        } = contact;
+        let Contact { name, company, language, addresses } = contact;
         Self {
             name: name.as_str(),
             company: company.as_ref().map(HeaderText::as_str),
@@ -199,12 +175,7 @@ impl<'a> ContactForm<'a> {
     }
 
     fn restore(self) -> Result<Contact, Malformed> {
-        let Self {
-            name,
-            company,
-            language,
-            addresses,
-        } = self;
+        let Self { name, company, language, addresses } = self;
         Ok(Contact {
             name: field("contact's name", HeaderText::parse(name))?,
             company: field("company", company.map(HeaderText::parse).transpose())?,
@@ -243,24 +214,12 @@ pub(in crate::store::record) struct ReasonForm {
 
 impl ReasonForm {
     fn of(reason: Reason) -> Self {
-        let Reason {
-            rule,
-            account_version,
-            since,
-        } = reason;
-        Self {
-            rule: rule.into(),
-            account_version: account_version.get(),
-            since: time(since),
-        }
+        let Reason { rule, account_version, since } = reason;
+        Self { rule: rule.into(), account_version: account_version.get(), since: time(since) }
     }
 
     fn restore(self) -> Result<Reason, Malformed> {
-        let Self {
-            rule,
-            account_version,
-            since,
-        } = self;
+        let Self { rule, account_version, since } = self;
         Ok(Reason {
             rule: rule.into(),
             account_version: read_version_seen("reason's version", account_version)?,
@@ -281,24 +240,12 @@ impl Stored for Suspect {
     type Form<'a> = SuspectForm<'a>;
 
     fn form(&self) -> SuspectForm<'_> {
-        let Self {
-            since,
-            account_version,
-            reply,
-        } = self;
-        SuspectForm {
-            since: time(*since),
-            account_version: account_version.get(),
-            reply,
-        }
+        let Self { since, account_version, reply } = self;
+        SuspectForm { since: time(*since), account_version: account_version.get(), reply }
     }
 
     fn restore(form: SuspectForm<'_>) -> Result<Self, Malformed> {
-        let SuspectForm {
-            since,
-            account_version,
-            reply,
-        } = form;
+        let SuspectForm { since, account_version, reply } = form;
         Ok(Self {
             since: read_time("since", since)?,
             account_version: read_version_seen("account's version", account_version)?,
@@ -353,10 +300,9 @@ impl Stored for Recipient {
         let RecipientForm { target, reason } = form;
         Ok(Self {
             target: match target {
-                TargetForm::SubUser(id, addressee) => Target::SubUser(
-                    field("sub-user", SubUserId::parse(id))?,
-                    addressee.restore()?,
-                ),
+                TargetForm::SubUser(id, addressee) => {
+                    Target::SubUser(field("sub-user", SubUserId::parse(id))?, addressee.restore()?)
+                }
                 TargetForm::MainContact(addressee) => Target::MainContact(addressee.restore()?),
                 TargetForm::None => Target::None,
             },
@@ -367,11 +313,7 @@ impl Stored for Recipient {
 
 impl<'a> AddresseeForm<'a> {
     fn of(addressee: &'a Addressee) -> Self {
-        let Addressee {
-            contact,
-            deliverable,
-            language,
-        } = addressee;
+        let Addressee { contact, deliverable, language } = addressee;
         Self {
             contact: ContactForm::of(contact),
             deliverable: texts(deliverable),
@@ -380,11 +322,7 @@ impl<'a> AddresseeForm<'a> {
     }
 
     fn restore(self) -> Result<Addressee, Malformed> {
-        let Self {
-            contact,
-            deliverable,
-            language,
-        } = self;
+        let Self { contact, deliverable, language } = self;
         Ok(Addressee {
             contact: contact.restore()?,
             deliverable: read_addresses(deliverable)?,

@@ -28,16 +28,8 @@ pub(in crate::store::record) struct DeliveryForm<'a> {
 }
 
 numbered!(
-    StateForm = State {
-        Parked,
-        Waiting,
-        Due,
-        Sending,
-        Delivered,
-        Withheld,
-        Withdrawn,
-        Undeliverable,
-    }
+    StateForm =
+        State { Parked, Waiting, Due, Sending, Delivered, Withheld, Withdrawn, Undeliverable }
 );
 
 numbered!(
@@ -75,35 +67,15 @@ pub(in crate::store::record) struct AddressForm<'a> {
     waited_ms: u64,
 }
 
-numbered!(
-    AddressStateForm = AddressState {
-        Pending,
-        Delivered,
-        Rejected,
-        Superseded,
-        Unknown,
-    }
-);
+numbered!(AddressStateForm = AddressState { Pending, Delivered, Rejected, Superseded, Unknown });
 
 impl Stored for DeliveryRow {
     const KIND: &'static str = "delivery";
     type Form<'a> = DeliveryForm<'a>;
 
     fn form(&self) -> DeliveryForm<'_> {
-        let Self {
-            delivery,
-            stamp,
-            changed_at,
-        } = self;
-        let Delivery {
-            revision,
-            state,
-            hold,
-            withdraw,
-            next_at,
-            round_at,
-            addresses,
-        } = delivery;
+        let Self { delivery, stamp, changed_at } = self;
+        let Delivery { revision, state, hold, withdraw, next_at, round_at, addresses } = delivery;
         DeliveryForm {
             revision: *revision,
             state: (*state).into(),
@@ -163,10 +135,9 @@ impl<'a> HoldForm<'a> {
 
     fn restore(self) -> HoldReason {
         match self {
-            Self::Operator { by, reason } => HoldReason::Operator {
-                by: by.to_owned(),
-                reason: reason.to_owned(),
-            },
+            Self::Operator { by, reason } => {
+                HoldReason::Operator { by: by.to_owned(), reason: reason.to_owned() }
+            }
             Self::MessageRefused(reply) => HoldReason::MessageRefused(reply.to_owned()),
             Self::NotComposable(cause) => HoldReason::NotComposable(cause.to_owned()),
             Self::Uncertain => HoldReason::Uncertain,
@@ -179,14 +150,7 @@ impl<'a> HoldForm<'a> {
 
 impl<'a> AddressForm<'a> {
     fn of(address: &'a AddressDelivery) -> Self {
-        let AddressDelivery {
-            address,
-            state,
-            attempts,
-            failures,
-            uncertain,
-            waited,
-        } = address;
+        let AddressDelivery { address, state, attempts, failures, uncertain, waited } = address;
         Self {
             address: address.as_str(),
             state: (*state).into(),
@@ -198,14 +162,7 @@ impl<'a> AddressForm<'a> {
     }
 
     fn restore(self) -> Result<AddressDelivery, Malformed> {
-        let Self {
-            address,
-            state,
-            attempts,
-            failures,
-            uncertain,
-            waited_ms,
-        } = self;
+        let Self { address, state, attempts, failures, uncertain, waited_ms } = self;
         Ok(AddressDelivery {
             address: field("address", EmailAddress::parse(address))?,
             state: state.into(),
@@ -291,28 +248,10 @@ pub(in crate::store::record) struct AttemptForm<'a> {
 }
 
 numbered!(
-    StageForm = Stage {
-        Connect,
-        Tls,
-        Greeting,
-        Ehlo,
-        Auth,
-        Mail,
-        Rcpt,
-        Data,
-        Body,
-        FinalDot,
-    }
+    StageForm = Stage { Connect, Tls, Greeting, Ehlo, Auth, Mail, Rcpt, Data, Body, FinalDot }
 );
 
-numbered!(
-    OutcomeForm = Outcome {
-        Accepted,
-        Deferred,
-        Rejected,
-        Uncertain,
-    }
-);
+numbered!(OutcomeForm = Outcome { Accepted, Deferred, Rejected, Uncertain });
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::store::record) struct ReplyForm<'a> {
@@ -326,13 +265,7 @@ impl Stored for Attempt {
     type Form<'a> = AttemptForm<'a>;
 
     fn form(&self) -> AttemptForm<'_> {
-        let Self {
-            intent,
-            stage,
-            reply,
-            cause,
-            outcome,
-        } = self;
+        let Self { intent, stage, reply, cause, outcome } = self;
         AttemptForm {
             intent: intent.form(),
             stage: (*stage).into(),
@@ -343,13 +276,7 @@ impl Stored for Attempt {
     }
 
     fn restore(form: AttemptForm<'_>) -> Result<Self, Malformed> {
-        let AttemptForm {
-            intent,
-            stage,
-            reply,
-            cause,
-            outcome,
-        } = form;
+        let AttemptForm { intent, stage, reply, cause, outcome } = form;
         Ok(Self {
             intent: Intent::restore(intent)?,
             stage: stage.into(),
@@ -362,11 +289,7 @@ impl Stored for Attempt {
 
 impl<'a> ReplyForm<'a> {
     fn of(reply: &'a Reply) -> Self {
-        let Reply {
-            code,
-            enhanced,
-            text,
-        } = reply;
+        let Reply { code, enhanced, text } = reply;
         Self {
             code: *code,
             enhanced: enhanced.map(|EnhancedCode(class, subject, detail)| (class, subject, detail)),
@@ -375,11 +298,7 @@ impl<'a> ReplyForm<'a> {
     }
 
     fn restore(self) -> Reply {
-        let Self {
-            code,
-            enhanced,
-            text,
-        } = self;
+        let Self { code, enhanced, text } = self;
         Reply {
             code,
             enhanced: enhanced.map(|(class, subject, detail)| EnhancedCode(class, subject, detail)),

@@ -36,12 +36,7 @@ pub(in crate::store::record) enum KindForm<'a> {
     Reminder(&'a str),
 }
 
-numbered!(
-    ReleaseForm = Release {
-        Scheduled,
-        Immediately,
-    }
-);
+numbered!(ReleaseForm = Release { Scheduled, Immediately });
 
 #[derive(Serialize, Deserialize)]
 pub(in crate::store::record) struct AttachedForm<'a> {
@@ -55,10 +50,7 @@ impl Stored for InvoiceRow {
     type Form<'a> = InvoiceForm<'a>;
 
     fn form(&self) -> InvoiceForm<'_> {
-        let Self {
-            invoice,
-            received_at,
-        } = self;
+        let Self { invoice, received_at } = self;
         let Invoice {
             account,
             number,
@@ -103,10 +95,8 @@ impl Stored for InvoiceRow {
             received_at,
         } = form;
         let currency = field("currency", Currency::parse(currency))?;
-        let documents: Vec<Document> = documents
-            .into_iter()
-            .map(AttachedForm::restore)
-            .collect::<Result<_, _>>()?;
+        let documents: Vec<Document> =
+            documents.into_iter().map(AttachedForm::restore).collect::<Result<_, _>>()?;
         let invoice = Invoice {
             account: field("account", AccountId::parse(account))?,
             number: read_number(number)?,
@@ -122,10 +112,7 @@ impl Stored for InvoiceRow {
             portal_url: field("portal URL", portal_url.map(PortalUrl::parse).transpose())?,
             documents: field("documents", Documents::parse(documents))?,
         };
-        Ok(Self {
-            invoice,
-            received_at: read_time("received at", received_at)?,
-        })
+        Ok(Self { invoice, received_at: read_time("received at", received_at)? })
     }
 }
 
@@ -157,11 +144,7 @@ fn read_number(number: &str) -> Result<InvoiceNumber, Malformed> {
 
 impl<'a> AttachedForm<'a> {
     fn of(document: &'a Document) -> Self {
-        let Document {
-            digest,
-            file_name,
-            media_type,
-        } = document;
+        let Document { digest, file_name, media_type } = document;
         Self {
             digest: *digest.as_bytes(),
             file_name: file_name.as_str(),
@@ -170,11 +153,7 @@ impl<'a> AttachedForm<'a> {
     }
 
     fn restore(self) -> Result<Document, Malformed> {
-        let Self {
-            digest,
-            file_name,
-            media_type,
-        } = self;
+        let Self { digest, file_name, media_type } = self;
         Ok(Document {
             digest: Digest::from_bytes(digest),
             file_name: field("file name", FileName::parse(file_name))?,
@@ -186,11 +165,7 @@ impl<'a> AttachedForm<'a> {
 #[derive(Serialize, Deserialize)]
 pub(in crate::store::record) enum IdentityForm {
     Sequence(u64),
-    Tombstone {
-        content: Option<[u8; 32]>,
-        state: ShownForm,
-        at: i64,
-    },
+    Tombstone { content: Option<[u8; 32]>, state: ShownForm, at: i64 },
 }
 
 impl Stored for IdentityRow {
@@ -234,13 +209,7 @@ impl Stored for DocumentRow {
     type Form<'a> = DocumentForm;
 
     fn form(&self) -> DocumentForm {
-        let Self {
-            bytes,
-            day: directory,
-            references,
-            billed,
-            stored_at,
-        } = self;
+        let Self { bytes, day: directory, references, billed, stored_at } = self;
         DocumentForm {
             bytes: *bytes,
             day: day(*directory),
@@ -251,13 +220,7 @@ impl Stored for DocumentRow {
     }
 
     fn restore(form: DocumentForm) -> Result<Self, Malformed> {
-        let DocumentForm {
-            bytes,
-            day,
-            references,
-            billed,
-            stored_at,
-        } = form;
+        let DocumentForm { bytes, day, references, billed, stored_at } = form;
         Ok(Self {
             bytes,
             day: read_day("day", day)?,

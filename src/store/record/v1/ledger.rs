@@ -29,14 +29,8 @@ impl Stored for Run {
     type Form<'a> = RunForm<'a>;
 
     fn form(&self) -> RunForm<'_> {
-        let Self {
-            scope,
-            instant,
-            high_water: Sequence(high_water),
-            cursor,
-            open,
-            latecomers,
-        } = self;
+        let Self { scope, instant, high_water: Sequence(high_water), cursor, open, latecomers } =
+            self;
         RunForm {
             scope: match scope {
                 RunScope::Schedule(name) => ScopeForm::Schedule(name.as_str()),
@@ -51,14 +45,7 @@ impl Stored for Run {
     }
 
     fn restore(form: RunForm<'_>) -> Result<Self, Malformed> {
-        let RunForm {
-            scope,
-            instant,
-            high_water,
-            cursor,
-            open,
-            latecomers,
-        } = form;
+        let RunForm { scope, instant, high_water, cursor, open, latecomers } = form;
         Ok(Self {
             scope: match scope {
                 ScopeForm::Schedule(name) => {
@@ -108,20 +95,12 @@ impl Stored for Pause {
 
     fn form(&self) -> PauseForm<'_> {
         let Self { reason, by, since } = self;
-        PauseForm {
-            reason,
-            by,
-            since: time(*since),
-        }
+        PauseForm { reason, by, since: time(*since) }
     }
 
     fn restore(form: PauseForm<'_>) -> Result<Self, Malformed> {
         let PauseForm { reason, by, since } = form;
-        Ok(Self {
-            reason: reason.to_owned(),
-            by: by.to_owned(),
-            since: read_time("since", since)?,
-        })
+        Ok(Self { reason: reason.to_owned(), by: by.to_owned(), since: read_time("since", since)? })
     }
 }
 
@@ -138,25 +117,12 @@ impl Stored for EntryRow {
     type Form<'a> = EntryForm<'a>;
 
     fn form(&self) -> EntryForm<'_> {
-        let Self {
-            salt,
-            entry: Entry { at, actor, what },
-        } = self;
-        EntryForm {
-            salt: *salt,
-            at: time(*at),
-            actor,
-            what,
-        }
+        let Self { salt, entry: Entry { at, actor, what } } = self;
+        EntryForm { salt: *salt, at: time(*at), actor, what }
     }
 
     fn restore(form: EntryForm<'_>) -> Result<Self, Malformed> {
-        let EntryForm {
-            salt,
-            at,
-            actor,
-            what,
-        } = form;
+        let EntryForm { salt, at, actor, what } = form;
         Ok(Self {
             salt,
             entry: Entry {
@@ -180,32 +146,16 @@ impl Stored for TrailRow {
     type Form<'a> = TrailForm;
 
     fn form(&self) -> TrailForm {
-        let Self {
-            previous,
-            entries,
-            objects,
-        } = self;
-        TrailForm {
-            previous: *previous,
-            entries: entries.clone(),
-            objects: objects.clone(),
-        }
+        let Self { previous, entries, objects } = self;
+        TrailForm { previous: *previous, entries: entries.clone(), objects: objects.clone() }
     }
 
     fn restore(form: TrailForm) -> Result<Self, Malformed> {
-        let TrailForm {
-            previous,
-            entries,
-            objects,
-        } = form;
+        let TrailForm { previous, entries, objects } = form;
         if entries.len() != objects.len() {
             return Err(Malformed("as many objects as entries expected".to_owned()));
         }
-        Ok(Self {
-            previous,
-            entries,
-            objects,
-        })
+        Ok(Self { previous, entries, objects })
     }
 }
 

@@ -8,13 +8,7 @@ use super::{Author, DOCUMENTS, NUMBERS, SUB_USERS};
 use crate::model::{Account, accounts, invoices};
 use crate::words::{self, list};
 
-const GROUPS: [&str; 5] = [
-    "Rechnungen",
-    "Rechnungen",
-    "billing",
-    "Technik",
-    "rechnungen",
-];
+const GROUPS: [&str; 5] = ["Rechnungen", "Rechnungen", "billing", "Technik", "rechnungen"];
 const COMPANIES: [&str; 2] = ["Muster GmbH", "Muster & Söhne"];
 const SCHEDULES: [&str; 3] = ["default", "monthly", "unheard-of"];
 /// The last has no template.
@@ -166,11 +160,7 @@ impl Author {
     }
 
     fn addresses(&mut self, least: usize) -> Value {
-        let count = if least == 0 {
-            0
-        } else {
-            self.rng.usize(least..3)
-        };
+        let count = if least == 0 { 0 } else { self.rng.usize(least..3) };
         if least > 0 && self.rng.u32(..60) == 0 {
             let count = self.one_of(&[10, 11]);
             return (0..count).map(|n| format!("m{n}@muster.example")).collect();
@@ -239,11 +229,9 @@ impl Author {
         });
         if said["login"].is_object() {
             // Nothing, `null`, and what nothing stands for.
-            for (name, default) in [
-                ("enabled", json!(false)),
-                ("user_name", Value::Null),
-                ("permissions", json!([])),
-            ] {
+            for (name, default) in
+                [("enabled", json!(false)), ("user_name", Value::Null), ("permissions", json!([]))]
+            {
                 if said["login"][name] == default && self.rng.bool() {
                     said["login"][name] = Value::Null;
                 }
@@ -334,13 +322,8 @@ impl Author {
     pub(super) fn new_invoice(&mut self, account: &str, number: &str) -> Value {
         let version =
             accounts::account(&self.script.history, account).map_or(0, |known| known.version);
-        let kind = self.one_of(&[
-            "invoice",
-            "invoice",
-            "credit_note",
-            "corrected_invoice",
-            "reminder",
-        ]);
+        let kind =
+            self.one_of(&["invoice", "invoice", "credit_note", "corrected_invoice", "reminder"]);
         let (amount, currency) = self.one_of(&[
             ("119.00", "EUR"),
             ("-5", "EUR"),

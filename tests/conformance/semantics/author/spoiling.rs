@@ -22,9 +22,7 @@ impl Author {
             }
             2 | 3 => {
                 places.retain(|place| event.pointer(place).is_some_and(Value::is_object));
-                let names = [
-                    "unknown", "a/b~c", "password", "Passwort", "name", "version",
-                ];
+                let names = ["unknown", "a/b~c", "password", "Passwort", "name", "version"];
                 let name = self.one_of(&names);
                 if !places.is_empty()
                     && let place = &places[self.rng.usize(..places.len())]
@@ -97,12 +95,7 @@ impl Author {
 /// What may be wrong in a place of this name.
 fn wrong_of_name(name: &str) -> &'static [&'static str] {
     match name {
-        "type" => &[
-            "account.deleted",
-            "Account.updated",
-            "invoice.issued",
-            "sub_user.removed",
-        ],
+        "type" => &["account.deleted", "Account.updated", "invoice.issued", "sub_user.removed"],
         "timestamp" => &[
             "2026-11-23",
             "2026-11-23T08:00:00",
@@ -157,23 +150,11 @@ fn wrong_of_name(name: &str) -> &'static [&'static str] {
             "2026-11-23T",
         ],
         "release" => &["now", "Scheduled", "immediately"],
-        "kind" => &[
-            "Rechnung",
-            "INVOICE",
-            "reminder",
-            "invoice",
-            "corrected_invoice",
-        ],
-        "portal_url" => &[
-            "http://portal.example",
-            "https://",
-            "javascript:1",
-            "https://portal.example",
-        ],
-        "sha256" => &[
-            "9f",
-            "9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F",
-        ],
+        "kind" => &["Rechnung", "INVOICE", "reminder", "invoice", "corrected_invoice"],
+        "portal_url" => {
+            &["http://portal.example", "https://", "javascript:1", "https://portal.example"]
+        }
+        "sha256" => &["9f", "9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F"],
         "content_base64" => &["JVBERg", "%%%", "JVBE\nRg==", "JVBERg=="],
         "file_name" => &["../../a.pdf", "a b.pdf", "pdf", "a.pdf.exe", "b.pdf"],
         "media_type" => &["pdf", "application/", "text/plain"],

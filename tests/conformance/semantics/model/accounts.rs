@@ -50,12 +50,7 @@ pub(super) fn change(
     {
         // Open in the contract: that it is told its own warnings, whatever is in force.
         let warnings = warnings_of_settings(kind, data);
-        return changed(
-            history,
-            current,
-            ("duplicate", "a repeated change"),
-            &warnings,
-        );
+        return changed(history, current, ("duplicate", "a repeated change"), &warnings);
     }
     let after = apply(current, kind, data);
     if let Some(answer) = judge_version(history, event, current, after.as_ref().ok()) {
@@ -123,10 +118,8 @@ fn judge_version(
         };
     }
     // A whole account and a closure may leave versions out.
-    let is_delta = matches!(
-        kind,
-        "sub_user.saved" | "sub_user.removed" | "billing_contact.selected"
-    );
+    let is_delta =
+        matches!(kind, "sub_user.saved" | "sub_user.removed" | "billing_contact.selected");
     if is_delta && version > in_force + 1 {
         return conflict("version_gap", "a delta with a gap");
     }
@@ -147,12 +140,7 @@ fn applied(history: &[Accepted], now: DateTime<Utc>, event: &Value, after: After
         ("sub_user.removed", _) => "a sub-user removed",
         _ => "a billing contact selected",
     };
-    let After {
-        profile,
-        closed,
-        rule,
-        mut warnings,
-    } = after;
+    let After { profile, closed, rule, mut warnings } = after;
     warnings.extend(warnings_of_settings(kind, data));
     let account = Account {
         id: id.to_owned(),
@@ -266,9 +254,7 @@ fn apply(current: Option<&Account>, kind: &str, data: &Value) -> Result<After, B
                 after.profile["billing_contact"] = Value::Null;
                 after.rule = "billing_contact_left_group";
                 let field = "/data/sub_user/group";
-                after
-                    .warnings
-                    .push(warning("billing_contact_left_group", field));
+                after.warnings.push(warning("billing_contact_left_group", field));
             }
         }
         "sub_user.removed" => {
@@ -276,16 +262,12 @@ fn apply(current: Option<&Account>, kind: &str, data: &Value) -> Result<After, B
             let sub_users = after.profile["sub_users"].as_object_mut();
             // Open in the contract: to remove somebody who is not there is no fault.
             if sub_users.is_none_or(|sub_users| sub_users.remove(id).is_none()) {
-                after
-                    .warnings
-                    .push(warning("sub_user_unknown", "/data/sub_user"));
+                after.warnings.push(warning("sub_user_unknown", "/data/sub_user"));
             }
             if selected == id {
                 after.profile["billing_contact"] = Value::Null;
                 after.rule = "billing_contact_removed";
-                after
-                    .warnings
-                    .push(warning("billing_contact_removed", "/data/sub_user"));
+                after.warnings.push(warning("billing_contact_removed", "/data/sub_user"));
             }
         }
         _ => {
@@ -324,12 +306,7 @@ fn replace(current: Option<&Account>, data: &Value) -> Result<After, Broken> {
         }
         Some(_) | None => rule_of_selection(selected),
     };
-    Ok(After {
-        profile,
-        closed: false,
-        rule,
-        warnings: Vec::new(),
-    })
+    Ok(After { profile, closed: false, rule, warnings: Vec::new() })
 }
 
 /// The contact of a sub-user that is saved: its own, or a copy with what differs.
@@ -376,11 +353,7 @@ fn unselectable(profile: &Value, id: &Value) -> Option<&'static str> {
 }
 
 fn rule_of_selection(selected: &Value) -> &'static str {
-    if selected.is_null() {
-        "no_billing_contact"
-    } else {
-        "billing_contact_selected"
-    }
+    if selected.is_null() { "no_billing_contact" } else { "billing_contact_selected" }
 }
 
 fn broken<T>(place: &str, rule: &'static str) -> Result<T, Broken> {
@@ -473,17 +446,12 @@ fn reason(history: &[Accepted], account: &Account) -> Value {
     let began = versions(history, &account.id)
         .take_while(|(_, earlier)| rule_and_recipient(earlier) == now)
         .last();
-    let (since, version) = began
-        .map(|(at, account)| (instant(at), account.version))
-        .unzip();
+    let (since, version) = began.map(|(at, account)| (instant(at), account.version)).unzip();
     json!({"rule": now.0, "account_version": version, "since": since})
 }
 
 fn rule_and_recipient(account: &Account) -> (&'static str, &Value) {
-    let rule = if kind_of_recipient(account) == "none" {
-        "no_deliverable_address"
-    } else {
-        account.rule
-    };
+    let rule =
+        if kind_of_recipient(account) == "none" { "no_deliverable_address" } else { account.rule };
     (rule, &account.profile["billing_contact"])
 }

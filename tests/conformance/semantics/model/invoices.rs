@@ -28,11 +28,8 @@ pub(super) fn issued(
         if !differs.is_empty() {
             return conflict(&differs, state(history, account, number));
         }
-        let because = if repeated {
-            "a repeated invoice"
-        } else {
-            "a known number with the same content"
-        };
+        let because =
+            if repeated { "a repeated invoice" } else { "a known number with the same content" };
         return standing(history, now, (account, number), ("duplicate", because));
     }
     // One that was withdrawn before it came; what was repeated is told so.
@@ -196,9 +193,8 @@ pub(crate) fn withdrawn_at(history: &[Accepted], of: &str, what: &str) -> Option
 pub(crate) fn freed_at(history: &[Accepted], account: &str, number: &str) -> Option<DateTime<Utc>> {
     let (came_at, invoice) = invoice_of(history, account, number)?;
     let least = invoice["min_account_version"].as_u64().unwrap_or(1);
-    let (known_at, _) = versions(history, account)
-        .filter(|(_, account)| account.version >= least)
-        .last()?;
+    let (known_at, _) =
+        versions(history, account).filter(|(_, account)| account.version >= least).last()?;
     Some(known_at.max(came_at))
 }
 
@@ -226,9 +222,7 @@ pub(crate) fn release_at(
 ) -> Value {
     match state(history, account, number) {
         Some("waiting") => {
-            let schedule = accounts::account(history, account)
-                .map(schedule)
-                .unwrap_or_default();
+            let schedule = accounts::account(history, account).map(schedule).unwrap_or_default();
             // Open in the contract: one that nobody configured acts as the default one.
             let known = SCHEDULES.iter().find(|known| **known == schedule);
             let fires = next_release(known.unwrap_or(&"default"), now);
@@ -241,10 +235,7 @@ pub(crate) fn release_at(
 
 /// The name of an account's schedule.
 pub(crate) fn schedule(account: &Account) -> String {
-    account.profile["schedule"]
-        .as_str()
-        .unwrap_or("default")
-        .to_owned()
+    account.profile["schedule"].as_str().unwrap_or("default").to_owned()
 }
 
 /// Who is to get an invoice: nobody can be told yet while its account is not known, or will be if it never came.

@@ -60,17 +60,12 @@ impl Model {
     }
 
     pub(in crate::store_contract) fn schedules_in_use(&self) -> Vec<ScheduleName> {
-        let names: BTreeSet<ScheduleName> = self
-            .waiting()
-            .keys()
-            .map(|account| self.accounts[account].schedule())
-            .collect();
+        let names: BTreeSet<ScheduleName> =
+            self.waiting().keys().map(|account| self.accounts[account].schedule()).collect();
         names.into_iter().collect()
     }
 
     pub(in crate::store_contract) fn version(&self, account: &AccountId) -> Version {
-        self.accounts
-            .get(account)
-            .map_or(Version::UNKNOWN, Account::version)
+        self.accounts.get(account).map_or(Version::UNKNOWN, Account::version)
     }
 }
