@@ -2,7 +2,8 @@
 //!
 //! The portal and the billing system push events over [`http`]; each becomes one atomic, durable
 //! commit of the [`store`]; [`dispatch`] releases invoices on schedule, resolves the recipient and
-//! hands the mail that [`mail`] composes to the relay. [`domain`] holds every rule, pure.
+//! hands the mail that [`mail`] composes to the relay. [`domain`] holds every rule, pure. The map is
+//! `docs/architecture.md`.
 //!
 //! Invariants, in the order in which they matter:
 //! 1. An acknowledged invoice is never lost: no success is answered before its commit is durable.

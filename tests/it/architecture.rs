@@ -61,14 +61,18 @@ const NOT_IN_DOMAIN: &[&str] =
 
 /// All that may lie at the top level, dot-files aside.
 const TOP_LEVEL: &[&str] = &[
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "SECURITY.md",
     "clippy.toml",
     "config",
     "deny.toml",
+    "docs",
     "rustfmt.toml",
     "src",
     "systemd",
