@@ -1,4 +1,4 @@
-//! Who may import whom, which crate is named where, and what may lie at the top level.
+//! Who may import whom, which crate is named where, what may lie at the top level, and where documents link to.
 //!
 //! The rules are the tables below. `references` reads the sources for them, `proof` shows that each
 //! rule can fail.
@@ -81,6 +81,8 @@ const TOP_LEVEL: &[&str] = &[
 ];
 
 const FILE_LINES: usize = 700;
+/// A README is read in three minutes.
+const README_WORDS: usize = 700;
 
 #[test]
 fn every_import_in_src_is_one_that_the_rules_allow() {
@@ -113,20 +115,86 @@ fn the_top_level_holds_only_what_belongs_there() {
     assert!(strange.is_empty(), "at the top level: {strange:?}");
 }
 
+#[test]
+fn every_link_of_a_document_leads_to_a_file_and_a_heading_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = files(&root.join("docs"), "md").unwrap();
+    let at_the_top = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+    documents.extend(at_the_top.map(|name| root.join(name)));
+    documents.push(root.join("config/examples/README.md"));
+    let mut checked = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in links(&text) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => document.clone(),
+                file => document.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{}: {link} leads nowhere", document.display());
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#')).map(anchor);
+                assert!(
+                    headings.any(|anchor| anchor == heading),
+                    "{}: {link} names no heading",
+                    document.display()
+                );
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "only {checked} links were found");
+}
+
+#[test]
+fn the_readme_is_short() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let words = fs::read_to_string(readme).unwrap().split_whitespace().count();
+    assert!(words <= README_WORDS, "README.md has {words} words: move some to docs/");
+}
+
+/// Where the links of a Markdown text lead, as long as it is no other site.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|link| !link.contains("://"))
+}
+
+/// What a link calls a heading by: lower case, without punctuation, `-` for a blank.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .replace(' ', "-")
+        .replace(|character: char| !(character.is_alphanumeric() || "-_".contains(character)), "")
+}
+
 /// Every Rust file below `src`, by its path from there.
 fn sources() -> io::Result<Vec<(String, String)>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    files(&root, "rs")?
+        .into_iter()
+        .map(|path| {
+            let file = path.strip_prefix(&root).unwrap_or(&path);
+            Ok((file.to_string_lossy().into_owned(), fs::read_to_string(&path)?))
+        })
+        .collect()
+}
+
+/// Every file below `folder` with this extension, in order.
+fn files(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = vec![root.clone()];
+    let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let file = path.strip_prefix(&root).unwrap_or(&path);
-                let source = fs::read_to_string(&path)?;
-                found.push((file.to_string_lossy().into_owned(), source));
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
             }
         }
     }
