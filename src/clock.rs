@@ -61,7 +61,7 @@ impl Clock {
             Source::System => {}
             Source::Manual(at) => at.store(to.timestamp_millis(), Ordering::SeqCst),
             Source::Runtime { began, ahead } => {
-                ahead.store(to.timestamp_millis() - millis_since(*began), Ordering::SeqCst)
+                ahead.store(to.timestamp_millis() - millis_since(*began), Ordering::SeqCst);
             }
         }
     }
