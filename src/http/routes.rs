@@ -455,7 +455,8 @@ mod tests {
             for (status, response) in operation["responses"].as_object().unwrap() {
                 let response = resolved(&description, response);
                 let problem = &response["content"]["application/problem+json"]["schema"];
-                for code in problem["properties"]["code"]["enum"].as_array().into_iter().flatten() {
+                let narrowed = &problem["allOf"][1]["properties"]["code"]["enum"];
+                for code in narrowed.as_array().into_iter().flatten() {
                     let code = code.as_str().unwrap();
                     answered.insert(code);
                     let known = Code::ALL.iter().find(|known| known.as_str() == code);
@@ -506,7 +507,7 @@ mod tests {
         let described: BTreeSet<u64> = described.filter_map(Value::as_u64).collect();
         for answer in ["LineAnswer", "ImportedLineAnswer"] {
             let problem = &schemas[answer]["properties"]["body"]["oneOf"][1];
-            let codes = problem["properties"]["code"]["enum"].as_array().unwrap();
+            let codes = problem["allOf"][1]["properties"]["code"]["enum"].as_array().unwrap();
             let mut statuses = BTreeSet::from([200]);
             for code in codes {
                 let known = Code::ALL.iter().find(|known| code == known.as_str());

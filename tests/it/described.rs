@@ -3,8 +3,7 @@
 // Tells clippy that helpers belong to tests as well.
 #![cfg(test)]
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::BTreeMap;
 
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
@@ -52,19 +51,51 @@ fn the_examples_of_events_are_the_files_beside_the_configuration() {
         .iter()
         .find(|(place, _)| place == "post /v1/events request application/json")
         .unwrap();
-    let mut named = BTreeSet::new();
-    for (name, example) in events["examples"].as_object().unwrap() {
-        let file = example["externalValue"].as_str().unwrap();
-        let text = fs::read(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let wrong = description().json(&events["schema"], &text, name);
-        assert!(wrong.is_empty(), "{file}: {wrong:?}");
-        assert!(example["summary"].is_string(), "{name}");
-        assert!(named.insert(file.to_owned()), "{file} stands twice");
+    let described = events["examples"].as_object().unwrap();
+    let mut described: BTreeMap<&str, &Value> =
+        described.iter().map(|(name, example)| (name.as_str(), example)).collect();
+    for (file, event) in examples::events() {
+        // Behind its number.
+        let name = &file[3..file.len() - ".json".len()];
+        let example = described.remove(name).unwrap_or(&Value::Null);
+        assert!(example["summary"].is_string(), "{file}");
+        assert_eq!(example["value"], event, "{file}");
     }
-    let files = examples::events().into_iter();
-    let files: BTreeSet<String> =
-        files.map(|(name, _)| format!("config/examples/{name}")).collect();
-    assert_eq!(named, files);
+    assert!(described.is_empty(), "these are no files: {:?}", described.keys());
+}
+
+/// What there is in a part of the document that many tools do not read, or read as something else.
+fn unreadable(part: &Value, place: &str) -> Vec<String> {
+    let named = |name: &str| part.get(name).is_some();
+    let is_array = match &part["type"] {
+        Value::Array(types) => types.contains(&json!("array")),
+        one => one == "array",
+    };
+    let wrong = [
+        (part["$ref"].is_string() && part.as_object().unwrap().len() > 1, "`$ref` with siblings"),
+        (is_array && !named("items"), "an array without `items`"),
+        (named("externalValue"), "an external example"),
+    ];
+    let wrong = wrong.into_iter().filter(|(is_wrong, _)| *is_wrong);
+    let mut found: Vec<String> = wrong.map(|(_, what)| format!("{place}: {what}")).collect();
+    for (name, value) in part.as_object().into_iter().flatten() {
+        // The names in there are those of the interface.
+        if !["example", "value"].contains(&name.as_str()) {
+            found.extend(unreadable(value, &format!("{place}/{name}")));
+        }
+    }
+    for (at, item) in part.as_array().into_iter().flatten().enumerate() {
+        found.extend(unreadable(item, &format!("{place}/{at}")));
+    }
+    found
+}
+
+#[test]
+fn the_document_has_only_what_every_tool_reads() {
+    assert_eq!(unreadable(description().document(), ""), Vec::<String>::new());
+    let siblings = json!({"$ref": "#/components/schemas/Problem", "properties": {}});
+    let wrong = json!({"a": siblings, "b": [{"type": ["array", "null"]}], "c": {"externalValue": "x.json"}});
+    assert_eq!(unreadable(&wrong, "").len(), 3);
 }
 
 /// How many examples of schemas, parameters and headers there are in a part of the description; each is as it
