@@ -1,99 +1,75 @@
-//! What is stored: the forms of records on the disk, apart from the domain's types.
+//! What is stored: records on the disk, apart from the domain's types.
 //!
-//! A record is `postcard` behind a version byte and a CRC-32 of both. The forms of a version never
-//! change; a new version gets new structs, and old ones are read for ever and written anew when their
-//! object changes. Reading goes through the domain's own checks, so that what has a domain type is
-//! valid even if the disk is not.
+//! A record is a row of numbered fields ([`rows`]) in CBOR ([`codec`]) behind a version byte and a CRC-32 of
+//! both. Reading goes through the domain's own checks, so that what has a domain type is valid even if the disk
+//! is not. A row grows by optional fields, which an older program skips; since it would lose them when it
+//! writes, `CURRENT` names the format of a store, and a program opens only those that it knows.
 
+mod codec;
 #[cfg(any(test, fuzzing))]
 pub(super) mod property;
+mod rows;
 #[cfg(test)]
 pub(super) mod samples;
 #[cfg(test)]
 mod tests;
-mod v1;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::{Deserialize, Serialize};
+use minicbor::{Decoder, Encoder};
 use sha2::{Digest as _, Sha256};
 
+use self::codec::{Read, RecordError, Write};
 use super::Entry;
+use super::engine::keys::Object;
 use crate::domain::delivery::{Delivery, Shown};
 use crate::domain::id::{Digest, Sequence};
 use crate::domain::invoice::Invoice;
 
-/// The version that is written.
+/// The version that is written, of the frame and of how values are encoded.
 const VERSION: u8 = 1;
 /// Octets of the version and the checksum.
 const FRAME_OCTETS: usize = 5;
 
-/// Bytes that are no record of the kind that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Malformed(pub(super) String);
-
-/// Something that is stored.
-pub(super) trait Record: Sized {
+/// Something that is stored under a key of its own.
+#[expect(private_bounds, reason = "only this module says how values are written")]
+pub(super) trait Record: Read + Write {
     /// For messages.
     const KIND: &'static str;
 
     /// Version byte, checksum, content.
-    fn encode(&self) -> Vec<u8>;
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = Encoder::new(vec![VERSION, 0, 0, 0, 0]);
+        #[expect(clippy::expect_used, reason = "a vector takes any number of bytes")]
+        self.write(&mut writer).expect("a record can be written into a vector");
+        sealed(writer.into_writer())
+    }
 
     /// Checks version and checksum, and every rule of the domain.
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed>;
-}
-
-/// Something with a form of version 1.
-trait Stored: Sized {
-    const KIND: &'static str;
-
-    /// What lies on the disk; it borrows from the record when written and from the bytes when read.
-    type Form<'a>: Serialize + Deserialize<'a>
-    where
-        Self: 'a;
-
-    fn form(&self) -> Self::Form<'_>;
-
-    /// Takes the record back, through the domain's checks.
-    fn restore(form: Self::Form<'_>) -> Result<Self, Malformed>;
-}
-
-impl<T: Stored> Record for T {
-    const KIND: &'static str = <T as Stored>::KIND;
-
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0; FRAME_OCTETS];
-        bytes[0] = VERSION;
-        #[expect(
-            clippy::expect_used,
-            reason = "a form has only fields of known length, and a vector takes any number of bytes"
-        )]
-        let mut bytes =
-            postcard::to_extend(&self.form(), bytes).expect("a form can be written into a vector");
-        let checksum = checksum(&bytes);
-        bytes[1..FRAME_OCTETS].copy_from_slice(&checksum.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let Some(([version, stored @ ..], content)) = bytes.split_first_chunk::<FRAME_OCTETS>()
         else {
-            return Err(Malformed(format!("only {} bytes", bytes.len())));
+            return Err(RecordError::new(format!("only {} bytes", bytes.len())));
         };
         if checksum(bytes) != u32::from_le_bytes(*stored) {
-            return Err(Malformed("the checksum does not match".to_owned()));
+            return Err(RecordError::new("the checksum does not match"));
         }
         if *version != VERSION {
-            return Err(Malformed(format!("unknown version {version}")));
+            return Err(RecordError::new(format!("unknown version {version}")));
         }
-        let (form, rest) = postcard::take_from_bytes::<T::Form<'_>>(content)
-            .map_err(|error| Malformed(error.to_string()))?;
-        if !rest.is_empty() {
-            return Err(Malformed(format!("{} bytes too many", rest.len())));
+        let mut decoder = Decoder::new(content);
+        let record = Self::read(&mut decoder)?;
+        match content.len() - decoder.position() {
+            0 => Ok(record),
+            rest => Err(RecordError::new(format!("{rest} bytes too many"))),
         }
-        T::restore(form)
     }
+}
+
+/// A record with its checksum, for which there is room.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let checksum = checksum(&bytes);
+    bytes[1..FRAME_OCTETS].copy_from_slice(&checksum.to_le_bytes());
+    bytes
 }
 
 /// Of the version byte and of what follows the checksum.
@@ -155,25 +131,32 @@ pub(super) struct EntryRow {
     pub(super) entry: Entry,
 }
 
-/// A link of the hash chain over all batches.
+/// What the hash chain holds of one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TrailRow {
-    /// Hash of the link before.
+    /// Hash of the batch before.
     pub(super) previous: [u8; 32],
-    /// Digests of the batch's entries.
-    pub(super) entries: Vec<[u8; 32]>,
-    /// In whose story each entry lies, as in its key. Not part of the hash: what a story is about can be
-    /// forgotten without breaking the chain.
-    pub(super) objects: Vec<Vec<u8>>,
+    /// The batch's entries, in order.
+    pub(super) links: Vec<Link>,
+}
+
+/// What the hash chain holds of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    /// Of the entry's key and its bytes as they are stored.
+    pub(super) digest: [u8; 32],
+    /// In whose story it lies. Not part of the hash: what a story is about can be forgotten without breaking
+    /// the chain.
+    pub(super) object: Object,
 }
 
 impl TrailRow {
-    /// The hash that the next link holds.
+    /// The hash that the next batch holds.
     pub(super) fn hash(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();
         hasher.update(self.previous);
-        for entry in &self.entries {
-            hasher.update(entry);
+        for link in &self.links {
+            hasher.update(link.digest);
         }
         hasher.finalize().into()
     }
@@ -190,3 +173,10 @@ pub(super) struct OpenerRow(pub(super) String);
 /// A number that only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CounterRow(pub(super) u64);
+
+/// What is remembered of an event that was answered with success, under its `webhook-id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IdempotencyRow {
+    /// The first half of the SHA-256 of its body.
+    pub(super) body: [u8; 16],
+}

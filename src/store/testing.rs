@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::engine::backend::{Backend, Urgency};
 use super::engine::keys::{self, Object, kind};
 use super::engine::tx::{Evaluated, Records, Tree, Tx, Unit};
-use super::record::{CounterRow, EntryRow, Record, TrailRow};
+use super::record::{CounterRow, TrailRow};
 use super::{Entry, Rules, StoreError};
 use crate::domain::account::BillingGroups;
 use crate::domain::id::Group;
@@ -110,17 +110,17 @@ pub(super) fn verify_trail(tree: &impl Tree) -> u64 {
         let link: TrailRow = tree.decode(&key, &value).unwrap();
         assert_eq!(link.previous, previous, "link {batch} follows");
         previous = link.hash();
-        links.push(link.entries);
+        links.push(link.links);
     }
     let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
     let mut told = 0;
     for (key, value) in all(tree, &keys::kind_prefix(kind::ENTRY)) {
-        let entry: EntryRow = tree.decode(&key, &value).unwrap();
+        let entry = tree.whole(&key, &value).unwrap();
         let (rest, index) = key.split_at(key.len() - 8);
         let batch = number(&rest[rest.len() - 8..]);
-        let digest: [u8; 32] = Sha256::digest([key.as_slice(), &entry.encode()].concat()).into();
+        let digest: [u8; 32] = Sha256::digest([key.as_slice(), &entry].concat()).into();
         let link = &links[usize::try_from(batch - 1).unwrap()];
-        assert_eq!(link[usize::try_from(number(index)).unwrap()], digest);
+        assert_eq!(link[usize::try_from(number(index)).unwrap()].digest, digest);
         told += 1;
     }
     assert_eq!(links.iter().map(Vec::len).sum::<usize>(), told);

@@ -57,7 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Crates that the pure core does without: no input or output, no randomness, no format but its own.
 const NOT_IN_DOMAIN: &[&str] =
-    &["anyhow", "fastrand", "postcard", "serde", "serde_json", "tokio", "toml", "tracing"];
+    &["anyhow", "fastrand", "minicbor", "serde", "serde_json", "tokio", "toml", "tracing"];
 
 /// All that may lie at the top level, dot-files aside.
 const TOP_LEVEL: &[&str] = &[

@@ -53,7 +53,7 @@ pub(super) fn change(
             let by = By { actor: &received.actor(), reason: None };
             let (answer, more) = judge(tx, rules, change, current.as_ref(), &by, received.at)?;
             if let ChangeAnswer::Accepted { .. } = answer {
-                write::remember(tx, received);
+                write::remember(tx, received)?;
             }
             Ok((Judged::New(answer), more))
         }
@@ -84,10 +84,12 @@ fn judge(
         Ok(applied) => applied,
         Err(refused) => return Ok((ChangeAnswer::Refused(refused), false)),
     };
-    if let Applied::Changed { account, .. } = &applied
-        && account.encode().len() > ACCOUNT_BYTES
-    {
-        return Ok((ChangeAnswer::Refused(Refused::TooLarge), false));
+    if let Applied::Changed { account, .. } = &applied {
+        let encoded = account.encode();
+        if encoded.len() > ACCOUNT_BYTES {
+            return Ok((ChangeAnswer::Refused(Refused::TooLarge), false));
+        }
+        tx.put_encoded::<Account>(&keys::account(account.id()), &encoded)?;
     }
     let (result, account, warnings) = match (applied, current.cloned()) {
         (Applied::Changed { account, warnings }, _) => (ChangeResult::Applied, *account, warnings),
@@ -102,7 +104,6 @@ fn judge(
     }
 
     let mut marks = 0;
-    tx.put(&keys::account(account.id()), &account)?;
     if let Some(current) = current {
         marks = clear_marks(tx, current, &account)?;
         if current.schedule() != account.schedule() {

@@ -46,7 +46,7 @@ pub(super) fn issue(
         return Ok(Judged::Repeated(answer));
     }
     if is_success {
-        write::remember(tx, received);
+        write::remember(tx, received)?;
     }
     Ok(Judged::New(answer))
 }
@@ -193,7 +193,7 @@ pub(super) fn withdraw(
     match answer {
         WithdrawAnswer::AlreadySent { .. } => {}
         WithdrawAnswer::Withdrawn | WithdrawAnswer::Recorded | WithdrawAnswer::Duplicate { .. } => {
-            write::remember(tx, received);
+            write::remember(tx, received)?;
         }
     }
     Ok(Judged::New(answer))

@@ -11,7 +11,7 @@ use crate::domain::delivery::{Attempt, Delivery, Intent, Shown, State};
 use crate::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookId};
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{Recipient, Suspect, Suspects, resolve};
-use crate::store::record::{DeliveryRow, EntryRow, IdentityRow, InvoiceRow};
+use crate::store::record::{DeliveryRow, EntryRow, IdempotencyRow, IdentityRow, InvoiceRow};
 use crate::store::{
     Entry, Pause, PauseInForce, PauseScope, Rules, Run, RunScope, Standing, StoreError,
 };
@@ -215,11 +215,8 @@ pub(super) fn remembered<T: Records + ?Sized>(
     for day in
         first.iter_days().rev().take(usize::try_from(days).unwrap_or(usize::MAX).saturating_add(2))
     {
-        if let Some(digest) = tree.get(&keys::remembered(day, sender, id))? {
-            return digest
-                .try_into()
-                .map(Some)
-                .map_err(|_| damaged("of kind webhook id", "it is not 16 bytes long"));
+        if let Some(IdempotencyRow { body }) = tree.read(&keys::remembered(day, sender, id))? {
+            return Ok(Some(body));
         }
     }
     Ok(None)

@@ -3,7 +3,7 @@
 use super::keys::{self, Object};
 use super::read;
 use super::tx::Records;
-use crate::store::record::{EntryRow, InvoiceRow, TrailRow};
+use crate::store::record::{EntryRow, InvoiceRow, Link, TrailRow};
 use crate::store::{Audited, StoreError, Subject, TrailOrder, TrailPlace};
 
 /// Most batches that one page looks at: retention may have removed the entries of many.
@@ -62,10 +62,8 @@ fn entries<T: Records + ?Sized>(
     let link: TrailRow = tree
         .read(&keys::trail(batch))?
         .ok_or_else(|| read::damaged(&format!("link {batch} of the trail"), "it is missing"))?;
-    let mut entries = Vec::with_capacity(link.objects.len());
-    for (index, object) in (0..).zip(&link.objects) {
-        let object = Object::parse(object)
-            .ok_or_else(|| read::damaged(&format!("link {batch} of the trail"), "not an object"))?;
+    let mut entries = Vec::with_capacity(link.links.len());
+    for (index, Link { object, .. }) in (0..).zip(link.links) {
         let entry: Option<EntryRow> = tree.read(&keys::entry(&object, batch, index))?;
         if let (Some(EntryRow { entry, .. }), Some(subject)) = (entry, subject(tree, object)?) {
             let place = TrailPlace { batch, index };

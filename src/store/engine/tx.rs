@@ -4,13 +4,14 @@
 //! its own writes; only if it succeeds do they join the batch, so a refused unit adds nothing. The
 //! batch is written as one; only then are its answers given.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 use sha2::{Digest as _, Sha256};
 
 use super::keys::{self, Key, Object};
-use crate::store::record::{EntryRow, Record, TrailRow};
+use crate::store::record::{EntryRow, Link, Record, TrailRow};
 use crate::store::{Entry, StoreError};
 
 /// Most operations that a batch may hold: larger ones were not atomic over a power cut.
@@ -56,18 +57,25 @@ pub(in crate::store) trait Records: Tree {
 
     /// Decodes a value that was met at `key`, with its further parts.
     fn decode<R: Record>(&self, key: &[u8], first: &[u8]) -> Result<R, StoreError> {
-        let damaged =
-            |cause: String| StoreError::Damaged { key: format!("of kind {}", R::KIND), cause };
+        let damaged = |cause| StoreError::Damaged { key: format!("of kind {}", R::KIND), cause };
+        let whole = self.whole(key, first).map_err(|error| match error {
+            StoreError::Damaged { key: _, cause } => damaged(cause),
+            error => error,
+        })?;
+        R::decode(&whole).map_err(|error| damaged(error.to_string()))
+    }
+
+    /// A record's bytes, put together from a value that was met at `key` and its further parts.
+    fn whole<'v>(&self, key: &[u8], first: &'v [u8]) -> Result<Cow<'v, [u8]>, StoreError> {
+        let damaged = |cause| StoreError::Damaged { key: "in parts".to_owned(), cause };
         let (parts, head) = first.split_first().ok_or_else(|| damaged("empty".to_owned()))?;
-        if *parts == 0 {
-            return R::decode(head).map_err(|malformed| damaged(malformed.to_string()));
-        }
-        let mut whole = head.to_vec();
+        let mut whole = Cow::Borrowed(head);
         for part in 1..=*parts {
             let missing = || damaged(format!("part {part} of {parts} is missing"));
-            whole.extend(self.get(&keys::continued(key, part))?.ok_or_else(missing)?);
+            let part = self.get(&keys::continued(key, part))?.ok_or_else(missing)?;
+            whole.to_mut().extend(part);
         }
-        R::decode(&whole).map_err(|malformed| damaged(malformed.to_string()))
+        Ok(whole)
     }
 
     /// Visits what begins with `prefix`, from `from` on if that is further.
@@ -180,12 +188,20 @@ impl Tx<'_> {
         key: &[u8],
         record: &R,
     ) -> Result<(), StoreError> {
+        self.put_encoded::<R>(key, &record.encode())
+    }
+
+    /// Writes a record that was encoded already.
+    pub(in crate::store) fn put_encoded<R: Record>(
+        &mut self,
+        key: &[u8],
+        encoded: &[u8],
+    ) -> Result<(), StoreError> {
         let before = self.parts(key)?;
-        let parts =
-            split(key, &record.encode(), &mut self.own).ok_or_else(|| StoreError::Failed {
-                operation: "encoding a record",
-                cause: format!("{} is too large", R::KIND),
-            })?;
+        let parts = split(key, encoded, &mut self.own).ok_or_else(|| StoreError::Failed {
+            operation: "encoding a record",
+            cause: format!("{} is too large", R::KIND),
+        })?;
         self.remove_parts(key, parts.saturating_add(1)..=before)
     }
 
@@ -194,12 +210,13 @@ impl Tx<'_> {
         self.own.insert(key, Some(vec![0]));
     }
 
-    /// Writes a value that is no record.
+    /// Writes a value as it is.
+    #[cfg(test)]
     pub(in crate::store) fn put_bytes(&mut self, key: Key, value: Vec<u8>) {
         self.own.insert(key, Some(value));
     }
 
-    /// Removes a record with all its parts, a mark, or a value that is no record.
+    /// Removes a record with all its parts, or a mark.
     pub(in crate::store) fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
         let parts = self.parts(key)?;
         self.remove_parts(key, 1..=parts)?;
@@ -298,8 +315,8 @@ impl Told {
     fn with(self, entries: &[(Object, Entry)]) -> Self {
         /// What encoding adds to a line's words, or to a link: time, salt, hash, checksum, lengths.
         const BESIDE_BYTES: usize = 64;
-        /// A digest, and the length of a name.
-        const LINKED_BYTES: usize = 32 + 2;
+        /// A digest, and the lengths of it, of a name and of both.
+        const LINKED_BYTES: usize = 32 + 6;
         let mut told = self;
         for (object, Entry { at: _, actor, what }) in entries {
             if told.lines == 0 {
@@ -393,23 +410,26 @@ impl Batch {
         let mut head = self.head;
         if !self.entries.is_empty() {
             head.batch += 1;
-            let mut digests = Vec::with_capacity(self.entries.len());
-            let mut objects = Vec::with_capacity(self.entries.len());
+            let mut links = Vec::with_capacity(self.entries.len());
             for (index, (object, entry)) in (0..).zip(self.entries) {
                 let row = EntryRow { salt: salt(), entry };
                 let key = keys::entry(&object, head.batch, index);
                 let encoded = row.encode();
-                digests.push(hash(&[key.as_slice(), &encoded].concat()));
-                objects.push(object.name());
+                links.push(Link { digest: hash(&[key.as_slice(), &encoded].concat()), object });
                 // A line of a story and a link are far below 255 parts.
                 split(&key, &encoded, &mut self.writes);
             }
-            let link = TrailRow { previous: head.hash, entries: digests, objects };
+            let link = TrailRow { previous: head.hash, links };
             head.hash = link.hash();
             split(&keys::trail(head.batch), &link.encode(), &mut self.writes);
         }
         Sealed { writes: self.writes, answers: self.answers, head }
     }
+}
+
+/// How many bytes a record has at most, by its first value.
+pub(in crate::store) fn stored_bytes(first: &[u8]) -> usize {
+    first.len() + first.first().map_or(0, |parts| usize::from(*parts) * VALUE_BYTES)
 }
 
 /// Writes `encoded` under `key` in as many parts as it needs: the first value begins with the number of

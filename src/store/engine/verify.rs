@@ -25,8 +25,8 @@ use crate::domain::id::{AccountId, Digest, Sequence};
 use crate::domain::recipient::{Recipient, Suspect};
 use crate::store::documents::Documents;
 use crate::store::record::{
-    CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdentityRow, InvoiceRow, OpenerRow,
-    Record, TrailRow,
+    CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
+    InvoiceRow, Link, OpenerRow, Record, TrailRow,
 };
 use crate::store::{Finding, Pause, Run, StoreError, Verified};
 
@@ -111,10 +111,7 @@ impl Check<'_> {
             kind::FREEING => self.decoded::<CursorRow>(key, value).map(drop),
             kind::RUN => self.run(key, value),
             kind::OPENER => self.opener(key, value),
-            kind::REMEMBERED => {
-                self.expect(key, value.len() == 16, "expected 16 bytes of a digest");
-                Ok(())
-            }
+            kind::REMEMBERED => self.decoded::<IdempotencyRow>(key, value).map(drop),
             kind::SUSPECT => self.decoded::<Suspect>(key, value).map(drop),
             kind::PAUSE => self.decoded::<Pause>(key, value).map(drop),
             kind::DOCUMENT => self.document(key, value),
@@ -317,9 +314,9 @@ impl Check<'_> {
     }
 
     fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let Some(entry) = self.decoded::<EntryRow>(key, value)? else {
+        if self.decoded::<EntryRow>(key, value)?.is_none() {
             return Ok(());
-        };
+        }
         let Some((object, batch, index)) = place_of_entry(key) else {
             self.wrong(key, "its key holds no place in the trail");
             return Ok(());
@@ -330,8 +327,8 @@ impl Check<'_> {
             self.expect(key, is_known, "its invoice is gone");
         }
         let link = self.other::<TrailRow>(&keys::trail(batch))?;
-        let told = link.and_then(|link| link.entries.get(usize::try_from(index).ok()?).copied());
-        let digest = hash(&[key, &entry.encode()].concat());
+        let told = link.and_then(|link| Some(link.links.get(usize::try_from(index).ok()?)?.digest));
+        let digest = hash(&[key, &self.tree.whole(key, value)?].concat());
         self.expect(key, told == Some(digest), "it is not what the trail says");
         Ok(())
     }
@@ -359,17 +356,13 @@ impl Check<'_> {
         let Some(Sequence(batch)) = self.sequence(key) else {
             return Ok(());
         };
-        for (index, object) in (0..).zip(&link.objects) {
-            let Some(object) = Object::parse(object) else {
-                self.wrong(key, "it tells of something that has no story");
-                continue;
-            };
-            let entry = keys::entry(&object, batch, index);
+        for (index, Link { object, .. }) in (0..).zip(&link.links) {
+            let entry = keys::entry(object, batch, index);
             if self.tree.is_there(&entry)? {
                 continue;
             }
             let may_be_gone = match object {
-                Object::Invoice(sequence) => !self.tree.is_there(&keys::invoice(sequence))?,
+                Object::Invoice(sequence) => !self.tree.is_there(&keys::invoice(*sequence))?,
                 Object::Account(_) | Object::Daemon => false,
             };
             let what = format!("it is gone, and link {batch} of the trail tells of it");

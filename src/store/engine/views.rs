@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use chrono::{DateTime, Utc};
 
 use super::keys::{self, Class, Object};
-use super::tx::Records;
+use super::tx::{self, Records};
 use super::{read, write};
 use crate::domain::address::masked;
 use crate::domain::delivery::{Delivery, State};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::domain::invoice::Invoice;
-use crate::store::record::{DeliveryRow, IdentityRow, Record as _};
+use crate::store::record::{DeliveryRow, IdentityRow};
 use crate::store::{
     AccountView, Accounts, Backlog, DuePlace, Filter, InvoiceView, Job, Listed, Page, PauseScope,
     Rules, Seen, StoreError, WholeInvoice,
@@ -94,11 +94,10 @@ pub(super) fn accounts<T: Records + ?Sized>(
     let prefix = keys::kind_prefix(keys::kind::ACCOUNT);
     let after = after.map(keys::account);
     let mut ids = Vec::new();
-    tree.prefix(&prefix, after.as_deref(), &mut |key, _| {
+    tree.prefix(&prefix, after.as_deref(), &mut |key, value| {
         if after.as_deref() != Some(key) {
-            ids.extend(
-                keys::text_after(key, prefix.len()).and_then(|id| AccountId::parse(id).ok()),
-            );
+            let id = keys::text_after(key, prefix.len()).and_then(|id| AccountId::parse(id).ok());
+            ids.extend(id.map(|id| (id, tx::stored_bytes(value))));
         }
         if ids.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
@@ -107,14 +106,14 @@ pub(super) fn accounts<T: Records + ?Sized>(
     let mut page = Accounts { items: Vec::with_capacity(ids.len()), next: None, total, damaged: 0 };
     let mut bytes = 0;
     let mut last = None;
-    for id in ids {
+    for (id, stored) in ids {
         if bytes >= PAGE_BYTES {
             more = true;
             break;
         }
         match account(tree, &id, rules) {
             Ok(Some(view)) => {
-                bytes += view.account.encode().len();
+                bytes += stored;
                 page.items.push(view);
             }
             Ok(None) => {}

@@ -9,7 +9,7 @@ use super::{read, runs};
 use crate::domain::account::Account;
 use crate::domain::delivery::{Delivery, State};
 use crate::domain::id::{AccountId, Digest, Sequence};
-use crate::store::record::{CounterRow, DeliveryRow, DocumentRow};
+use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdempotencyRow};
 use crate::store::{Actor, Entry, Received, StoreError};
 
 /// What is remembered of a `webhook-id`.
@@ -34,9 +34,9 @@ pub(super) fn memory(tx: &Tx<'_>, received: &Received, days: u32) -> Result<Memo
 }
 
 /// Remembers that an event was answered with success.
-pub(super) fn remember(tx: &mut Tx<'_>, received: &Received) {
+pub(super) fn remember(tx: &mut Tx<'_>, received: &Received) -> Result<(), StoreError> {
     let key = keys::remembered(received.at.date_naive(), &received.sender, &received.id);
-    tx.put_bytes(key, received.short_digest().to_vec());
+    tx.put(&key, &IdempotencyRow { body: received.short_digest() })
 }
 
 impl Received {

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{
-    CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdentityRow, InvoiceRow, OpenerRow,
-    TrailRow,
+    CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
+    InvoiceRow, Link, Object, OpenerRow, TrailRow,
 };
 use crate::domain::account::{Account, AccountParts, Login, Profile, SubUser};
 use crate::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
@@ -392,11 +392,13 @@ pub(super) fn entry_row() -> impl Strategy<Value = EntryRow> {
 }
 
 pub(super) fn trail_row() -> impl Strategy<Value = TrailRow> {
-    let entry = (any::<[u8; 32]>(), vec(any::<u8>(), 0..20));
-    (any::<[u8; 32]>(), vec(entry, 0..5)).prop_map(|(previous, entries)| {
-        let (entries, objects) = entries.into_iter().unzip();
-        TrailRow { previous, entries, objects }
-    })
+    let object = prop_oneof![
+        account_id().prop_map(Object::Account),
+        any::<u64>().prop_map(|number| Object::Invoice(Sequence(number))),
+        Just(Object::Daemon),
+    ];
+    let link = (any::<[u8; 32]>(), object).prop_map(|(digest, object)| Link { digest, object });
+    (any::<[u8; 32]>(), vec(link, 0..5)).prop_map(|(previous, links)| TrailRow { previous, links })
 }
 
 pub(super) fn cursor_row() -> impl Strategy<Value = CursorRow> {
@@ -405,4 +407,8 @@ pub(super) fn cursor_row() -> impl Strategy<Value = CursorRow> {
 
 pub(super) fn counter_row() -> impl Strategy<Value = CounterRow> {
     any::<u64>().prop_map(CounterRow)
+}
+
+pub(super) fn idempotency_row() -> impl Strategy<Value = IdempotencyRow> {
+    any::<[u8; 16]>().prop_map(|body| IdempotencyRow { body })
 }

@@ -1,0 +1,263 @@
+//! What lies on the disk of each type: its fields, each under its number.
+//!
+//! A new field takes the next number and is an `Option`, so that records without it can still be read. A number
+//! is never used again, and neither it nor the type behind it changes: the golden bytes hold this fast. A
+//! breaking change is a new [`FORMAT`](crate::store::sled) of the store.
+
+use minicbor::Decoder;
+
+use super::codec::{
+    Fields, Read, RecordError, Write, Writer, Written, are_ascending, write_choice, write_row,
+};
+use super::{
+    CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
+    InvoiceRow, Link, OpenerRow, Record, TrailRow,
+};
+use crate::domain::account::{Account, AccountParts, Login, Profile, SubUser};
+use crate::domain::contact::Contact;
+use crate::domain::delivery::{
+    AddressDelivery, AddressState, Attempt, Delivery, HoldReason, Intent, Outcome, Reply, Shown,
+    Stage, State,
+};
+use crate::domain::invoice::{Document, Invoice, Kind, Release};
+use crate::domain::money::Money;
+use crate::domain::recipient::{Addressee, Reason, Recipient, Rule, Suspect, Target};
+use crate::store::types::{Entry, Pause, Run, RunScope};
+
+/// A struct's fields; a tuple's; or those that it gives away, and how they are checked and put together again.
+macro_rules! row {
+    ($type:ident { $($number:literal $field:ident),+ $(,)? }) => {
+        row!(@write $type, [$($number $field)+], row, let $type { $($field),+ } = row;);
+        row!(@read $type, [$($number $field)+], Ok($type { $($field),+ }));
+    };
+    ($type:ident($($number:literal $field:ident),+)) => {
+        row!(@write $type, [$($number $field)+], row, let $type($($field),+) = row;);
+        row!(@read $type, [$($number $field)+], Ok($type($($field),+)));
+    };
+    ($type:ident { $($number:literal $field:ident),+ $(,)? } => $restored:expr) => {
+        row!(@write $type, [$($number $field)+], row, $(let $field = &row.$field();)+);
+        row!(@read $type, [$($number $field)+], Ok($restored?));
+    };
+    (@write $type:ident, [$($number:literal $field:ident)+], $row:ident, $($taken_apart:tt)+) => {
+        impl Write for $type {
+            fn write(&self, to: &mut Writer) -> Written {
+                const { assert!(are_ascending(&[$($number),+])) };
+                let $row = self;
+                $($taken_apart)+
+                write_row(to, &[$(($number, $field)),+])
+            }
+        }
+    };
+    (@read $type:ident, [$($number:literal $field:ident)+], $restored:expr) => {
+        impl Read for $type {
+            fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
+                let mut fields = Fields::of_row(from)?;
+                $(let $field = fields.take($number, stringify!($field))?;)+
+                fields.close()?;
+                $restored
+            }
+        }
+    };
+}
+
+/// An enum's variants, each under its number. Their fields are counted from 1.
+macro_rules! choice {
+    ($type:ident { $(
+        $number:literal $variant:ident
+        $({ $($place:literal $field:ident),+ })?
+        $(($($index:literal $item:ident),+))?
+    ),+ $(,)? }) => {
+        impl Write for $type {
+            fn write(&self, to: &mut Writer) -> Written {
+                $(const { assert!(are_ascending(&[0 $(, $($place),+)? $(, $($index),+)?])) };)+
+                match self {
+                    $(Self::$variant $({ $($field),+ })? $(($($item),+))? => write_choice(
+                        to, $number, &[$($(($place, $field)),+)? $($(($index, $item)),+)?],
+                    ),)+
+                }
+            }
+        }
+
+        impl Read for $type {
+            fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
+                let (number, mut fields) = Fields::of_choice(from)?;
+                let read = match number {
+                    $($number => Self::$variant
+                        $({ $($field: fields.take($place, stringify!($field))?),+ })?
+                        $(($(fields.take($index, stringify!($item))?),+))?,)+
+                    unknown => {
+                        let kind = stringify!($type);
+                        return Err(RecordError::new(format!("{unknown} is no {kind}")));
+                    }
+                };
+                fields.close()?;
+                Ok(read)
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+pub(super) use {choice, row};
+
+/// What is stored under keys of its own, with a name for messages.
+macro_rules! records {
+    ($($type:ident $kind:literal),+ $(,)?) => {
+        $(
+            impl Record for $type {
+                const KIND: &'static str = $kind;
+            }
+        )+
+
+        /// Each kind. The place of one is its number in a fuzz target's input, so new ones are added at the end.
+        #[cfg(any(test, fuzzing))]
+        pub(super) const KINDS: &[(&str, super::property::Holds)] =
+            &[$(($kind, super::property::holds::<$type>)),+];
+    };
+}
+
+records! {
+    Account "account",
+    Suspect "suspect",
+    Recipient "recipient",
+    InvoiceRow "invoice",
+    IdentityRow "identity",
+    DocumentRow "document",
+    DeliveryRow "delivery",
+    Intent "intent",
+    Attempt "attempt",
+    Run "run",
+    OpenerRow "opener",
+    Pause "pause",
+    EntryRow "entry",
+    TrailRow "trail",
+    CursorRow "cursor",
+    CounterRow "counter",
+    IdempotencyRow "idempotency",
+}
+
+// Accounts, and what follows from them.
+
+row!(Account { 0 id, 1 version, 2 changed_at, 3 closed, 4 reason, 5 profile }
+    => Account::restore(AccountParts { id, version, changed_at, closed, reason, profile }));
+row!(Profile { 0 name, 1 language, 2 schedule, 3 main_contact, 4 sub_users, 5 billing_contact });
+row!(Contact { 0 name, 1 company, 2 language, 3 addresses });
+row!(SubUser { 0 group, 1 contact, 2 login });
+row!(Login { 0 enabled, 1 user_name, 2 permissions }
+    => Login::new(enabled, user_name, permissions));
+row!(Reason { 0 rule, 1 account_version, 2 since });
+choice!(Rule {
+    0 BillingContactSelected,
+    1 NoBillingContact,
+    2 BillingContactRemoved,
+    3 BillingContactLeftGroup,
+    4 FallbackAfterRejection,
+    5 NoDeliverableAddress,
+});
+row!(Suspect { 0 since, 1 account_version, 2 reply });
+row!(Recipient { 0 target, 1 reason });
+choice!(Target { 0 SubUser(1 id, 2 addressee), 1 MainContact(1 addressee), 2 None });
+row!(Addressee { 0 contact, 1 deliverable, 2 language });
+
+// Invoices, their numbers and their documents.
+
+row!(InvoiceRow { 0 invoice, 1 received_at });
+row!(Invoice {
+    0 account,
+    1 number,
+    2 kind,
+    3 issued_on,
+    4 due_on,
+    5 total,
+    6 release,
+    7 min_account_version,
+    8 portal_url,
+    9 documents,
+});
+choice!(Kind {
+    0 Invoice,
+    1 CreditNote(1 refers_to),
+    2 CorrectedInvoice(1 refers_to),
+    3 Reminder(1 refers_to),
+});
+choice!(Release { 0 Scheduled, 1 Immediately });
+row!(Money { 0 minor, 1 currency } => Ok::<_, RecordError>(Money::from_minor(minor, currency)));
+row!(Document { 0 digest, 1 file_name, 2 media_type });
+choice!(IdentityRow { 0 Sequence(1 sequence), 1 Tombstone { 1 content, 2 state, 3 at } });
+row!(DocumentRow { 0 bytes, 1 day, 2 references, 3 billed, 4 stored_at });
+
+// Deliveries and attempts.
+
+row!(DeliveryRow { 0 delivery, 1 stamp, 2 changed_at });
+row!(Delivery { 0 revision, 1 state, 2 hold, 3 withdraw, 4 next_at, 5 round_at, 6 addresses });
+choice!(State {
+    0 Parked,
+    1 Waiting,
+    2 Due,
+    3 Sending,
+    4 Delivered,
+    5 Withheld,
+    6 Withdrawn,
+    7 Undeliverable,
+});
+choice!(Shown {
+    0 Parked,
+    1 Waiting,
+    2 Due,
+    3 Sending,
+    4 Delivered,
+    5 Withheld,
+    6 Held,
+    7 Withdrawn,
+    8 Undeliverable,
+});
+choice!(HoldReason {
+    0 Operator { 1 by, 2 reason },
+    1 MessageRefused(1 reply),
+    2 NotComposable(1 cause),
+    3 Uncertain,
+    4 UncertainTooOften,
+    5 RejectedAfterUncertain,
+    6 WithdrawnAfterUncertain,
+});
+row!(AddressDelivery { 0 address, 1 state, 2 attempts, 3 failures, 4 uncertain, 5 waited });
+choice!(AddressState { 0 Pending, 1 Delivered, 2 Rejected, 3 Superseded, 4 Unknown });
+row!(Intent {
+    0 revision,
+    1 address,
+    2 number,
+    3 started_at,
+    4 account_version,
+    5 message_id,
+    6 message_digest,
+    7 message_bytes,
+});
+row!(Attempt { 0 intent, 1 stage, 2 outcome, 3 reply, 4 cause });
+choice!(Stage {
+    0 Connect,
+    1 Tls,
+    2 Greeting,
+    3 Ehlo,
+    4 Auth,
+    5 Mail,
+    6 Rcpt,
+    7 Data,
+    8 Body,
+    9 FinalDot,
+});
+choice!(Outcome { 0 Accepted, 1 Deferred, 2 Rejected, 3 Uncertain });
+row!(Reply { 0 code, 1 text, 2 enhanced });
+
+// What the store keeps of itself.
+
+row!(Run { 0 scope, 1 instant, 2 high_water, 3 open, 4 latecomers, 5 cursor });
+choice!(RunScope { 0 Schedule(1 name), 1 Account(1 id) });
+row!(OpenerRow(0 by));
+row!(Pause { 0 reason, 1 by, 2 since });
+row!(EntryRow { 0 salt, 1 entry });
+row!(Entry { 0 at, 1 actor, 2 what });
+row!(TrailRow { 0 previous, 1 links });
+row!(Link { 0 digest, 1 object });
+row!(CursorRow(0 key));
+row!(CounterRow(0 number));
+row!(IdempotencyRow { 0 body });
