@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock        held as long as the store is open; taken before anything else is looked at
-//! CURRENT     names the database's directory and the store's id
+//! CURRENT     names the store's format, the database's directory and the store's id
 //! CURRENT.new while a store is being created
 //! REACHED     how far the database had come when it was last opened or closed
 //! sled-1/     the database
@@ -35,6 +35,10 @@ use super::engine::keys::{self, kind};
 use super::engine::tx::{TrailHead, Tree, Unit, Visit, Writes};
 use super::types::{Health, StoreId};
 use super::{StoreError, disk};
+
+/// What this program writes: the kinds of records and keys, and what they mean. A program that knows fewer would
+/// take what it does not know for damage, or lose it; so each addition raises this, and a newer one is refused.
+pub(super) const FORMAT: u32 = 1;
 
 const LOCK: &str = "lock";
 const CURRENT: &str = "CURRENT";
@@ -82,6 +86,18 @@ pub enum OpenError {
         /// What does not fit.
         cause: &'static str,
     },
+    /// A newer program has written it.
+    #[error(
+        "the store in {} has format {found}, and this program reads formats up to {FORMAT}: \
+         install the version of invoice-router that wrote it, or restore a backup",
+        directory.display()
+    )]
+    NewerFormat {
+        /// The state directory.
+        directory: PathBuf,
+        /// What `CURRENT` says.
+        found: u32,
+    },
     /// The file system refused something.
     #[error("{operation} {} failed", path.display())]
     Io {
@@ -102,7 +118,7 @@ impl OpenError {
     #[must_use]
     pub fn needs_operator(&self) -> bool {
         match self {
-            Self::NotEmpty { .. } | Self::Mismatch { .. } => true,
+            Self::NotEmpty { .. } | Self::Mismatch { .. } | Self::NewerFormat { .. } => true,
             Self::InUse(_) | Self::Io { .. } | Self::Store(_) => false,
         }
     }
@@ -279,18 +295,32 @@ impl Current {
             directory: directory.to_owned(),
             cause: "CURRENT is not of the form that was written",
         };
-        match fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text).map(Some).ok_or_else(malformed),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(malformed()),
-            Err(error) => Err(at("reading", &path)(error)),
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(malformed()),
+            Err(error) => return Err(at("reading", &path)(error)),
+        };
+        match Self::format(&text) {
+            // What else a newer format says there is its own.
+            Some(found) if found > FORMAT => {
+                Err(OpenError::NewerFormat { directory: directory.to_owned(), found })
+            }
+            Some(_) | None => Self::parse(&text).map(Some).ok_or_else(malformed),
         }
+    }
+
+    /// The format that the first line names.
+    fn format(text: &str) -> Option<u32> {
+        let (number, _) = text.strip_prefix("format ")?.split_once('\n')?;
+        let format: u32 = number.parse().ok()?;
+        (format.to_string() == number).then_some(format)
     }
 
     /// `database` is `sled-` and a number, so that it leads nowhere else.
     fn parse(text: &str) -> Option<Self> {
-        let (database, id) =
-            text.strip_prefix("database ")?.strip_suffix('\n')?.split_once("\nid ")?;
+        let (_, rest) = text.split_once("\ndatabase ")?;
+        let (database, id) = rest.strip_suffix('\n')?.split_once("\nid ")?;
         let number = database.strip_prefix("sled-")?;
         let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         let id = u128::from_str_radix(id, 16).ok()?.to_be_bytes();
@@ -300,7 +330,7 @@ impl Current {
 
     fn text(&self) -> String {
         let id = u128::from_be_bytes(self.id);
-        format!("database {}\nid {id:032x}\n", self.database)
+        format!("format {FORMAT}\ndatabase {}\nid {id:032x}\n", self.database)
     }
 }
 

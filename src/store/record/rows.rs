@@ -1,8 +1,8 @@
 //! What lies on the disk of each type: its fields, each under its number.
 //!
 //! A new field takes the next number and is an `Option`, so that records without it can still be read. A number
-//! is never used again, and neither it nor the type behind it changes: the golden bytes hold this fast. A
-//! breaking change is a new [`FORMAT`](crate::store::sled) of the store.
+//! is never used again, and neither it nor the type behind it changes: the golden bytes hold this fast. What is
+//! added raises the store's [`FORMAT`](crate::store::sled::FORMAT).
 
 use minicbor::Decoder;
 

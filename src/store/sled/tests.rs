@@ -120,11 +120,15 @@ fn what_does_not_belong_together_is_refused() {
         cause(&open(&directory).err().unwrap()),
         "the database is of another store than CURRENT"
     );
-    fs::write(&current, b"database ../elsewhere\nid 0\n").unwrap();
-    assert_eq!(
-        cause(&open(&directory).err().unwrap()),
-        "CURRENT is not of the form that was written"
-    );
+    let elsewhere: &[u8] = b"format 1\ndatabase ../elsewhere\nid 0\n";
+    let without_format = &own[b"format 1\n".len()..];
+    for malformed in [elsewhere, without_format, b"format 01\n", b"format 2"] {
+        fs::write(&current, malformed).unwrap();
+        assert_eq!(
+            cause(&open(&directory).err().unwrap()),
+            "CURRENT is not of the form that was written"
+        );
+    }
     fs::write(&current, &own).unwrap();
     let database = directory.path().join(FIRST_DATABASE);
     fs::rename(&database, directory.path().join("aside")).unwrap();
@@ -133,6 +137,27 @@ fn what_does_not_belong_together_is_refused() {
         "the database that CURRENT names is missing"
     );
     assert!(!database.exists(), "nothing was created in its place");
+}
+
+#[test]
+fn a_store_that_a_newer_program_wrote_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(&directory).unwrap());
+    let current = directory.path().join(CURRENT);
+    let own = fs::read_to_string(&current).unwrap();
+    for rest in [&own["format 1\n".len()..], "something new\n", ""] {
+        fs::write(&current, format!("format 2\n{rest}")).unwrap();
+        let error = open(&directory).err().unwrap();
+        assert!(error.needs_operator());
+        let directory = directory.path().display();
+        let expected = format!(
+            "the store in {directory} has format 2, and this program reads formats up to 1: \
+             install the version of invoice-router that wrote it, or restore a backup"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+    fs::write(&current, own).unwrap();
+    open(&directory).unwrap();
 }
 
 #[test]
@@ -226,6 +251,9 @@ fn current_leads_nowhere_else() {
         text.replace("sled-2", "sled-"),
         text.replace("sled-2", "sled-2/../x"),
         text.replace("sled-2", "../x"),
+        text.replace("format 1", "format 0"),
+        text.replace("format 1\n", ""),
+        text.replace("format 1\n", "format 1\n\n"),
         text.replace("id 0", "id +"),
         text.replace("id 07", "id 7"),
         text.trim_end().to_owned(),

@@ -10,7 +10,7 @@ from verdict import CONFIGURATION, FAILED, Start, judge_present, judge_start, tr
 
 def cases(own, other, older):
     """What is wrong, and how it is made; `own` and `other` are two stores, `older` is a database that `own` had."""
-    id_line = (own / "CURRENT").read_text().splitlines()[1]
+    format_line, _, id_line = (own / "CURRENT").read_text().splitlines()
     other_current = (other / "CURRENT").read_bytes()
 
     def current(content):
@@ -36,9 +36,11 @@ def cases(own, other, older):
         "CURRENT is cut off": current((own / "CURRENT").read_bytes()[:-5]),
         "CURRENT has zeros only": current(bytes(len((own / "CURRENT").read_bytes()))),
         "CURRENT is no text": current(b"\xff\xfe\x00database"),
-        "CURRENT leads elsewhere": current(f"database ../sled-1\n{id_line}\n".encode()),
+        "CURRENT leads elsewhere": current(f"{format_line}\ndatabase ../sled-1\n{id_line}\n".encode()),
         "CURRENT has a line too many": current((own / "CURRENT").read_bytes() + b"more\n"),
-        "CURRENT names another database": current(f"database sled-2\n{id_line}\n".encode()),
+        "CURRENT names another database": current(f"{format_line}\ndatabase sled-2\n{id_line}\n".encode()),
+        "CURRENT has no format": current(f"database sled-1\n{id_line}\n".encode()),
+        "CURRENT has the format of a newer program": current(f"format 99\ndatabase sled-1\n{id_line}\n".encode()),
         "CURRENT is that of another store": current(other_current),
         "the database is that of another store": copied("sled-1"),
         "the database's directory is missing": remove("sled-1"),
