@@ -9,6 +9,7 @@ use crate::dispatch::schedule::Schedule;
 use crate::dispatch::{self, Timetable};
 use crate::domain::Invalid;
 use crate::domain::contact::Language;
+use crate::domain::delivery::DeliveryId;
 use crate::domain::id::{ScheduleName, SenderName, Sequence};
 use crate::http;
 use crate::http::signature::{Secret, Sender, Senders};
@@ -43,7 +44,7 @@ impl Parts {
         let schedules = schedules(config, &mut errors);
         let templates = templates(config, &mut errors);
         let domain = &config.mail.message_id_domain;
-        if message_id(&[0; 16], Sequence(0), 1, domain).is_err() {
+        if message_id(&[0; 16], DeliveryId::of_invoice(Sequence(0)), 1, domain).is_err() {
             let key = KeyPath::new(&["mail", "message_id_domain"]);
             errors.push(config.error_at(&key, &Invalid::expected("a shorter host name")));
         }

@@ -10,7 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use crate::domain::id::{AccountId, Sequence};
+use crate::domain::delivery::DeliveryId;
+use crate::domain::id::AccountId;
 use crate::store::{Run, RunScope};
 
 /// From where the feeder learnt of an invoice.
@@ -25,19 +26,19 @@ pub(super) enum Source {
 /// What is claimed, and what of it is ready to be handed to a worker.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    claimed: HashMap<Sequence, Source>,
-    due: VecDeque<Sequence>,
-    run: VecDeque<Sequence>,
+    claimed: HashMap<DeliveryId, Source>,
+    due: VecDeque<DeliveryId>,
+    run: VecDeque<DeliveryId>,
     /// To be offered again with the next pass.
-    again: Vec<Sequence>,
-    by_paused_account: BTreeMap<AccountId, Vec<Sequence>>,
-    unreadable: HashSet<Sequence>,
+    again: Vec<DeliveryId>,
+    by_paused_account: BTreeMap<AccountId, Vec<DeliveryId>>,
+    unreadable: HashSet<DeliveryId>,
     turn_of_runs: bool,
 }
 
 impl Claims {
     /// Claims an invoice, unless it is claimed already.
-    pub(super) fn offer(&mut self, sequence: Sequence, source: Source) {
+    pub(super) fn offer(&mut self, sequence: DeliveryId, source: Source) {
         if self.claimed.contains_key(&sequence) {
             return;
         }
@@ -59,7 +60,7 @@ impl Claims {
     }
 
     /// The next to be tried, from both sources in turn, so that neither waits for the end of the other.
-    pub(super) fn take(&mut self) -> Option<Sequence> {
+    pub(super) fn take(&mut self) -> Option<DeliveryId> {
         self.turn_of_runs = !self.turn_of_runs;
         let (first, second) = if self.turn_of_runs {
             (&mut self.due, &mut self.run)
@@ -70,27 +71,27 @@ impl Claims {
     }
 
     /// It was sent, or is not to be sent now.
-    pub(super) fn through(&mut self, sequence: Sequence) {
+    pub(super) fn through(&mut self, sequence: DeliveryId) {
         self.claimed.remove(&sequence);
     }
 
     /// It is to be tried again with the next pass.
-    pub(super) fn again(&mut self, sequence: Sequence) {
+    pub(super) fn again(&mut self, sequence: DeliveryId) {
         self.again.push(sequence);
     }
 
     /// Its account is paused.
-    pub(super) fn account_paused(&mut self, account: AccountId, sequence: Sequence) {
+    pub(super) fn account_paused(&mut self, account: AccountId, sequence: DeliveryId) {
         self.by_paused_account.entry(account).or_default().push(sequence);
     }
 
     /// It cannot be read, and is left alone.
-    pub(super) fn unreadable(&mut self, sequence: Sequence) {
+    pub(super) fn unreadable(&mut self, sequence: DeliveryId) {
         self.unreadable.insert(sequence);
     }
 
     /// Whether it was found not to be readable.
-    pub(super) fn is_unreadable(&self, sequence: Sequence) -> bool {
+    pub(super) fn is_unreadable(&self, sequence: DeliveryId) -> bool {
         self.unreadable.contains(&sequence)
     }
 
@@ -113,13 +114,13 @@ impl Claims {
         }
     }
 
-    fn ready_again(&mut self, sequence: Sequence) {
+    fn ready_again(&mut self, sequence: DeliveryId) {
         if let Some(source) = self.claimed.get(&sequence) {
             self.make_ready(sequence, *source);
         }
     }
 
-    fn make_ready(&mut self, sequence: Sequence, source: Source) {
+    fn make_ready(&mut self, sequence: DeliveryId, source: Source) {
         match source {
             Source::Due => self.due.push_back(sequence),
             Source::Run => self.run.push_back(sequence),
@@ -140,7 +141,7 @@ struct Progress {
     /// Whether there are no more accounts to read.
     at_the_end: bool,
     /// Invoices that are not through, by account.
-    pending: BTreeMap<AccountId, BTreeSet<Sequence>>,
+    pending: BTreeMap<AccountId, BTreeSet<DeliveryId>>,
     /// The last account of each page that is not wholly through.
     pages: VecDeque<AccountId>,
     /// Whether its end is being committed.
@@ -191,7 +192,7 @@ impl Runs {
     pub(super) fn read(
         &mut self,
         run: &Run,
-        page: &[(AccountId, Vec<Sequence>)],
+        page: &[(AccountId, Vec<DeliveryId>)],
         at_the_end: bool,
     ) -> bool {
         let Some(progress) = self.0.get_mut(&run.scope) else {
@@ -214,7 +215,7 @@ impl Runs {
     }
 
     /// An invoice was sent, or is not to be sent now.
-    pub(super) fn through(&mut self, account: Option<&AccountId>, sequence: Sequence) {
+    pub(super) fn through(&mut self, account: Option<&AccountId>, sequence: DeliveryId) {
         for progress in self.0.values_mut() {
             progress.through(account, sequence);
         }
@@ -262,8 +263,8 @@ impl Progress {
         }
     }
 
-    fn through(&mut self, account: Option<&AccountId>, sequence: Sequence) {
-        let is_left = |sequences: &mut BTreeSet<Sequence>| {
+    fn through(&mut self, account: Option<&AccountId>, sequence: DeliveryId) {
+        let is_left = |sequences: &mut BTreeSet<DeliveryId>| {
             sequences.remove(&sequence);
             !sequences.is_empty()
         };
@@ -296,6 +297,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::Sequence;
     use chrono::DateTime;
 
     fn account(raw: &str) -> AccountId {
@@ -313,60 +315,64 @@ mod tests {
         }
     }
 
-    fn page(accounts: &[(&str, &[u64])]) -> Vec<(AccountId, Vec<Sequence>)> {
+    fn id(sequence: u64) -> DeliveryId {
+        DeliveryId::of_invoice(Sequence(sequence))
+    }
+
+    fn page(accounts: &[(&str, &[u64])]) -> Vec<(AccountId, Vec<DeliveryId>)> {
         accounts
             .iter()
-            .map(|(id, sequences)| (account(id), sequences.iter().copied().map(Sequence).collect()))
+            .map(|(name, sequences)| (account(name), sequences.iter().copied().map(id).collect()))
             .collect()
     }
 
     #[test]
     fn an_invoice_is_claimed_once_until_it_is_through() {
         let mut claims = Claims::default();
-        claims.offer(Sequence(1), Source::Due);
-        claims.offer(Sequence(1), Source::Run);
-        assert_eq!(claims.take(), Some(Sequence(1)));
-        claims.offer(Sequence(1), Source::Due);
+        claims.offer(id(1), Source::Due);
+        claims.offer(id(1), Source::Run);
+        assert_eq!(claims.take(), Some(id(1)));
+        claims.offer(id(1), Source::Due);
         assert_eq!(claims.take(), None, "under way");
-        claims.through(Sequence(1));
-        claims.offer(Sequence(1), Source::Due);
-        assert_eq!(claims.take(), Some(Sequence(1)));
+        claims.through(id(1));
+        claims.offer(id(1), Source::Due);
+        assert_eq!(claims.take(), Some(id(1)));
     }
 
     #[test]
     fn both_sources_get_their_turn() {
         let mut claims = Claims::default();
         for sequence in 1..=3 {
-            claims.offer(Sequence(sequence), Source::Run);
+            claims.offer(id(sequence), Source::Run);
         }
-        claims.offer(Sequence(10), Source::Due);
+        claims.offer(id(10), Source::Due);
         let order: Vec<_> = std::iter::from_fn(|| claims.take()).collect();
-        assert_eq!(order, [10, 1, 2, 3].map(Sequence));
+        assert_eq!(order, [10, 1, 2, 3].map(id));
     }
 
     #[test]
     fn what_is_to_be_tried_again_waits_for_the_next_pass() {
         let mut claims = Claims::default();
-        claims.offer(Sequence(1), Source::Run);
+        claims.offer(id(1), Source::Run);
         claims.take();
-        claims.again(Sequence(1));
+        claims.again(id(1));
         assert_eq!(claims.take(), None);
         claims.begin_pass();
-        assert_eq!(claims.take(), Some(Sequence(1)));
+        assert_eq!(claims.take(), Some(id(1)));
     }
 
     #[test]
     fn a_paused_accounts_invoices_come_back_when_it_is_resumed() {
         let mut claims = Claims::default();
-        claims.offer(Sequence(1), Source::Due);
+        claims.offer(id(1), Source::Due);
         claims.take();
-        claims.account_paused(account("K-1"), Sequence(1));
-        claims.offer(Sequence(1), Source::Due);
+        claims.account_paused(account("K-1"), id(1));
+        claims.offer(id(1), Source::Due);
         claims.begin_pass();
         assert_eq!(claims.take(), None);
         assert_eq!(claims.paused_accounts(), [account("K-1")]);
         claims.account_resumed(&account("K-1"));
-        assert_eq!(claims.take(), Some(Sequence(1)));
+        assert_eq!(claims.take(), Some(id(1)));
         assert!(claims.paused_accounts().is_empty());
     }
 
@@ -377,13 +383,13 @@ mod tests {
         runs.refresh(vec![open.clone()]);
         assert!(runs.read(&open, &page(&[("a", &[1]), ("b", &[2])]), false));
         assert!(runs.read(&open, &page(&[("c", &[3]), ("d", &[4])]), true));
-        runs.through(Some(&account("b")), Sequence(2));
+        runs.through(Some(&account("b")), id(2));
         assert_eq!(runs.steps(), []);
-        runs.through(Some(&account("a")), Sequence(1));
+        runs.through(Some(&account("a")), id(1));
         assert_eq!(runs.steps(), [RunStep::Advance(open.clone(), account("b"))]);
         assert_eq!(runs.steps(), []);
-        runs.through(Some(&account("c")), Sequence(3));
-        runs.through(None, Sequence(4));
+        runs.through(Some(&account("c")), id(3));
+        runs.through(None, id(4));
         assert_eq!(runs.steps(), [RunStep::Close(open.clone())]);
         assert_eq!(runs.steps(), [], "told once");
         runs.not_closed(&open.scope);
@@ -411,9 +417,9 @@ mod tests {
         assert!(!runs.read(&open, &page(&[("b", &[5])]), true), "read before");
         assert_eq!(runs.unread(), [(wider.clone(), None)]);
         runs.read(&wider, &page(&[("a", &[1]), ("b", &[2])]), true);
-        runs.through(Some(&account("b")), Sequence(2));
+        runs.through(Some(&account("b")), id(2));
         assert_eq!(runs.steps(), []);
-        runs.through(Some(&account("a")), Sequence(1));
+        runs.through(Some(&account("a")), id(1));
         assert_eq!(runs.steps(), [RunStep::Close(wider.clone())]);
     }
 }

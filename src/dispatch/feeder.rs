@@ -25,8 +25,9 @@ use super::relay::{Circuit, Generation, RelayState};
 use super::survey::{ReadDue, Request, Survey, survey};
 use super::worker::{Claim, End, Report, work};
 use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
+use crate::domain::delivery::DeliveryId;
 use crate::domain::delivery::Stage;
-use crate::domain::id::{AccountId, Sequence};
+use crate::domain::id::AccountId;
 use crate::mail::outcome::Failure;
 use crate::mail::transport::Connection;
 use crate::store::{PauseScope, RunScope, StoreError};
@@ -79,7 +80,7 @@ struct Reading {
 /// What a task brings back.
 enum Done {
     Worked(Generation, Box<Report>),
-    Settled(Sequence, Option<AccountId>, End),
+    Settled(DeliveryId, Option<AccountId>, End),
     Surveyed(Result<Survey, StoreError>),
     Probed(Result<Connection, Failure>),
     Advanced(Result<(), StoreError>),
@@ -420,7 +421,7 @@ impl Feeder {
     fn ended(
         &mut self,
         account: Option<&AccountId>,
-        sequence: Sequence,
+        sequence: DeliveryId,
         end: End,
     ) -> Result<(), DispatchError> {
         match end {
@@ -457,7 +458,7 @@ impl Feeder {
             }
             self.reading.due = due.go_on;
             for place in &due.places {
-                self.claims.offer(place.sequence, Source::Due);
+                self.claims.offer(place.delivery, Source::Due);
             }
         }
         for page in run_pages {

@@ -87,7 +87,7 @@ impl Key {
         };
         let message_id = message_id(
             &shared.store.id(),
-            job.sequence,
+            job.id,
             resolved.revision,
             &shared.settings.message_id_domain,
         )

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::delivery::DeliveryId;
 use crate::domain::id::{AccountId, Sequence};
 use crate::store::{DuePlace, PauseScope, Run, Store, StoreError};
 
@@ -82,7 +83,7 @@ pub(super) struct Due {
 #[derive(Debug)]
 pub(super) struct RunPage {
     pub(super) run: Run,
-    pub(super) accounts: Vec<(AccountId, Vec<Sequence>)>,
+    pub(super) accounts: Vec<(AccountId, Vec<DeliveryId>)>,
     /// Whether no account is left.
     pub(super) at_the_end: bool,
 }
@@ -132,7 +133,7 @@ fn due(
     if let Some(last) = last_of_full(&places) {
         return Ok(Due { go_on: ReadDue::After(last), places, next: None });
     }
-    let end_of = |at| DuePlace { at, sequence: Sequence(u64::MAX) };
+    let end_of = |at| DuePlace { at, delivery: DeliveryId::of_invoice(Sequence(u64::MAX)) };
     let horizon = now + longest_delay;
     let next = store.due(horizon, Some(end_of(now)), 1)?;
     let misplaced = misplaced(store, end_of(horizon))?;

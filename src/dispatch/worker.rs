@@ -24,8 +24,8 @@ use super::line::Line;
 use super::prepare::{Prepared, Unfit};
 use super::{Shared, can_be_repeated, stopped};
 use crate::domain::address::{EmailAddress, masked};
-use crate::domain::delivery::{Event, Intent, Stage, State, Verdict, step};
-use crate::domain::id::{AccountId, Sequence};
+use crate::domain::delivery::{DeliveryId, Event, Intent, Stage, State, Verdict, step};
+use crate::domain::id::AccountId;
 use crate::domain::recipient::{Recipient, resolve};
 use crate::mail::compose::Message;
 use crate::mail::outcome::Failure;
@@ -40,7 +40,7 @@ const SETTLE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// What a worker brings back.
 pub(super) struct Report {
     /// Which invoice.
-    pub(super) sequence: Sequence,
+    pub(super) sequence: DeliveryId,
     /// Whose, if that could be read.
     pub(super) account: Option<AccountId>,
     /// What becomes of the claim.
@@ -81,7 +81,7 @@ pub(super) enum End {
 }
 
 /// Brings one invoice as far as it can be brought now.
-pub(super) async fn work(shared: Arc<Shared>, sequence: Sequence, line: Line) -> Report {
+pub(super) async fn work(shared: Arc<Shared>, sequence: DeliveryId, line: Line) -> Report {
     let mut round = Round {
         began: shared.clock.now(),
         shared,
@@ -138,7 +138,7 @@ struct Pending {
 
 impl Settling {
     /// Waits until the outcome is durable, and for what the invoice comes to with it.
-    pub(super) async fn end(self) -> (Sequence, Option<AccountId>, End) {
+    pub(super) async fn end(self) -> (DeliveryId, Option<AccountId>, End) {
         let Self { mut round, last } = self;
         let end = match round.finish(last).await {
             Break(end) => end,
@@ -151,7 +151,7 @@ impl Settling {
 
 struct Round {
     shared: Arc<Shared>,
-    sequence: Sequence,
+    sequence: DeliveryId,
     began: DateTime<Utc>,
     line: Line,
     account: Option<AccountId>,

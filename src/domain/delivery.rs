@@ -19,8 +19,60 @@ pub use self::classify::{Heard, Verdict, classify};
 pub use self::step::{Answer, Event, Step, step};
 
 use super::address::{EmailAddress, MessageId};
-use super::id::{Digest, Version};
+use super::id::{Digest, Sequence, Version};
 use super::invoice::Release;
+
+/// Which delivery of which invoice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId {
+    /// The invoice, by its place in the order of arrival.
+    pub invoice: Sequence,
+    /// What is delivered of it.
+    pub kind: DeliveryKind,
+}
+
+impl DeliveryId {
+    /// The delivery of an invoice itself.
+    #[must_use]
+    pub fn of_invoice(invoice: Sequence) -> Self {
+        Self { invoice, kind: DeliveryKind::Invoice }
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { invoice, kind } = self;
+        match kind {
+            DeliveryKind::Invoice => write!(f, "invoice {invoice}"),
+        }
+    }
+}
+
+/// What is delivered of an invoice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeliveryKind {
+    /// The invoice itself, to its account's recipient.
+    Invoice,
+}
+
+impl DeliveryKind {
+    /// Its number in keys and Message-IDs, which never changes.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Invoice => 1,
+        }
+    }
+
+    /// The kind of that number.
+    #[must_use]
+    pub fn of_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Invoice),
+            _ => None,
+        }
+    }
+}
 
 /// The job of bringing one invoice to its recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]

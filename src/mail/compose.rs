@@ -28,7 +28,8 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::Invalid;
 use crate::domain::address::{EmailAddress, FileName, HeaderText, MailDomain, Mailbox, MessageId};
 use crate::domain::contact::Language;
-use crate::domain::id::{Digest, Sequence};
+use crate::domain::delivery::DeliveryId;
+use crate::domain::id::Digest;
 use crate::domain::invoice::{Document, Invoice};
 use crate::domain::recipient::Addressee;
 
@@ -168,14 +169,15 @@ pub enum Malformed {
 /// installations under one domain apart. Fails only for a domain so long that no id fits before it.
 pub fn message_id(
     store_id: &[u8; 16],
-    delivery: Sequence,
+    delivery: DeliveryId,
     revision: u32,
     domain: &MailDomain,
 ) -> Result<MessageId, Invalid> {
     let hash = Sha256::new()
         .chain_update(b"invoice-router message-id")
         .chain_update(store_id)
-        .chain_update(delivery.0.to_be_bytes())
+        .chain_update(delivery.invoice.0.to_be_bytes())
+        .chain_update([delivery.kind.number()])
         .chain_update(revision.to_be_bytes())
         .finalize();
     let name = Digest::from_bytes(hash.into()).to_string();

@@ -29,7 +29,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, oneshot};
 
 use crate::domain::change::AccountChange;
-use crate::domain::delivery::Intent;
+use crate::domain::delivery::{DeliveryId, Intent};
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, WebhookId,
 };
@@ -323,7 +323,7 @@ pub trait Store: Send + Sync + 'static {
         run: &Run,
         after: Option<&AccountId>,
         limit: usize,
-    ) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError>;
+    ) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError>;
 
     // Dispatch.
 
@@ -335,8 +335,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<DuePlace>, StoreError>;
 
-    /// All that an attempt at an invoice needs to know; `None` if there is nothing to send.
-    fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError>;
+    /// All that an attempt at a delivery needs to know; `None` if there is nothing to send.
+    fn job(&self, delivery: DeliveryId) -> Result<Option<Job>, StoreError>;
 
     /// The version of an account as of now.
     fn account_version(
@@ -346,27 +346,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// Commits the intent of an attempt. Refused if the account or the delivery moved since the job
     /// was read.
-    fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun>;
+    fn begin(&self, delivery: DeliveryId, begin: Begin) -> Commit<Begun>;
 
     /// The last look, directly before the first byte of a message whose intent is durable: whether
     /// `recipient` is still the one of now, after changes of the account and of the marks of its addresses. Once it
     /// was, the answer to a change that makes it another names the invoice, until the attempt is settled.
     fn may_go_out(
         &self,
-        sequence: Sequence,
+        delivery: DeliveryId,
         account: &AccountId,
         recipient: &Recipient,
     ) -> Result<bool, StoreError>;
 
     /// Commits what came of the attempt whose intent stands.
-    fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled>;
+    fn settle(&self, delivery: DeliveryId, settle: Settle) -> Commit<Settled>;
 
     /// Commits that nobody can be reached, if delivery and account are as they were read.
-    fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
+    fn withhold(&self, delivery: DeliveryId, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
 
     /// Settles as uncertain every intent that has no outcome. To be called once, before the first
     /// attempt. Returns what they were.
-    fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>>;
+    fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(DeliveryId, Intent)>>;
 
     // Reads for people.
 

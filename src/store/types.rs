@@ -8,7 +8,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::StoreError;
 use crate::domain::account::{Account, BillingGroups};
 use crate::domain::change::{Refused, Warning};
-use crate::domain::delivery::{Answer, Attempt, Delivery, HoldReason, Intent, Shown, Verdict};
+use crate::domain::delivery::{
+    Answer, Attempt, Delivery, DeliveryId, HoldReason, Intent, Shown, Verdict,
+};
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
@@ -305,14 +307,14 @@ pub struct DuePlace {
     /// When.
     pub at: DateTime<Utc>,
     /// What.
-    pub sequence: Sequence,
+    pub delivery: DeliveryId,
 }
 
 /// All that an attempt needs to know.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Its place in the order of arrival.
-    pub sequence: Sequence,
+    /// Which delivery.
+    pub id: DeliveryId,
     /// What is to be sent.
     pub invoice: Invoice,
     /// Where it stands.

@@ -6,7 +6,7 @@
 mod import;
 mod sending;
 
-use invoice_router::domain::delivery::Verdict;
+use invoice_router::domain::delivery::{DeliveryId, Verdict};
 use invoice_router::http::client::{Method, Target};
 use invoice_router::http::{Readiness, Relay};
 use invoice_router::store::{Filter, PauseScope};
@@ -280,7 +280,7 @@ async fn with_everything_there_may_be(embedded: &str) -> Interfaces {
         assert_eq!(answer.body["result"], "applied", "{answer:?}");
     }
     let page = interfaces.store.invoices(&Filter::default(), None, 1);
-    let sequence = page.unwrap().items[0].sequence;
+    let sequence = DeliveryId::of_invoice(page.unwrap().items[0].sequence);
     let intent = begin(&interfaces, sequence).await;
     end(&interfaces, sequence, intent, Verdict::Deferred, morning()).await;
     let target = Target::Tcp(interfaces.admin_tcp);

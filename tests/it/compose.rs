@@ -7,6 +7,7 @@ mod mail;
 use std::fs;
 
 use invoice_router::domain::address::{HeaderText, MailDomain, MessageId};
+use invoice_router::domain::delivery::DeliveryId;
 use invoice_router::domain::id::{InvoiceNumber, Sequence};
 use invoice_router::domain::invoice::{Kind, PortalUrl};
 use invoice_router::mail::compose::{ComposeError, message_id};
@@ -311,7 +312,7 @@ fn the_size_limit_is_that_of_the_finished_bytes() {
 fn a_message_id_is_one_for_each_delivery_and_revision_and_says_nothing() {
     let domain = MailDomain::parse("mail.hosting.example").unwrap();
     let id = |store: &[u8; 16], delivery, revision| {
-        message_id(store, Sequence(delivery), revision, &domain).unwrap()
+        message_id(store, DeliveryId::of_invoice(Sequence(delivery)), revision, &domain).unwrap()
     };
     let first = id(&STORE, 42, 1);
     assert_eq!(first, id(&STORE, 42, 1));
@@ -325,7 +326,7 @@ fn a_message_id_is_one_for_each_delivery_and_revision_and_says_nothing() {
     assert!(name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
 
     let too_long = MailDomain::parse(&[&*"a".repeat(60); 4].join(".")).unwrap();
-    assert!(message_id(&STORE, Sequence(1), 1, &too_long).is_err());
+    assert!(message_id(&STORE, DeliveryId::of_invoice(Sequence(1)), 1, &too_long).is_err());
 }
 
 /// Compares with a file under `tests/golden`, where a change of the words can be reviewed.

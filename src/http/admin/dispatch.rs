@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{read_body, reason, unknown_account};
+use crate::domain::delivery::DeliveryId;
 use crate::domain::id::{AccountId, ScheduleName, Sequence};
 use crate::domain::recipient::{OnRejected, resolve};
 use crate::http::exchange::{Exchange, Reply, blocking};
@@ -197,13 +198,13 @@ fn preview(
 fn preview_account(
     store: &dyn Store,
     account: &AccountId,
-    sequences: &[Sequence],
+    deliveries: &[DeliveryId],
     on_rejected: OnRejected,
 ) -> Result<Option<Value>, StoreError> {
     let mut shown = None;
     let mut invoices = Vec::new();
-    for sequence in sequences {
-        let Some(job) = store.job(*sequence)? else {
+    for id in deliveries {
+        let Some(job) = store.job(*id)? else {
             continue;
         };
         if !job.delivery.may_send() {

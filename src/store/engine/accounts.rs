@@ -15,7 +15,7 @@ use crate::domain::account::{Account, Profile};
 use crate::domain::address::EmailAddress;
 use crate::domain::change::{AccountChange, Applied, ChangeKind, Refused, Warning, apply};
 use crate::domain::contact::Contact;
-use crate::domain::delivery::{Answer, Event, step};
+use crate::domain::delivery::{Answer, DeliveryId, Event, step};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence, SubUserId, Version};
 use crate::domain::recipient::{Recipient, Suspect, Target};
 use crate::store::record::{CursorRow, InvoiceRow, Record as _};
@@ -222,15 +222,15 @@ fn free(
             tx.put(&keys::freeing(account.id()), &cursor)?;
             return Ok(true);
         }
-        let sequence = keys::sequence_at_the_end(&key)
-            .ok_or_else(|| read::damaged("of kind standing by", "its key holds no sequence"))?;
-        let read = read::delivery(tx, sequence)
-            .and_then(|row| Ok((row, read::invoice(tx, sequence)?.invoice)));
+        let id = keys::delivery_at_the_end(&key)
+            .ok_or_else(|| read::damaged("of kind standing by", "its key holds no delivery"))?;
+        let read = read::delivery(tx, id)
+            .and_then(|row| Ok((row, read::invoice(tx, id.invoice)?.invoice)));
         let (row, invoice) = match read {
             Ok(read) => read,
             // It must not stand in the way of its account's changes, nor of the others.
             Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(%sequence, %error, "an invoice cannot be freed and is left alone");
+                tracing::error!(delivery = %id, %error, "an invoice cannot be freed and is left alone");
                 last = Some(key);
                 continue;
             }
@@ -242,7 +242,7 @@ fn free(
             // Whoever is withheld was known before; an import may have lowered the version since.
             let is_known = known || event == Event::AccountChanged;
             if is_known && freed.answer == Answer::Done {
-                let placed = Placed { sequence, account_id: account.id(), account: Some(account) };
+                let placed = Placed { id, account_id: account.id(), account: Some(account) };
                 write::put_delivery(tx, &placed, Some(&row), freed.delivery, at)?;
                 let mut what = if event == Event::AccountChanged {
                     "due again: somebody may be reached by now".to_owned()
@@ -252,7 +252,7 @@ fn free(
                 if row.delivery.hold.is_some() {
                     what = format!("{what}; still held");
                 }
-                write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
+                write::tell(tx, Object::Invoice(id.invoice), at, &Actor::Daemon, what);
                 break;
             }
         }
@@ -385,7 +385,7 @@ pub(super) fn forget_marks(
 pub(super) fn under_way(
     tx: &Tx<'_>,
     answer: &ChangeAnswer,
-) -> Result<Vec<(Sequence, InvoiceNumber)>, StoreError> {
+) -> Result<Vec<(DeliveryId, InvoiceNumber)>, StoreError> {
     let ChangeAnswer::Accepted { account, recipient, .. } = answer else {
         return Ok(Vec::new());
     };
@@ -398,19 +398,19 @@ pub(super) fn under_way(
     for key in intents {
         // What is damaged must not stand in the way of every account's changes: that of which nobody knows
         // whose it is goes unnamed, that of which nobody knows to whom it went is named.
-        let Some(sequence) = keys::sequence_at_the_end(&key) else {
+        let Some(id) = keys::delivery_at_the_end(&key) else {
             continue;
         };
-        let Ok(InvoiceRow { invoice, .. }) = read::invoice(tx, sequence) else {
+        let Ok(InvoiceRow { invoice, .. }) = read::invoice(tx, id.invoice) else {
             continue;
         };
         if invoice.account != *account.id() {
             continue;
         }
-        let sent_to: Result<Option<Recipient>, StoreError> = tx.read(&keys::recipient(sequence));
+        let sent_to: Result<Option<Recipient>, StoreError> = tx.read(&keys::recipient(id));
         let is_theirs = matches!(sent_to, Ok(Some(sent_to)) if sent_to.same_target(recipient));
         if !is_theirs {
-            under_way.push((sequence, invoice.number));
+            under_way.push((id, invoice.number));
         }
     }
     Ok(under_way)
@@ -420,15 +420,12 @@ pub(super) fn under_way(
 /// the change can be read.
 pub(super) fn name_in_flight(
     answer: &mut ChangeAnswer,
-    under_way: Vec<(Sequence, InvoiceNumber)>,
+    under_way: Vec<(DeliveryId, InvoiceNumber)>,
     looks: &LastLooks,
 ) {
     if let ChangeAnswer::Accepted { in_flight, .. } = answer {
         in_flight.extend(
-            under_way
-                .into_iter()
-                .filter(|(sequence, _)| !looks.is_ahead(*sequence))
-                .map(|(_, number)| number),
+            under_way.into_iter().filter(|(id, _)| !looks.is_ahead(*id)).map(|(_, number)| number),
         );
     }
 }

@@ -11,10 +11,10 @@ use super::write::{self, Placed};
 use super::{read, runs};
 use crate::domain::account::Account;
 use crate::domain::delivery::{
-    AddressDelivery, AddressState, Answer, Attempt, Delivery, Event, HoldReason, Intent, Outcome,
-    Shown, Stage, State, Verdict, step,
+    AddressDelivery, AddressState, Answer, Attempt, Delivery, DeliveryId, Event, HoldReason,
+    Intent, Outcome, Shown, Stage, State, Verdict, step,
 };
-use crate::domain::id::{Sequence, Version};
+use crate::domain::id::Version;
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{OnRejected, Recipient, Suspect, resolve};
 use crate::domain::retry::Policy;
@@ -25,11 +25,11 @@ use crate::store::{Actor, Begin, Begun, Rules, Seen, Settle, Settled, StoreError
 pub(super) fn begin(
     tx: &mut Tx<'_>,
     rules: &Rules,
-    sequence: Sequence,
+    id: DeliveryId,
     begin: &Begin,
 ) -> Result<Begun, StoreError> {
     let Begin { seen, recipient, round_at, intent } = begin;
-    let Some(subject) = Subject::seen(tx, sequence, *seen)? else {
+    let Some(subject) = Subject::seen(tx, id, *seen)? else {
         return Ok(Begun::Moved);
     };
     let policy = &rules.policy;
@@ -45,25 +45,25 @@ pub(super) fn begin(
     if resolved.answer != Answer::Done || sending.answer != Answer::Done {
         return Ok(Begun::Moved);
     }
-    let sent_to: Option<Recipient> = match tx.read(&keys::recipient(sequence)) {
+    let sent_to: Option<Recipient> = match tx.read(&keys::recipient(id)) {
         // Written anew, it is whole again.
         Err(StoreError::Damaged { .. }) => None,
         read => read?,
     };
     if sent_to.as_ref() != Some(recipient) {
-        tx.put(&keys::recipient(sequence), recipient)?;
+        tx.put(&keys::recipient(id), recipient)?;
         let mut what =
             format!("goes to {} ({})", describe_target(recipient), recipient.reason.rule.as_str());
         if subject.row.delivery.state == State::Waiting
             && let Some(account) = &subject.account
-            && let Some(release) = runs::release_in_words(tx, account, sequence)?
+            && let Some(release) = runs::release_in_words(tx, account, id.invoice)?
         {
             what = format!("{what}, {release}");
         }
-        write::tell(tx, Object::Invoice(sequence), intent.started_at, &Actor::Daemon, what);
+        write::tell(tx, Object::Invoice(id.invoice), intent.started_at, &Actor::Daemon, what);
     }
-    tx.put(&keys::intent(sequence), intent)?;
-    subject.put(tx, sequence, sending.delivery, intent.started_at)?;
+    tx.put(&keys::intent(id), intent)?;
+    subject.put(tx, id, sending.delivery, intent.started_at)?;
     Ok(Begun::Durable)
 }
 
@@ -71,22 +71,22 @@ pub(super) fn begin(
 pub(super) fn settle(
     tx: &mut Tx<'_>,
     rules: &Rules,
-    sequence: Sequence,
+    id: DeliveryId,
     settle: &Settle,
 ) -> Result<Settled, StoreError> {
-    let subject = Subject::read(tx, sequence)?;
-    let intent = read::intent(tx, sequence)?;
+    let subject = Subject::read(tx, id)?;
+    let intent = read::intent(tx, id)?;
     let row = match (settle, intent) {
         (Settle::Ended { attempt, verdict, at, jitter }, Some(intent))
             if attempt.intent == intent =>
         {
-            end(tx, rules, sequence, &subject, attempt, *verdict, *at, *jitter)?
+            end(tx, rules, id, &subject, attempt, *verdict, *at, *jitter)?
         }
         (Settle::Dropped { at }, Some(_)) => {
             let dropped =
                 step(&subject.row.delivery, &Event::AttemptDropped, *at, &rules.policy, 0.0);
-            tx.remove(&keys::intent(sequence))?;
-            subject.put(tx, sequence, dropped.delivery, *at)?
+            tx.remove(&keys::intent(id))?;
+            subject.put(tx, id, dropped.delivery, *at)?
         }
         // The outcome was committed before: a settlement that is repeated changes nothing.
         (Settle::Ended { .. } | Settle::Dropped { .. }, _) => subject.row.clone(),
@@ -106,7 +106,7 @@ pub(super) fn settle(
 fn end(
     tx: &mut Tx<'_>,
     rules: &Rules,
-    sequence: Sequence,
+    id: DeliveryId,
     subject: &Subject,
     attempt: &Attempt,
     verdict: Verdict,
@@ -143,29 +143,29 @@ fn end(
     let reply = write::without_addresses(&reply);
     let event = Event::AttemptEnded { address, verdict, reply: &reply, fallback };
     let ended = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
-    tx.remove(&keys::intent(sequence))?;
+    tx.remove(&keys::intent(id))?;
     if verdict != Verdict::RelayFailed {
         let consequence = describe_end(&subject.row.delivery, &ended, verdict, fallback);
-        keep(tx, sequence, subject, attempt, consequence, at)?;
+        keep(tx, id, subject, attempt, consequence, at)?;
     }
-    subject.put(tx, sequence, ended, at)
+    subject.put(tx, id, ended, at)
 }
 
 /// Keeps an attempt and tells of it, and of what it led to.
 fn keep(
     tx: &mut Tx<'_>,
-    sequence: Sequence,
+    id: DeliveryId,
     subject: &Subject,
     attempt: &Attempt,
     consequence: Option<String>,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    tx.put(&keys::attempt(sequence, subject.row.stamp), attempt)?;
+    tx.put(&keys::attempt(id, subject.row.stamp), attempt)?;
     let mut what = describe(&subject.row.delivery, attempt);
     if let Some(consequence) = consequence {
         what = format!("{what}; {consequence}");
     }
-    write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
+    write::tell(tx, Object::Invoice(id.invoice), at, &Actor::Daemon, what);
     Ok(())
 }
 
@@ -254,11 +254,11 @@ fn describe_end(
 pub(super) fn withhold(
     tx: &mut Tx<'_>,
     rules: &Rules,
-    sequence: Sequence,
+    id: DeliveryId,
     seen: Seen,
     at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let Some(subject) = Subject::seen(tx, sequence, seen)? else {
+    let Some(subject) = Subject::seen(tx, id, seen)? else {
         return Ok(false);
     };
     let Some(account) = &subject.account else {
@@ -287,15 +287,15 @@ pub(super) fn withhold(
             "{what}; addresses that are the recipient's no more, or were rejected, and get nothing: {stopped}"
         );
     }
-    write::tell(tx, Object::Invoice(sequence), at, &Actor::Daemon, what);
-    subject.put(tx, sequence, resolved.delivery, at)?;
+    write::tell(tx, Object::Invoice(id.invoice), at, &Actor::Daemon, what);
+    subject.put(tx, id, resolved.delivery, at)?;
     Ok(true)
 }
 
 /// What became of an intent that a crash left.
 pub(super) enum Recovered {
     /// It is settled as uncertain.
-    Settled(Sequence, Intent),
+    Settled(DeliveryId, Intent),
     /// It cannot be settled, for a record is damaged: it stays, and those after this key are gone on with.
     Damaged(Key, StoreError),
     /// None is left.
@@ -322,7 +322,7 @@ pub(super) fn recover_one(
         return Ok(Recovered::Done);
     };
     match recover_intent(tx, rules, &key, &value, at, jitter) {
-        Ok((sequence, intent)) => Ok(Recovered::Settled(sequence, intent)),
+        Ok((id, intent)) => Ok(Recovered::Settled(id, intent)),
         Err(error @ StoreError::Damaged { .. }) => Ok(Recovered::Damaged(key, error)),
         Err(error) => Err(error),
     }
@@ -335,11 +335,11 @@ fn recover_intent(
     value: &[u8],
     at: DateTime<Utc>,
     jitter: f64,
-) -> Result<(Sequence, Intent), StoreError> {
-    let sequence = keys::sequence_at_the_end(key)
-        .ok_or_else(|| read::damaged("of kind intent", "its key holds no sequence"))?;
+) -> Result<(DeliveryId, Intent), StoreError> {
+    let id = keys::delivery_at_the_end(key)
+        .ok_or_else(|| read::damaged("of kind intent", "its key holds no delivery"))?;
     let intent: Intent = tx.decode(key, value)?;
-    let subject = Subject::read(tx, sequence)?;
+    let subject = Subject::read(tx, id)?;
     let event = Event::Interrupted(&intent.address);
     let interrupted = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
     let attempt = Attempt {
@@ -351,9 +351,9 @@ fn recover_intent(
     };
     tx.remove(key)?;
     let consequence = describe_end(&subject.row.delivery, &interrupted, Verdict::Uncertain, false);
-    keep(tx, sequence, &subject, &attempt, consequence, at)?;
-    subject.put(tx, sequence, interrupted, at)?;
-    Ok((sequence, intent))
+    keep(tx, id, &subject, &attempt, consequence, at)?;
+    subject.put(tx, id, interrupted, at)?;
+    Ok((id, intent))
 }
 
 /// The delivery after an attempt. One that does not fit must not stay in `sending` for ever.
@@ -381,19 +381,19 @@ struct Subject {
 }
 
 impl Subject {
-    fn read(tx: &Tx<'_>, sequence: Sequence) -> Result<Self, StoreError> {
-        let invoice = read::invoice(tx, sequence)?.invoice;
-        let row = read::delivery(tx, sequence)?;
+    fn read(tx: &Tx<'_>, id: DeliveryId) -> Result<Self, StoreError> {
+        let invoice = read::invoice(tx, id.invoice)?.invoice;
+        let row = read::delivery(tx, id)?;
         let account = read::account(tx, &invoice.account)?;
         Ok(Self { invoice, row, account })
     }
 
     /// The delivery, unless it or its account moved since it was seen.
-    fn seen(tx: &Tx<'_>, sequence: Sequence, seen: Seen) -> Result<Option<Self>, StoreError> {
-        if !tx.is_there(&keys::delivery(sequence))? {
+    fn seen(tx: &Tx<'_>, id: DeliveryId, seen: Seen) -> Result<Option<Self>, StoreError> {
+        if !tx.is_there(&keys::delivery(id))? {
             return Ok(None);
         }
-        let subject = Self::read(tx, sequence)?;
+        let subject = Self::read(tx, id)?;
         let same_account = subject.account.as_ref().is_some_and(|account| {
             account.version() == seen.account_version
                 && Some(account.changed_at()) == seen.account_changed_at
@@ -404,12 +404,12 @@ impl Subject {
     fn put(
         &self,
         tx: &mut Tx<'_>,
-        sequence: Sequence,
+        id: DeliveryId,
         delivery: Delivery,
         at: DateTime<Utc>,
     ) -> Result<DeliveryRow, StoreError> {
         let placed =
-            Placed { sequence, account_id: &self.invoice.account, account: self.account.as_ref() };
+            Placed { id, account_id: &self.invoice.account, account: self.account.as_ref() };
         write::put_delivery(tx, &placed, Some(&self.row), delivery, at)
     }
 }

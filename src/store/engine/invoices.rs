@@ -8,7 +8,9 @@ use super::tx::{Records, Tx};
 use super::write::{self, Memory, Placed};
 use super::{accounts, read};
 use crate::domain::account::Account;
-use crate::domain::delivery::{Answer, Delivery, Event, HoldReason, Shown, State, step};
+use crate::domain::delivery::{
+    Answer, Delivery, DeliveryId, Event, HoldReason, Shown, State, step,
+};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Sequence, Version};
 use crate::domain::invoice::{Document, Invoice, Release};
 use crate::store::record::{CounterRow, DocumentRow, IdentityRow, InvoiceRow};
@@ -61,8 +63,9 @@ fn compare(
     match identity {
         IdentityRow::Sequence(sequence) => {
             let stored = read::invoice(tx, *sequence)?.invoice;
-            let row = read::delivery(tx, *sequence)?;
-            let standing = read::standing(tx, &stored, *sequence, &row, rules)?;
+            let id = DeliveryId::of_invoice(*sequence);
+            let row = read::delivery(tx, id)?;
+            let standing = read::standing(tx, &stored, id, &row, rules)?;
             let differs = stored.differs(invoice);
             if differs.is_empty() {
                 return Ok(IssueAnswer::Duplicate(standing));
@@ -123,9 +126,10 @@ fn accept(
         let row = DocumentRow { references: before.references + 1, billed: true, ..before };
         write::put_document(tx, &digest, Some(&before), Some(&row))?;
     }
-    let placed = Placed { sequence, account_id: &invoice.account, account: account.as_ref() };
+    let id = DeliveryId::of_invoice(sequence);
+    let placed = Placed { id, account_id: &invoice.account, account: account.as_ref() };
     let row = write::put_delivery(tx, &placed, None, delivery, received.at)?;
-    let standing = read::standing(tx, invoice, sequence, &row, rules)?;
+    let standing = read::standing(tx, invoice, id, &row, rules)?;
     let what = format!(
         "issued, to be released {}; {}",
         match invoice.release {
@@ -179,7 +183,8 @@ pub(super) fn withdraw(
         Some(IdentityRow::Tombstone { content: _, state, at: _ }) => withdrawn_in(state),
         Some(IdentityRow::Sequence(sequence)) => {
             let by = By { actor: &received.actor(), reason: None };
-            let moved = move_invoice(tx, rules, sequence, &Event::Withdraw, &by, received.at)?;
+            let id = DeliveryId::of_invoice(sequence);
+            let moved = move_delivery(tx, rules, id, &Event::Withdraw, &by, received.at)?;
             match moved.answer {
                 Answer::Done => WithdrawAnswer::Withdrawn,
                 Answer::Recorded => WithdrawAnswer::Recorded,
@@ -204,7 +209,7 @@ pub(super) fn withdraw(
 fn state_now(tx: &Tx<'_>, known: Option<&IdentityRow>) -> Result<Shown, StoreError> {
     match known {
         Some(IdentityRow::Sequence(sequence)) => {
-            let row = read::delivery(tx, *sequence)?;
+            let row = read::delivery(tx, DeliveryId::of_invoice(*sequence))?;
             let account = read::invoice(tx, *sequence)?.invoice.account;
             let account = read::account(tx, &account)?;
             read::shown(tx, account.as_ref(), *sequence, &row.delivery)
@@ -263,7 +268,7 @@ pub(super) fn operate(
         (Command::Resend { revision }, _) => Event::Resend { revision: *revision },
     };
     let by = By { actor, reason: reason.as_deref() };
-    move_invoice(tx, rules, sequence, &event, &by, at).map(Some)
+    move_delivery(tx, rules, DeliveryId::of_invoice(sequence), &event, &by, at).map(Some)
 }
 
 /// Who does something, and why.
@@ -272,22 +277,22 @@ pub(super) struct By<'a> {
     pub(super) reason: Option<&'a str>,
 }
 
-fn move_invoice(
+fn move_delivery(
     tx: &mut Tx<'_>,
     rules: &Rules,
-    sequence: Sequence,
+    id: DeliveryId,
     event: &Event<'_>,
     by: &By<'_>,
     at: DateTime<Utc>,
 ) -> Result<OperateAnswer, StoreError> {
-    let row = read::delivery(tx, sequence)?;
-    let invoice = read::invoice(tx, sequence)?.invoice;
+    let row = read::delivery(tx, id)?;
+    let invoice = read::invoice(tx, id.invoice)?.invoice;
     let account = read::account(tx, &invoice.account)?;
     let moved = step(&row.delivery, event, at, &rules.policy, 0.0);
     let changed = moved.delivery != row.delivery;
-    let state = read::shown(tx, account.as_ref(), sequence, &moved.delivery)?;
+    let state = read::shown(tx, account.as_ref(), id.invoice, &moved.delivery)?;
     if changed {
-        let placed = Placed { sequence, account_id: &invoice.account, account: account.as_ref() };
+        let placed = Placed { id, account_id: &invoice.account, account: account.as_ref() };
         let mut what = describe(event, moved.answer, state);
         write::put_delivery(tx, &placed, Some(&row), moved.delivery, at)?;
         if is_to_be_tried_anew(event, &row.delivery)
@@ -297,7 +302,7 @@ fn move_invoice(
             what = accounts::with_marks_cleared(what, marks);
         }
         let what = write::with_reason(what, by.reason);
-        write::tell(tx, Object::Invoice(sequence), at, by.actor, what);
+        write::tell(tx, Object::Invoice(id.invoice), at, by.actor, what);
     }
     Ok(OperateAnswer { answer: moved.answer, state })
 }

@@ -4,6 +4,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::domain::address::EmailAddress;
+use crate::domain::delivery::{DeliveryId, DeliveryKind};
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, WebhookId,
 };
@@ -19,23 +20,23 @@ pub(in crate::store) mod kind {
     pub(in crate::store) const IDENTITY: u8 = b'i';
     /// sequence → invoice.
     pub(in crate::store) const INVOICE: u8 = b'I';
-    /// sequence → delivery.
+    /// sequence, kind → delivery.
     pub(in crate::store) const DELIVERY: u8 = b'd';
-    /// sequence → recipient of the last attempt's round.
+    /// sequence, kind → recipient of the last attempt's round.
     pub(in crate::store) const RECIPIENT: u8 = b'R';
-    /// sequence, ordinal → attempt.
+    /// sequence, kind, ordinal → attempt.
     pub(in crate::store) const ATTEMPT: u8 = b'A';
     /// schedule, account → nothing: accounts with something waiting.
     pub(in crate::store) const SCHEDULED: u8 = b's';
-    /// account, class, sequence → nothing: what a run or a change of the account frees.
+    /// account, class, sequence, kind → nothing: what a run or a change of the account frees.
     pub(in crate::store) const STANDING_BY: u8 = b'p';
     /// account → cursor: a change frees more than fits in one unit.
     pub(in crate::store) const FREEING: u8 = b'z';
     /// sequence → nothing: an invoice that is gone, with more left of its story than fits in one unit.
     pub(in crate::store) const BURYING: u8 = b'b';
-    /// time, sequence → nothing: what is due.
+    /// time, sequence, kind → nothing: what is due.
     pub(in crate::store) const DUE: u8 = b'D';
-    /// sequence → intent.
+    /// sequence, kind → intent.
     pub(in crate::store) const INTENT: u8 = b'S';
     /// scope → run.
     pub(in crate::store) const RUN: u8 = b'r';
@@ -100,6 +101,10 @@ impl Builder {
         self
     }
 
+    fn delivery(self, id: DeliveryId) -> Self {
+        self.number(id.invoice.0).byte(id.kind.number())
+    }
+
     fn bytes(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
@@ -131,24 +136,29 @@ pub(in crate::store) fn invoice(sequence: Sequence) -> Key {
     Builder::new(kind::INVOICE).number(sequence.0).0
 }
 
-pub(in crate::store) fn delivery(sequence: Sequence) -> Key {
-    Builder::new(kind::DELIVERY).number(sequence.0).0
+pub(in crate::store) fn delivery(id: DeliveryId) -> Key {
+    Builder::new(kind::DELIVERY).delivery(id).0
+}
+
+/// The prefix of what a kind of key holds of every delivery of an invoice.
+pub(in crate::store) fn of_invoice(kind: u8, sequence: Sequence) -> Key {
+    Builder::new(kind).number(sequence.0).0
 }
 
 pub(in crate::store) fn burying(sequence: Sequence) -> Key {
     Builder::new(kind::BURYING).number(sequence.0).0
 }
 
-pub(in crate::store) fn recipient(sequence: Sequence) -> Key {
-    Builder::new(kind::RECIPIENT).number(sequence.0).0
+pub(in crate::store) fn recipient(id: DeliveryId) -> Key {
+    Builder::new(kind::RECIPIENT).delivery(id).0
 }
 
-pub(in crate::store) fn attempt(sequence: Sequence, ordinal: u64) -> Key {
-    Builder::new(kind::ATTEMPT).number(sequence.0).number(ordinal).0
+pub(in crate::store) fn attempt(id: DeliveryId, ordinal: u64) -> Key {
+    Builder(attempts(id)).number(ordinal).0
 }
 
-pub(in crate::store) fn attempts(sequence: Sequence) -> Key {
-    Builder::new(kind::ATTEMPT).number(sequence.0).0
+pub(in crate::store) fn attempts(id: DeliveryId) -> Key {
+    Builder::new(kind::ATTEMPT).delivery(id).0
 }
 
 pub(in crate::store) fn scheduled(schedule: &ScheduleName, account: &AccountId) -> Key {
@@ -159,51 +169,51 @@ pub(in crate::store) fn scheduled_accounts(schedule: &ScheduleName) -> Key {
     Builder::new(kind::SCHEDULED).text(schedule.as_str()).0
 }
 
-pub(in crate::store) fn standing_by(account: &AccountId, class: Class, sequence: Sequence) -> Key {
-    Builder::new(kind::STANDING_BY).text(account.as_str()).byte(class.byte()).number(sequence.0).0
+pub(in crate::store) fn standing_by(account: &AccountId, class: Class, id: DeliveryId) -> Key {
+    Builder(standing_by_class(account, class)).delivery(id).0
 }
 
 pub(in crate::store) fn standing_by_class(account: &AccountId, class: Class) -> Key {
     Builder::new(kind::STANDING_BY).text(account.as_str()).byte(class.byte()).0
 }
 
-/// The class and the invoice of a key of [`standing_by`].
-pub(in crate::store) fn parse_standing_by(key: &[u8]) -> Option<(Class, Sequence)> {
-    let (rest, sequence) = key.split_last_chunk::<8>()?;
+/// The class and the delivery of a key of [`standing_by`].
+pub(in crate::store) fn parse_standing_by(key: &[u8]) -> Option<(Class, DeliveryId)> {
+    let (rest, id) = key.split_last_chunk::<DELIVERY_OCTETS>()?;
     let class = match rest.last()? {
         b'k' => Class::Parked,
         b'w' => Class::Waiting,
         b'h' => Class::Withheld,
         _ => return None,
     };
-    Some((class, Sequence(u64::from_be_bytes(*sequence))))
+    Some((class, delivery_at_the_end(id)?))
 }
 
 pub(in crate::store) fn freeing(account: &AccountId) -> Key {
     Builder::new(kind::FREEING).text(account.as_str()).0
 }
 
-pub(in crate::store) fn due(at: DateTime<Utc>, sequence: Sequence) -> Key {
-    Builder::new(kind::DUE).time(at).number(sequence.0).0
+pub(in crate::store) fn due(at: DateTime<Utc>, id: DeliveryId) -> Key {
+    Builder::new(kind::DUE).time(at).delivery(id).0
 }
 
 /// The key before which everything is due up to and including `now`.
 pub(in crate::store) fn due_after(now: DateTime<Utc>) -> Key {
-    Builder::new(kind::DUE).time(now).number(u64::MAX).byte(0).0
+    Builder::new(kind::DUE).time(now).number(u64::MAX).byte(u8::MAX).byte(0).0
 }
 
 /// Reads a key of [`due`].
-pub(in crate::store) fn parse_due(key: &[u8]) -> Option<(DateTime<Utc>, Sequence)> {
+pub(in crate::store) fn parse_due(key: &[u8]) -> Option<(DateTime<Utc>, DeliveryId)> {
     let (kind, rest) = key.split_first()?;
-    let (time, rest) = rest.split_first_chunk::<8>()?;
-    let (sequence, rest) = rest.split_first_chunk::<8>()?;
+    let (time, id) = rest.split_first_chunk::<8>()?;
     let millis = (u64::from_be_bytes(*time) ^ (1 << 63)).cast_signed();
     let at = DateTime::from_timestamp_millis(millis)?;
-    (*kind == kind::DUE && rest.is_empty()).then_some((at, Sequence(u64::from_be_bytes(*sequence))))
+    let id = delivery_at_the_end(id).filter(|_| id.len() == DELIVERY_OCTETS)?;
+    (*kind == kind::DUE).then_some((at, id))
 }
 
-pub(in crate::store) fn intent(sequence: Sequence) -> Key {
-    Builder::new(kind::INTENT).number(sequence.0).0
+pub(in crate::store) fn intent(id: DeliveryId) -> Key {
+    Builder::new(kind::INTENT).delivery(id).0
 }
 
 pub(in crate::store) fn run(scope: &RunScope) -> Key {
@@ -313,6 +323,16 @@ pub(in crate::store) fn sequence_at_the_end(key: &[u8]) -> Option<Sequence> {
     key.last_chunk::<8>().map(|bytes| Sequence(u64::from_be_bytes(*bytes)))
 }
 
+/// Octets of a delivery in a key.
+pub(in crate::store) const DELIVERY_OCTETS: usize = 9;
+
+/// The delivery at the end of a key.
+pub(in crate::store) fn delivery_at_the_end(key: &[u8]) -> Option<DeliveryId> {
+    let [sequence @ .., kind] = key.last_chunk::<DELIVERY_OCTETS>()?;
+    let invoice = Sequence(u64::from_be_bytes(*sequence));
+    Some(DeliveryId { invoice, kind: DeliveryKind::of_number(*kind)? })
+}
+
 /// The first key after all that begin with `prefix`; none if there is no such key.
 pub(in crate::store) fn after_prefix(prefix: &[u8]) -> Option<Key> {
     let last = prefix.iter().rposition(|byte| *byte != 0xFF)?;
@@ -328,20 +348,15 @@ mod tests {
     #[test]
     fn due_keys_sort_by_time_then_sequence() {
         let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
-        let places = [
-            (at(-5), Sequence(9)),
-            (at(0), Sequence(1)),
-            (at(0), Sequence(2)),
-            (at(1_000), Sequence(0)),
-        ];
-        let keys: Vec<Key> = places.iter().map(|(at, sequence)| due(*at, *sequence)).collect();
+        let id = |sequence| DeliveryId::of_invoice(Sequence(sequence));
+        let places = [(at(-5), id(9)), (at(0), id(1)), (at(0), id(2)), (at(1_000), id(0))];
+        let keys: Vec<Key> = places.iter().map(|(at, id)| due(*at, *id)).collect();
         assert!(keys.is_sorted());
         for (place, key) in places.iter().zip(&keys) {
             assert_eq!(parse_due(key), Some(*place));
         }
         assert!(
-            due(at(0), Sequence(u64::MAX)) < due_after(at(0))
-                && due_after(at(0)) < due(at(1), Sequence(0))
+            due(at(0), id(u64::MAX)) < due_after(at(0)) && due_after(at(0)) < due(at(1), id(0))
         );
     }
 
@@ -349,7 +364,7 @@ mod tests {
     fn accounts_are_kept_apart_where_one_id_begins_with_the_other() {
         let id = |text| AccountId::parse(text).unwrap();
         assert!(
-            !standing_by(&id("K-10"), Class::Waiting, Sequence(1))
+            !standing_by(&id("K-10"), Class::Waiting, DeliveryId::of_invoice(Sequence(1)))
                 .starts_with(&standing_by_class(&id("K-1"), Class::Waiting))
         );
     }

@@ -13,44 +13,44 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::id::Sequence;
+use crate::domain::delivery::DeliveryId;
 use crate::store::StoreError;
 
 #[derive(Debug, Default)]
-pub(super) struct LastLooks(Mutex<BTreeSet<Sequence>>);
+pub(super) struct LastLooks(Mutex<BTreeSet<DeliveryId>>);
 
 impl LastLooks {
     /// An intent is about to be durable, so that its look is to come.
-    pub(super) fn expect(&self, sequence: Sequence) {
-        self.ahead().insert(sequence);
+    pub(super) fn expect(&self, delivery: DeliveryId) {
+        self.ahead().insert(delivery);
     }
 
     /// The look: `unchanged` reads whether the message may go out.
     pub(super) fn take(
         &self,
-        sequence: Sequence,
+        delivery: DeliveryId,
         unchanged: impl FnOnce() -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
         let mut ahead = self.ahead();
         let may_go_out = unchanged()?;
         if may_go_out {
-            ahead.remove(&sequence);
+            ahead.remove(&delivery);
         }
         Ok(may_go_out)
     }
 
     /// The attempt is settled.
-    pub(super) fn forget(&self, sequence: Sequence) {
-        self.ahead().remove(&sequence);
+    pub(super) fn forget(&self, delivery: DeliveryId) {
+        self.ahead().remove(&delivery);
     }
 
     /// Whether the look is still to come.
-    pub(super) fn is_ahead(&self, sequence: Sequence) -> bool {
-        self.ahead().contains(&sequence)
+    pub(super) fn is_ahead(&self, delivery: DeliveryId) -> bool {
+        self.ahead().contains(&delivery)
     }
 
     /// No change of the set can be left half done by a panic.
-    fn ahead(&self) -> MutexGuard<'_, BTreeSet<Sequence>> {
+    fn ahead(&self) -> MutexGuard<'_, BTreeSet<DeliveryId>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

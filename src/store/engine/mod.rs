@@ -39,7 +39,7 @@ use super::{
     Settle, Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
-use crate::domain::delivery::Intent;
+use crate::domain::delivery::{DeliveryId, Intent};
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
@@ -196,8 +196,8 @@ struct Recovery {
     jitter: f64,
     /// The last intent that could not be settled.
     after: Option<keys::Key>,
-    settled: Vec<(Sequence, Intent)>,
-    answer: tokio::sync::oneshot::Sender<Result<Vec<(Sequence, Intent)>, StoreError>>,
+    settled: Vec<(DeliveryId, Intent)>,
+    answer: tokio::sync::oneshot::Sender<Result<Vec<(DeliveryId, Intent)>, StoreError>>,
 }
 
 /// The unit that settles one intent after the other, and answers after the last.
@@ -206,7 +206,7 @@ fn recover(mut left: Recovery) -> Unit {
     Box::new(move |tx| {
         let after = left.after.as_deref();
         match attempts::recover_one(tx, &left.rules, after, left.at, left.jitter) {
-            Ok(Settled(sequence, intent)) => left.settled.push((sequence, intent)),
+            Ok(Settled(delivery, intent)) => left.settled.push((delivery, intent)),
             Ok(Damaged(key, error)) => {
                 tracing::error!(%error, "an attempt of the last process cannot be settled: its invoice is left alone");
                 tx.roll_back();
@@ -508,7 +508,7 @@ impl<B: Backend> Store for Engine<B> {
         run: &Run,
         after: Option<&AccountId>,
         limit: usize,
-    ) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError> {
+    ) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError> {
         runs::page(&self.backend, run, after, limit)
     }
 
@@ -521,8 +521,8 @@ impl<B: Backend> Store for Engine<B> {
         views::due(&self.backend, now, after, limit)
     }
 
-    fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError> {
-        views::job(&self.backend, sequence)
+    fn job(&self, delivery: DeliveryId) -> Result<Option<Job>, StoreError> {
+        views::job(&self.backend, delivery)
     }
 
     fn account_version(&self, account: &AccountId) -> Result<Version, StoreError> {
@@ -530,12 +530,12 @@ impl<B: Backend> Store for Engine<B> {
         Ok(account.map_or(Version::UNKNOWN, |account| account.version()))
     }
 
-    fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun> {
+    fn begin(&self, delivery: DeliveryId, begin: Begin) -> Commit<Begun> {
         let looks = Arc::clone(&self.looks);
         self.commit(Urgency::Intent, move |tx, rules| {
-            let answer = attempts::begin(tx, rules, sequence, &begin)?;
+            let answer = attempts::begin(tx, rules, delivery, &begin)?;
             if answer == Begun::Durable {
-                looks.expect(sequence);
+                looks.expect(delivery);
             }
             Ok(answer)
         })
@@ -543,11 +543,11 @@ impl<B: Backend> Store for Engine<B> {
 
     fn may_go_out(
         &self,
-        sequence: Sequence,
+        delivery: DeliveryId,
         account: &AccountId,
         recipient: &Recipient,
     ) -> Result<bool, StoreError> {
-        self.looks.take(sequence, || {
+        self.looks.take(delivery, || {
             let Some(account) = read::account(&self.backend, account)? else {
                 return Ok(false);
             };
@@ -556,22 +556,22 @@ impl<B: Backend> Store for Engine<B> {
         })
     }
 
-    fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled> {
+    fn settle(&self, delivery: DeliveryId, settle: Settle) -> Commit<Settled> {
         let looks = Arc::clone(&self.looks);
         self.commit(Urgency::Settle, move |tx, rules| {
-            let settled = attempts::settle(tx, rules, sequence, &settle)?;
-            looks.forget(sequence);
+            let settled = attempts::settle(tx, rules, delivery, &settle)?;
+            looks.forget(delivery);
             Ok(settled)
         })
     }
 
-    fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool> {
+    fn withhold(&self, delivery: DeliveryId, seen: Seen, at: DateTime<Utc>) -> Commit<bool> {
         self.commit(Urgency::Settle, move |tx, rules| {
-            attempts::withhold(tx, rules, sequence, seen, at)
+            attempts::withhold(tx, rules, delivery, seen, at)
         })
     }
 
-    fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>> {
+    fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(DeliveryId, Intent)>> {
         let (answer, commit) = Commit::channel();
         let unit = recover(Recovery {
             rules: Arc::clone(&self.rules),

@@ -7,7 +7,7 @@ use chrono::{DateTime, Days, Utc};
 use super::keys::{self, Class, Object};
 use super::tx::Records;
 use crate::domain::account::Account;
-use crate::domain::delivery::{Attempt, Delivery, Intent, Shown, State};
+use crate::domain::delivery::{Attempt, Delivery, DeliveryId, Intent, Shown, State};
 use crate::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookId};
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{Recipient, Suspect, Suspects, resolve};
@@ -78,10 +78,10 @@ pub(super) fn invoice<T: Records + ?Sized>(
 /// The delivery of an invoice that is there.
 pub(super) fn delivery<T: Records + ?Sized>(
     tree: &T,
-    sequence: Sequence,
+    id: DeliveryId,
 ) -> Result<DeliveryRow, StoreError> {
-    tree.read(&keys::delivery(sequence))?
-        .ok_or_else(|| damaged(&format!("delivery {sequence}"), "it is missing"))
+    tree.read(&keys::delivery(id))?
+        .ok_or_else(|| damaged(&format!("delivery of {id}"), "it is missing"))
 }
 
 /// What was read of an invoice, or nothing if retention removed the invoice meanwhile: outside a unit,
@@ -93,16 +93,20 @@ pub(super) fn unless_gone<R, T: Records + ?Sized>(
 ) -> Result<Option<R>, StoreError> {
     match result {
         Ok(read) => Ok(Some(read)),
-        Err(StoreError::Damaged { .. }) if !tree.is_there(&keys::delivery(sequence))? => Ok(None),
+        Err(StoreError::Damaged { .. })
+            if !tree.any(&keys::of_invoice(keys::kind::DELIVERY, sequence))? =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
 
 pub(super) fn intent<T: Records + ?Sized>(
     tree: &T,
-    sequence: Sequence,
+    id: DeliveryId,
 ) -> Result<Option<Intent>, StoreError> {
-    tree.read(&keys::intent(sequence))
+    tree.read(&keys::intent(id))
 }
 
 pub(super) fn pause<T: Records + ?Sized>(
@@ -173,13 +177,13 @@ pub(super) fn shown<T: Records + ?Sized>(
 pub(super) fn standing<T: Records + ?Sized>(
     tree: &T,
     invoice: &Invoice,
-    sequence: Sequence,
+    id: DeliveryId,
     row: &DeliveryRow,
     rules: &Rules,
 ) -> Result<Standing, StoreError> {
     let account = account(tree, &invoice.account)?;
-    let state = shown(tree, account.as_ref(), sequence, &row.delivery)?;
-    let sent_to = tree.read(&keys::recipient(sequence))?;
+    let state = shown(tree, account.as_ref(), id.invoice, &row.delivery)?;
+    let sent_to = tree.read(&keys::recipient(id))?;
     let recipient = match (sent_to, &account) {
         // Once an address has it nobody else gets it.
         (Some(recipient), _) if row.delivery.is_finished() || row.delivery.is_accepted_by_one() => {
@@ -222,32 +226,32 @@ pub(super) fn remembered<T: Records + ?Sized>(
     Ok(None)
 }
 
-/// The sequences of an account's invoices that stand by for one reason, in order, up to `high_water`.
+/// An account's deliveries that stand by for one reason, in order, up to `high_water`.
 pub(super) fn standing_by<T: Records + ?Sized>(
     tree: &T,
     account: &AccountId,
     class: Class,
     high_water: Sequence,
-) -> Result<Vec<Sequence>, StoreError> {
-    let mut sequences = Vec::new();
+) -> Result<Vec<DeliveryId>, StoreError> {
+    let mut deliveries = Vec::new();
     tree.prefix(&keys::standing_by_class(account, class), None, &mut |key, _| {
-        match keys::sequence_at_the_end(key) {
-            Some(sequence) if sequence <= high_water => {
-                sequences.push(sequence);
+        match keys::delivery_at_the_end(key) {
+            Some(id) if id.invoice <= high_water => {
+                deliveries.push(id);
                 ControlFlow::Continue(())
             }
             Some(_) | None => ControlFlow::Break(()),
         }
     })?;
-    Ok(sequences)
+    Ok(deliveries)
 }
 
-/// Every attempt at an invoice that counted, in order.
+/// Every attempt at a delivery that counted, in order.
 pub(super) fn attempts<T: Records + ?Sized>(
     tree: &T,
-    sequence: Sequence,
+    id: DeliveryId,
 ) -> Result<Vec<Attempt>, StoreError> {
-    collect(tree, &keys::attempts(sequence))
+    collect(tree, &keys::attempts(id))
 }
 
 /// An object's story, in order.

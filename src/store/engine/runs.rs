@@ -8,6 +8,7 @@ use super::keys::{self, Class, Object};
 use super::tx::{Records, Tx};
 use super::{invoices, read, write};
 use crate::domain::account::Account;
+use crate::domain::delivery::DeliveryId;
 use crate::domain::id::{AccountId, ScheduleName, Sequence};
 use crate::store::record::OpenerRow;
 use crate::store::{Actor, Pause, PauseScope, Run, RunScope, StoreError};
@@ -179,7 +180,7 @@ pub(super) fn page<T: Records + ?Sized>(
     run: &Run,
     after: Option<&AccountId>,
     limit: usize,
-) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError> {
+) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError> {
     let accounts = match &run.scope {
         RunScope::Schedule(schedule) => scheduled_accounts(tree, schedule, after, limit)?,
         RunScope::Account(id) if after.is_none() => vec![id.clone()],
@@ -187,8 +188,8 @@ pub(super) fn page<T: Records + ?Sized>(
     };
     let mut page = Vec::with_capacity(accounts.len());
     for account in accounts {
-        let sequences = read::standing_by(tree, &account, Class::Waiting, run.high_water)?;
-        page.push((account, sequences));
+        let deliveries = read::standing_by(tree, &account, Class::Waiting, run.high_water)?;
+        page.push((account, deliveries));
     }
     Ok(page)
 }

@@ -8,6 +8,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::backend::Backend;
 use super::{Engine, read, upkeep};
+use crate::domain::delivery::DeliveryId;
 use crate::domain::id::{Digest, Sequence};
 use crate::store::{PauseScope, Retention, StoreError};
 
@@ -16,7 +17,7 @@ use crate::store::{PauseScope, Retention, StoreError};
 pub(super) struct Swept {
     documents: Reached<Digest>,
     files: Reached<NaiveDate>,
-    invoices: Reached<Sequence>,
+    invoices: Reached<DeliveryId>,
 }
 
 /// How far one part of a sweep has come.
@@ -128,7 +129,7 @@ impl<B: Backend> Engine<B> {
             return Ok(());
         }
         let (finished, next) = upkeep::finished(&self.backend, reached.place(), before)?;
-        for sequence in finished {
+        for DeliveryId { invoice: sequence, .. } in finished {
             let buried = self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now));
             if unless_damaged(format_args!("invoice {sequence}"), buried)? == Some(true) {
                 self.bury_remains(sequence)?;

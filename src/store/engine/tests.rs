@@ -15,7 +15,7 @@ use crate::domain::account::{Profile, SubUser};
 use crate::domain::address::{EmailAddress, FileName, HeaderText};
 use crate::domain::change::ChangeKind;
 use crate::domain::contact::{Addresses, Contact};
-use crate::domain::delivery::{Answer, State};
+use crate::domain::delivery::{Answer, DeliveryId, State};
 use crate::domain::id::{Group, SubUserId};
 use crate::domain::invoice::{Document, Documents as Attached, Kind, MediaType, Release};
 use crate::domain::money::{Currency, Money};
@@ -264,7 +264,7 @@ fn an_invoice_that_is_removed_while_it_is_read_is_there_or_not_and_never_damaged
             || Shifting { before: before.clone(), after: after.clone(), left: Cell::new(reads) };
         let view = views::invoice(&tree(), &account(), &number(0), &rules());
         assert!(view.unwrap().is_some(), "after {reads} reads");
-        views::job(&tree(), Sequence(1)).unwrap();
+        views::job(&tree(), DeliveryId::of_invoice(Sequence(1))).unwrap();
         let page = views::invoices(&tree(), &Filter::default(), None, 10).unwrap();
         assert!((1..=2).contains(&page.items.len()), "after {reads} reads");
     }
@@ -376,7 +376,7 @@ fn one_damaged_record_stands_in_nobodys_way() {
     for n in 0..3 {
         issue(&engine, n, 0);
     }
-    spoil(&memory, keys::delivery(Sequence(1)));
+    spoil(&memory, keys::delivery(DeliveryId::of_invoice(Sequence(1))));
     change(&engine, 1, 0, 10);
     assert_eq!(due_at(&engine, 10), 2, "the other two are freed");
 
@@ -392,7 +392,7 @@ fn one_damaged_record_stands_in_nobodys_way() {
     }
 
     for sequence in [1, 2] {
-        spoil(&memory, keys::intent(Sequence(sequence)));
+        spoil(&memory, keys::intent(DeliveryId::of_invoice(Sequence(sequence))));
     }
     assert_eq!(engine.recover(at(200), 0.0).wait(), Ok(Vec::new()));
     change(&engine, 2, 0, 210);
@@ -418,7 +418,7 @@ fn what_is_damaged_is_left_out_of_lists_and_counted() {
     assert_eq!((page.items.len(), page.damaged), (1, 1));
     assert_eq!(page.next, None);
 
-    spoil(&memory, keys::delivery(Sequence(2)));
+    spoil(&memory, keys::delivery(DeliveryId::of_invoice(Sequence(2))));
     let page = engine.invoices(&Filter::default(), None, 10).unwrap();
     assert_eq!((page.items.len(), page.damaged), (2, 1));
     assert_eq!(page.next, None);
@@ -431,7 +431,7 @@ fn an_attempt_whose_intent_is_damaged_is_named_as_in_flight() {
     let engine = engine(memory.reopen(), &directory);
     change(&engine, 1, 0, 0);
     issue(&engine, 0, 0);
-    spoil(&memory, keys::intent(Sequence(1)));
+    spoil(&memory, keys::intent(DeliveryId::of_invoice(Sequence(1))));
     let answer = change(&engine, 2, 0, 10);
     let Judged::New(ChangeAnswer::Accepted { in_flight, .. }) = answer else {
         panic!("{answer:?}");

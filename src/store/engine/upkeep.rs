@@ -8,6 +8,7 @@ use super::invoices::content_digest;
 use super::keys::{self, Key, Object};
 use super::tx::{Records, Tree as _, Tx};
 use super::{read, write};
+use crate::domain::delivery::DeliveryId;
 use crate::domain::id::{Digest, Sequence};
 use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdentityRow, Record};
 use crate::store::{Rules, StoreError};
@@ -143,34 +144,38 @@ pub(super) fn remove_document(
     Ok(unused)
 }
 
-/// Looks for finished invoices that did not change since `before`, from `after` on.
+/// Looks for finished deliveries that did not change since `before`, from `after` on.
 pub(super) fn finished<T: Records + ?Sized>(
     tree: &T,
-    after: Option<Sequence>,
+    after: Option<DeliveryId>,
     before: DateTime<Utc>,
-) -> Result<(Vec<Sequence>, Option<Sequence>), StoreError> {
+) -> Result<(Vec<DeliveryId>, Option<DeliveryId>), StoreError> {
     let after = after.map(keys::delivery);
-    let (rows, next) = page(tree, keys::kind::DELIVERY, after.as_ref(), keys::sequence_at_the_end)?;
-    let old = |row: &DeliveryRow| row.delivery.is_finished() && row.changed_at < before;
-    Ok((
-        rows.into_iter().filter_map(|(sequence, row)| old(&row).then_some(sequence)).collect(),
-        next,
-    ))
+    let (rows, next) = page(tree, keys::kind::DELIVERY, after.as_ref(), keys::delivery_at_the_end)?;
+    let finished = rows.into_iter().filter_map(|(id, row)| is_old(&row, before).then_some(id));
+    Ok((finished.collect(), next))
 }
 
-/// Removes a finished invoice and leaves its tombstone. Its attempts and its story go in the same unit as
-/// far as they fit; says whether some are left, which are marked for [`bury_remains`].
+/// Whether a delivery is finished and did not change since.
+fn is_old(row: &DeliveryRow, before: DateTime<Utc>) -> bool {
+    row.delivery.is_finished() && row.changed_at < before
+}
+
+/// Removes an invoice whose deliveries are finished and leaves its tombstone. Its attempts and its story go in the
+/// same unit as far as they fit; says whether some are left, which are marked for [`bury_remains`].
 pub(super) fn bury(
     tx: &mut Tx<'_>,
     sequence: Sequence,
     before: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let row: Option<DeliveryRow> = tx.read(&keys::delivery(sequence))?;
-    let Some(row) = row.filter(|row| row.delivery.is_finished() && row.changed_at < before) else {
+    let of_invoice = |kind| keys::of_invoice(kind, sequence);
+    let deliveries: Vec<DeliveryRow> = read::collect(tx, &of_invoice(keys::kind::DELIVERY))?;
+    if deliveries.is_empty() || !deliveries.iter().all(|row| is_old(row, before)) {
         return Ok(false);
-    };
+    }
     let invoice = read::invoice(tx, sequence)?.invoice;
+    let row = read::delivery(tx, DeliveryId::of_invoice(sequence))?;
     let state = row.delivery.shown(false);
     let tombstone =
         IdentityRow::Tombstone { content: Some(content_digest(&invoice)), state, at: now };
@@ -183,8 +188,11 @@ pub(super) fn bury(
             write::put_document(tx, &digest, Some(&document), Some(&row))?;
         }
     }
-    for key in [keys::invoice(sequence), keys::recipient(sequence), keys::delivery(sequence)] {
-        tx.remove(&key)?;
+    tx.remove(&keys::invoice(sequence))?;
+    for kind in [keys::kind::RECIPIENT, keys::kind::DELIVERY] {
+        for key in keys_of(tx, &of_invoice(kind), usize::MAX)? {
+            tx.remove(&key)?;
+        }
     }
     bury_remains(tx, sequence)
 }
@@ -193,22 +201,12 @@ pub(super) fn bury(
 /// stands by which it is found again after a crash; says whether it does.
 pub(super) fn bury_remains(tx: &mut Tx<'_>, sequence: Sequence) -> Result<bool, StoreError> {
     // A mark that stands without reason must not cost an invoice that is there its story.
-    for key in [keys::invoice(sequence), keys::delivery(sequence)] {
-        if tx.is_there(&key)? {
-            return Ok(false);
-        }
+    let of_invoice = |kind| keys::of_invoice(kind, sequence);
+    if tx.is_there(&keys::invoice(sequence))? || tx.any(&of_invoice(keys::kind::DELIVERY))? {
+        return Ok(false);
     }
-    let mut remains = Vec::new();
-    for prefix in [keys::attempts(sequence), keys::entries(&Object::Invoice(sequence))] {
-        tx.prefix(&prefix, None, &mut |key, _| {
-            remains.push(key.to_vec());
-            if remains.len() > OPERATIONS {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })?;
-    }
+    let mut remains = keys_of(tx, &of_invoice(keys::kind::ATTEMPT), OPERATIONS + 1)?;
+    remains.extend(keys_of(tx, &keys::entries(&Object::Invoice(sequence)), OPERATIONS + 1)?);
     let mark = keys::burying(sequence);
     for key in remains {
         if tx.operations() >= OPERATIONS {
@@ -221,6 +219,16 @@ pub(super) fn bury_remains(tx: &mut Tx<'_>, sequence: Sequence) -> Result<bool, 
         tx.remove(&mark)?;
     }
     Ok(false)
+}
+
+/// The keys that begin with `prefix`, at most so many.
+fn keys_of(tx: &Tx<'_>, prefix: &[u8], limit: usize) -> Result<Vec<Key>, StoreError> {
+    let mut found = Vec::new();
+    tx.prefix(prefix, None, &mut |key, _| {
+        found.push(key.to_vec());
+        if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(found)
 }
 
 /// Invoices that are gone, of which more is left.

@@ -20,7 +20,7 @@ use super::tx::{Records, Tree};
 use super::upkeep;
 use super::write::{self, index_key};
 use crate::domain::account::Account;
-use crate::domain::delivery::{Attempt, Intent, State};
+use crate::domain::delivery::{Attempt, DeliveryId, Intent, State};
 use crate::domain::id::{AccountId, Digest, Sequence};
 use crate::domain::recipient::{Recipient, Suspect};
 use crate::store::documents::Documents;
@@ -170,7 +170,7 @@ impl Check<'_> {
             self.other::<IdentityRow>(&keys::identity(&invoice.account, &invoice.number))?;
         let leads_here = identity == Some(IdentityRow::Sequence(sequence));
         self.expect(key, leads_here, "its number does not lead to it");
-        let has_delivery = self.tree.is_there(&keys::delivery(sequence))?;
+        let has_delivery = self.tree.is_there(&keys::delivery(DeliveryId::of_invoice(sequence)))?;
         self.expect(key, has_delivery, "it has no delivery");
         for digest in invoice.documents.digests() {
             *self.references.entry(digest).or_default() += 1;
@@ -184,18 +184,18 @@ impl Check<'_> {
         let Some(DeliveryRow { delivery, .. }) = self.decoded::<DeliveryRow>(key, value)? else {
             return Ok(());
         };
-        let Some(sequence) = self.sequence(key) else {
+        let Some(id) = self.id_of_delivery(key) else {
             return Ok(());
         };
-        let Some(account) = self.account_of(sequence)? else {
+        let Some(account) = self.account_of(id)? else {
             self.wrong(key, "it has no invoice");
             return Ok(());
         };
-        if let Some(index) = index_key(&account, sequence, &delivery) {
+        if let Some(index) = index_key(&account, id, &delivery) {
             let is_there = self.tree.is_there(&index)?;
             self.expect(key, is_there, "its state asks for an index entry that is missing");
         }
-        let has_intent = self.tree.is_there(&keys::intent(sequence))?;
+        let has_intent = self.tree.is_there(&keys::intent(id))?;
         self.expect(
             key,
             has_intent == (delivery.state == State::Sending),
@@ -208,7 +208,7 @@ impl Check<'_> {
     fn of_delivery<R: Record>(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.decoded::<R>(key, value)?;
         let has_delivery = match delivery_of(key) {
-            Some(sequence) => self.tree.is_there(&keys::delivery(sequence))?,
+            Some(id) => self.tree.is_there(&keys::delivery(id))?,
             None => false,
         };
         self.expect(key, has_delivery, "it has no delivery");
@@ -217,7 +217,7 @@ impl Check<'_> {
 
     fn attempt(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         match delivery_of(key) {
-            Some(sequence) if self.is_being_buried(sequence)? => {
+            Some(id) if self.is_being_buried(id.invoice)? => {
                 self.decoded::<Attempt>(key, value).map(drop)
             }
             Some(_) | None => self.of_delivery::<Attempt>(key, value),
@@ -229,7 +229,7 @@ impl Check<'_> {
             return Ok(());
         };
         let is_gone = !self.tree.is_there(&keys::invoice(sequence))?
-            && !self.tree.is_there(&keys::delivery(sequence))?;
+            && !self.tree.any(&keys::of_invoice(kind::DELIVERY, sequence))?;
         self.expect(key, is_gone, "the invoice is not gone");
         Ok(())
     }
@@ -259,13 +259,13 @@ impl Check<'_> {
 
     /// An entry of the index over deliveries.
     fn indexed(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        let Some(sequence) = self.sequence(key) else {
+        let Some(id) = self.id_of_delivery(key) else {
             return Ok(());
         };
-        let row = self.other::<DeliveryRow>(&keys::delivery(sequence))?;
-        let account = self.account_of(sequence)?;
+        let row = self.other::<DeliveryRow>(&keys::delivery(id))?;
+        let account = self.account_of(id)?;
         let asked_for = match (row, account) {
-            (Some(row), Some(account)) => index_key(&account, sequence, &row.delivery),
+            (Some(row), Some(account)) => index_key(&account, id, &row.delivery),
             (_, None) | (None, _) => None,
         };
         self.expect(
@@ -472,8 +472,8 @@ impl Check<'_> {
         }
     }
 
-    fn account_of(&self, sequence: Sequence) -> Result<Option<AccountId>, StoreError> {
-        let invoice = self.other::<InvoiceRow>(&keys::invoice(sequence))?;
+    fn account_of(&self, id: DeliveryId) -> Result<Option<AccountId>, StoreError> {
+        let invoice = self.other::<InvoiceRow>(&keys::invoice(id.invoice))?;
         Ok(invoice.map(|row| row.invoice.account))
     }
 
@@ -481,6 +481,12 @@ impl Check<'_> {
         let sequence = keys::sequence_at_the_end(key);
         self.expect(key, sequence.is_some(), "its key holds no sequence");
         sequence
+    }
+
+    fn id_of_delivery(&mut self, key: &[u8]) -> Option<DeliveryId> {
+        let id = keys::delivery_at_the_end(key);
+        self.expect(key, id.is_some(), "its key holds no delivery");
+        id
     }
 
     fn expect(&mut self, key: &[u8], holds: bool, otherwise: &str) {
@@ -500,8 +506,8 @@ impl Check<'_> {
 }
 
 /// The delivery that a record lies with.
-fn delivery_of(key: &[u8]) -> Option<Sequence> {
-    key.get(1..9).and_then(keys::sequence_at_the_end)
+fn delivery_of(key: &[u8]) -> Option<DeliveryId> {
+    key.get(1..=keys::DELIVERY_OCTETS).and_then(keys::delivery_at_the_end)
 }
 
 /// In whose story an entry lies, and its place in the trail.

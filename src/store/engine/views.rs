@@ -8,7 +8,7 @@ use super::keys::{self, Class, Object};
 use super::tx::{self, Records};
 use super::{read, write};
 use crate::domain::address::masked;
-use crate::domain::delivery::{Delivery, State};
+use crate::domain::delivery::{Delivery, DeliveryId, State};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::domain::invoice::Invoice;
 use crate::store::record::{DeliveryRow, IdentityRow};
@@ -28,7 +28,7 @@ pub(super) fn due<T: Records + ?Sized>(
     after: Option<DuePlace>,
     limit: usize,
 ) -> Result<Vec<DuePlace>, StoreError> {
-    let after = after.map(|place| keys::due(place.at, place.sequence));
+    let after = after.map(|place| keys::due(place.at, place.delivery));
     let from = after.clone().unwrap_or_else(|| keys::kind_prefix(keys::kind::DUE));
     let end = keys::due_after(now);
     if from >= end {
@@ -37,7 +37,7 @@ pub(super) fn due<T: Records + ?Sized>(
     let mut places = Vec::new();
     tree.range(&from, Some(&end), &mut |key, _| {
         if after.as_deref() != Some(key) {
-            places.extend(keys::parse_due(key).map(|(at, sequence)| DuePlace { at, sequence }));
+            places.extend(keys::parse_due(key).map(|(at, delivery)| DuePlace { at, delivery }));
         }
         if places.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
@@ -46,14 +46,14 @@ pub(super) fn due<T: Records + ?Sized>(
 
 pub(super) fn job<T: Records + ?Sized>(
     tree: &T,
-    sequence: Sequence,
+    id: DeliveryId,
 ) -> Result<Option<Job>, StoreError> {
-    let job = job_of(tree, sequence);
-    Ok(read::unless_gone(tree, sequence, job)?.flatten())
+    let job = job_of(tree, id);
+    Ok(read::unless_gone(tree, id.invoice, job)?.flatten())
 }
 
-fn job_of<T: Records + ?Sized>(tree: &T, sequence: Sequence) -> Result<Option<Job>, StoreError> {
-    let invoice = read::invoice(tree, sequence)?.invoice;
+fn job_of<T: Records + ?Sized>(tree: &T, id: DeliveryId) -> Result<Option<Job>, StoreError> {
+    let invoice = read::invoice(tree, id.invoice)?.invoice;
     // The account is read before the delivery: if it changes meanwhile, its version no longer fits at
     // the intent.
     let Some(account) = read::account(tree, &invoice.account)? else {
@@ -61,13 +61,13 @@ fn job_of<T: Records + ?Sized>(tree: &T, sequence: Sequence) -> Result<Option<Jo
     };
     let suspects = read::suspects(tree, account.id())?;
     let paused = read::pause(tree, &PauseScope::Account(account.id().clone()))?;
-    let DeliveryRow { delivery, stamp, changed_at: _ } = read::delivery(tree, sequence)?;
+    let DeliveryRow { delivery, stamp, changed_at: _ } = read::delivery(tree, id)?;
     let seen = Seen {
         stamp,
         account_version: account.version(),
         account_changed_at: Some(account.changed_at()),
     };
-    Ok(Some(Job { sequence, invoice, delivery, account, suspects, paused, seen }))
+    Ok(Some(Job { id, invoice, delivery, account, suspects, paused, seen }))
 }
 
 pub(super) fn account<T: Records + ?Sized>(
@@ -163,8 +163,9 @@ fn whole<T: Records + ?Sized>(
     rules: &Rules,
 ) -> Result<WholeInvoice, StoreError> {
     let stored = read::invoice(tree, sequence)?;
-    let row = read::delivery(tree, sequence)?;
-    let standing = read::standing(tree, &stored.invoice, sequence, &row, rules)?;
+    let id = DeliveryId::of_invoice(sequence);
+    let row = read::delivery(tree, id)?;
+    let standing = read::standing(tree, &stored.invoice, id, &row, rules)?;
     let paused = if row.delivery.is_finished() {
         None
     } else {
@@ -177,8 +178,8 @@ fn whole<T: Records + ?Sized>(
         schedule: standing.schedule,
         recipient: standing.recipient,
         paused,
-        intent: read::intent(tree, sequence)?,
-        attempts: read::attempts(tree, sequence)?,
+        intent: read::intent(tree, id)?,
+        attempts: read::attempts(tree, id)?,
         story: read::story(tree, &Object::Invoice(sequence))?,
         delivery: row.delivery,
         invoice: stored.invoice,
@@ -235,9 +236,9 @@ pub(super) fn backlog<T: Records + ?Sized>(tree: &T) -> Result<Backlog, StoreErr
     let standing_by = keys::kind_prefix(keys::kind::STANDING_BY);
     tree.prefix(&standing_by, None, &mut |key, _| {
         match keys::parse_standing_by(key) {
-            Some((Class::Parked, sequence)) => {
+            Some((Class::Parked, DeliveryId { invoice, .. })) => {
                 backlog.parked += 1;
-                oldest = Some(oldest.map_or(sequence, |oldest: Sequence| oldest.min(sequence)));
+                oldest = Some(oldest.map_or(invoice, |oldest: Sequence| oldest.min(invoice)));
             }
             Some((Class::Waiting, _)) => backlog.waiting += 1,
             Some((Class::Withheld, _)) => backlog.withheld += 1,
@@ -281,9 +282,9 @@ fn every<T: Records + ?Sized>(
     tree: &T,
     after: Option<Sequence>,
 ) -> Result<Vec<Sequence>, StoreError> {
-    let from = after.map(keys::delivery);
+    let from = after.map(keys::invoice);
     let mut sequences = Vec::new();
-    tree.prefix(&keys::kind_prefix(keys::kind::DELIVERY), from.as_deref(), &mut |key, _| {
+    tree.prefix(&keys::kind_prefix(keys::kind::INVOICE), from.as_deref(), &mut |key, _| {
         sequences.extend(keys::sequence_at_the_end(key));
         if sequences.len() > LOOKED_AT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
@@ -296,7 +297,7 @@ fn listed<T: Records + ?Sized>(
     sequence: Sequence,
 ) -> Result<Option<Listed>, StoreError> {
     let Filter { state, account: _, number, issued_from, issued_to, changed_since } = filter;
-    let row = read::delivery(tree, sequence)?;
+    let row = read::delivery(tree, DeliveryId::of_invoice(sequence))?;
     if changed_since.is_some_and(|since| row.changed_at < since) {
         return Ok(None);
     }

@@ -7,8 +7,8 @@ use super::keys::{self, Class, Key, Object};
 use super::tx::{Records, Tx};
 use super::{read, runs};
 use crate::domain::account::Account;
-use crate::domain::delivery::{Delivery, State};
-use crate::domain::id::{AccountId, Digest, Sequence};
+use crate::domain::delivery::{Delivery, DeliveryId, State};
+use crate::domain::id::{AccountId, Digest};
 use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdempotencyRow};
 use crate::store::{Actor, Entry, Received, StoreError};
 
@@ -121,17 +121,13 @@ fn count<T: Records + ?Sized>(tree: &T, name: &str) -> Result<u64, StoreError> {
 }
 
 /// The index entry that a delivery's state asks for.
-pub(super) fn index_key(
-    account: &AccountId,
-    sequence: Sequence,
-    delivery: &Delivery,
-) -> Option<Key> {
+pub(super) fn index_key(account: &AccountId, id: DeliveryId, delivery: &Delivery) -> Option<Key> {
     let held = delivery.hold.is_some();
     match delivery.state {
-        State::Parked => Some(keys::standing_by(account, Class::Parked, sequence)),
-        State::Withheld => Some(keys::standing_by(account, Class::Withheld, sequence)),
-        State::Waiting if !held => Some(keys::standing_by(account, Class::Waiting, sequence)),
-        State::Due if !held => delivery.next_at.map(|at| keys::due(at, sequence)),
+        State::Parked => Some(keys::standing_by(account, Class::Parked, id)),
+        State::Withheld => Some(keys::standing_by(account, Class::Withheld, id)),
+        State::Waiting if !held => Some(keys::standing_by(account, Class::Waiting, id)),
+        State::Due if !held => delivery.next_at.map(|at| keys::due(at, id)),
         State::Waiting
         | State::Due
         | State::Sending
@@ -143,7 +139,7 @@ pub(super) fn index_key(
 
 /// A delivery that is written, with what the write has to know about it.
 pub(super) struct Placed<'a> {
-    pub(super) sequence: Sequence,
+    pub(super) id: DeliveryId,
     pub(super) account_id: &'a AccountId,
     /// The account, if it is known; its schedule is marked while something waits.
     pub(super) account: Option<&'a Account>,
@@ -157,12 +153,12 @@ pub(super) fn put_delivery(
     delivery: Delivery,
     at: DateTime<Utc>,
 ) -> Result<DeliveryRow, StoreError> {
-    let Placed { sequence, account_id, account } = placed;
-    let old = before.and_then(|row| index_key(account_id, *sequence, &row.delivery));
-    let new = index_key(account_id, *sequence, &delivery);
+    let Placed { id, account_id, account } = placed;
+    let old = before.and_then(|row| index_key(account_id, *id, &row.delivery));
+    let new = index_key(account_id, *id, &delivery);
     let row =
         DeliveryRow { delivery, stamp: before.map_or(1, |row| row.stamp + 1), changed_at: at };
-    tx.put(&keys::delivery(*sequence), &row)?;
+    tx.put(&keys::delivery(*id), &row)?;
     if old != new {
         if let Some(key) = &old {
             tx.remove(key)?;
@@ -174,7 +170,7 @@ pub(super) fn put_delivery(
             mark_schedule(tx, account)?;
             let waits = row.delivery.state == State::Waiting && row.delivery.hold.is_none();
             if waits && before.is_some() {
-                runs::take_in(tx, account, *sequence)?;
+                runs::take_in(tx, account, id.invoice)?;
             }
         }
     }

@@ -9,6 +9,7 @@ use invoice_router::domain::address::{
     EmailAddress, FileName, HeaderText, MailDomain, Mailbox, MessageId,
 };
 use invoice_router::domain::contact::{Addresses, Contact, Language};
+use invoice_router::domain::delivery::DeliveryId;
 use invoice_router::domain::id::{AccountId, Digest, InvoiceNumber, Sequence};
 use invoice_router::domain::invoice::{
     Document, Documents, Invoice, Kind, MediaType, PortalUrl, Release,
@@ -69,7 +70,7 @@ impl Mail {
             files: Vec::new(),
             message_id: message_id(
                 &STORE,
-                Sequence(42),
+                DeliveryId::of_invoice(Sequence(42)),
                 1,
                 &MailDomain::parse("mail.hosting.example").unwrap(),
             )

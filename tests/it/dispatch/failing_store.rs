@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use invoice_router::domain::change::AccountChange;
-use invoice_router::domain::delivery::Intent;
+use invoice_router::domain::delivery::{DeliveryId, Intent};
 use invoice_router::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
@@ -86,9 +86,9 @@ macro_rules! fails {
 impl Store for FailingStore {
     fails! {
         fn change_account(&self, received: Received, change: AccountChange) -> Commit<Judged<ChangeAnswer>>, UseCase::ChangeAccount;
-        fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(Sequence, Intent)>>, UseCase::Recover;
+        fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(DeliveryId, Intent)>>, UseCase::Recover;
         fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor, reason: Option<String>) -> Commit<bool>, UseCase::OpenRun;
-        fn settle(&self, sequence: Sequence, settle: Settle) -> Commit<Settled>, UseCase::Settle;
+        fn settle(&self, delivery: DeliveryId, settle: Settle) -> Commit<Settled>, UseCase::Settle;
     }
 
     fn due(
@@ -101,10 +101,10 @@ impl Store for FailingStore {
         self.within.due(now, after, limit)
     }
 
-    fn begin(&self, sequence: Sequence, begin: Begin) -> Commit<Begun> {
+    fn begin(&self, delivery: DeliveryId, begin: Begin) -> Commit<Begun> {
         let refusal = self.refuses_intents.lock().unwrap().clone();
         match refusal.map_or_else(|| self.fault(UseCase::Begin), Err) {
-            Ok(()) => self.within.begin(sequence, begin),
+            Ok(()) => self.within.begin(delivery, begin),
             Err(fault) => Commit::ready(Err(fault)),
         }
     }
@@ -134,11 +134,11 @@ impl Store for FailingStore {
         fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()>;
         fn runs(&self) -> Result<Vec<Run>, StoreError>;
         fn schedules_in_use(&self) -> Result<Vec<ScheduleName>, StoreError>;
-        fn run_page(&self, run: &Run, after: Option<&AccountId>, limit: usize) -> Result<Vec<(AccountId, Vec<Sequence>)>, StoreError>;
-        fn job(&self, sequence: Sequence) -> Result<Option<Job>, StoreError>;
+        fn run_page(&self, run: &Run, after: Option<&AccountId>, limit: usize) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError>;
+        fn job(&self, delivery: DeliveryId) -> Result<Option<Job>, StoreError>;
         fn account_version(&self, account: &AccountId) -> Result<Version, StoreError>;
-        fn may_go_out(&self, sequence: Sequence, account: &AccountId, recipient: &Recipient) -> Result<bool, StoreError>;
-        fn withhold(&self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
+        fn may_go_out(&self, delivery: DeliveryId, account: &AccountId, recipient: &Recipient) -> Result<bool, StoreError>;
+        fn withhold(&self, delivery: DeliveryId, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
         fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError>;
         fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Accounts, StoreError>;
         fn invoice(&self, account: &AccountId, number: &InvoiceNumber) -> Result<Option<InvoiceView>, StoreError>;

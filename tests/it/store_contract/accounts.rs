@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use invoice_router::domain::account::Profile;
 use invoice_router::domain::address::HeaderText;
 use invoice_router::domain::change::{AccountChange, ChangeKind, Import, Warning};
-use invoice_router::domain::delivery::{Shown, Verdict};
-use invoice_router::domain::id::{InvoiceNumber, Sequence};
+use invoice_router::domain::delivery::{DeliveryId, Shown, Verdict};
+use invoice_router::domain::id::InvoiceNumber;
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{Recipient, Rule};
 use invoice_router::store::{
@@ -99,7 +99,7 @@ fn one_change_frees_hundreds_of_invoices(world: &mut World) {
             world.issue(asking_for(min, urgent("K-1", raw)));
         }
     });
-    let last = Sequence(300);
+    let last = sample::delivery(300);
     let places = |world: &mut World| {
         let now = world.now;
         world.step().due(now, None, 1_000).unwrap()
@@ -121,7 +121,7 @@ fn one_change_frees_hundreds_of_invoices(world: &mut World) {
         }
     };
     assert_eq!(places.len(), 301);
-    let mut sequences: Vec<Sequence> = places.iter().map(|place| place.sequence).collect();
+    let mut sequences: Vec<DeliveryId> = places.iter().map(|place| place.delivery).collect();
     sequences.sort();
     sequences.dedup();
     assert_eq!(sequences.len(), 301, "none is there twice");
@@ -170,7 +170,7 @@ fn an_invoice_released_at_once_while_parked_does_not_wait_for_its_schedule(world
 }
 
 /// Brings an invoice that nobody can be reached for.
-fn withhold(world: &mut World) -> Sequence {
+fn withhold(world: &mut World) -> DeliveryId {
     world.account("K-1", 1, without_addresses());
     let sequence = world.take(urgent("K-1", "R-1"));
     let seen = world.step().job(sequence).unwrap().unwrap().seen;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use invoice_router::domain::change::ChangeKind;
-use invoice_router::domain::delivery::{AddressState, Answer, Outcome, Shown, State, Verdict};
-use invoice_router::domain::id::Sequence;
+use invoice_router::domain::delivery::{
+    AddressState, Answer, DeliveryId, Outcome, Shown, State, Verdict,
+};
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::store::{
     Actor, Begun, Command, InvoiceView, IssueAnswer, Settle, TrailOrder, WithdrawAnswer,
@@ -56,9 +57,9 @@ fn an_intent_is_refused_once_account_or_delivery_moved(world: &mut World) {
     let begin = world.begin(sequence);
     let again = world.step().begin(sequence, begin.clone()).wait().unwrap();
     assert_eq!(again, Begun::Moved, "it is under way");
-    let nobody = world.step().begin(Sequence(99), begin).wait().unwrap();
+    let nobody = world.step().begin(sample::delivery(99), begin).wait().unwrap();
     assert_eq!(nobody, Begun::Moved);
-    assert!(world.step().job(Sequence(99)).unwrap().is_none());
+    assert!(world.step().job(sample::delivery(99)).unwrap().is_none());
 }
 
 fn every_outcome_leaves_its_state(world: &mut World) {
@@ -174,7 +175,7 @@ fn what_a_crash_left_is_uncertain(world: &mut World) {
 fn many_intents_are_recovered(world: &mut World) {
     world.account("K-1", 1, profile());
     world.put(sample::PDF);
-    let begun: Vec<Sequence> = world.at_a_stretch(|world| {
+    let begun: Vec<DeliveryId> = world.at_a_stretch(|world| {
         (0..200)
             .map(|n| {
                 let sequence = world.take(urgent("K-1", &format!("R-{n}")));
@@ -186,7 +187,7 @@ fn many_intents_are_recovered(world: &mut World) {
     world.reopen();
     let now = world.now;
     let recovered = world.step().recover(now, 0.5).wait().unwrap();
-    let sequences: Vec<Sequence> = recovered.iter().map(|(sequence, _)| *sequence).collect();
+    let sequences: Vec<DeliveryId> = recovered.iter().map(|(sequence, _)| *sequence).collect();
     assert_eq!(sequences, begun);
     world.pass(Duration::from_secs(14_400));
     assert_eq!(world.due(), begun);

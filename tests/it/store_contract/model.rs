@@ -11,7 +11,7 @@ use invoice_router::domain::account::Account;
 use invoice_router::domain::change::{AccountChange, Applied, apply};
 use invoice_router::domain::contact::Addresses;
 use invoice_router::domain::delivery::{
-    Answer, Attempt, Delivery, Event, HoldReason, Intent, Shown, State, Verdict, step,
+    Answer, Attempt, Delivery, DeliveryId, Event, HoldReason, Intent, Shown, State, Verdict, step,
 };
 use invoice_router::domain::id::{AccountId, InvoiceNumber, Sequence, WebhookId};
 use invoice_router::domain::invoice::Invoice;
@@ -28,7 +28,7 @@ pub(super) struct Model {
     pub(super) suspects: BTreeMap<AccountId, Suspects>,
     remembered: BTreeMap<WebhookId, [u8; 16]>,
     pub(super) known: BTreeMap<(AccountId, InvoiceNumber), Known>,
-    pub(super) invoices: BTreeMap<Sequence, Held>,
+    pub(super) invoices: BTreeMap<DeliveryId, Held>,
     pub(super) runs: BTreeMap<RunScope, Run>,
     last: Sequence,
 }
@@ -36,7 +36,7 @@ pub(super) struct Model {
 /// What a number stands for.
 #[derive(Debug, Clone)]
 pub(super) enum Known {
-    Here(Sequence),
+    Here(DeliveryId),
     Withdrawn,
     Buried(Box<Invoice>, Shown),
 }
@@ -135,7 +135,7 @@ impl Model {
         }
         self.accounts.insert(account.id().clone(), account.clone());
         if current.is_some_and(|current| current.schedule() != account.schedule()) {
-            self.take_in(account.id(), Sequence(0));
+            self.take_in(account.id(), DeliveryId::of_invoice(Sequence(0)));
         }
         self.taking_in(|this| this.free(&account, received.at));
         let mut answer = self.accepted(ChangeResult::Applied, account);
@@ -266,9 +266,10 @@ impl Model {
             sent_to: None,
             look_ahead: false,
         };
-        self.invoices.insert(self.last, held);
-        self.known.insert(key, Known::Here(self.last));
-        let standing = self.standing(self.last);
+        let id = DeliveryId::of_invoice(self.last);
+        self.invoices.insert(id, held);
+        self.known.insert(key, Known::Here(id));
+        let standing = self.standing(id);
         if known { IssueAnswer::Applied(standing) } else { IssueAnswer::Parked(standing) }
     }
 
@@ -358,7 +359,7 @@ impl Model {
 
     fn move_by(
         &mut self,
-        sequence: Sequence,
+        sequence: DeliveryId,
         event: &Event<'_>,
         at: DateTime<Utc>,
     ) -> OperateAnswer {
@@ -436,19 +437,19 @@ impl Model {
     }
 
     /// The run that releases an invoice.
-    fn releasing(&self, account: &Account, sequence: Sequence) -> Option<RunScope> {
+    fn releasing(&self, account: &Account, sequence: DeliveryId) -> Option<RunScope> {
         let scopes =
             [RunScope::Schedule(account.schedule()), RunScope::Account(account.id().clone())];
         scopes.into_iter().find(|scope| {
             self.runs.get(scope).is_some_and(|run| {
                 let passed = run.cursor.as_ref().is_some_and(|at| at >= account.id());
-                run.open && sequence <= run.high_water && !passed
+                run.open && sequence.invoice <= run.high_water && !passed
             })
         })
     }
 
     /// Something came to wait for an open run.
-    fn take_in(&mut self, account: &AccountId, sequence: Sequence) {
+    fn take_in(&mut self, account: &AccountId, sequence: DeliveryId) {
         let account = &self.accounts[account];
         if let Some(scope) = self.releasing(account, sequence) {
             self.runs.get_mut(&scope).unwrap().latecomers += 1;
@@ -456,7 +457,7 @@ impl Model {
     }
 
     /// What waits, and is not held.
-    fn waits(&self) -> BTreeMap<Sequence, AccountId> {
+    fn waits(&self) -> BTreeMap<DeliveryId, AccountId> {
         let waiting = self.invoices.iter().filter(|(_, held)| {
             held.delivery.state == State::Waiting && held.delivery.hold.is_none()
         });
@@ -477,7 +478,7 @@ impl Model {
 
     // Attempts.
 
-    pub(super) fn seen(&self, sequence: Sequence) -> Option<Seen> {
+    pub(super) fn seen(&self, sequence: DeliveryId) -> Option<Seen> {
         let held = self.invoices.get(&sequence)?;
         let account = self.accounts.get(&held.invoice.account)?;
         Some(Seen {
@@ -488,7 +489,7 @@ impl Model {
     }
 
     /// Whether the intent is taken.
-    pub(super) fn begin(&mut self, sequence: Sequence, begin: &Begin) -> bool {
+    pub(super) fn begin(&mut self, sequence: DeliveryId, begin: &Begin) -> bool {
         if self.seen(sequence) != Some(begin.seen) {
             return false;
         }
@@ -508,7 +509,7 @@ impl Model {
         true
     }
 
-    pub(super) fn may_go_out(&mut self, sequence: Sequence) -> bool {
+    pub(super) fn may_go_out(&mut self, sequence: DeliveryId) -> bool {
         let held = &self.invoices[&sequence];
         let account = &self.accounts[&held.invoice.account];
         let sent_to = held.sent_to.as_ref().unwrap();
@@ -527,7 +528,7 @@ impl Model {
 
     pub(super) fn settle(
         &mut self,
-        sequence: Sequence,
+        sequence: DeliveryId,
         attempt: &Attempt,
         verdict: Verdict,
         at: DateTime<Utc>,
@@ -557,7 +558,7 @@ impl Model {
         }
     }
 
-    fn end(&mut self, sequence: Sequence, event: &Event<'_>, at: DateTime<Utc>) {
+    fn end(&mut self, sequence: DeliveryId, event: &Event<'_>, at: DateTime<Utc>) {
         let policy = self.rules.policy;
         let held = self.invoices.get_mut(&sequence).unwrap();
         let ended = step(&held.delivery, event, at, &policy, 0.0);
@@ -566,8 +567,8 @@ impl Model {
         held.put(ended.delivery, at);
     }
 
-    pub(super) fn recover(&mut self, at: DateTime<Utc>) -> Vec<(Sequence, Intent)> {
-        let left: Vec<(Sequence, Intent)> = self
+    pub(super) fn recover(&mut self, at: DateTime<Utc>) -> Vec<(DeliveryId, Intent)> {
+        let left: Vec<(DeliveryId, Intent)> = self
             .invoices
             .iter()
             .filter_map(|(sequence, held)| Some((*sequence, held.intent.clone()?)))
@@ -582,7 +583,7 @@ impl Model {
         left
     }
 
-    pub(super) fn withhold(&mut self, sequence: Sequence, seen: Seen, at: DateTime<Utc>) -> bool {
+    pub(super) fn withhold(&mut self, sequence: DeliveryId, seen: Seen, at: DateTime<Utc>) -> bool {
         if self.seen(sequence) != Some(seen) {
             return false;
         }

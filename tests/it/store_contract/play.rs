@@ -2,8 +2,8 @@
 //! shows the same. Nothing due is ever lost, and nothing finished appears again.
 
 use invoice_router::domain::change::{AccountChange, ChangeKind, ContactChange, Import};
-use invoice_router::domain::delivery::Verdict;
-use invoice_router::domain::id::{AccountId, InvoiceNumber, Sequence};
+use invoice_router::domain::delivery::{DeliveryId, Verdict};
+use invoice_router::domain::id::{AccountId, InvoiceNumber};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::resolve;
 use invoice_router::store::{
@@ -320,8 +320,8 @@ impl Play {
     }
 
     /// One of the invoices that are there.
-    fn pick(&self, at: Index) -> Option<Sequence> {
-        let sequences: Vec<Sequence> = self.model.invoices.keys().copied().collect();
+    fn pick(&self, at: Index) -> Option<DeliveryId> {
+        let sequences: Vec<DeliveryId> = self.model.invoices.keys().copied().collect();
         (!sequences.is_empty()).then(|| *at.get(&sequences))
     }
 
@@ -335,9 +335,9 @@ impl Play {
     }
 
     /// One of those that are being sent.
-    fn pick_sending(&self, at: Index) -> Option<Sequence> {
+    fn pick_sending(&self, at: Index) -> Option<DeliveryId> {
         let invoices = self.model.invoices.iter();
-        let sending: Vec<Sequence> = invoices
+        let sending: Vec<DeliveryId> = invoices
             .filter(|(_, held)| held.intent.is_some())
             .map(|(sequence, _)| *sequence)
             .collect();
@@ -377,7 +377,7 @@ impl Play {
     }
 
     /// Says whether the intent was taken.
-    fn begin(&mut self, sequence: Sequence, late: u64) -> bool {
+    fn begin(&mut self, sequence: DeliveryId, late: u64) -> bool {
         let store = self.world.store();
         let Some(job) = store.job(sequence).unwrap() else {
             return false;
@@ -394,7 +394,7 @@ impl Play {
         expected
     }
 
-    fn settle(&mut self, sequence: Sequence, verdict: Verdict) {
+    fn settle(&mut self, sequence: DeliveryId, verdict: Verdict) {
         let at = self.world.now;
         let intent = self.model.invoices[&sequence].intent.clone().unwrap();
         let attempt = attempt(intent, verdict);
@@ -422,7 +422,7 @@ impl Play {
         for run in runs {
             for (account, sequences) in store.run_page(&run, None, 10).unwrap() {
                 let all = waiting.get(&account).cloned().unwrap_or_default();
-                let included = all.into_iter().filter(|at| *at <= run.high_water);
+                let included = all.into_iter().filter(|id| id.invoice <= run.high_water);
                 assert_eq!(sequences, included.collect::<Vec<_>>());
             }
         }
@@ -450,7 +450,7 @@ impl Play {
         let page = store.invoices(&Filter::default(), None, 100).unwrap();
         let listed: Vec<_> = page.items.iter().map(|item| (item.sequence, item.state)).collect();
         let sequences = self.model.invoices.keys();
-        let expected: Vec<_> = sequences.map(|at| (*at, self.model.shown(*at))).collect();
+        let expected: Vec<_> = sequences.map(|at| (at.invoice, self.model.shown(*at))).collect();
         assert_eq!(listed, expected);
     }
 
@@ -460,7 +460,7 @@ impl Play {
             (Some(Known::Here(sequence)), Some(InvoiceView::Whole(whole))) => {
                 let held = &self.model.invoices[sequence];
                 let standing = self.model.standing(*sequence);
-                assert_eq!(whole.sequence, *sequence);
+                assert_eq!(whole.sequence, sequence.invoice);
                 assert_eq!(whole.invoice, held.invoice);
                 assert_eq!(whole.delivery, held.delivery);
                 assert_eq!(whole.intent, held.intent);

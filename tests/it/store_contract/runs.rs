@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use invoice_router::domain::delivery::{Shown, Verdict};
-use invoice_router::domain::id::Sequence;
+use invoice_router::domain::delivery::{DeliveryId, Shown, Verdict};
 use invoice_router::store::{Actor, Command, DuePlace, Run};
 
 use super::sample::{
@@ -34,7 +33,7 @@ fn a_run_includes_what_waits_when_it_is_opened(world: &mut World) {
     assert_eq!(world.state("K-1", "R-1"), Shown::Due);
     assert_eq!(world.state("K-1", "R-2"), Shown::Waiting);
     let run = world.run(&of_schedule("default"));
-    assert_eq!((run.high_water, run.cursor.clone(), run.open), (first, None, true));
+    assert_eq!((run.high_water, run.cursor.clone(), run.open), (first.invoice, None, true));
     assert_eq!(world.included(&run), [first]);
 
     world.attempt(first, Verdict::Accepted);
@@ -85,7 +84,7 @@ fn an_open_run_is_widened_by_the_next(world: &mut World) {
     world.pass(Duration::from_secs(60));
     assert!(world.open_run(of_schedule("default")));
     let wide = world.run(&of_schedule("default"));
-    assert_eq!((wide.high_water, wide.cursor.clone()), (second, None));
+    assert_eq!((wide.high_water, wide.cursor.clone()), (second.invoice, None));
     assert_eq!(world.included(&wide), [first, second]);
 
     // Who has only seen the narrow one neither moves nor ends the wide one.
@@ -231,7 +230,7 @@ fn due_is_told_in_order_and_from_a_place_on(world: &mut World) {
     let later = world.now;
     let third = world.take(urgent("K-1", "R-3"));
     world.take(invoice("K-1", "R-4"));
-    let place = |at, sequence: Sequence| DuePlace { at, sequence };
+    let place = |at, delivery: DeliveryId| DuePlace { at, delivery };
     let all = [place(early, first), place(early, second), place(later, third)];
 
     let due = |world: &mut World, now, after, limit| world.step().due(now, after, limit).unwrap();

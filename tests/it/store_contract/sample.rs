@@ -8,11 +8,11 @@ use invoice_router::domain::account::{BillingGroups, Profile, SubUser};
 use invoice_router::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
 use invoice_router::domain::contact::{Addresses, Contact};
 use invoice_router::domain::delivery::{
-    Attempt, EnhancedCode, Intent, Outcome, Reply, Stage, Verdict,
+    Attempt, DeliveryId, EnhancedCode, Intent, Outcome, Reply, Stage, Verdict,
 };
 use invoice_router::domain::id::{
-    AccountId, Digest, Group, InvoiceNumber, ScheduleName, SenderName, SubUserId, Version,
-    WebhookId,
+    AccountId, Digest, Group, InvoiceNumber, ScheduleName, SenderName, Sequence, SubUserId,
+    Version, WebhookId,
 };
 use invoice_router::domain::invoice::{Document, Documents, Invoice, Kind, MediaType, Release};
 use invoice_router::domain::money::{Currency, Money};
@@ -190,6 +190,11 @@ pub(super) fn intent(
         message_digest: digest(b"message"),
         message_bytes: 7,
     }
+}
+
+/// The delivery of an invoice, by its place in the order of arrival.
+pub(super) fn delivery(sequence: u64) -> DeliveryId {
+    DeliveryId::of_invoice(Sequence(sequence))
 }
 
 /// What a relay says to an attempt with this verdict.

@@ -325,7 +325,7 @@ fn a_list_of_invoices_is_filtered(world: &mut World) {
 fn a_list_goes_on_where_its_page_ended(world: &mut World) {
     world.account("K-1", 1, profile());
     let sequences: Vec<Sequence> =
-        (0..5).map(|n| world.take(invoice("K-1", &format!("R-{n}")))).collect();
+        (0..5).map(|n| world.take(invoice("K-1", &format!("R-{n}"))).invoice).collect();
     for filter in [Filter::default(), Filter { account: Some(id("K-1")), ..Filter::default() }] {
         let mut seen = Vec::new();
         let mut after = None;

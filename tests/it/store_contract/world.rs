@@ -6,8 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use invoice_router::domain::account::Profile;
 use invoice_router::domain::change::{AccountChange, ChangeKind};
-use invoice_router::domain::delivery::{Answer, Shown, Verdict};
-use invoice_router::domain::id::Sequence;
+use invoice_router::domain::delivery::{Answer, DeliveryId, Shown, Verdict};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::resolve;
 use invoice_router::store::{
@@ -174,15 +173,15 @@ impl World {
         new(self.issue_as(received, invoice))
     }
 
-    /// Hands an invoice over that must be taken, with its documents; returns its place.
-    pub(super) fn take(&mut self, invoice: Invoice) -> Sequence {
+    /// Hands an invoice over that must be taken, with its documents; returns its delivery.
+    pub(super) fn take(&mut self, invoice: Invoice) -> DeliveryId {
         let (account, raw) = (invoice.account.clone(), invoice.number.clone());
         if self.step().document(&digest(sample::PDF)).unwrap().is_none() {
             self.put(sample::PDF);
         }
         let answer = self.issue(invoice);
         assert!(matches!(answer, IssueAnswer::Applied(_) | IssueAnswer::Parked(_)), "{answer:?}");
-        self.view(account.as_str(), raw.as_str()).sequence
+        DeliveryId::of_invoice(self.view(account.as_str(), raw.as_str()).sequence)
     }
 
     pub(super) fn withdraw(&mut self, account: &str, raw: &str) -> WithdrawAnswer {
@@ -235,13 +234,13 @@ impl World {
     }
 
     /// All that a run includes.
-    pub(super) fn included(&mut self, run: &Run) -> Vec<Sequence> {
+    pub(super) fn included(&mut self, run: &Run) -> Vec<DeliveryId> {
         let page = self.step().run_page(run, None, 100).unwrap();
         page.into_iter().flat_map(|(_, included)| included).collect()
     }
 
     /// The intent of an attempt at an invoice's next open address, on what is stored now.
-    pub(super) fn intention(&mut self, sequence: Sequence) -> Begin {
+    pub(super) fn intention(&mut self, sequence: DeliveryId) -> Begin {
         let job = self.step().job(sequence).unwrap().unwrap();
         let recipient = resolve(&job.account, &job.suspects, self.rules.on_rejected);
         let finished = |address: &&_| {
@@ -272,7 +271,7 @@ impl World {
         }
     }
 
-    pub(super) fn begin(&mut self, sequence: Sequence) -> Begin {
+    pub(super) fn begin(&mut self, sequence: DeliveryId) -> Begin {
         let begin = self.intention(sequence);
         let answer = self.step().begin(sequence, begin.clone()).wait().unwrap();
         assert_eq!(answer, Begun::Durable);
@@ -280,7 +279,7 @@ impl World {
     }
 
     /// The last look at the account before the message goes out.
-    pub(super) fn may_go_out(&mut self, sequence: Sequence, begin: &Begin) -> bool {
+    pub(super) fn may_go_out(&mut self, sequence: DeliveryId, begin: &Begin) -> bool {
         let account = self.step().job(sequence).unwrap().unwrap().account;
         let store = self.step();
         store.may_go_out(sequence, account.id(), &begin.recipient).unwrap()
@@ -288,7 +287,7 @@ impl World {
 
     pub(super) fn settle(
         &mut self,
-        sequence: Sequence,
+        sequence: DeliveryId,
         begin: &Begin,
         verdict: Verdict,
     ) -> Settled {
@@ -302,7 +301,7 @@ impl World {
     }
 
     /// One attempt from intent to outcome.
-    pub(super) fn attempt(&mut self, sequence: Sequence, verdict: Verdict) -> Settled {
+    pub(super) fn attempt(&mut self, sequence: DeliveryId, verdict: Verdict) -> Settled {
         let begin = self.begin(sequence);
         self.settle(sequence, &begin, verdict)
     }
@@ -325,14 +324,14 @@ impl World {
     }
 
     /// What is due now.
-    pub(super) fn due(&mut self) -> Vec<Sequence> {
+    pub(super) fn due(&mut self) -> Vec<DeliveryId> {
         let now = self.now;
         let places = self.step().due(now, None, 1_000).unwrap();
-        places.into_iter().map(|place| place.sequence).collect()
+        places.into_iter().map(|place| place.delivery).collect()
     }
 
     /// Commits that the recipient of now leaves nothing to be sent.
-    pub(super) fn withhold(&mut self, sequence: Sequence) {
+    pub(super) fn withhold(&mut self, sequence: DeliveryId) {
         let now = self.now;
         let store = self.step();
         let seen = store.job(sequence).unwrap().unwrap().seen;

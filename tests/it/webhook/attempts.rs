@@ -6,16 +6,15 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use invoice_router::domain::address::MessageId;
 use invoice_router::domain::delivery::{
-    Attempt, EnhancedCode, Intent, Outcome, Reply, Stage, Verdict,
+    Attempt, DeliveryId, EnhancedCode, Intent, Outcome, Reply, Stage, Verdict,
 };
-use invoice_router::domain::id::Sequence;
 use invoice_router::domain::recipient::{OnRejected, resolve};
 use invoice_router::store::{Begin, Begun, Filter, Settle};
 
 use super::*;
 
 /// An invoice of a known account that is due.
-pub(super) async fn with_one_due() -> (Interfaces, Sequence) {
+pub(super) async fn with_one_due() -> (Interfaces, DeliveryId) {
     let interfaces = Interfaces::start().await;
     interfaces.portal(&account(1)).await;
     interfaces.put_pdf().await;
@@ -24,12 +23,12 @@ pub(super) async fn with_one_due() -> (Interfaces, Sequence) {
     let answer = interfaces.billing(&at_once).await;
     assert_eq!(answer.body["state"], "due", "{answer:?}");
     let page = interfaces.store.invoices(&Filter::default(), None, 1);
-    let sequence = page.unwrap().items[0].sequence;
+    let sequence = DeliveryId::of_invoice(page.unwrap().items[0].sequence);
     (interfaces, sequence)
 }
 
 /// Begins an attempt, as sending does.
-pub(crate) async fn begin(interfaces: &Interfaces, sequence: Sequence) -> Intent {
+pub(crate) async fn begin(interfaces: &Interfaces, sequence: DeliveryId) -> Intent {
     let job = interfaces.store.job(sequence).unwrap().unwrap();
     let recipient = resolve(&job.account, &job.suspects, OnRejected::MainContact);
     let intent = Intent {
@@ -51,7 +50,7 @@ pub(crate) async fn begin(interfaces: &Interfaces, sequence: Sequence) -> Intent
 /// Ends it with an answer of the relay's to the final dot.
 pub(crate) async fn end(
     interfaces: &Interfaces,
-    sequence: Sequence,
+    sequence: DeliveryId,
     intent: Intent,
     verdict: Verdict,
     at: DateTime<Utc>,

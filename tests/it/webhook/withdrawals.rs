@@ -1,7 +1,6 @@
 //! Withdrawals, before their invoice, after it, and while it is being sent.
 
-use invoice_router::domain::delivery::Verdict;
-use invoice_router::domain::id::Sequence;
+use invoice_router::domain::delivery::{DeliveryId, Verdict};
 use invoice_router::store::Retention;
 
 use super::attempts::{begin, end, with_one_due};
@@ -12,7 +11,7 @@ fn withdrawn(number: &str) -> Value {
         "data": {"account": "K-1001", "number": number}})
 }
 
-async fn deliver(interfaces: &Interfaces, sequence: Sequence) {
+async fn deliver(interfaces: &Interfaces, sequence: DeliveryId) {
     let intent = begin(interfaces, sequence).await;
     end(interfaces, sequence, intent, Verdict::Accepted, morning()).await;
 }

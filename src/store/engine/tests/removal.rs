@@ -70,12 +70,12 @@ fn an_invoice_that_is_sent_again_between_look_and_removal_stays() {
     let engine = engine(memory.reopen(), &directory);
     change(&engine, 1, 0, 0);
     issue(&engine, 0, 0);
-    let key = keys::delivery(Sequence(1));
+    let key = keys::delivery(DeliveryId::of_invoice(Sequence(1)));
     let mut row: DeliveryRow = engine.backend.read(&key).unwrap().unwrap();
     row.delivery.state = State::Delivered;
     submit(&memory, move |tx| tx.put(&key, &row).unwrap());
     let (found, _) = upkeep::finished(&engine.backend, None, at(50)).unwrap();
-    assert_eq!(found, [Sequence(1)]);
+    assert_eq!(found, [DeliveryId::of_invoice(Sequence(1))]);
 
     let resend = Command::Resend { revision: 1 };
     let by = Actor::Operator("anna".to_owned());
@@ -119,7 +119,10 @@ fn an_invoice_that_cannot_be_removed_stands_in_no_others_way() {
         let left = engine.invoice(&account(), &number(n)).unwrap();
         assert!(matches!(left, Some(InvoiceView::Tombstone { .. })), "{left:?}");
     }
-    assert!(kept(&keys::invoice(Sequence(1))) && kept(&keys::delivery(Sequence(1))));
+    assert!(
+        kept(&keys::invoice(Sequence(1)))
+            && kept(&keys::delivery(DeliveryId::of_invoice(Sequence(1))))
+    );
 }
 
 #[test]

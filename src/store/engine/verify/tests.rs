@@ -103,7 +103,9 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
             "delivery 1: its state asks for an index entry that is missing",
         ),
         (
-            |map| drop(map.0.insert(keys::due(at(1), Sequence(1)), vec![0])),
+            |map| {
+                drop(map.0.insert(keys::due(at(1), DeliveryId::of_invoice(Sequence(1))), vec![0]))
+            },
             "what is due: an index entry that no delivery asks for",
         ),
         (
@@ -213,7 +215,7 @@ fn each_state_of_a_removal_holds_together() {
     let attempt = attempt().new_tree(&mut TestRunner::deterministic()).unwrap().current();
     submit(&memory, move |tx| {
         for ordinal in 0..100 {
-            tx.put(&keys::attempt(Sequence(1), ordinal), &attempt).unwrap();
+            tx.put(&keys::attempt(DeliveryId::of_invoice(Sequence(1)), ordinal), &attempt).unwrap();
         }
     });
     let mut more =
@@ -266,7 +268,7 @@ fn an_invoice_of_which_only_entries_are_left_is_told_by_them() {
     for key in [
         keys::identity(&account(), &number(1)),
         keys::invoice(Sequence(2)),
-        keys::delivery(Sequence(2)),
+        keys::delivery(DeliveryId::of_invoice(Sequence(2))),
         map.first(kind::DUE),
     ] {
         map.0.remove(&key).unwrap();

@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use invoice_router::domain::account::Account;
-use invoice_router::domain::delivery::{Shown, State};
-use invoice_router::domain::id::{AccountId, ScheduleName, Sequence, Version};
+use invoice_router::domain::delivery::{DeliveryId, Shown, State};
+use invoice_router::domain::id::{AccountId, ScheduleName, Version};
 use invoice_router::store::{DuePlace, Standing};
 
 use super::Model;
 
 impl Model {
-    pub(in crate::store_contract) fn shown(&self, sequence: Sequence) -> Shown {
+    pub(in crate::store_contract) fn shown(&self, sequence: DeliveryId) -> Shown {
         let held = &self.invoices[&sequence];
         let account = self.accounts.get(&held.invoice.account);
         let released = account.is_some_and(|account| self.releasing(account, sequence).is_some());
         held.delivery.shown(released)
     }
 
-    pub(in crate::store_contract) fn standing(&self, sequence: Sequence) -> Standing {
+    pub(in crate::store_contract) fn standing(&self, sequence: DeliveryId) -> Standing {
         let held = &self.invoices[&sequence];
         let account = self.accounts.get(&held.invoice.account);
         let has_it = held.delivery.is_finished() || held.delivery.is_accepted_by_one();
@@ -40,7 +40,7 @@ impl Model {
             .filter(|(_, held)| held.delivery.may_send() && held.delivery.state == State::Due)
             .map(|(sequence, held)| DuePlace {
                 at: held.delivery.next_at.unwrap(),
-                sequence: *sequence,
+                delivery: *sequence,
             })
             .collect();
         places.sort();
@@ -48,8 +48,8 @@ impl Model {
     }
 
     /// What waits for a schedule and is not held, by account.
-    pub(in crate::store_contract) fn waiting(&self) -> BTreeMap<AccountId, Vec<Sequence>> {
-        let mut waiting: BTreeMap<AccountId, Vec<Sequence>> = BTreeMap::new();
+    pub(in crate::store_contract) fn waiting(&self) -> BTreeMap<AccountId, Vec<DeliveryId>> {
+        let mut waiting: BTreeMap<AccountId, Vec<DeliveryId>> = BTreeMap::new();
         for (sequence, held) in &self.invoices {
             if held.delivery.may_send() && held.delivery.state == State::Waiting {
                 let account = held.invoice.account.clone();
