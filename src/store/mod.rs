@@ -364,8 +364,8 @@ pub trait Store: Send + Sync + 'static {
     /// Commits that nobody can be reached, if delivery and account are as they were read.
     fn withhold(&self, delivery: DeliveryId, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
 
-    /// Settles as uncertain every intent that has no outcome. To be called once, before the first
-    /// attempt. Returns what they were.
+    /// Settles as uncertain every intent without an outcome whose owner is gone: one store has one process at a
+    /// time, so that is every other than this one. Returns what they were.
     fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(DeliveryId, Intent)>>;
 
     // Reads for people.

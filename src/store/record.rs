@@ -19,9 +19,9 @@ use minicbor::{Decoder, Encoder};
 use sha2::{Digest as _, Sha256};
 
 use self::codec::{Read, RecordError, Write};
-use super::Entry;
 use super::engine::keys::Object;
-use crate::domain::delivery::{Delivery, Shown};
+use super::{Entry, ProcessId};
+use crate::domain::delivery::{Delivery, Intent, Shown};
 use crate::domain::id::{Digest, Sequence};
 use crate::domain::invoice::Invoice;
 
@@ -94,6 +94,13 @@ pub(super) struct DeliveryRow {
     /// Raised with each write.
     pub(super) stamp: u64,
     pub(super) changed_at: DateTime<Utc>,
+}
+
+/// What is committed before the first byte of a message goes out, with the process that is about to send it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct IntentRow {
+    pub(super) intent: Intent,
+    pub(super) owner: ProcessId,
 }
 
 /// What a number of an account stands for.

@@ -38,6 +38,10 @@ pub struct Rules {
 /// A store's random id.
 pub type StoreId = [u8; 16];
 
+/// One process at work on a store, by a random id that it makes when it opens the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessId(pub [u8; 16]);
+
 /// Where an event came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {

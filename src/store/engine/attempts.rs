@@ -18,8 +18,8 @@ use crate::domain::id::Version;
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{OnRejected, Recipient, Suspect, resolve};
 use crate::domain::retry::Policy;
-use crate::store::record::DeliveryRow;
-use crate::store::{Actor, Begin, Begun, Rules, Seen, Settle, Settled, StoreError};
+use crate::store::record::{DeliveryRow, IntentRow};
+use crate::store::{Actor, Begin, Begun, ProcessId, Rules, Seen, Settle, Settled, StoreError};
 
 /// Commits an intent, if account and delivery are as they were when it was decided.
 pub(super) fn begin(
@@ -27,6 +27,7 @@ pub(super) fn begin(
     rules: &Rules,
     id: DeliveryId,
     begin: &Begin,
+    owner: ProcessId,
 ) -> Result<Begun, StoreError> {
     let Begin { seen, recipient, round_at, intent } = begin;
     let Some(subject) = Subject::seen(tx, id, *seen)? else {
@@ -62,7 +63,7 @@ pub(super) fn begin(
         }
         write::tell(tx, Object::Invoice(id.invoice), intent.started_at, &Actor::Daemon, what);
     }
-    tx.put(&keys::intent(id), intent)?;
+    tx.put(&keys::intent(id), &IntentRow { intent: intent.clone(), owner })?;
     subject.put(tx, id, sending.delivery, intent.started_at)?;
     Ok(Begun::Durable)
 }
@@ -292,20 +293,23 @@ pub(super) fn withhold(
     Ok(true)
 }
 
-/// What became of an intent that a crash left.
+/// What became of an intent.
 pub(super) enum Recovered {
     /// It is settled as uncertain.
     Settled(DeliveryId, Intent),
+    /// Its owner is at work: it stays, and those after this key are gone on with.
+    Owned(Key),
     /// It cannot be settled, for a record is damaged: it stays, and those after this key are gone on with.
     Damaged(Key, StoreError),
     /// None is left.
     Done,
 }
 
-/// Settles the first intent after `after` that a crash left, as uncertain.
+/// Settles the first intent after `after` as uncertain, if its owner is gone.
 pub(super) fn recover_one(
     tx: &mut Tx<'_>,
     rules: &Rules,
+    is_gone: &dyn Fn(ProcessId) -> bool,
     after: Option<&[u8]>,
     at: DateTime<Utc>,
     jitter: f64,
@@ -321,10 +325,14 @@ pub(super) fn recover_one(
     let Some((key, value)) = first else {
         return Ok(Recovered::Done);
     };
-    match recover_intent(tx, rules, &key, &value, at, jitter) {
-        Ok((id, intent)) => Ok(Recovered::Settled(id, intent)),
-        Err(error @ StoreError::Damaged { .. }) => Ok(Recovered::Damaged(key, error)),
+    let recovered = match tx.decode(&key, &value) {
+        Ok(IntentRow { owner, .. }) if !is_gone(owner) => return Ok(Recovered::Owned(key)),
+        Ok(IntentRow { intent, .. }) => recover_intent(tx, rules, &key, intent, at, jitter),
         Err(error) => Err(error),
+    };
+    match recovered {
+        Err(error @ StoreError::Damaged { .. }) => Ok(Recovered::Damaged(key, error)),
+        recovered => recovered,
     }
 }
 
@@ -332,13 +340,12 @@ fn recover_intent(
     tx: &mut Tx<'_>,
     rules: &Rules,
     key: &[u8],
-    value: &[u8],
+    intent: Intent,
     at: DateTime<Utc>,
     jitter: f64,
-) -> Result<(DeliveryId, Intent), StoreError> {
+) -> Result<Recovered, StoreError> {
     let id = keys::delivery_at_the_end(key)
         .ok_or_else(|| read::damaged("of kind intent", "its key holds no delivery"))?;
-    let intent: Intent = tx.decode(key, value)?;
     let subject = Subject::read(tx, id)?;
     let event = Event::Interrupted(&intent.address);
     let interrupted = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
@@ -353,7 +360,7 @@ fn recover_intent(
     let consequence = describe_end(&subject.row.delivery, &interrupted, Verdict::Uncertain, false);
     keep(tx, id, &subject, &attempt, consequence, at)?;
     subject.put(tx, id, interrupted, at)?;
-    Ok((id, intent))
+    Ok(Recovered::Settled(id, intent))
 }
 
 /// The delivery after an attempt. One that does not fit must not stay in `sending` for ever.

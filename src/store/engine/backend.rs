@@ -49,9 +49,9 @@ pub(in crate::store) trait Backend: Tree + Send + Sync + 'static {
 /// A key of the tree with its value.
 pub(in crate::store) type Met = (Vec<u8>, Vec<u8>);
 
-/// A new random id for a store.
-pub(in crate::store) fn new_id() -> Result<StoreId, StoreError> {
-    let mut id = StoreId::default();
+/// A new random id, for a store or for a process.
+pub(in crate::store) fn new_id() -> Result<[u8; 16], StoreError> {
+    let mut id = [0; 16];
     fill(&mut id)?;
     Ok(id)
 }

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use self::backend::{Backend, Urgency};
+use self::backend::{Backend, Urgency, new_id};
 use self::invoices::By;
 use self::last_looks::LastLooks;
 use self::sweep::Swept;
@@ -35,8 +35,9 @@ use super::record::DocumentRow;
 use super::{
     AccountView, Accounts, Actor, Audited, Backlog, Begin, Begun, ChangeAnswer, Commit,
     DocumentAnswer, DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer,
-    Order, Page, Pause, PauseInForce, PauseScope, Received, Retention, Rules, Run, RunScope, Seen,
-    Settle, Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
+    Order, Page, Pause, PauseInForce, PauseScope, ProcessId, Received, Retention, Rules, Run,
+    RunScope, Seen, Settle, Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace,
+    WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
 use crate::domain::delivery::{DeliveryId, Intent};
@@ -53,6 +54,8 @@ pub(super) struct Engine<B> {
     documents: Documents,
     rules: Arc<Rules>,
     looks: Arc<LastLooks>,
+    /// Owns the intents that are committed from here.
+    process: ProcessId,
     /// Where the sweep goes on; it starts over with the process.
     swept: Mutex<Swept>,
     /// A sync of a document that failed: nobody may trust this state any more.
@@ -71,6 +74,7 @@ impl<B: Backend> Engine<B> {
             documents,
             rules: Arc::new(rules),
             looks: Arc::default(),
+            process: ProcessId(new_id()?),
             swept: Mutex::default(),
             failed: OnceLock::new(),
         };
@@ -189,12 +193,14 @@ fn free(rules: Arc<Rules>, account: AccountId) -> Unit {
     })
 }
 
-/// What is left to be settled of the last process.
+/// What is left to be settled of processes that are gone.
 struct Recovery {
     rules: Arc<Rules>,
+    /// Whether the owner of an intent is gone.
+    is_gone: Box<dyn Fn(ProcessId) -> bool + Send>,
     at: DateTime<Utc>,
     jitter: f64,
-    /// The last intent that could not be settled.
+    /// The last intent that was left.
     after: Option<keys::Key>,
     settled: Vec<(DeliveryId, Intent)>,
     answer: tokio::sync::oneshot::Sender<Result<Vec<(DeliveryId, Intent)>, StoreError>>,
@@ -202,11 +208,12 @@ struct Recovery {
 
 /// The unit that settles one intent after the other, and answers after the last.
 fn recover(mut left: Recovery) -> Unit {
-    use self::attempts::Recovered::{Damaged, Done, Settled};
+    use self::attempts::Recovered::{Damaged, Done, Owned, Settled};
     Box::new(move |tx| {
         let after = left.after.as_deref();
-        match attempts::recover_one(tx, &left.rules, after, left.at, left.jitter) {
+        match attempts::recover_one(tx, &left.rules, &left.is_gone, after, left.at, left.jitter) {
             Ok(Settled(delivery, intent)) => left.settled.push((delivery, intent)),
+            Ok(Owned(key)) => left.after = Some(key),
             Ok(Damaged(key, error)) => {
                 tracing::error!(%error, "an attempt of the last process cannot be settled: its invoice is left alone");
                 tx.roll_back();
@@ -531,9 +538,9 @@ impl<B: Backend> Store for Engine<B> {
     }
 
     fn begin(&self, delivery: DeliveryId, begin: Begin) -> Commit<Begun> {
-        let looks = Arc::clone(&self.looks);
+        let (looks, owner) = (Arc::clone(&self.looks), self.process);
         self.commit(Urgency::Intent, move |tx, rules| {
-            let answer = attempts::begin(tx, rules, delivery, &begin)?;
+            let answer = attempts::begin(tx, rules, delivery, &begin, owner)?;
             if answer == Begun::Durable {
                 looks.expect(delivery);
             }
@@ -573,8 +580,10 @@ impl<B: Backend> Store for Engine<B> {
 
     fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(DeliveryId, Intent)>> {
         let (answer, commit) = Commit::channel();
+        let own = self.process;
         let unit = recover(Recovery {
             rules: Arc::clone(&self.rules),
+            is_gone: Box::new(move |owner| owner != own),
             at,
             jitter,
             after: None,

@@ -11,7 +11,9 @@ use crate::domain::delivery::{Attempt, Delivery, DeliveryId, Intent, Shown, Stat
 use crate::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookId};
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{Recipient, Suspect, Suspects, resolve};
-use crate::store::record::{DeliveryRow, EntryRow, IdempotencyRow, IdentityRow, InvoiceRow};
+use crate::store::record::{
+    DeliveryRow, EntryRow, IdempotencyRow, IdentityRow, IntentRow, InvoiceRow,
+};
 use crate::store::{
     Entry, Pause, PauseInForce, PauseScope, Rules, Run, RunScope, Standing, StoreError,
 };
@@ -106,7 +108,8 @@ pub(super) fn intent<T: Records + ?Sized>(
     tree: &T,
     id: DeliveryId,
 ) -> Result<Option<Intent>, StoreError> {
-    tree.read(&keys::intent(id))
+    let row: Option<IntentRow> = tree.read(&keys::intent(id))?;
+    Ok(row.map(|row| row.intent))
 }
 
 pub(super) fn pause<T: Records + ?Sized>(

@@ -20,13 +20,13 @@ use super::tx::{Records, Tree};
 use super::upkeep;
 use super::write::{self, index_key};
 use crate::domain::account::Account;
-use crate::domain::delivery::{Attempt, DeliveryId, Intent, State};
+use crate::domain::delivery::{Attempt, DeliveryId, State};
 use crate::domain::id::{AccountId, Digest, Sequence};
 use crate::domain::recipient::{Recipient, Suspect};
 use crate::store::documents::Documents;
 use crate::store::record::{
     CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
-    InvoiceRow, Link, OpenerRow, Record, TrailRow,
+    IntentRow, InvoiceRow, Link, OpenerRow, Record, TrailRow,
 };
 use crate::store::{Finding, Pause, Run, StoreError, Verified};
 
@@ -104,7 +104,7 @@ impl Check<'_> {
             kind::DELIVERY => self.delivery(key, value),
             kind::RECIPIENT => self.of_delivery::<Recipient>(key, value),
             kind::ATTEMPT => self.attempt(key, value),
-            kind::INTENT => self.of_delivery::<Intent>(key, value),
+            kind::INTENT => self.of_delivery::<IntentRow>(key, value),
             kind::BURYING => self.burying(key),
             kind::SCHEDULED => self.scheduled(key),
             kind::STANDING_BY | kind::DUE => self.indexed(key),

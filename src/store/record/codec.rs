@@ -22,6 +22,7 @@ use crate::domain::id::{
 use crate::domain::invoice::{Documents, MediaType, PortalUrl};
 use crate::domain::money::Currency;
 use crate::store::engine::keys::Object;
+use crate::store::types::ProcessId;
 
 pub(super) type Writer = Encoder<Vec<u8>>;
 pub(super) type Written = Result<(), encode::Error<Infallible>>;
@@ -318,6 +319,7 @@ stored_as! {
         0 => Ok(Version::UNKNOWN),
         number => Ok(Version::parse(number)?),
     };
+    ProcessId as [u8; 16]: |process| process.0, |bytes| Ok(ProcessId(bytes));
     Digest as [u8; 32]: |digest| *digest.as_bytes(), |bytes| Ok(Digest::from_bytes(bytes));
     EnhancedCode as Vec<u16>: |EnhancedCode(class, subject, detail)| {
         vec![u16::from(*class), *subject, *detail]

@@ -86,7 +86,7 @@ mod tests {
             encoded(samples::identity_row()),
             encoded(samples::document_row()),
             encoded(samples::delivery_row()),
-            encoded(samples::intent()),
+            encoded(samples::intent_row()),
             encoded(samples::attempt()),
             encoded(samples::run()),
             encoded(samples::opener_row()),

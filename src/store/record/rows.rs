@@ -11,7 +11,7 @@ use super::codec::{
 };
 use super::{
     CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
-    InvoiceRow, Link, OpenerRow, Record, TrailRow,
+    IntentRow, InvoiceRow, Link, OpenerRow, Record, TrailRow,
 };
 use crate::domain::account::{Account, AccountParts, Login, Profile, SubUser};
 use crate::domain::contact::Contact;
@@ -124,7 +124,7 @@ records! {
     IdentityRow "identity",
     DocumentRow "document",
     DeliveryRow "delivery",
-    Intent "intent",
+    IntentRow "intent",
     Attempt "attempt",
     Run "run",
     OpenerRow "opener",
@@ -232,6 +232,7 @@ row!(Intent {
     6 message_digest,
     7 message_bytes,
 });
+row!(IntentRow { 0 intent, 1 owner });
 row!(Attempt { 0 intent, 1 stage, 2 outcome, 3 reply, 4 cause });
 choice!(Stage {
     0 Connect,

@@ -10,7 +10,7 @@ use proptest::sample::select;
 
 use super::{
     CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
-    InvoiceRow, Link, Object, OpenerRow, TrailRow,
+    IntentRow, InvoiceRow, Link, Object, OpenerRow, TrailRow,
 };
 use crate::domain::account::{Account, AccountParts, Login, Profile, SubUser};
 use crate::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
@@ -25,7 +25,7 @@ use crate::domain::id::{
 use crate::domain::invoice::{Document, Documents, Invoice, Kind, MediaType, PortalUrl, Release};
 use crate::domain::money::{Currency, Money};
 use crate::domain::recipient::{Addressee, Reason, Recipient, Rule, Suspect, Target};
-use crate::store::types::{Entry, Pause, Run, RunScope};
+use crate::store::types::{Entry, Pause, ProcessId, Run, RunScope};
 
 pub(in crate::store) fn time() -> impl Strategy<Value = DateTime<Utc>> {
     (-1_000_000_000_000_i64..10_000_000_000_000)
@@ -346,6 +346,11 @@ pub(in crate::store) fn intent() -> impl Strategy<Value = Intent> {
                 message_bytes,
             },
         )
+}
+
+pub(super) fn intent_row() -> impl Strategy<Value = IntentRow> {
+    let owner = any::<[u8; 16]>().prop_map(ProcessId);
+    (intent(), owner).prop_map(|(intent, owner)| IntentRow { intent, owner })
 }
 
 pub(in crate::store) fn attempt() -> impl Strategy<Value = Attempt> {

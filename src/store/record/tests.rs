@@ -281,7 +281,7 @@ fn of_deliveries(samples: &mut Samples) {
     for state in AddressState::ALL {
         add(&("address", state), &|delivery| delivery.addresses[0].state = state);
     }
-    samples.add("whole", intent());
+    samples.add("whole", IntentRow { intent: intent(), owner: ProcessId([0x0E; 16]) });
     for stage in Stage::ALL {
         samples.add(stage, attempt(stage, Outcome::Accepted));
     }
@@ -510,10 +510,11 @@ fn a_variant_that_is_not_known_is_named_by_kind_and_number() {
 
 #[test]
 fn a_stored_value_that_breaks_a_rule_is_named_by_its_field_only() {
-    let mut content = written(&intent());
+    let row = IntentRow { intent: intent(), owner: ProcessId([0; 16]) };
+    let mut content = written(&row);
     let good = content.windows(2).position(|pair| pair == b"re").unwrap();
     content[good + 8] = b' ';
-    let cause = Intent::decode(&framed(&content)).unwrap_err().to_string();
-    assert!(cause.starts_with("address: expected an e-mail address"), "{cause}");
+    let cause = IntentRow::decode(&framed(&content)).unwrap_err().to_string();
+    assert!(cause.starts_with("intent.address: expected an e-mail address"), "{cause}");
     assert!(!cause.contains("muster") && !cause.contains("rechnung"), "{cause}");
 }

@@ -24,6 +24,7 @@ contract![
     each_address_is_an_attempt_of_its_own,
     what_a_crash_left_is_uncertain,
     many_intents_are_recovered,
+    an_attempt_under_way_is_not_recovered,
     rejections_are_forgotten_from_a_time_on,
     a_rejected_billing_contact_leaves_the_invoice_to_the_main_contact,
     without_a_fallback_it_is_undeliverable,
@@ -170,6 +171,32 @@ fn what_a_crash_left_is_uncertain(world: &mut World) {
     let why = "held: the outcome of three attempts is unknown";
     assert!(view.story.iter().any(|entry| entry.what.contains(why)), "{:?}", view.story);
     assert!(world.due().is_empty());
+}
+
+fn an_attempt_under_way_is_not_recovered(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let left = ["R-1", "R-4"].map(|raw| {
+        let delivery = world.take(urgent("K-1", raw));
+        world.begin(delivery);
+        delivery
+    });
+    world.reopen();
+    world.at_a_stretch(|world| {
+        let own = ["R-2", "R-3"].map(|raw| {
+            let delivery = world.take(urgent("K-1", raw));
+            (delivery, world.begin(delivery))
+        });
+        let recover = |world: &mut World| {
+            let recovered = world.step().recover(world.now, 0.0).wait().unwrap();
+            recovered.into_iter().map(|(delivery, _)| delivery).collect::<Vec<_>>()
+        };
+        assert_eq!(recover(world), left);
+        assert_eq!(recover(world), []);
+        for (delivery, begin) in own {
+            let settled = world.settle(delivery, &begin, Verdict::Accepted);
+            assert_eq!(settled.delivery.state, State::Delivered);
+        }
+    });
 }
 
 fn many_intents_are_recovered(world: &mut World) {

@@ -51,6 +51,8 @@ pub(super) struct Held {
     pub(super) intent: Option<Intent>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) sent_to: Option<Recipient>,
+    /// Whether its intent is of the process that has the store open.
+    is_own: bool,
     /// Whether the last look of its intent is certain to come.
     look_ahead: bool,
 }
@@ -264,6 +266,7 @@ impl Model {
             intent: None,
             attempts: Vec::new(),
             sent_to: None,
+            is_own: false,
             look_ahead: false,
         };
         let id = DeliveryId::of_invoice(self.last);
@@ -504,6 +507,7 @@ impl Model {
         }
         held.sent_to = Some(begin.recipient.clone());
         held.intent = Some(begin.intent.clone());
+        held.is_own = true;
         held.look_ahead = true;
         held.put(sending.delivery, begin.intent.started_at);
         true
@@ -522,6 +526,7 @@ impl Model {
     /// Another process knows nothing of looks.
     pub(super) fn reopen(&mut self) {
         for held in self.invoices.values_mut() {
+            held.is_own = false;
             held.look_ahead = false;
         }
     }
@@ -571,6 +576,7 @@ impl Model {
         let left: Vec<(DeliveryId, Intent)> = self
             .invoices
             .iter()
+            .filter(|(_, held)| !held.is_own)
             .filter_map(|(sequence, held)| Some((*sequence, held.intent.clone()?)))
             .collect();
         for (sequence, intent) in &left {
