@@ -266,7 +266,7 @@ pub enum AddressState {
     Delivered,
     /// The relay said that it does not exist, or it was given up.
     Rejected,
-    /// It does not belong to the active contact any more.
+    /// It no longer belongs to the active contact, or the invoice was withdrawn: nothing more is tried at it.
     Superseded,
     /// An attempt's outcome is unknown; to be tried again.
     Unknown,

@@ -173,8 +173,9 @@ impl Delivery {
         }
     }
 
-    /// Takes the addresses of now, unless one accepted: then none is added, and those that are no
-    /// longer the active contact's stop. Nobody stands in for a contact who may have it.
+    /// Takes the current contact's addresses, unless one accepted: then none is added. Those that are no longer the
+    /// contact's stop; until one accepts, those that nothing was tried at are dropped. Nobody stands in for a contact
+    /// who may have it.
     fn resolved(
         &mut self,
         recipient: &[EmailAddress],
@@ -189,6 +190,9 @@ impl Delivery {
         if fallback && !accepted && self.reject_who_may_have_it(recipient, policy) {
             self.hold = Some(HoldReason::RejectedAfterUncertain);
             return Answer::Done;
+        }
+        if !accepted {
+            self.addresses.retain(|known| known.attempts > 0 || recipient.contains(&known.address));
         }
         for address in &mut self.addresses {
             let belongs = recipient.contains(&address.address);

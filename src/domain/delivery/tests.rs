@@ -49,10 +49,11 @@ const ADDRESS_STATES: [AddressState; 5] = [
 
 fn part(raw: &str, state: AddressState) -> AddressDelivery {
     let unknown = u32::from(state == AddressState::Unknown);
+    let untried = [AddressState::Pending, AddressState::Superseded];
     AddressDelivery {
         address: address(raw),
         state,
-        attempts: unknown,
+        attempts: u32::from(!untried.contains(&state)),
         failures: unknown,
         uncertain: unknown,
         waited: Duration::ZERO,
@@ -246,10 +247,18 @@ fn check(before: &Delivery, name: &str, event: &Event<'_>) {
         let newly = delivered(&after).saturating_sub(delivered(before));
         assert!(newly == 0 || accepted, "only a 250 delivers: {cell}");
         assert!(delivered(&after) >= delivered(before), "accepted is final: {cell}");
-        for (old, new) in before.addresses.iter().zip(&after.addresses) {
+        let is_dropped = |old: &AddressDelivery| match event {
+            Event::Resolved { addresses, .. } => {
+                old.attempts == 0 && delivered(before) == 0 && !addresses.contains(&old.address)
+            }
+            _ => false,
+        };
+        let kept: Vec<_> = before.addresses.iter().filter(|old| !is_dropped(old)).collect();
+        for (old, new) in kept.iter().zip(&after.addresses) {
             assert_eq!(old.address, new.address, "no address is lost: {cell}");
             assert!(new.uncertain >= old.uncertain, "an unknown outcome is not forgotten: {cell}");
         }
+        assert!(kept.len() <= after.addresses.len(), "no address is lost: {cell}");
         if delivered(before) > 0 {
             assert_eq!(
                 after.addresses.len(),
@@ -492,6 +501,33 @@ fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
     assert_eq!((again.hold.clone(), again.round_at), (None, sent.round_at));
     let open: Vec<_> = again.open_addresses().map(|open| &open.address).collect();
     assert_eq!(open, [&main[0]]);
+}
+
+#[test]
+fn an_address_that_nothing_was_tried_at_does_not_stay() {
+    let [a, b, c] = [A, B, C].map(address);
+    let fresh = delivery(State::Due, false, false, Vec::new());
+    let resolve = |delivery: &Delivery, addresses: &[EmailAddress]| {
+        step(delivery, &resolved(addresses), at(200), &policy(), 0.0).delivery
+    };
+    let states = |delivery: &Delivery| -> Vec<(EmailAddress, AddressState)> {
+        delivery.addresses.iter().map(|one| (one.address.clone(), one.state)).collect()
+    };
+    let both = resolve(&fresh, &[a.clone(), b.clone()]);
+    let dropped = step(&begin(&both, A), &Event::AttemptDropped, at(100), &policy(), 0.0).delivery;
+    let other = resolve(&dropped, std::slice::from_ref(&c));
+    assert_eq!(states(&other), [(c.clone(), AddressState::Pending)]);
+
+    let tried = end(&begin(&both, A), A, Verdict::Deferred, false);
+    let other = resolve(&tried, std::slice::from_ref(&c));
+    let stopped = (a.clone(), AddressState::Superseded);
+    assert_eq!(states(&other), [stopped.clone(), (c.clone(), AddressState::Pending)]);
+    assert_eq!(states(&resolve(&other, &[])), [stopped]);
+
+    let accepted = end(&begin(&both, A), A, Verdict::Accepted, false);
+    let other = resolve(&accepted, &[c]);
+    assert_eq!(other.state, State::Delivered);
+    assert_eq!(states(&other), [(a, AddressState::Delivered), (b, AddressState::Superseded)]);
 }
 
 #[test]
