@@ -250,129 +250,76 @@ impl<K: Read + Ord, V: Read> Read for BTreeMap<K, V> {
     }
 }
 
-impl<const N: usize> Write for [u8; N] {
-    fn write(&self, to: &mut Writer) -> Written {
-        to.bytes(self)?.ok()
-    }
-}
-
-impl<const N: usize> Read for [u8; N] {
-    fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
-        let bytes = from.bytes()?;
-        bytes.try_into().map_err(|_| RecordError::new(format!("expected {N} bytes")))
-    }
-}
-
-macro_rules! primitives {
-    ($($type:ident: $method:ident),+) => {$(
+/// How values of a type are written, and how they are read and checked.
+macro_rules! values {
+    ($($type:ty: |$to:ident, $value:ident| $write:expr, |$from:ident| $read:expr;)+) => {$(
         impl Write for $type {
-            fn write(&self, to: &mut Writer) -> Written {
-                to.$method(self.to_owned())?.ok()
+            fn write(&self, $to: &mut Writer) -> Written {
+                let $value = self;
+                $write?;
+                Ok(())
             }
         }
 
         impl Read for $type {
-            fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
-                Ok(from.$method()?)
+            fn read($from: &mut Decoder<'_>) -> Result<Self, RecordError> {
+                Ok($read)
             }
         }
     )+};
 }
 
-primitives!(bool: bool, u16: u16, u32: u32, u64: u64, i32: i32, i64: i64, i128: i128);
-
-/// Types that lie on the disk as another one: how it is written, and how it is checked when it is read.
-macro_rules! stored_as {
-    ($($type:ty as $form:ty: $write:expr, $read:expr;)+) => {$(
-        impl Write for $type {
-            fn write(&self, to: &mut Writer) -> Written {
-                let form: fn(&$type) -> $form = $write;
-                form(self).write(to)
-            }
-        }
-
-        impl Read for $type {
-            fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
-                let read: fn($form) -> Result<Self, RecordError> = $read;
-                read(<$form>::read(from)?)
-            }
-        }
-    )+};
-}
-
-stored_as! {
+values! {
+    bool: |to, value| to.bool(*value), |from| from.bool()?;
+    u16: |to, value| to.u16(*value), |from| from.u16()?;
+    u32: |to, value| to.u32(*value), |from| from.u32()?;
+    u64: |to, value| to.u64(*value), |from| from.u64()?;
+    i128: |to, value| to.i128(*value), |from| from.i128()?;
+    String: |to, value| to.str(value), |from| from.str()?.to_owned();
+    Vec<u8>: |to, value| to.bytes(value), |from| from.bytes()?.to_vec();
+    [u8; 16]: |to, value| to.bytes(value), |from| array(from)?;
+    [u8; 32]: |to, value| to.bytes(value), |from| array(from)?;
+    Digest: |to, value| to.bytes(value.as_bytes()), |from| Digest::from_bytes(array(from)?);
+    ProcessId: |to, value| to.bytes(&value.0), |from| ProcessId(array(from)?);
+    Sequence: |to, value| to.u64(value.0), |from| Sequence(from.u64()?);
+    // What was decided before its account was known has version 0.
+    Version: |to, value| to.u64(value.get()), |from| match from.u64()? {
+        0 => Version::UNKNOWN,
+        number => Version::parse(number)?,
+    };
     // Milliseconds since the epoch.
-    DateTime<Utc> as i64: DateTime::timestamp_millis, |millis| {
-        DateTime::from_timestamp_millis(millis).ok_or_else(|| RecordError::new("expected a time"))
+    DateTime<Utc>: |to, value| to.i64(value.timestamp_millis()), |from| {
+        expected("a time", DateTime::from_timestamp_millis(from.i64()?))?
     };
     // Days since the epoch.
-    NaiveDate as i32: NaiveDate::to_epoch_days, |days| {
-        NaiveDate::from_epoch_days(days).ok_or_else(|| RecordError::new("expected a day"))
+    NaiveDate: |to, value| to.i32(value.to_epoch_days()), |from| {
+        expected("a day", NaiveDate::from_epoch_days(from.i32()?))?
     };
     // Whole milliseconds; what does not fit is 584 million years.
-    Duration as u64: |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX), |millis| {
-        Ok(Duration::from_millis(millis))
+    Duration: |to, value| to.u64(u64::try_from(value.as_millis()).unwrap_or(u64::MAX)), |from| {
+        Duration::from_millis(from.u64()?)
     };
-    Sequence as u64: |sequence| sequence.0, |number| Ok(Sequence(number));
-    // What was decided before its account was known has version 0.
-    Version as u64: |version| version.get(), |number| match number {
-        0 => Ok(Version::UNKNOWN),
-        number => Ok(Version::parse(number)?),
-    };
-    ProcessId as [u8; 16]: |process| process.0, |bytes| Ok(ProcessId(bytes));
-    Digest as [u8; 32]: |digest| *digest.as_bytes(), |bytes| Ok(Digest::from_bytes(bytes));
-    EnhancedCode as Vec<u16>: |EnhancedCode(class, subject, detail)| {
-        vec![u16::from(*class), *subject, *detail]
-    }, |code| match (code.as_slice(), code.first().map(|class| u8::try_from(*class))) {
-        ([_, subject, detail], Some(Ok(class))) => Ok(EnhancedCode(class, *subject, *detail)),
-        _ => Err(RecordError::new("expected an enhanced status code")),
+    EnhancedCode: |to, value| [value.0.into(), value.1, value.2].write(to), |from| {
+        let digits = Vec::<u16>::read(from)?;
+        match (digits.as_slice(), digits.first().map(|class| u8::try_from(*class))) {
+            ([_, subject, detail], Some(Ok(class))) => EnhancedCode(class, *subject, *detail),
+            _ => return Err(RecordError::new("expected an enhanced status code")),
+        }
     };
     // As in keys.
-    Object as Vec<u8>: Object::name, |name| {
-        Object::parse(&name).ok_or_else(|| RecordError::new("expected an object with a story"))
+    Object: |to, value| to.bytes(&value.name()), |from| {
+        expected("an object with a story", Object::parse(from.bytes()?))?
     };
-    Currency as String: |currency| currency.code().to_owned(), |code| Ok(Currency::parse(&code)?);
-}
-
-impl Write for String {
-    fn write(&self, to: &mut Writer) -> Written {
-        to.str(self)?.ok()
-    }
-}
-
-impl Read for String {
-    fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
-        Ok(from.str()?.to_owned())
-    }
-}
-
-impl Write for Vec<u8> {
-    fn write(&self, to: &mut Writer) -> Written {
-        to.bytes(self)?.ok()
-    }
-}
-
-impl Read for Vec<u8> {
-    fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
-        Ok(from.bytes()?.to_vec())
-    }
+    Currency: |to, value| to.str(value.code()), |from| Currency::parse(from.str()?)?;
+    Addresses: |to, value| value.as_slice().write(to), |from| Addresses::parse(Vec::read(from)?)?;
+    Documents: |to, value| value.as_slice().write(to), |from| Documents::parse(Vec::read(from)?)?;
 }
 
 /// Texts with a rule.
 macro_rules! texts {
-    ($($type:ident)+) => {$(
-        impl Write for $type {
-            fn write(&self, to: &mut Writer) -> Written {
-                to.str(self.as_str())?.ok()
-            }
-        }
-
-        impl Read for $type {
-            fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
-                Ok($type::parse(from.str()?)?)
-            }
-        }
-    )+};
+    ($($type:ident)+) => {
+        values! {$($type: |to, value| to.str(value.as_str()), |from| $type::parse(from.str()?)?;)+}
+    };
 }
 
 texts! {
@@ -380,21 +327,11 @@ texts! {
     EmailAddress HeaderText FileName MessageId Language MediaType PortalUrl
 }
 
-/// Lists with a rule.
-macro_rules! lists {
-    ($($type:ident)+) => {$(
-        impl Write for $type {
-            fn write(&self, to: &mut Writer) -> Written {
-                self.as_slice().write(to)
-            }
-        }
-
-        impl Read for $type {
-            fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
-                Ok($type::parse(Vec::read(from)?)?)
-            }
-        }
-    )+};
+fn array<const N: usize>(from: &mut Decoder<'_>) -> Result<[u8; N], RecordError> {
+    let bytes = from.bytes()?;
+    expected(&format!("{N} bytes"), bytes.try_into().ok())
 }
 
-lists!(Addresses Documents);
+fn expected<T>(what: &str, value: Option<T>) -> Result<T, RecordError> {
+    value.ok_or_else(|| RecordError::new(format!("expected {what}")))
+}

@@ -57,6 +57,16 @@ macro_rules! row {
                 $restored
             }
         }
+
+        #[cfg(test)]
+        impl super::samples::Sampled for $type {
+            fn sampled(random: &mut super::samples::Random) -> Self {
+                super::samples::accepted(|| {
+                    $(let $field = super::samples::Sampled::sampled(random);)+
+                    $restored
+                })
+            }
+        }
     };
 }
 
@@ -94,6 +104,21 @@ macro_rules! choice {
                 Ok(read)
             }
         }
+
+        #[cfg(test)]
+        impl super::samples::Sampled for $type {
+            fn sampled(random: &mut super::samples::Random) -> Self {
+                let variants = [$($number),+];
+                match variants[random.usize(..variants.len())] {
+                    $($number => {
+                        $($(let $field = super::samples::Sampled::sampled(random);)+)?
+                        $($(let $item = super::samples::Sampled::sampled(random);)+)?
+                        Self::$variant $({ $($field),+ })? $(($($item),+))?
+                    })+
+                    _ => unreachable!(),
+                }
+            }
+        }
     };
 }
 
@@ -113,6 +138,11 @@ macro_rules! records {
         #[cfg(any(test, fuzzing))]
         pub(super) const KINDS: &[(&str, super::property::Holds)] =
             &[$(($kind, super::property::holds::<$type>)),+];
+
+        /// A record of each kind, in the same order.
+        #[cfg(test)]
+        pub(super) const SAMPLES: &[fn(&mut super::samples::Random) -> Vec<u8>] =
+            &[$(super::samples::encoded::<$type>),+];
     };
 }
 

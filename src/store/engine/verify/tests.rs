@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use proptest::strategy::{Strategy as _, ValueTree as _};
-use proptest::test_runner::TestRunner;
-
 use super::super::tests::{
     SOON, account, at, change, engine, issue, number, received, snapshot, submit, withdraw_after,
 };
@@ -13,7 +10,7 @@ use crate::domain::id::ScheduleName;
 use crate::store::Store as _;
 use crate::store::engine::tx::Visit;
 use crate::store::memory::MemoryBackend;
-use crate::store::record::samples::attempt;
+use crate::store::record::samples::{Random, Sampled as _};
 
 struct Map(BTreeMap<Vec<u8>, Vec<u8>>);
 
@@ -212,7 +209,7 @@ fn each_state_of_a_removal_holds_together() {
     change(&engine, 1, 0, 0);
     withdraw_after(&engine, 0, 200);
     issue(&engine, 1, 200);
-    let attempt = attempt().new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    let attempt = Attempt::sampled(&mut Random::with_seed(1));
     submit(&memory, move |tx| {
         for ordinal in 0..100 {
             tx.put(&keys::attempt(DeliveryId::of_invoice(Sequence(1)), ordinal), &attempt).unwrap();
