@@ -145,7 +145,6 @@ pub(super) async fn run(
 
 #[cfg(test)]
 mod tests {
-    use sha2::{Digest as _, Sha256};
 
     use super::super::parts;
     use super::*;
@@ -205,7 +204,7 @@ mod tests {
         let store = memory.open(parts::rules(&config)).unwrap();
         let clock = Clock::of_the_runtime(day(0));
         let put = async |content: &'static [u8]| {
-            let digest = Digest::from_bytes(Sha256::digest(content).into());
+            let digest = Digest::of(content);
             let put = store.put_document(digest, content, clock.now());
             assert_eq!(put.await, Ok(DocumentAnswer::Stored));
             digest

@@ -2,7 +2,6 @@
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::{Context, Failure, SignArguments};
 use crate::app;
@@ -22,11 +21,7 @@ pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Fai
         ))
     })?;
     let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let payload = if document {
-        Digest::from_bytes(Sha256::digest(&bytes).into()).to_string().into_bytes()
-    } else {
-        bytes
-    };
+    let payload = if document { Digest::of(&bytes).to_string().into_bytes() } else { bytes };
     let id = id.map_or_else(random_id, Ok).map_err(anyhow::Error::new)?;
     let timestamp = Clock::system().now().timestamp();
     let headers = [

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 use super::{Invalid, is_unprintable};
 
 /// Longest id, number or name of a group or schedule, in characters.
@@ -170,6 +172,12 @@ impl fmt::Display for Sequence {
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
     /// Takes a digest that was computed.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -256,6 +264,13 @@ mod tests {
         assert!(Version::parse(0).is_err());
         assert!(Version::parse(Version::MAX).is_ok());
         assert!(Version::parse(Version::MAX + 1).is_err());
+    }
+
+    #[test]
+    fn a_digest_is_sha_256() {
+        // FIPS 180-2, appendix B.1.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(Digest::of(b"abc").to_string(), expected);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::metrics::Moment;
 use super::problem::{Code, Fault, Problem};
 use super::routes::{Params, Query};
 use super::server::Peer;
-use super::{Readiness, Relay, documents, metrics, view};
+use super::{Readiness, Relay, metrics, view};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
 use crate::store::{Actor, PauseInForce, PauseScope, StoreError};
 
@@ -86,7 +86,7 @@ pub(super) fn authorize(exchange: &Exchange, needed: Right) -> Result<String, Pr
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .ok_or_else(|| refused().because("no bearer token"))?;
-    let digest = documents::digest_of(token.as_bytes());
+    let digest = Digest::of(token.as_bytes());
     let access = exchange.context().access();
     let holder = access
         .tokens

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::events::{forbidden, unsigned};
 use super::exchange::{Exchange, Reply, blocking};
@@ -16,11 +15,6 @@ use super::routes::Params;
 use super::signature::Signed;
 use crate::domain::id::Digest;
 use crate::store::{DocumentAnswer, Store};
-
-/// The SHA-256 of `bytes`.
-pub(super) fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::from_bytes(Sha256::digest(bytes).into())
-}
 
 /// Keeps `bytes` under `digest`, durably.
 pub(super) async fn keep(
@@ -73,7 +67,7 @@ pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<
     }
     let length = bytes.len();
     let (bytes, found) = blocking(move || {
-        let found = digest_of(&bytes);
+        let found = Digest::of(&bytes);
         Ok((bytes, found))
     })
     .await?;

@@ -140,7 +140,7 @@ pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
     }
     let (parsed, digest) = {
         let body = Arc::clone(&body);
-        aside(body_bytes, move || (json::parse(&body), documents::digest_of(&body))).await?
+        aside(body_bytes, move || (json::parse(&body), Digest::of(&body))).await?
     };
     let claimed = parsed.as_ref().ok().and_then(EventType::claimed);
     if let Some((name, event_type)) = claimed {
@@ -189,8 +189,7 @@ async fn receive_batch(
     exchange.service.rates.charge(&sender.name, more);
     let begin = |exchange: &mut Exchange, (number, line): batch::Line<'_>| {
         let parsed = json::parse(line);
-        let received =
-            received(context, sender, signed.id.of_line(number), documents::digest_of(line))?;
+        let received = received(context, sender, signed.id.of_line(number), Digest::of(line))?;
         let parsed = parsed?;
         match read_event(&parsed, &EventType::OF_ACCOUNTS, exchange.limits().document_bytes)? {
             Event::Account(parsed) => Ok(ChangeUnderWay::of_event(context, received, *parsed)),

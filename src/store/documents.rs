@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use chrono::NaiveDate;
-use sha2::{Digest as _, Sha256};
 
 use super::{StoreError, disk};
 use crate::domain::id::Digest;
@@ -142,7 +141,7 @@ impl Documents {
                 damaged(&format!("its file cannot be read: {}", error.kind()))
             }
         })?;
-        if Digest::from_bytes(Sha256::digest(&bytes).into()) != *digest {
+        if Digest::of(&bytes) != *digest {
             return Err(damaged("its file has other bytes"));
         }
         Ok(bytes)

@@ -24,7 +24,6 @@ use invoice_router::http::signature::{
 use invoice_router::http::{Access, Context, Limits, Listener, Readiness, Right, Token, serve};
 use invoice_router::store::{Filter, Memory, Rules, Store};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Notify, watch};
@@ -147,7 +146,7 @@ fn token(name: &str, right: Right) -> Token {
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> Digest {
-    Digest::from_bytes(Sha256::digest(bytes).into())
+    Digest::of(bytes)
 }
 
 fn rules(groups: &BillingGroups) -> Rules {

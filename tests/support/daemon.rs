@@ -20,7 +20,6 @@ use invoice_router::domain::id::Digest;
 use invoice_router::http::client::{Method, Target, request};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use standardwebhooks::Webhook;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -206,7 +205,7 @@ impl Daemon {
 
     /// Uploads a document as the billing system.
     pub(crate) async fn upload(&mut self, document: &[u8]) -> Answer {
-        let digest = Digest::from_bytes(Sha256::digest(document).into()).to_string();
+        let digest = Digest::of(document).to_string();
         let path = format!("/v1/documents/{digest}");
         self.send(BILLING, Method::PUT, &path, &digest, document.to_owned()).await
     }

@@ -13,7 +13,6 @@ use crate::domain::invoice::{
     DOCUMENTS, Document, Documents, Invoice, Kind, MediaType, PortalUrl, Release,
 };
 use crate::domain::money::{Currency, Money};
-use crate::http::documents::digest_of;
 use crate::http::fields::{Fields, Item, Noted};
 
 /// An invoice, with the documents that came inside the event.
@@ -155,7 +154,7 @@ fn document(item: &Item<'_>, most: usize) -> Result<ReadDocument, Noted> {
     fields.finish();
     let (digest, bytes) = match (sha256?, content?) {
         (Some(digest), None) => (digest, None),
-        (None, Some(bytes)) => (digest_of(&bytes), Some(bytes)),
+        (None, Some(bytes)) => (Digest::of(&bytes), Some(bytes)),
         (Some(_), Some(_)) | (None, None) => {
             return item.fault("exactly one of sha256 and content_base64");
         }

@@ -10,7 +10,7 @@ fn day(text: &str) -> NaiveDate {
 }
 
 fn digest(bytes: &[u8]) -> Digest {
-    Digest::from_bytes(Sha256::digest(bytes).into())
+    Digest::of(bytes)
 }
 
 fn open() -> (tempfile::TempDir, Documents) {

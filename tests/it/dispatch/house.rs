@@ -31,7 +31,6 @@ use invoice_router::store::{
     ChangeAnswer, InvoiceView, IssueAnswer, Judged, Memory, Received, Rules, RunScope, Store,
     WholeInvoice,
 };
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -289,7 +288,7 @@ impl House {
         number: &str,
         release: Release,
     ) {
-        let digest = Digest::from_bytes(Sha256::digest(&bytes).into());
+        let digest = Digest::of(&bytes);
         let store = Arc::clone(&self.store);
         let now = self.clock.now();
         tokio::task::spawn_blocking(move || store.put_document(digest, &bytes, now).wait())
@@ -383,7 +382,7 @@ impl House {
             id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         Received {
             sender: SenderName::parse("portal").unwrap(),
-            body: Digest::from_bytes(Sha256::digest(&name).into()),
+            body: Digest::of(name.as_bytes()),
             id: WebhookId::parse(name).unwrap(),
             at: self.clock.now(),
         }

@@ -19,7 +19,6 @@ use invoice_router::domain::money::{Currency, Money};
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::store::{Rules, RunScope};
-use sha2::{Digest as _, Sha256};
 
 pub(super) fn rules() -> Rules {
     Rules {
@@ -76,7 +75,7 @@ pub(super) fn address(raw: &str) -> EmailAddress {
 }
 
 pub(super) fn digest(bytes: &[u8]) -> Digest {
-    Digest::from_bytes(Sha256::digest(bytes).into())
+    Digest::of(bytes)
 }
 
 pub(super) fn day(raw: &str) -> NaiveDate {

@@ -7,7 +7,6 @@ mod figures;
 use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest as _, Sha256};
 
 use self::figures::count;
 use super::super::super::documents::Documents;
@@ -209,7 +208,7 @@ fn number() -> InvoiceNumber {
 }
 
 fn digest(bytes: &[u8]) -> Digest {
-    Digest::from_bytes(Sha256::digest(bytes).into())
+    Digest::of(bytes)
 }
 
 fn received(id: &str) -> Received {
