@@ -11,6 +11,7 @@ use crate::domain::Invalid;
 use crate::domain::contact::Language;
 use crate::domain::delivery::DeliveryId;
 use crate::domain::id::{ScheduleName, SenderName, Sequence};
+use crate::domain::invoice::documents_bytes_max;
 use crate::http;
 use crate::http::signature::{Secret, Sender, Senders};
 use crate::mail::compose::{Brand, message_id};
@@ -254,17 +255,10 @@ pub(super) fn rules(config: &Config) -> store::Rules {
         policy: config.retry.policy,
         on_rejected: config.retry.on_rejected,
         webhook_id_days: u32::from(config.retention.webhook_id_days),
-        documents_bytes: documents_bytes(config.mail.message_bytes),
+        documents_bytes: u64::try_from(documents_bytes_max(config.mail.message_bytes))
+            .unwrap_or(u64::MAX),
         unused_documents_bytes: config.webhook.unused_documents_bytes,
     }
-}
-
-/// What is left of a mail for documents, in bytes: in base64, each 57 bytes take a line of 78 (RFC 2045, section
-/// 6.8), and words and headers stay far below the rest.
-fn documents_bytes(message_bytes: usize) -> u64 {
-    const WORDS_BYTES: usize = 64 * 1024;
-    let lines = message_bytes.saturating_sub(WORDS_BYTES) / 78;
-    u64::try_from(lines * 57).unwrap_or(u64::MAX)
 }
 
 pub(super) fn retention(config: &Config) -> store::Retention {

@@ -16,14 +16,13 @@ use crate::domain::account::BillingGroups;
 use crate::domain::address::{EmailAddress, MailDomain, Mailbox};
 use crate::domain::contact::Language;
 use crate::domain::id::{Group, ScheduleName, SenderName};
+use crate::domain::invoice::{MESSAGE_OVERHEAD_BYTES, documents_bytes_max};
 use crate::domain::recipient::OnRejected;
 use crate::domain::retry::{AfterUncertain, Backoff, Policy};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
-/// What a mail needs besides its documents: headers and texts.
-const MESSAGE_OVERHEAD_BYTES: usize = 256 * 1024;
 /// Longest time that a single step may take.
 const STEP_SECONDS: u64 = 3600;
 
@@ -406,8 +405,7 @@ fn log(reader: &mut Reader<'_>) -> Result<Log, Noted> {
 
 /// A document that no mail can carry must not be accepted in the first place.
 fn check_document_fits(reader: &mut Reader<'_>, webhook: &Webhook, mail: &Mail) {
-    // Base64 in lines of 76 characters with CRLF: 78 bytes for each 57.
-    let most = mail.message_bytes.saturating_sub(MESSAGE_OVERHEAD_BYTES) / 78 * 57;
+    let most = documents_bytes_max(mail.message_bytes);
     if webhook.document_bytes > most {
         reader.rule_between(
             &[

@@ -13,6 +13,17 @@ use super::money::Money;
 /// Most documents of an invoice.
 pub const DOCUMENTS: usize = 20;
 
+/// What a mail needs besides its documents, in bytes: headers, text and HTML, and the names of attachments. The
+/// heaviest mail of the supplied templates needs 104,453; the rest is for an operator's own templates.
+pub const MESSAGE_OVERHEAD_BYTES: usize = 256 * 1024;
+
+/// How many bytes an invoice's documents may have together if its mail may have `message_bytes`: in base64, each
+/// 57 bytes take a line of 78 (RFC 2045, section 6.8).
+#[must_use]
+pub fn documents_bytes_max(message_bytes: usize) -> usize {
+    message_bytes.saturating_sub(MESSAGE_OVERHEAD_BYTES) / 78 * 57
+}
+
 /// What the billing system handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invoice {
