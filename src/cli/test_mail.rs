@@ -10,6 +10,7 @@ use crate::app;
 use crate::clock::Clock;
 use crate::domain::address::{EmailAddress, MessageId};
 use crate::mail::compose::test_message;
+use crate::mail::message::Message;
 use crate::mail::outcome::Failure as Relay;
 use crate::mail::transport::Connection;
 
@@ -25,11 +26,11 @@ pub(super) fn run(context: &Context, address: &str) -> Result<(), Failure> {
     let domain = config.mail.message_id_domain.as_str();
     let message_id = MessageId::parse(&format!("test.{:016x}@{domain}", fastrand::u64(..)))
         .map_err(|invalid| Failure::Failed(anyhow!(invalid)))?;
-    let message = test_message(&brand, &to, &message_id, now);
+    let message = test_message(&brand, &to, &message_id, now).map_err(|fault| anyhow!(fault))?;
     let from = config.mail.envelope_from.clone();
     let exchange = async {
         let mut connection = transport.connect().await?;
-        let reply = hand_over(&mut connection, &from, &to, &message.bytes).await;
+        let reply = hand_over(&mut connection, &from, &to, &message).await;
         connection.quit().await;
         reply
     };
@@ -64,9 +65,8 @@ async fn hand_over(
     connection: &mut Connection,
     from: &EmailAddress,
     to: &EmailAddress,
-    bytes: &[u8],
+    message: &Message,
 ) -> Result<crate::domain::delivery::Reply, Relay> {
-    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    connection.begin(from, to, length).await?;
-    connection.finish(bytes).await
+    connection.begin(from, to, message.octets()).await?;
+    connection.finish(message).await
 }

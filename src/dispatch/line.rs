@@ -5,6 +5,7 @@
 
 use crate::domain::address::EmailAddress;
 use crate::domain::delivery::{Reply, Stage, Verdict};
+use crate::mail::message::Message;
 use crate::mail::outcome::Failure;
 use crate::mail::transport::{Connection, Transport};
 
@@ -60,7 +61,7 @@ impl Line {
     }
 
     /// Hands over the message that was begun.
-    pub(super) async fn finish(&mut self, message: &[u8]) -> Result<Reply, Failure> {
+    pub(super) async fn finish(&mut self, message: &Message) -> Result<Reply, Failure> {
         let Some(connection) = &mut self.connection else {
             return Err(Failure::silence(Stage::Data, "no message was begun"));
         };

@@ -11,7 +11,8 @@ use super::Shared;
 use crate::domain::address::{EmailAddress, MessageId};
 use crate::domain::delivery::{AddressState, Delivery};
 use crate::domain::recipient::{Addressee, Recipient, Rule};
-use crate::mail::compose::{Composition, Message, compose, message_id};
+use crate::mail::compose::{Composition, compose, message_id};
+use crate::mail::message::Message;
 use crate::store::{Job, StoreError};
 
 /// A message, with what it was made from.
@@ -59,10 +60,6 @@ impl Prepared {
         }
         let made = make(shared, job, key.clone());
         Ok(Self { key, message: Arc::new(made.await?) })
-    }
-
-    pub(super) fn message_id(&self) -> &MessageId {
-        &self.key.message_id
     }
 
     pub(super) fn message(&self) -> &Arc<Message> {

@@ -27,7 +27,7 @@ use crate::domain::address::{EmailAddress, masked};
 use crate::domain::delivery::{DeliveryId, Event, Intent, Stage, State, Verdict, step};
 use crate::domain::id::AccountId;
 use crate::domain::recipient::{Recipient, resolve};
-use crate::mail::compose::Message;
+use crate::mail::message::Message;
 use crate::mail::outcome::Failure;
 use crate::mail::transport::Connection;
 use crate::store::{
@@ -284,9 +284,9 @@ impl Round {
             number,
             started_at: self.shared.clock.now(),
             account_version: job.seen.account_version,
-            message_id: prepared.message_id().clone(),
-            message_digest: prepared.message().digest,
-            message_bytes: u64::try_from(prepared.message().bytes.len()).unwrap_or(u64::MAX),
+            message_id: prepared.message().id().clone(),
+            message_digest: prepared.message().digest(),
+            message_bytes: prepared.message().octets(),
         };
         Continue(Plan {
             message: Arc::clone(prepared.message()),
@@ -409,7 +409,7 @@ impl Round {
         };
         let outcome = match begun {
             Ok(()) => match self.may_go_out(plan) {
-                Ok(true) => self.line.finish(&plan.message.bytes).await,
+                Ok(true) => self.line.finish(&plan.message).await,
                 refused => {
                     self.line.close();
                     self.drop_intent().await?;

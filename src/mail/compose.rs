@@ -8,7 +8,7 @@
 //! as it comes, text keeps bare carriage returns and NUL, an attachment that calls itself text is
 //! re-encoded as text, and ASCII that looks like an encoded word (RFC 2047) is left for the reader to
 //! decode. So only checked types reach it, texts come cleaned from [`super::template`], documents are
-//! encoded here, and the finished bytes are looked through once more.
+//! encoded here, and the finished bytes are checked when they become a [`Message`].
 
 use std::borrow::Cow;
 
@@ -33,13 +33,14 @@ use crate::domain::id::Digest;
 use crate::domain::invoice::{Document, Invoice};
 use crate::domain::recipient::Addressee;
 
+use super::message::{Message, MessageFault};
 use super::template::{Facts, RenderError, Rendered, Templates};
-
-/// Longest line in octets, without its CR LF (RFC 5322, section 2.1.1).
-pub const LINE_OCTETS: usize = 998;
 
 /// Octets of a line of base64 (RFC 2045, section 6.8).
 const BASE64_LINE_OCTETS: usize = 76;
+
+/// Far more than a test mail has.
+const TEST_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Octets of text in one encoded word, so that it fits after the longest header name
 /// (RFC 2047, section 2).
@@ -83,26 +84,6 @@ pub struct Composition<'a> {
     pub message_bytes: usize,
 }
 
-/// A finished mail.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Header and body (RFC 5322): lines end in CR LF and are at most [`LINE_OCTETS`] long, no NUL, the
-    /// last line is ended. Dots are not stuffed.
-    pub bytes: Vec<u8>,
-    /// SHA-256 of exactly these bytes.
-    pub digest: Digest,
-}
-
-impl std::fmt::Debug for Message {
-    /// Leaves out the bytes: they are somebody's mail.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Message")
-            .field("bytes", &self.bytes.len())
-            .field("digest", &self.digest)
-            .finish()
-    }
-}
-
 /// A mail that was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
@@ -126,41 +107,9 @@ pub enum ComposeError {
     /// The templates failed.
     #[error("could not put the mail into words")]
     Words(#[from] RenderError),
-    /// Larger than what may be sent.
-    #[error("the message has {bytes} bytes, {limit} are allowed")]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// The finished bytes would not survive SMTP.
-    #[error("the composed message is malformed")]
-    Malformed(#[from] Malformed),
-}
-
-/// What makes bytes unfit for SMTP (RFC 5321, section 4.5.3.1.6; RFC 5322, section 2.1.1). Lines count
-/// from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// CR without LF, LF without CR, or a last line that does not end.
-    #[error("line {line} does not end in CR LF")]
-    LineEnd {
-        /// Which.
-        line: usize,
-    },
-    /// Longer than [`LINE_OCTETS`].
-    #[error("line {line} is longer than {LINE_OCTETS} octets")]
-    LongLine {
-        /// Which.
-        line: usize,
-    },
-    /// A NUL.
-    #[error("line {line} holds a NUL")]
-    Nul {
-        /// Which.
-        line: usize,
-    },
+    /// Too large, or its bytes would not survive SMTP.
+    #[error("the composed message cannot be sent")]
+    Message(#[from] MessageFault),
 }
 
 /// The Message-ID of a delivery's revision.
@@ -223,22 +172,16 @@ pub fn compose(composition: &Composition<'_>) -> Result<Message, ComposeError> {
     let mut bytes = Vec::new();
     message.serialize(&mut bytes);
 
-    if bytes.len() > message_bytes {
-        return Err(ComposeError::TooLarge { bytes: bytes.len(), limit: message_bytes });
-    }
-    check_lines(&bytes)?;
-    let digest = Digest::from_bytes(Sha256::digest(&bytes).into());
-    Ok(Message { bytes, digest })
+    Ok(Message::parse(bytes, message_id.clone(), message_bytes)?)
 }
 
-/// A short mail that shows that the way to the relay works.
-#[must_use]
+/// A short mail that shows that the way to the relay works. Fails only for a sender's name that does not survive SMTP.
 pub fn test_message(
     brand: &Brand,
     to: &EmailAddress,
     message_id: &MessageId,
     date: DateTime<Utc>,
-) -> Message {
+) -> Result<Message, MessageFault> {
     let text = "This is a test mail of invoice-router.\r\n\r\nIf you can read it, the way to the relay works.\r\n";
     let Brand { name, from, reply_to } = brand;
     let message = MessageBuilder::new()
@@ -252,33 +195,7 @@ pub fn test_message(
         .body(MimePart::new("text/plain", BodyPart::Text(Cow::from(text))));
     let mut bytes = Vec::new();
     message.serialize(&mut bytes);
-    let digest = Digest::from_bytes(Sha256::digest(&bytes).into());
-    Message { bytes, digest }
-}
-
-/// Whether every line ends in CR LF, is short enough, and holds neither a NUL nor a bare CR or LF.
-pub fn check_lines(bytes: &[u8]) -> Result<(), Malformed> {
-    let mut lines = bytes.split(|byte| *byte == b'\n');
-    // What follows the last LF has to be nothing.
-    let rest = lines.next_back().unwrap_or_default();
-    let mut count = 0;
-    for text in lines {
-        count += 1;
-        let line = count;
-        let Some(text) = text.strip_suffix(b"\r") else {
-            return Err(Malformed::LineEnd { line });
-        };
-        if text.len() > LINE_OCTETS {
-            return Err(Malformed::LongLine { line });
-        }
-        if text.contains(&b'\0') {
-            return Err(Malformed::Nul { line });
-        }
-        if text.contains(&b'\r') {
-            return Err(Malformed::LineEnd { line });
-        }
-    }
-    if rest.is_empty() { Ok(()) } else { Err(Malformed::LineEnd { line: count + 1 }) }
+    Message::parse(bytes, message_id.clone(), TEST_MESSAGE_BYTES)
 }
 
 fn body<'x>(
@@ -326,7 +243,7 @@ fn attachments<'x>(
         .iter()
         .zip(given)
         .map(|(document, bytes)| {
-            if Digest::from_bytes(Sha256::digest(bytes).into()) != document.digest {
+            if Digest::of(bytes) != document.digest {
                 return Err(ComposeError::DocumentDigest { file_name: document.file_name.clone() });
             }
             // With an encoding of its own the part is written as it is, whatever its type.
@@ -396,22 +313,6 @@ fn encoded_words(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_thing_that_would_not_survive_smtp_is_found_with_its_line() {
-        let long = [b"a\r\n", "x".repeat(999).as_bytes(), b"\r\n"].concat();
-        for (bytes, expected) in [
-            (&b""[..], Ok(())),
-            (b"a\r\n\r\nb\r\n", Ok(())),
-            (b"a\r\nb", Err(Malformed::LineEnd { line: 2 })),
-            (b"a\nb\r\n", Err(Malformed::LineEnd { line: 1 })),
-            (b"a\rb\r\n", Err(Malformed::LineEnd { line: 1 })),
-            (b"a\r\n\r\n\0\r\n", Err(Malformed::Nul { line: 3 })),
-            (&long, Err(Malformed::LongLine { line: 2 })),
-        ] {
-            assert_eq!(check_lines(bytes), expected);
-        }
-    }
 
     #[test]
     fn an_encoded_word_never_divides_a_character() {

@@ -39,7 +39,8 @@ pub(super) use self::opening::Relay;
 use self::replies::Spoken;
 pub use self::stream::Socket;
 use self::stream::{RelayStream, Unasked};
-use super::outcome::{Failure, check_message};
+use super::message::Message;
+use super::outcome::Failure;
 use super::settings::{Credentials, TimeOuts};
 
 /// How long a relay that cut the body short may take to say why, and one that is left to say good-bye.
@@ -82,7 +83,7 @@ impl SmtpConnection {
         begun
     }
 
-    pub(super) async fn finish(&mut self, message: &[u8]) -> Result<Reply, Failure> {
+    pub(super) async fn finish(&mut self, message: &Message) -> Result<Reply, Failure> {
         let mut live = self.take(Stage::Data)?;
         let finished = live.finish(message).await;
         self.put_back(live);
@@ -327,12 +328,11 @@ impl Live {
         begun
     }
 
-    async fn finish(&mut self, message: &[u8]) -> Result<Reply, Failure> {
+    async fn finish(&mut self, message: &Message) -> Result<Reply, Failure> {
         let position = std::mem::replace(&mut self.position, Position::Lost);
         if position != Position::Message {
             return Err(Failure::silence(Stage::Data, "no message was begun"));
         }
-        check_message(message).map_err(|fault| Failure::message(Stage::Body, fault.to_string()))?;
         // Not before the first block: whoever let the message go looked directly before it, and nobody is to
         // have a turn in between.
         for (index, block) in Blocks::of(message).enumerate() {

@@ -8,6 +8,7 @@
 pub mod compose;
 pub mod connection;
 pub mod file;
+pub mod message;
 pub mod outcome;
 mod settings;
 pub mod template;

@@ -1,4 +1,4 @@
-//! What a failed step means, and what is never sent at all.
+//! What a failed step means.
 //!
 //! A failure is the stage that was reached, the relay's reply if there was one, and a cause in our own
 //! words. The errors of lettre and of the operating system end here; neither their text nor a relay's
@@ -16,8 +16,6 @@ use crate::domain::delivery::{Heard, Reply, Stage, Verdict, classify};
 
 use super::connection::replies::{BadReply, Spoken};
 
-/// Longest line of a message in octets, without its CRLF (RFC 5321, section 4.5.3.1.6).
-const LINE_OCTETS: usize = 998;
 /// Longest cause, in characters.
 const CAUSE_CHARACTERS: usize = 200;
 
@@ -124,67 +122,9 @@ impl Failure {
     }
 }
 
-/// Why a message may not go out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum MessageFault {
-    /// CR without LF or LF without CR: relays disagree where such a line, or the whole message, ends.
-    #[error("line {0} of the message ends in something else than CRLF")]
-    LineEnd(usize),
-    /// RFC 5321 has no NUL, and relays cut or refuse the message there.
-    #[error("line {0} of the message holds a NUL")]
-    Nul(usize),
-    /// Longer than RFC 5321, section 4.5.3.1.6, allows.
-    #[error("line {0} of the message is longer than 998 octets")]
-    LineLength(usize),
-}
-
-/// Whether the message may go out: CRLF only, no NUL, lines of at most 998 octets. The last line may
-/// lack its CRLF. A fault names its line, from 1.
-pub fn check_message(message: &[u8]) -> Result<(), MessageFault> {
-    for (index, raw) in message.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        let number = index + 1;
-        let line = match raw {
-            [line @ .., b'\r', b'\n'] => line,
-            [.., b'\n'] => return Err(MessageFault::LineEnd(number)),
-            line => line,
-        };
-        if line.contains(&b'\r') {
-            return Err(MessageFault::LineEnd(number));
-        }
-        if line.contains(&0) {
-            return Err(MessageFault::Nul(number));
-        }
-        if line.len() > LINE_OCTETS {
-            return Err(MessageFault::LineLength(number));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_has_crlf_line_ends_only() {
-        assert_eq!(check_message(b"a: b\r\n\r\n.\r\ntext\r\n"), Ok(()));
-        assert_eq!(check_message(b"no end"), Ok(()));
-        assert_eq!(check_message(b""), Ok(()));
-        assert_eq!(check_message(b"a\r\n\n.\n"), Err(MessageFault::LineEnd(2)), "bare LF");
-        assert_eq!(check_message(b"a\r\nb\rc\r\n"), Err(MessageFault::LineEnd(2)), "bare CR");
-        assert_eq!(check_message(b"a\r\r\n"), Err(MessageFault::LineEnd(1)), "CR before CRLF");
-        assert_eq!(check_message(b"a\r"), Err(MessageFault::LineEnd(1)), "CR at the end");
-    }
-
-    #[test]
-    fn a_message_has_no_nul_and_no_line_beyond_998_octets() {
-        assert_eq!(check_message(b"a\r\n\0\r\n"), Err(MessageFault::Nul(2)));
-        let mut message = vec![b'x'; 998];
-        message.extend(b"\r\n");
-        assert_eq!(check_message(&message), Ok(()));
-        message.insert(0, b'x');
-        assert_eq!(check_message(&message), Err(MessageFault::LineLength(1)));
-    }
 
     #[test]
     fn a_message_that_cannot_be_sent_is_refused_whatever_the_stage() {

@@ -16,6 +16,7 @@ use crate::domain::delivery::Reply;
 pub use super::connection::{Dial, Socket};
 use super::connection::{Relay, SmtpConnection};
 use super::file::{FileConnection, FileTransport};
+use super::message::Message;
 use super::outcome::Failure;
 
 pub use super::settings::{Credentials, Security, SmtpSettings, TimeOuts};
@@ -80,8 +81,7 @@ impl Connection {
     }
 
     /// Hands over the message that was begun. `Ok` only for 250 to the final dot: then it is the relay's.
-    /// A last line without CRLF gets one.
-    pub async fn finish(&mut self, message: &[u8]) -> Result<Reply, Failure> {
+    pub async fn finish(&mut self, message: &Message) -> Result<Reply, Failure> {
         match self {
             Self::Smtp(connection) => connection.finish(message).await,
             Self::File(connection) => connection.finish(message).await,

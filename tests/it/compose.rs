@@ -8,9 +8,12 @@ use std::fs;
 
 use invoice_router::domain::address::{HeaderText, MailDomain, MessageId};
 use invoice_router::domain::delivery::DeliveryId;
-use invoice_router::domain::id::{InvoiceNumber, Sequence};
-use invoice_router::domain::invoice::{Kind, PortalUrl};
+use invoice_router::domain::id::{AccountId, InvoiceNumber, Sequence};
+use invoice_router::domain::invoice::{
+    DOCUMENTS, Kind, MESSAGE_OVERHEAD_BYTES, PortalUrl, documents_bytes_max,
+};
 use invoice_router::mail::compose::{ComposeError, message_id};
+use invoice_router::mail::message::MessageFault;
 use invoice_router::mail::template::Templates;
 use proptest::prelude::*;
 
@@ -248,7 +251,7 @@ fn an_overridden_file_is_used_and_the_others_stay_as_shipped() {
     fs::write(directory.path().join("layout.html"), layout).unwrap();
     let templates = Templates::load(Some(directory.path())).unwrap();
 
-    let seen = read(&Mail::invoice().compose_with(&templates).unwrap().bytes);
+    let seen = read(&Mail::invoice().compose_with(&templates).unwrap().bytes());
     assert_eq!(seen.subject, "Ihre Rechnung RE-2026/0042");
     assert!(seen.text.starts_with("Guten Tag,\r\n\r\neins\r\n\r\nzwei Buchhaltung drei\r\n\r\n"));
     assert!(seen.text.ends_with("\r\n\r\nBis bald\r\nBeispiel-Hosting Köln\r\n"), "{}", seen.text);
@@ -258,7 +261,7 @@ fn an_overridden_file_is_used_and_the_others_stay_as_shipped() {
     );
 
     let english = Mail::of(Kind::Invoice, "RE-2026/0042", "1", "en");
-    let seen = read(&english.compose_with(&templates).unwrap().bytes);
+    let seen = read(&english.compose_with(&templates).unwrap().bytes());
     assert_eq!(seen.subject, "Invoice RE-2026/0042 dated 23 November 2026 (EUR 1.00)");
 }
 
@@ -304,8 +307,53 @@ fn the_size_limit_is_that_of_the_finished_bytes() {
     mail.message_bytes = size - 1;
     assert!(matches!(
         mail.compose(),
-        Err(ComposeError::TooLarge { bytes, limit }) if bytes == size && limit == size - 1
+        Err(ComposeError::Message(MessageFault::TooLarge { bytes, limit }))
+            if bytes == size && limit == size - 1
     ));
+}
+
+/// The heaviest mail there can be: everything as long as it may be, of characters that need most octets.
+fn heaviest(language: &str, message_bytes: usize) -> Mail {
+    let most = |count: usize| "\u{10400}".repeat(count);
+    let mut mail =
+        Mail::of(Kind::Reminder(number(&most(128))), &most(128), "999999999999999.99", language);
+    mail.message_bytes = message_bytes;
+    mail.stands_in = true;
+    mail.invoice.account = AccountId::parse(most(128)).unwrap();
+    mail.invoice.portal_url =
+        Some(PortalUrl::parse(format!("https://a/{}", "&".repeat(890))).unwrap());
+    mail.brand.name = Some(header_text(&most(200)));
+    mail.brand.reply_to.name = Some(header_text(&most(200)));
+    mail.addressee.contact.name = header_text(&most(200));
+    mail.addressee.contact.company = Some(header_text(&most(200)));
+    let domain = [&*"a".repeat(60); 3].join(".");
+    mail.addressee.deliverable =
+        (0..10).map(|at| email(&format!("{at}{}@{domain}", "a".repeat(63)))).collect();
+    // All but one of a single byte: a line each that is nearly empty.
+    let whole = documents_bytes_max(message_bytes) - (DOCUMENTS - 1);
+    let names: Vec<String> =
+        (0..DOCUMENTS).map(|at| format!("{}{}.pdf", most(114), 10 + at)).collect();
+    let bytes = vec![0xFF; whole];
+    let kind = ["a".repeat(127), "a".repeat(127)].join("/");
+    let files: Vec<(&str, &str, &[u8])> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (&**name, &*kind, if at == 0 { &bytes[..] } else { &bytes[..1] }))
+        .collect();
+    mail.attach(&files);
+    mail
+}
+
+#[test]
+fn documents_that_are_accepted_fit_into_a_mail_whatever_else_is_in_it() {
+    for message_bytes in [2 * MESSAGE_OVERHEAD_BYTES, 1_000_000, 25 << 20] {
+        for language in ["de", "en"] {
+            let bytes = heaviest(language, message_bytes).bytes().len();
+            let encoded = documents_bytes_max(message_bytes) / 57 * 78;
+            let others = bytes - encoded;
+            assert!(2 * others <= MESSAGE_OVERHEAD_BYTES, "{others} bytes besides the documents");
+        }
+    }
 }
 
 #[test]

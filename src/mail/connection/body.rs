@@ -3,19 +3,21 @@
 //! lettre stuffs dots after CRLF and writes the last CRLF together with the final dot, so that nobody
 //! could tell whether the relay has the message. Here the body ends with its own CRLF.
 
+use crate::mail::message::Message;
+
 /// Octets of a message that are written at once; each block has the time-out of the body to itself
 /// (RFC 5321, section 4.5.3.2.5).
 const BLOCK_OCTETS: usize = 64 * 1024;
 
-/// A checked message as it goes over the wire, without the final dot: a dot put before each line that
-/// begins with one (RFC 5321, section 4.5.2), CRLF at the end, in blocks of whole lines.
+/// A message as it goes over the wire, without the final dot: a dot put before each line that
+/// begins with one (RFC 5321, section 4.5.2), in blocks of whole lines.
 pub(super) struct Blocks<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn of(message: &'a [u8]) -> Self {
-        Self { rest: message }
+    pub(super) fn of(message: &'a Message) -> Self {
+        Self { rest: message.bytes() }
     }
 }
 
@@ -34,9 +36,6 @@ impl Iterator for Blocks<'_> {
                 block.push(b'.');
             }
             block.extend_from_slice(line);
-            if end.is_none() {
-                block.extend_from_slice(b"\r\n");
-            }
             self.rest = rest;
         }
         Some(block)
@@ -46,9 +45,15 @@ impl Iterator for Blocks<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::address::MessageId;
 
-    fn on_the_wire(message: &[u8]) -> Vec<u8> {
-        Blocks::of(message).flatten().collect()
+    fn message(bytes: &[u8]) -> Message {
+        let id = MessageId::parse("1@muster.example").unwrap();
+        Message::parse(bytes.to_vec(), id, bytes.len()).unwrap()
+    }
+
+    fn on_the_wire(bytes: &[u8]) -> Vec<u8> {
+        Blocks::of(&message(bytes)).flatten().collect()
     }
 
     #[test]
@@ -60,16 +65,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_gets_a_line_end_if_it_has_none() {
-        assert_eq!(on_the_wire(b"a"), b"a\r\n");
-        assert_eq!(on_the_wire(b"a\r\n."), b"a\r\n..\r\n");
-        assert_eq!(on_the_wire(b"a\r\n"), b"a\r\n");
-        assert_eq!(on_the_wire(b""), b"");
-    }
-
-    #[test]
     fn blocks_are_bounded_and_join_without_a_seam() {
-        let message = b".0123456789\r\n".repeat(20_000);
+        let message = message(&b".0123456789\r\n".repeat(20_000));
         let blocks: Vec<_> = Blocks::of(&message).collect();
         assert!(blocks.len() > 3);
         assert!(blocks.iter().all(|block| block.len() < BLOCK_OCTETS + 1024));

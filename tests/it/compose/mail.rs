@@ -16,12 +16,10 @@ use invoice_router::domain::invoice::{
 };
 use invoice_router::domain::money::{Currency, Money};
 use invoice_router::domain::recipient::Addressee;
-use invoice_router::mail::compose::{
-    Brand, ComposeError, Composition, Message, check_lines, compose, message_id,
-};
+use invoice_router::mail::compose::{Brand, ComposeError, Composition, compose, message_id};
+use invoice_router::mail::message::Message;
 use invoice_router::mail::template::Templates;
 use mail_parser::{MessageParser, MimeHeaders as _};
-use sha2::{Digest as _, Sha256};
 
 pub(super) const STORE: [u8; 16] = *b"an example store";
 
@@ -117,10 +115,7 @@ impl Mail {
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let Message { bytes, digest } = self.compose().unwrap();
-        assert_eq!(check_lines(&bytes), Ok(()));
-        assert_eq!(digest, Digest::from_bytes(Sha256::digest(&bytes).into()));
-        bytes
+        self.compose().unwrap().bytes().to_vec()
     }
 }
 
@@ -146,7 +141,7 @@ pub(super) fn header_text(raw: &str) -> HeaderText {
 
 pub(super) fn documents(files: &[(&str, &str, &[u8])]) -> Documents {
     let documents = files.iter().map(|(name, media_type, bytes)| Document {
-        digest: Digest::from_bytes(Sha256::digest(bytes).into()),
+        digest: Digest::of(bytes),
         file_name: FileName::parse(*name).unwrap(),
         media_type: MediaType::parse(media_type).unwrap(),
     });

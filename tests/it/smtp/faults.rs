@@ -292,7 +292,7 @@ async fn a_354_though_the_recipient_was_refused_delivers_nothing() {
     let failure = begin(&mut connection, MESSAGE.len()).await.unwrap_err();
     assert_eq!(failure.verdict(), Verdict::AddressRejected);
     assert!(!connection.is_usable());
-    assert!(connection.finish(MESSAGE).await.is_err());
+    assert!(connection.finish(&message_of(MESSAGE)).await.is_err());
     let heard = relay.heard().await;
     assert_eq!(heard[0].last().unwrap(), "DATA", "nothing follows");
 }
@@ -364,7 +364,7 @@ async fn a_relay_that_says_why_it_reads_no_further_is_heard() {
 async fn a_message_that_was_not_begun_cannot_be_finished_nor_two_begun_at_once() {
     let relay = ScriptedRelay::start([Script::greeted(&[]), Script::greeted(&[]).envelope()]).await;
     let mut connection = connected(&relay).await;
-    assert!(connection.finish(MESSAGE).await.is_err());
+    assert!(connection.finish(&message_of(MESSAGE)).await.is_err());
     assert!(!connection.is_usable());
     let mut connection = connected(&relay).await;
     begin(&mut connection, 10).await.unwrap();
