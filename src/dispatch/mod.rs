@@ -21,10 +21,11 @@ mod survey;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::warn;
@@ -143,7 +144,7 @@ impl Progress {
     }
 
     fn counted(&self) -> MutexGuard<'_, BTreeMap<(Outcome, Stage), u64>> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.attempts.lock()
     }
 }
 

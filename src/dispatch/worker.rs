@@ -12,7 +12,7 @@
 //! - Nothing of the store is held while the network is waited for.
 
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -526,12 +526,7 @@ impl Round {
 
     /// Stops all sending when so many addresses are rejected that the fault must be ours.
     async fn count_rejection(&self) -> ControlFlow<End> {
-        let too_many = self
-            .shared
-            .rejections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .count(Instant::now());
+        let too_many = self.shared.rejections.lock().count(Instant::now());
         if !too_many {
             return Continue(());
         }

@@ -5,11 +5,12 @@
 //! for. No label holds what comes from outside, so that nobody can fill the memory with them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -226,14 +227,14 @@ impl Metrics {
 
     /// What was seen of the backlog within the last minute.
     pub(super) fn recent_backlog(&self) -> Option<Backlog> {
-        let seen = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.backlog.lock();
         let (at, backlog) = seen.as_ref()?;
         (at.elapsed() < BACKLOG_LOOK).then(|| backlog.clone())
     }
 
     /// Keeps what was seen of the backlog.
     pub(super) fn keep_backlog(&self, backlog: Backlog) {
-        let mut seen = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.backlog.lock();
         *seen = Some((Instant::now(), backlog));
     }
 

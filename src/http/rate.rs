@@ -5,9 +5,9 @@
 //! that has to be refilled first. So a batch larger than the bucket gets through, and the mean holds.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::problem::{Code, Problem};
@@ -57,7 +57,7 @@ impl Rates {
     }
 
     fn with_bucket<T>(&self, sender: &SenderName, work: impl FnOnce(&mut Bucket) -> T) -> T {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.lock();
         let now = Instant::now();
         let full = Bucket { tokens: self.per_second, at: now };
         let bucket = buckets.entry(sender.clone()).or_insert(full);

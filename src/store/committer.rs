@@ -13,9 +13,11 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::StoreError;
 use super::engine::backend::{Salts, Urgency};
@@ -169,7 +171,7 @@ impl Committer {
         state.closing = true;
         self.shared.came.notify_one();
         while !state.ended {
-            state = self.shared.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.shared.ended.wait(&mut state);
         }
     }
 }
@@ -227,9 +229,8 @@ impl Drop for Committer {
 }
 
 impl Shared {
-    /// Nothing that is locked is left half done by a panic.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Keeps the space that settling needs: accepting stops at the reserve, intents at half of it.
@@ -244,7 +245,7 @@ impl Shared {
 
     /// The free space, as of now or the last second.
     fn space(&self) -> MutexGuard<'_, Space> {
-        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut space = self.space.lock();
         if space.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
             space.looked = Some(Instant::now());
             match self.disk.free_bytes() {
@@ -266,8 +267,7 @@ impl Shared {
                 );
                 std::process::abort();
             }
-            (state, _) =
-                self.ended.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
+            self.ended.wait_for(&mut state, LOOK);
         }
     }
 }
@@ -325,7 +325,7 @@ impl Worker {
             if state.closing {
                 return false;
             }
-            state = self.shared.came.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.shared.came.wait(&mut state);
         }
     }
 

@@ -14,10 +14,11 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, DirEntry};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use chrono::NaiveDate;
+use parking_lot::{Condvar, Mutex};
 
 use super::{StoreError, disk};
 use crate::domain::id::Digest;
@@ -56,7 +57,7 @@ pub(super) struct DigestLock {
 
 impl Drop for DigestLock {
     fn drop(&mut self) {
-        locked(&self.held.digests).remove(&self.digest);
+        self.held.digests.lock().remove(&self.digest);
         self.held.released.notify_all();
     }
 }
@@ -87,9 +88,9 @@ impl Documents {
 
     /// Waits until nobody else is at work on the document.
     pub(super) fn lock(&self, digest: Digest) -> DigestLock {
-        let mut digests = locked(&self.held.digests);
+        let mut digests = self.held.digests.lock();
         while !digests.insert(digest) {
-            digests = self.held.released.wait(digests).unwrap_or_else(PoisonError::into_inner);
+            self.held.released.wait(&mut digests);
         }
         drop(digests);
         DigestLock { held: Arc::clone(&self.held), digest }
@@ -196,7 +197,7 @@ impl Documents {
 
     /// Sees to it that the directory of a day is there for good before anything in it is.
     fn keep_directory(&self, day: NaiveDate) -> Result<(), StoreError> {
-        let mut durable = locked(&self.day);
+        let mut durable = self.day.lock();
         if *durable == Some(day) {
             return Ok(());
         }
@@ -331,7 +332,7 @@ impl SyncGroup {
         day: NaiveDate,
         sync: impl FnOnce(&BTreeSet<NaiveDate>) -> io::Result<()>,
     ) -> Result<(), StoreError> {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         state.arrived += 1;
         state.days.insert(day);
         let own = state.arrived;
@@ -345,7 +346,7 @@ impl SyncGroup {
             if !state.syncing {
                 break;
             }
-            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.ended.wait(&mut state);
         }
         state.syncing = true;
         let days = std::mem::take(&mut state.days);
@@ -354,7 +355,7 @@ impl SyncGroup {
 
         let synced = sync(&days);
 
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         state.syncing = false;
         let result = match synced {
             Ok(()) => {
@@ -370,9 +371,4 @@ impl SyncGroup {
         self.ended.notify_all();
         result
     }
-}
-
-/// Nothing that is locked here is left half done by a panic.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

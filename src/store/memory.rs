@@ -9,9 +9,10 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::StoreError;
@@ -62,14 +63,14 @@ impl MemoryBackend {
     /// From now on units wait for [`Self::commit_held_back`], and `waits` is told.
     pub(super) fn hold_back(&self, waits: Arc<Notify>) {
         let units = VecDeque::new();
-        *locked(&self.disk.held_back) = Some(HeldBack { units, waits });
+        *self.disk.held_back.lock() = Some(HeldBack { units, waits });
     }
 
     /// Commits the first of what is held back, at most so many units.
     pub(super) fn commit_held_back(&self, most: usize) -> Result<(), StoreError> {
         let mut first = self.take_held_back();
         let rest = first.split_off(most.min(first.len()));
-        if let Some(held_back) = locked(&self.disk.held_back).as_mut() {
+        if let Some(held_back) = self.disk.held_back.lock().as_mut() {
             held_back.units = rest;
         }
         self.commit(first)
@@ -77,25 +78,25 @@ impl MemoryBackend {
 
     /// Takes what is held back away. When it is dropped, whoever waits for it is told so.
     pub(super) fn take_held_back(&self) -> VecDeque<Unit> {
-        let mut held_back = locked(&self.disk.held_back);
+        let mut held_back = self.disk.held_back.lock();
         held_back.as_mut().map(|held_back| std::mem::take(&mut held_back.units)).unwrap_or_default()
     }
 
     /// Holds nothing back any more; commits what was.
     pub(super) fn go_on(&self) -> Result<(), StoreError> {
-        let held_back = locked(&self.disk.held_back).take();
+        let held_back = self.disk.held_back.lock().take();
         held_back.map_or(Ok(()), |held_back| self.commit(held_back.units))
     }
 
     fn commit(&self, mut waiting: VecDeque<Unit>) -> Result<(), StoreError> {
-        let salts = locked(&self.disk.committing);
+        let salts = self.disk.committing.lock();
         let mut carried = None;
         while carried.is_some() || !waiting.is_empty() {
             let head = TrailHead::of(self, self.last(&keys::kind_prefix(kind::TRAIL))?)?;
             let mut batch = Batch::after(head);
             carried = batch.fill(self, carried, &mut waiting);
             let sealed = batch.seal(|| salts.next());
-            let mut map = locked(&self.disk.map);
+            let mut map = self.disk.map.lock();
             for (key, value) in sealed.writes {
                 match value {
                     Some(value) => map.insert(key, value),
@@ -114,7 +115,7 @@ impl MemoryBackend {
 
 impl Tree for MemoryBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(locked(&self.disk.map).get(key).cloned())
+        Ok(self.disk.map.lock().get(key).cloned())
     }
 
     fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
@@ -129,7 +130,10 @@ impl Tree for MemoryBackend {
             if is_empty {
                 return Ok(());
             }
-            let met = locked(&self.disk.map)
+            let met = self
+                .disk
+                .map
+                .lock()
                 .range((lower, upper))
                 .next()
                 .map(|(key, value)| (key.clone(), value.clone()));
@@ -148,7 +152,7 @@ impl Backend for MemoryBackend {
     type Room = ();
 
     fn submit(&self, _urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
-        if let Some(held_back) = locked(&self.disk.held_back).as_mut() {
+        if let Some(held_back) = self.disk.held_back.lock().as_mut() {
             held_back.units.push_back(unit);
             held_back.waits.notify_one();
             return Ok(());
@@ -179,14 +183,12 @@ impl Backend for MemoryBackend {
 
     fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
         let upper = keys::after_prefix(prefix).map_or(Unbounded, Excluded);
-        Ok(locked(&self.disk.map)
+        Ok(self
+            .disk
+            .map
+            .lock()
             .range((Included(prefix.to_vec()), upper))
             .next_back()
             .map(|(key, value)| (key.clone(), value.clone())))
     }
-}
-
-/// A unit that panicked has written nothing yet.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,9 +11,10 @@ mod session;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -67,7 +68,7 @@ impl Sink {
     /// What has been received so far, in order.
     #[must_use]
     pub fn messages(&self) -> Vec<Received> {
-        self.mailbox.lock().received.clone()
+        self.mailbox.state.lock().received.clone()
     }
 
     /// How many messages have been received so far.
@@ -123,7 +124,7 @@ impl Mailbox {
             None => None,
         };
         let count = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.received.push(Received {
                 sender,
                 recipients,
@@ -141,7 +142,7 @@ impl Mailbox {
     /// A number for the order, and the first recipient to tell files apart at a glance.
     fn next_file_name(&self, recipients: &[String]) -> String {
         let number = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.files += 1;
             state.files
         };
@@ -149,11 +150,6 @@ impl Mailbox {
         let recipient = recipients.first().map_or("", String::as_str);
         let recipient: String = recipient.chars().filter(is_plain).take(64).collect();
         format!("{number:04}-{recipient}.eml")
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change under the lock is one push or one increment, which a panic can't leave half done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Peer;
@@ -35,7 +36,7 @@ impl Peers {
     /// A place for one more connection, unless the address has as many as it may.
     pub(super) fn seat(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let of = network(address);
-        let mut seated = self.seated.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seated = self.seated.lock();
         let taken = seated.entry(of).or_default();
         if *taken >= self.most {
             return None;
@@ -47,8 +48,7 @@ impl Peers {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let seated = self.peers.seated.lock();
-        let mut seated = seated.unwrap_or_else(PoisonError::into_inner);
+        let mut seated = self.peers.seated.lock();
         if let Some(taken) = seated.get_mut(&self.of) {
             *taken -= 1;
             if *taken == 0 {
@@ -129,7 +129,7 @@ mod tests {
     fn nothing_is_kept_of_addresses_that_are_gone() {
         let peers = Peers::new(1);
         drop(peers.seat(ip("192.0.2.1")).unwrap());
-        assert!(peers.seated.lock().unwrap().is_empty());
+        assert!(peers.seated.lock().is_empty());
     }
 
     #[test]

@@ -68,11 +68,11 @@ impl TestDisk {
 
 impl Tree for TestDisk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.map.lock().unwrap().get(key).cloned())
+        Ok(self.map.lock().get(key).cloned())
     }
 
     fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
-        for (key, value) in self.map.lock().unwrap().clone() {
+        for (key, value) in self.map.lock().clone() {
             let is_inside = key.as_slice() >= from && to.is_none_or(|to| key.as_slice() < to);
             if is_inside && visit(&key, &value).is_break() {
                 break;
@@ -84,11 +84,11 @@ impl Tree for TestDisk {
 
 impl Disk for TestDisk {
     fn write(&self, writes: Writes) -> Result<(), StoreError> {
-        if let Some(failure) = self.write_failure.lock().unwrap().clone() {
+        if let Some(failure) = self.write_failure.lock().clone() {
             return Err(failure);
         }
-        self.batches.lock().unwrap().push(writes.len());
-        let mut map = self.map.lock().unwrap();
+        self.batches.lock().push(writes.len());
+        let mut map = self.map.lock();
         for (key, value) in writes {
             match value {
                 Some(value) => map.insert(key, value),
@@ -102,7 +102,7 @@ impl Disk for TestDisk {
         let Some(gate) = &self.gate else {
             return Ok(());
         };
-        let gate = gate.lock().unwrap();
+        let gate = gate.lock();
         // A test that ended lets everything through.
         let _ = gate.began.send(());
         gate.results.recv_timeout(PATIENCE).unwrap_or(Ok(()))
@@ -157,7 +157,7 @@ fn units_of_one_batch_see_each_other_and_a_refused_one_adds_nothing() {
         assert_eq!(answer.recv().unwrap(), Ok(()));
     }
     assert_eq!(counted(disk.as_ref(), "a"), 2);
-    assert_eq!(disk.batches.lock().unwrap().len(), 2);
+    assert_eq!(disk.batches.lock().len(), 2);
     assert_eq!(verify_trail(disk.as_ref()), 2);
 }
 
@@ -179,7 +179,7 @@ fn no_answer_comes_before_the_sync() {
 
 /// How many batches were written; none of them is larger than it may be.
 fn batches_within_the_limit(disk: &TestDisk) -> u64 {
-    let batches = disk.batches.lock().unwrap();
+    let batches = disk.batches.lock();
     assert!(batches.iter().all(|size| *size <= BATCH_OPERATIONS), "{batches:?}");
     batches.len() as u64
 }
@@ -204,7 +204,7 @@ fn a_batch_keeps_its_limit_and_nothing_is_lost_between_two() {
     }
     let batches = batches_within_the_limit(&disk);
     assert_eq!(counted(disk.as_ref(), "units"), 200);
-    let kept = disk.map.lock().unwrap();
+    let kept = disk.map.lock();
     assert_eq!(kept.keys().filter(|key| key[0] == b'k').count(), 1_000);
     drop(kept);
     assert_eq!(verify_trail(disk.as_ref()), batches);
@@ -363,7 +363,7 @@ fn one_that_was_evaluated_for_the_next_batch_is_told_of_the_failure_too() {
 fn a_failed_write_ends_the_store() {
     let (disk, committer) = start(TestDisk::new());
     let failure = StoreError::Failed { operation: "writing a batch", cause: "damaged".to_owned() };
-    *disk.write_failure.lock().unwrap() = Some(failure.clone());
+    *disk.write_failure.lock() = Some(failure.clone());
     let answer = submit(&committer, |tx| count(tx, "a"));
     assert_eq!(answer.recv().unwrap(), Err(failure.clone()));
     assert_eq!(committer.health().failure, Some(failure));
@@ -388,7 +388,7 @@ fn a_unit_that_writes_nothing_needs_no_sync() {
     let answer = submit(&committer, |_| ());
     assert_eq!(answer.recv().unwrap(), Ok(()));
     assert_eq!(warden.began.try_recv(), Err(TryRecvError::Empty));
-    assert!(disk.batches.lock().unwrap().is_empty());
+    assert!(disk.batches.lock().is_empty());
 }
 
 fn refusals(committer: &Committer) -> [Option<StoreError>; 3] {
@@ -418,7 +418,7 @@ fn what_is_being_written_is_not_promised_to_anybody_else() {
     let (disk, committer) = start(TestDisk::new());
     let look_again = |free_bytes| {
         disk.free_bytes.store(free_bytes, Ordering::Relaxed);
-        committer.shared.space.lock().unwrap().looked = None;
+        committer.shared.space.lock().looked = None;
     };
     look_again(3_000);
     assert_eq!(committer.room_for(2_001).err(), Some(StoreError::DiskFull));
@@ -444,7 +444,7 @@ fn free_space_is_looked_at_again_after_a_second() {
     let (disk, committer) = start(TestDisk::new());
     assert_eq!(refusals(&committer), [None, None, None]);
     disk.free_bytes.store(0, Ordering::Relaxed);
-    committer.shared.space.lock().unwrap().looked = Instant::now().checked_sub(LOOK);
+    committer.shared.space.lock().looked = Instant::now().checked_sub(LOOK);
     assert_eq!(refusals(&committer)[0], Some(StoreError::DiskFull));
 }
 
@@ -497,7 +497,7 @@ fn closing_waits_for_all_that_was_taken() {
 }
 
 fn last_link(disk: &TestDisk) -> Option<(Vec<u8>, Vec<u8>)> {
-    let map = disk.map.lock().unwrap();
+    let map = disk.map.lock();
     map.range(keys::trail(0)..=keys::trail(u64::MAX))
         .next_back()
         .map(|(key, value)| (key.clone(), value.clone()))

@@ -133,12 +133,12 @@ fn those_who_come_during_a_sync_share_the_next_one() {
         let (group, syncs) = (&group, &syncs);
         scope.spawn(move || {
             group.wait_durable(day("2026-09-30"), |days| {
-                locked(syncs).push(days.clone());
+                syncs.lock().push(days.clone());
                 released.recv().unwrap();
                 Ok(())
             })
         });
-        while locked(syncs).is_empty() {
+        while syncs.lock().is_empty() {
             thread::yield_now();
         }
         for at in 0..6 {
@@ -146,19 +146,19 @@ fn those_who_come_during_a_sync_share_the_next_one() {
                 let day = day(["2026-09-30", "2026-10-01"][at % 2]);
                 group
                     .wait_durable(day, |days| {
-                        locked(syncs).push(days.clone());
+                        syncs.lock().push(days.clone());
                         Ok(())
                     })
                     .unwrap();
             });
         }
-        while locked(&group.state).arrived < 7 {
+        while group.state.lock().arrived < 7 {
             thread::yield_now();
         }
         release.send(()).unwrap();
     });
     assert_eq!(
-        *locked(&syncs),
+        *syncs.lock(),
         [
             BTreeSet::from([day("2026-09-30")]),
             BTreeSet::from([day("2026-09-30"), day("2026-10-01")]),

@@ -11,7 +11,8 @@
 //! here and named, or it is still to come, and reads the change.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::delivery::DeliveryId;
 use crate::store::StoreError;
@@ -49,8 +50,7 @@ impl LastLooks {
         self.ahead().contains(&delivery)
     }
 
-    /// No change of the set can be left half done by a panic.
     fn ahead(&self) -> MutexGuard<'_, BTreeSet<DeliveryId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

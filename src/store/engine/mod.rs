@@ -21,9 +21,10 @@ pub(in crate::store) mod verify;
 mod views;
 mod write;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, NaiveDate, Utc};
+use parking_lot::Mutex;
 
 use self::backend::{Backend, Urgency, new_id};
 use self::invoices::By;

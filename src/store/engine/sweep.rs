@@ -2,9 +2,9 @@
 //! retention no longer covers.
 
 use std::fmt;
-use std::sync::{MutexGuard, PoisonError};
 
 use chrono::{DateTime, NaiveDate, Utc};
+use parking_lot::MutexGuard;
 
 use super::backend::Backend;
 use super::{Engine, read, upkeep};
@@ -150,7 +150,7 @@ impl<B: Backend> Engine<B> {
     }
 
     fn swept(&self) -> MutexGuard<'_, Swept> {
-        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.swept.lock()
     }
 }
 

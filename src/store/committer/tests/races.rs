@@ -61,7 +61,7 @@ impl Backend for Gated {
         if self.is_full.load(Ordering::Relaxed) {
             return Err(StoreError::DiskFull);
         }
-        let stop = self.stop.lock().unwrap().take();
+        let stop = self.stop.lock().take();
         if let Some(stop) = stop {
             stop.reached.send(()).unwrap();
             stop.go_on.recv_timeout(PATIENCE).unwrap();
@@ -165,7 +165,7 @@ impl World {
     /// Has both evaluated in one batch behind another, and holds that batch in its sync until it is seen
     /// that neither is answered.
     fn at_once<T: Send>(&self, both: impl FnOnce() -> [Commit<T>; 2]) -> [T; 2] {
-        let batches = || self.disk.batches.lock().unwrap().len();
+        let batches = || self.disk.batches.lock().len();
         let before = batches();
         let first = self.put(b"in front", at(0));
         self.warden.wait();
@@ -363,7 +363,7 @@ fn a_collector_that_comes_between_an_uploads_file_and_its_commit_removes_nothing
     let world = World::with_account_and_document();
     let (reached, has_reached) = mpsc::channel();
     let (let_go, go_on) = mpsc::channel();
-    *world.stop.lock().unwrap() = Some(Stop { reached, go_on });
+    *world.stop.lock() = Some(Stop { reached, go_on });
     let (tell, swept) = mpsc::channel();
     thread::scope(|scope| {
         let engine = &world.engine;
