@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::claims::{Claims, RunStep, Runs, Source};
-use super::line::Line;
 use super::relay::{Circuit, Generation, RelayState};
+use super::relay_session::RelaySession;
 use super::survey::{ReadDue, Request, Survey, survey};
 use super::worker::{Claim, End, Report, work};
 use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
@@ -213,12 +213,12 @@ impl Feeder {
             let Some(sequence) = self.claims.take() else {
                 return Ok(());
             };
-            let line = Line::new(self.idle.pop().map(|idle| idle.connection));
+            let session = RelaySession::new(self.idle.pop().map(|idle| idle.connection));
             let generation = self.circuit.generation();
             let shared = Arc::clone(&self.shared);
             self.busy += 1;
             self.tasks.spawn(async move {
-                Done::Worked(generation, Box::new(work(shared, sequence, line).await))
+                Done::Worked(generation, Box::new(work(shared, sequence, session).await))
             });
         }
         Ok(())
@@ -376,7 +376,7 @@ impl Feeder {
         if answered {
             self.circuit.answered(generation);
         }
-        let unanswered = unanswered.filter(|_| self.circuit.left_unanswered(generation));
+        let unanswered = unanswered.filter(|_| self.circuit.missing_final_reply(generation));
         if unanswered.is_some() {
             warn!("the relay left one message after the other without an answer to the final dot");
         }
@@ -384,7 +384,7 @@ impl Feeder {
         match relay_failure.or(unanswered) {
             Some(failure) if served > 0 && is_one_too_many(&failure) => {
                 info!(served, "the relay takes no more connections: {}", failure.in_words());
-                self.circuit.turned_away(generation, served, now);
+                self.circuit.connection_refused(generation, served, now);
             }
             Some(failure) => {
                 let opens = self.circuit.failed(generation, now, fastrand::f64());

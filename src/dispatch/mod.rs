@@ -8,13 +8,13 @@
 //!   its intent behind, which the next start settles as uncertain.
 //! - When the store fails for good, nothing more is sent, and [`Dispatch::run`] says so.
 
+mod attempt_result;
 mod blocking;
 mod claims;
+mod composed_message;
 mod feeder;
-mod heard;
-mod line;
-mod prepare;
 mod relay;
+mod relay_session;
 mod release;
 pub mod schedule;
 mod survey;

@@ -122,7 +122,7 @@ impl Circuit {
     }
 
     /// The relay left a message without an answer to its final dot. Says whether that is its own failure by now.
-    pub(super) fn left_unanswered(&mut self, generation: Generation) -> bool {
+    pub(super) fn missing_final_reply(&mut self, generation: Generation) -> bool {
         if generation != self.generation {
             return false;
         }
@@ -131,7 +131,12 @@ impl Circuit {
     }
 
     /// The relay turned one more connection away, beside so many that it serves.
-    pub(super) fn turned_away(&mut self, generation: Generation, served: usize, now: Instant) {
+    pub(super) fn connection_refused(
+        &mut self,
+        generation: Generation,
+        served: usize,
+        now: Instant,
+    ) {
         if generation != self.generation {
             return;
         }
@@ -275,11 +280,11 @@ mod tests {
             circuit.allowed()
         };
         assert_eq!(succeed_at(&mut circuit, now), 8);
-        circuit.turned_away(circuit.generation(), 3, now);
+        circuit.connection_refused(circuit.generation(), 3, now);
         assert_eq!(circuit.allowed(), 3);
         assert_eq!(succeed_at(&mut circuit, now + CEILING / 2), 3);
         assert_eq!(succeed_at(&mut circuit, now + CEILING), 8);
-        circuit.turned_away(circuit.generation(), 0, now);
+        circuit.connection_refused(circuit.generation(), 0, now);
         assert_eq!(circuit.allowed(), 1, "never none");
     }
 
@@ -323,7 +328,7 @@ mod tests {
     fn one_message_after_the_other_without_an_answer_is_the_relays_failure() {
         let now = Instant::now();
         let mut circuit = circuit(8);
-        let unanswered = |circuit: &mut Circuit| circuit.left_unanswered(circuit.generation());
+        let unanswered = |circuit: &mut Circuit| circuit.missing_final_reply(circuit.generation());
         assert!(!unanswered(&mut circuit));
         assert!(!unanswered(&mut circuit));
         circuit.answered(circuit.generation());
@@ -334,7 +339,7 @@ mod tests {
         assert!(fail(&mut circuit, now));
         circuit.probe_succeeded();
         for _ in 0..3 {
-            assert!(!circuit.left_unanswered(before), "of before the opening");
+            assert!(!circuit.missing_final_reply(before), "of before the opening");
         }
         assert!(!unanswered(&mut circuit), "three more after each probe");
         circuit.answered(before);

@@ -19,9 +19,9 @@ use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::heard::Heard;
-use super::line::Line;
-use super::prepare::{Prepared, Unfit};
+use super::attempt_result::AttemptResult;
+use super::composed_message::{ComposeFailure, ComposedMessage};
+use super::relay_session::RelaySession;
 use super::{Shared, can_be_repeated, stopped};
 use crate::domain::address::{EmailAddress, masked};
 use crate::domain::delivery::{DeliveryId, Event, Intent, Stage, State, Verdict, step};
@@ -81,15 +81,15 @@ pub(super) enum End {
 }
 
 /// Brings one invoice as far as it can be brought now.
-pub(super) async fn work(shared: Arc<Shared>, sequence: DeliveryId, line: Line) -> Report {
+pub(super) async fn work(shared: Arc<Shared>, sequence: DeliveryId, session: RelaySession) -> Report {
     let mut round = Round {
         began: shared.clock.now(),
         shared,
         sequence,
-        line,
+        session,
         account: None,
         tried: Vec::new(),
-        prepared: None,
+        composed: None,
         last: None,
         transactions: 0,
         relay_failure: None,
@@ -104,7 +104,7 @@ pub(super) async fn work(shared: Arc<Shared>, sequence: DeliveryId, line: Line) 
     Report {
         sequence,
         account: round.account.clone(),
-        connection: std::mem::take(&mut round.line).into_usable(),
+        connection: std::mem::take(&mut round.session).into_usable(),
         transactions: round.transactions,
         relay_failure: round.relay_failure.take(),
         answered: round.answered,
@@ -125,7 +125,7 @@ pub(super) struct Settling {
 /// The attempt at the last address.
 struct Last {
     plan: Plan,
-    heard: Heard,
+    result: AttemptResult,
     took: Duration,
     pending: Pending,
 }
@@ -153,12 +153,12 @@ struct Round {
     shared: Arc<Shared>,
     sequence: DeliveryId,
     began: DateTime<Utc>,
-    line: Line,
+    session: RelaySession,
     account: Option<AccountId>,
     /// Addresses that had their attempt in this round.
     tried: Vec<EmailAddress>,
     /// The message made last; most rounds have one for all addresses.
-    prepared: Option<Prepared>,
+    composed: Option<ComposedMessage>,
     /// Once nobody is left to be tried.
     last: Option<Last>,
     transactions: u32,
@@ -188,7 +188,7 @@ impl Round {
         let stopping = self.shared.stopping.clone();
         let opened = tokio::select! {
             biased;
-            opened = self.line.open(&self.shared.transport) => opened,
+            opened = self.session.open(&self.shared.transport) => opened,
             () = stopped(stopping) => return Break(End::Again),
         };
         if let Err(failure) = opened {
@@ -196,21 +196,21 @@ impl Round {
             return Break(End::Again);
         }
         let since = Instant::now();
-        let (heard, pending) = self.attempt(&plan).await?;
+        let (result, pending) = self.attempt(&plan).await?;
         if let Some(pending) = pending {
             self.tried.push(plan.intent.address.clone());
             let took = since.elapsed();
-            self.last = Some(Last { plan, heard, took, pending });
+            self.last = Some(Last { plan, result, took, pending });
             return Break(End::Through);
         }
-        self.log(&plan, &heard, since.elapsed());
-        if heard.verdict == Verdict::AddressRejected {
+        self.log(&plan, &result, since.elapsed());
+        if result.verdict == Verdict::AddressRejected {
             self.count_rejection().await?;
         }
         self.tried.push(plan.intent.address);
-        match heard.outcome {
+        match result.outcome {
             // The others have their turn in the next round: what may become a second copy is to be little.
-            Err(failure) if heard.verdict == Verdict::Uncertain => {
+            Err(failure) if result.verdict == Verdict::Uncertain => {
                 self.unanswered = Some(failure);
                 Break(End::Again)
             }
@@ -231,7 +231,7 @@ impl Round {
             Err(failure) if can_be_repeated(&failure) => self.settle(settle).await?,
             Err(failure) => return Break(End::StoreFailed(failure)),
         }
-        self.log(&last.plan, &last.heard, last.took);
+        self.log(&last.plan, &last.result, last.took);
         self.plan().await
     }
 
@@ -271,12 +271,17 @@ impl Round {
         let (address, number) = (next.address.clone(), next.attempts + 1);
 
         let round_at = resolved.round_at.unwrap_or(self.began);
-        let prepared =
-            Prepared::take_or_make(self.prepared.take(), &self.shared, &job, &resolved, &recipient);
-        let prepared = match prepared.await {
-            Ok(prepared) => self.prepared.insert(prepared),
-            Err(Unfit::Invoice(cause)) => return Break(self.hold(&job, cause).await),
-            Err(Unfit::Store(failure)) => return Break(self.stop(failure)),
+        let composed = ComposedMessage::take_or_make(
+            self.composed.take(),
+            &self.shared,
+            &job,
+            &resolved,
+            &recipient,
+        );
+        let composed = match composed.await {
+            Ok(composed) => self.composed.insert(composed),
+            Err(ComposeFailure::Invoice(cause)) => return Break(self.hold(&job, cause).await),
+            Err(ComposeFailure::Store(failure)) => return Break(self.stop(failure)),
         };
         let intent = Intent {
             revision: resolved.revision,
@@ -284,12 +289,12 @@ impl Round {
             number,
             started_at: self.shared.clock.now(),
             account_version: job.seen.account_version,
-            message_id: prepared.message().id().clone(),
-            message_digest: prepared.message().digest(),
-            message_bytes: prepared.message().octets(),
+            message_id: composed.message().id().clone(),
+            message_digest: composed.message().digest(),
+            message_bytes: composed.message().octets(),
         };
         Continue(Plan {
-            message: Arc::clone(prepared.message()),
+            message: Arc::clone(composed.message()),
             job,
             recipient,
             round_at,
@@ -395,23 +400,23 @@ impl Round {
 
     /// Takes the relay up to its 354, looks again, and hands the message over. What came of it is durable
     /// when this returns, or on its way to be if that was the last address and it accepted.
-    async fn attempt(&mut self, plan: &Plan) -> ControlFlow<End, (Heard, Option<Pending>)> {
+    async fn attempt(&mut self, plan: &Plan) -> ControlFlow<End, (AttemptResult, Option<Pending>)> {
         let stopping = self.shared.stopping.clone();
         let begun = tokio::select! {
             biased;
             begun = self.begin(plan) => begun?,
             // Not a byte of the message has gone out, and none does.
             () = stopped(stopping) => {
-                self.line.close();
+                self.session.close();
                 self.drop_intent().await?;
                 return Break(End::Again);
             }
         };
         let outcome = match begun {
             Ok(()) => match self.may_go_out(plan) {
-                Ok(true) => self.line.finish(&plan.message).await,
+                Ok(true) => self.session.finish(&plan.message).await,
                 refused => {
-                    self.line.close();
+                    self.session.close();
                     self.drop_intent().await?;
                     return Break(
                         refused.map_or_else(|failure| self.stop(failure), |_| End::Again),
@@ -420,34 +425,34 @@ impl Round {
             },
             Err(failure) => Err(failure),
         };
-        let heard = Heard::from(outcome);
-        let Some(attempt) = heard.attempt(plan.intent.clone()) else {
-            self.relay_failure = heard.outcome.err();
+        let result = AttemptResult::from(outcome);
+        let Some(attempt) = result.attempt(plan.intent.clone()) else {
+            self.relay_failure = result.outcome.err();
             self.drop_intent().await?;
             return Break(End::Again);
         };
         self.shared.progress.count(attempt.outcome, attempt.stage);
         let settle = Settle::Ended {
             attempt: Box::new(attempt),
-            verdict: heard.verdict,
+            verdict: result.verdict,
             at: self.shared.clock.now(),
             jitter: fastrand::f64(),
         };
-        let pending = if plan.is_last && heard.verdict == Verdict::Accepted {
+        let pending = if plan.is_last && result.verdict == Verdict::Accepted {
             let commit = self.shared.store.settle(self.sequence, settle.clone());
             Some(Pending { settle, commit })
         } else {
             self.settle(settle).await?;
             None
         };
-        self.answered |= heard.stage() == Stage::FinalDot && heard.verdict != Verdict::Uncertain;
-        match heard.verdict {
+        self.answered |= result.stage() == Stage::FinalDot && result.verdict != Verdict::Uncertain;
+        match result.verdict {
             Verdict::Accepted | Verdict::AddressRejected | Verdict::MessageRefused => {
                 self.transactions += 1;
             }
             Verdict::Deferred | Verdict::Uncertain | Verdict::RelayFailed => {}
         }
-        Continue((heard, pending))
+        Continue((result, pending))
     }
 
     /// Takes the relay up to its 354 while the intent is committed. What the relay said counts only once
@@ -462,7 +467,7 @@ impl Round {
                 intent: plan.intent.clone(),
             },
         );
-        let envelope = self.line.begin(
+        let envelope = self.session.begin(
             &self.shared.transport,
             &self.shared.settings.envelope_from,
             &plan.intent.address,
@@ -485,7 +490,7 @@ impl Round {
     /// Leaves a transaction that nothing goes out in. After the 354 only closing the connection does.
     fn take_back(&mut self, begun: Result<(), Failure>) {
         match begun {
-            Ok(()) => self.line.close(),
+            Ok(()) => self.session.close(),
             Err(failure) if failure.verdict() == Verdict::RelayFailed => {
                 self.relay_failure = Some(failure);
             }
@@ -555,16 +560,16 @@ impl Round {
         }
     }
 
-    fn log(&self, plan: &Plan, heard: &Heard, took: Duration) {
+    fn log(&self, plan: &Plan, result: &AttemptResult, took: Duration) {
         let Plan { job, intent, .. } = plan;
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let address = intent.address.masked();
         // The relay's words may repeat an address.
-        let code = heard.reply().map(|reply| reply.code);
+        let code = result.reply().map(|reply| reply.code);
         let enhanced =
-            heard.reply().and_then(|reply| reply.enhanced).map(|enhanced| enhanced.to_string());
-        let stage = heard.stage().as_str();
-        let cause = heard.cause();
+            result.reply().and_then(|reply| reply.enhanced).map(|enhanced| enhanced.to_string());
+        let stage = result.stage().as_str();
+        let cause = result.cause();
         macro_rules! say {
             ($level:ident, $words:literal) => {
                 $level!(
@@ -575,7 +580,7 @@ impl Round {
                 )
             };
         }
-        match heard.verdict {
+        match result.verdict {
             Verdict::Accepted => say!(info, "accepted by relay"),
             Verdict::Deferred => say!(warn, "deferred: to be tried again"),
             Verdict::AddressRejected => say!(warn, "the relay rejected the address"),

@@ -65,7 +65,7 @@ pub struct Composition<'a> {
     /// Whom it addresses.
     pub addressee: &'a Addressee,
     /// Whether they get it in place of the selected contact, whom the relay rejects.
-    pub stands_in: bool,
+    pub is_fallback: bool,
     /// The addresses in `To`, those of this attempt round; at least one.
     pub to: &'a [EmailAddress],
     /// The bytes of the invoice's documents, in their order.
@@ -138,7 +138,7 @@ pub fn compose(composition: &Composition<'_>) -> Result<Message, ComposeError> {
     let Composition {
         invoice,
         addressee,
-        stands_in,
+        is_fallback,
         to,
         documents,
         message_id,
@@ -155,7 +155,7 @@ pub fn compose(composition: &Composition<'_>) -> Result<Message, ComposeError> {
     let sender = brand.name.as_ref().map_or(brand.from.as_str(), HeaderText::as_str);
     let rendered = templates.render(
         templates.choose(addressee.language.as_ref(), default_language),
-        &Facts { invoice, contact: &addressee.contact, sender, stands_in },
+        &Facts { invoice, contact: &addressee.contact, sender, is_fallback },
     )?;
 
     let Brand { name, from, reply_to } = brand;

@@ -68,7 +68,7 @@ pub struct Facts<'a> {
     /// Who signs it: the display name of the configured sender.
     pub sender: &'a str,
     /// Whether they get it in place of the selected contact, whom the relay rejects.
-    pub stands_in: bool,
+    pub is_fallback: bool,
 }
 
 /// The words of one mail.
@@ -229,7 +229,7 @@ impl Templates {
 
 /// The names that a template may use; the same for a mail as for the sample data.
 fn values(language: &Language, formats: &Formats, facts: &Facts<'_>) -> Value {
-    let Facts { invoice, contact, sender, stands_in } = *facts;
+    let Facts { invoice, contact, sender, is_fallback } = *facts;
     let files: Vec<String> = invoice
         .documents
         .as_slice()
@@ -250,7 +250,7 @@ fn values(language: &Language, formats: &Formats, facts: &Facts<'_>) -> Value {
         name => contact.name.as_str(),
         company => contact.company.as_ref().map(ToString::to_string),
         sender => sender,
-        stands_in => stands_in,
+        is_fallback => is_fallback,
     }
 }
 

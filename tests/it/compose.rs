@@ -188,7 +188,7 @@ fn markup_in_a_name_is_text_in_both_parts() {
 }
 
 #[test]
-fn who_stands_in_for_a_rejected_contact_is_told_why() {
+fn who_is_fallback_for_a_rejected_contact_is_told_why() {
     for (language, words) in [
         ("de", "weil der ausgewählte Rechnungskontakt nicht erreichbar ist"),
         ("en", "because the selected billing contact cannot be reached"),
@@ -201,7 +201,7 @@ fn who_stands_in_for_a_rejected_contact_is_told_why() {
             text.contains(words)
         };
         assert!(!is_told(&mail), "{language}");
-        mail.stands_in = true;
+        mail.is_fallback = true;
         assert!(is_told(&mail), "{language}");
     }
 }
@@ -318,7 +318,7 @@ fn heaviest(language: &str, message_bytes: usize) -> Mail {
     let mut mail =
         Mail::of(Kind::Reminder(number(&most(128))), &most(128), "999999999999999.99", language);
     mail.message_bytes = message_bytes;
-    mail.stands_in = true;
+    mail.is_fallback = true;
     mail.invoice.account = AccountId::parse(most(128)).unwrap();
     mail.invoice.portal_url =
         Some(PortalUrl::parse(format!("https://a/{}", "&".repeat(890))).unwrap());

@@ -201,11 +201,11 @@ impl Files {
         };
         for (language, formats) in &templates.languages {
             let both = samples.iter().flat_map(|sample| [(sample, true), (sample, false)]);
-            for (at, ((invoice, contact), stands_in)) in both.enumerate() {
+            for (at, ((invoice, contact), is_fallback)) in both.enumerate() {
                 let values = super::values(
                     language,
                     formats,
-                    &Facts { invoice, contact, sender: "Example Hosting", stands_in },
+                    &Facts { invoice, contact, sender: "Example Hosting", is_fallback },
                 );
                 if at == 0 {
                     self.unknown_names(templates, language, &values);

@@ -29,7 +29,7 @@ pub(super) static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| Templates::l
 pub(super) struct Mail {
     pub(super) invoice: Invoice,
     pub(super) addressee: Addressee,
-    pub(super) stands_in: bool,
+    pub(super) is_fallback: bool,
     pub(super) files: Vec<Vec<u8>>,
     pub(super) message_id: MessageId,
     pub(super) brand: Brand,
@@ -64,7 +64,7 @@ impl Mail {
                 deliverable: vec![address],
                 language: Some(Language::parse(language).unwrap()),
             },
-            stands_in: false,
+            is_fallback: false,
             files: Vec::new(),
             message_id: message_id(
                 &STORE,
@@ -102,7 +102,7 @@ impl Mail {
         compose(&Composition {
             invoice: &self.invoice,
             addressee: &self.addressee,
-            stands_in: self.stands_in,
+            is_fallback: self.is_fallback,
             to: &self.addressee.deliverable,
             documents: &files,
             message_id: &self.message_id,

@@ -17,7 +17,7 @@ use crate::store::{Job, StoreError};
 
 /// A message, with what it was made from.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct ComposedMessage {
     key: Key,
     message: Arc<Message>,
 }
@@ -28,21 +28,21 @@ struct Key {
     message_id: MessageId,
     date: DateTime<Utc>,
     addressee: Addressee,
-    stands_in: bool,
+    is_fallback: bool,
     /// The addresses in `To`.
     to: Vec<EmailAddress>,
 }
 
 /// Why there is no message.
 #[derive(Debug)]
-pub(super) enum Unfit {
+pub(super) enum ComposeFailure {
     /// No message can be made of the invoice, whenever that is tried.
     Invoice(String),
     /// The store failed.
     Store(StoreError),
 }
 
-impl Prepared {
+impl ComposedMessage {
     /// The message for `resolved`, a delivery whose round begins: the one made `before` if that is the
     /// same, or if nothing but an address that is done with by now has gone from its `To`.
     pub(super) async fn take_or_make(
@@ -51,7 +51,7 @@ impl Prepared {
         job: &Job,
         resolved: &Delivery,
         recipient: &Recipient,
-    ) -> Result<Self, Unfit> {
+    ) -> Result<Self, ComposeFailure> {
         let key = Key::of(shared, job, resolved, recipient)?;
         if let Some(before) = before
             && before.key.serves(&key)
@@ -73,9 +73,9 @@ impl Key {
         job: &Job,
         resolved: &Delivery,
         recipient: &Recipient,
-    ) -> Result<Self, Unfit> {
-        let unfit = |what: &str| Unfit::Invoice(what.to_owned());
-        let addressee = recipient.addressee().ok_or_else(|| unfit("it has no recipient"))?;
+    ) -> Result<Self, ComposeFailure> {
+        let failure = |what: &str| ComposeFailure::Invoice(what.to_owned());
+        let addressee = recipient.addressee().ok_or_else(|| failure("it has no recipient"))?;
         let is_in_it = |address: &&EmailAddress| {
             resolved
                 .addresses
@@ -88,12 +88,12 @@ impl Key {
             resolved.revision,
             &shared.settings.message_id_domain,
         )
-        .map_err(|_| unfit("mail.message_id_domain is too long"))?;
+        .map_err(|_| failure("mail.message_id_domain is too long"))?;
         Ok(Self {
             message_id,
-            date: resolved.round_at.ok_or_else(|| unfit("its round has no time"))?,
+            date: resolved.round_at.ok_or_else(|| failure("its round has no time"))?,
             addressee: addressee.clone(),
-            stands_in: recipient.reason.rule == Rule::FallbackAfterRejection,
+            is_fallback: recipient.reason.rule == Rule::FallbackAfterRejection,
             to: recipient.addresses().iter().filter(is_in_it).cloned().collect(),
         })
     }
@@ -103,14 +103,14 @@ impl Key {
     fn serves(&self, wanted: &Self) -> bool {
         self.message_id == wanted.message_id
             && self.date == wanted.date
-            && self.stands_in == wanted.stands_in
+            && self.is_fallback == wanted.is_fallback
             && self.addressee.contact == wanted.addressee.contact
             && self.addressee.language == wanted.addressee.language
             && wanted.to.iter().all(|address| self.to.contains(address))
     }
 }
 
-async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, Unfit> {
+async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, ComposeFailure> {
     let store = Arc::clone(&shared.store);
     let templates = Arc::clone(&shared.templates);
     let settings = Arc::clone(&shared.settings);
@@ -127,24 +127,24 @@ async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, Unfit> {
                     if total > settings.message_bytes {
                         let most = settings.message_bytes;
                         let cause = format!("its documents alone have more than {most} bytes");
-                        return Err(Unfit::Invoice(cause));
+                        return Err(ComposeFailure::Invoice(cause));
                     }
                 }
                 Ok(None) => {
                     let name = &document.file_name;
-                    return Err(Unfit::Invoice(format!("the document {name} is missing")));
+                    return Err(ComposeFailure::Invoice(format!("the document {name} is missing")));
                 }
                 Err(StoreError::Damaged { key, cause }) => {
-                    return Err(Unfit::Invoice(format!("damaged record {key}: {cause}")));
+                    return Err(ComposeFailure::Invoice(format!("damaged record {key}: {cause}")));
                 }
-                Err(failure) => return Err(Unfit::Store(failure)),
+                Err(failure) => return Err(ComposeFailure::Store(failure)),
             }
         }
         let documents: Vec<&[u8]> = documents.iter().map(Vec::as_slice).collect();
         compose(&Composition {
             invoice: &invoice,
             addressee: &key.addressee,
-            stands_in: key.stands_in,
+            is_fallback: key.is_fallback,
             to: &key.to,
             documents: &documents,
             message_id: &key.message_id,
@@ -154,10 +154,10 @@ async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, Unfit> {
             default_language: &settings.default_language,
             message_bytes: settings.message_bytes,
         })
-        .map_err(|error| Unfit::Invoice(in_full(&error)))
+        .map_err(|error| ComposeFailure::Invoice(in_full(&error)))
     });
     // A panic in there is a fault with this invoice, not with all.
-    made.await.unwrap_or_else(|_| Err(Unfit::Invoice("composing it failed".to_owned())))
+    made.await.unwrap_or_else(|_| Err(ComposeFailure::Invoice("composing it failed".to_owned())))
 }
 
 /// An error with its causes.

@@ -4,12 +4,12 @@ use crate::domain::delivery::{Attempt, Intent, Outcome, Reply, Stage, Verdict};
 use crate::mail::outcome::Failure;
 
 /// What came of an attempt.
-pub(super) struct Heard {
+pub(super) struct AttemptResult {
     pub(super) outcome: Result<Reply, Failure>,
     pub(super) verdict: Verdict,
 }
 
-impl From<Result<Reply, Failure>> for Heard {
+impl From<Result<Reply, Failure>> for AttemptResult {
     fn from(outcome: Result<Reply, Failure>) -> Self {
         let verdict = match &outcome {
             Ok(_) => Verdict::Accepted,
@@ -19,7 +19,7 @@ impl From<Result<Reply, Failure>> for Heard {
     }
 }
 
-impl Heard {
+impl AttemptResult {
     pub(super) fn stage(&self) -> Stage {
         match &self.outcome {
             Ok(_) => Stage::FinalDot,

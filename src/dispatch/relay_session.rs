@@ -11,14 +11,14 @@ use crate::mail::transport::{Connection, Transport};
 
 /// At most one connection.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct RelaySession {
     connection: Option<Connection>,
     /// Whether the relay may have had enough of it.
     is_kept: bool,
 }
 
-impl Line {
-    /// A line with a connection that was kept, or with none yet.
+impl RelaySession {
+    /// A session with a connection that was kept, or with none yet.
     pub(super) fn new(kept: Option<Connection>) -> Self {
         Self { is_kept: kept.is_some(), connection: kept }
     }
