@@ -10,9 +10,7 @@ use crate::app;
 use crate::clock::Clock;
 use crate::domain::address::{EmailAddress, MessageId};
 use crate::mail::compose::test_message;
-use crate::mail::message::Message;
 use crate::mail::outcome::Failure as Relay;
-use crate::mail::transport::Connection;
 
 /// Longer than a patient person waits; each step's own time-out is shorter.
 const TIME_OUT: Duration = Duration::from_secs(120);
@@ -29,10 +27,19 @@ pub(super) fn run(context: &Context, address: &str) -> Result<(), Failure> {
     let message = test_message(&brand, &to, &message_id, now).map_err(|fault| anyhow!(fault))?;
     let from = config.mail.envelope_from.clone();
     let exchange = async {
-        let mut connection = transport.connect().await?;
-        let reply = hand_over(&mut connection, &from, &to, &message).await;
-        connection.quit().await;
-        reply
+        let connection = transport.connect().await?;
+        let sent = match connection.begin(&from, &to, message.octets()).await {
+            Ok(begun) => begun.finish(&message).await,
+            Err(failed) => Err(failed),
+        };
+        let (sent, connection) = match sent {
+            Ok((reply, connection)) => (Ok(reply), Some(connection)),
+            Err(failed) => (Err(failed.failure), failed.connection),
+        };
+        if let Some(connection) = connection {
+            connection.quit().await;
+        }
+        sent
     };
     let sent = block_on(async { tokio::time::timeout(TIME_OUT, exchange).await })?
         .map_err(|_| anyhow!("{transport}: no answer within {} s", TIME_OUT.as_secs()))?;
@@ -59,14 +66,4 @@ fn explain(relay: &str, failure: &Relay) -> String {
         }
         None => format!("{relay}: {failure}"),
     }
-}
-
-async fn hand_over(
-    connection: &mut Connection,
-    from: &EmailAddress,
-    to: &EmailAddress,
-    message: &Message,
-) -> Result<crate::domain::delivery::Reply, Relay> {
-    connection.begin(from, to, message.octets()).await?;
-    connection.finish(message).await
 }

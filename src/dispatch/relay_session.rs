@@ -1,16 +1,17 @@
-//! A worker's connection to the relay: opened when it is needed, kept while it is good.
+//! What a worker sends with: a connection to the relay, opened when it is needed, kept while it is good.
 //!
-//! A kept connection that the relay has closed meanwhile is replaced without blaming anybody: relays
-//! close idle ones, and end those that brought them enough messages with a 421 to MAIL.
+//! Whether there is a connection that can be used is said here and nowhere below: a step takes the connection and
+//! gives it back only if both sides are in step. A kept connection that the relay has closed meanwhile is replaced
+//! without blame: relays close idle ones, and end those that brought them enough messages with a 421 to MAIL.
 
 use crate::domain::address::EmailAddress;
 use crate::domain::delivery::{Reply, Stage, Verdict};
 use crate::mail::message::Message;
-use crate::mail::outcome::Failure;
-use crate::mail::transport::{Connection, Transport};
+use crate::mail::outcome::{Failed, Failure};
+use crate::mail::transport::{BegunMessage, Connection, Transport};
 
 /// At most one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RelaySession {
     connection: Option<Connection>,
     /// Whether the relay may have had enough of it.
@@ -25,13 +26,14 @@ impl RelaySession {
 
     /// Sees to it that there is a connection.
     pub(super) async fn open(&mut self, transport: &Transport) -> Result<(), Failure> {
-        if let Some(connection) = &mut self.connection
-            && connection.is_alive().await
+        if let Some(connection) = self.connection.take()
+            && let Some(connection) = connection.if_alive().await
         {
+            self.connection = Some(connection);
             return Ok(());
         }
-        self.close();
         self.connection = Some(transport.connect().await?);
+        self.is_kept = false;
         Ok(())
     }
 
@@ -43,40 +45,35 @@ impl RelaySession {
         from: &EmailAddress,
         to: &EmailAddress,
         message_octets: u64,
-    ) -> Result<(), Failure> {
+    ) -> Result<BegunMessage, Failure> {
         let was_kept = self.is_kept;
-        let begun = self.begin_once(from, to, message_octets).await;
-        // The relay has served it by now, and may have enough of it after a refusal, too.
-        self.is_kept = true;
-        match begun {
+        match self.begin_once(from, to, message_octets).await {
             Err(failure) if was_kept && is_the_end_of_a_connection(&failure) => {
-                self.close();
                 self.open(transport).await?;
-                let begun = self.begin_once(from, to, message_octets).await;
-                self.is_kept = true;
-                begun
+                self.begin_once(from, to, message_octets).await
             }
             begun => begun,
         }
     }
 
     /// Hands over the message that was begun.
-    pub(super) async fn finish(&mut self, message: &Message) -> Result<Reply, Failure> {
-        let Some(connection) = &mut self.connection else {
-            return Err(Failure::silence(Stage::Data, "no message was begun"));
-        };
-        connection.finish(message).await
-    }
-
-    /// Closes the connection; a message that was begun is not handed over.
-    pub(super) fn close(&mut self) {
-        self.connection = None;
-        self.is_kept = false;
+    pub(super) async fn finish(
+        &mut self,
+        begun: BegunMessage,
+        message: &Message,
+    ) -> Result<Reply, Failure> {
+        match begun.finish(message).await {
+            Ok((reply, connection)) => {
+                self.connection = Some(connection);
+                Ok(reply)
+            }
+            Err(failed) => Err(self.take_back(failed)),
+        }
     }
 
     /// The connection, if it can be used again.
-    pub(super) fn into_usable(self) -> Option<Connection> {
-        self.connection.filter(Connection::is_usable)
+    pub(super) fn take_connection(&mut self) -> Option<Connection> {
+        self.connection.take()
     }
 
     async fn begin_once(
@@ -84,11 +81,19 @@ impl RelaySession {
         from: &EmailAddress,
         to: &EmailAddress,
         message_octets: u64,
-    ) -> Result<(), Failure> {
-        match &mut self.connection {
-            Some(connection) => connection.begin(from, to, message_octets).await,
-            None => Err(Failure::silence(Stage::Mail, "there is no connection")),
-        }
+    ) -> Result<BegunMessage, Failure> {
+        let Some(connection) = self.connection.take() else {
+            return Err(Failure::silence(Stage::Mail, "there is no connection"));
+        };
+        // The relay will have served it by then, and may have enough of it after a refusal, too.
+        self.is_kept = true;
+        let begun = connection.begin(from, to, message_octets).await;
+        begun.map_err(|failed| self.take_back(failed))
+    }
+
+    fn take_back(&mut self, failed: Failed<Connection>) -> Failure {
+        self.connection = failed.connection;
+        failed.failure
     }
 }
 

@@ -29,7 +29,7 @@ use crate::domain::id::AccountId;
 use crate::domain::recipient::{Recipient, resolve};
 use crate::mail::message::Message;
 use crate::mail::outcome::Failure;
-use crate::mail::transport::Connection;
+use crate::mail::transport::{BegunMessage, Connection};
 use crate::store::{
     Actor, Begin, Begun, Command, Commit, Job, PauseScope, Settle, Settled, StoreError,
 };
@@ -104,7 +104,7 @@ pub(super) async fn work(shared: Arc<Shared>, sequence: DeliveryId, session: Rel
     Report {
         sequence,
         account: round.account.clone(),
-        connection: std::mem::take(&mut round.session).into_usable(),
+        connection: round.session.take_connection(),
         transactions: round.transactions,
         relay_failure: round.relay_failure.take(),
         answered: round.answered,
@@ -407,16 +407,15 @@ impl Round {
             begun = self.begin(plan) => begun?,
             // Not a byte of the message has gone out, and none does.
             () = stopped(stopping) => {
-                self.session.close();
                 self.drop_intent().await?;
                 return Break(End::Again);
             }
         };
         let outcome = match begun {
-            Ok(()) => match self.may_go_out(plan) {
-                Ok(true) => self.session.finish(&plan.message).await,
+            Ok(begun) => match self.may_go_out(plan) {
+                Ok(true) => self.session.finish(begun, &plan.message).await,
                 refused => {
-                    self.session.close();
+                    drop(begun);
                     self.drop_intent().await?;
                     return Break(
                         refused.map_or_else(|failure| self.stop(failure), |_| End::Again),
@@ -457,7 +456,7 @@ impl Round {
 
     /// Takes the relay up to its 354 while the intent is committed. What the relay said counts only once
     /// the intent is durable.
-    async fn begin(&mut self, plan: &Plan) -> ControlFlow<End, Result<(), Failure>> {
+    async fn begin(&mut self, plan: &Plan) -> ControlFlow<End, Result<BegunMessage, Failure>> {
         let intent = self.shared.store.begin(
             self.sequence,
             Begin {
@@ -477,24 +476,22 @@ impl Round {
         match committed {
             Ok(Begun::Durable) => Continue(begun),
             Ok(Begun::Moved) => {
-                self.take_back(begun);
+                self.give_up(begun);
                 Break(End::Again)
             }
             Err(failure) => {
-                self.take_back(begun);
+                self.give_up(begun);
                 Break(self.stop(failure))
             }
         }
     }
 
-    /// Leaves a transaction that nothing goes out in. After the 354 only closing the connection does.
-    fn take_back(&mut self, begun: Result<(), Failure>) {
-        match begun {
-            Ok(()) => self.session.close(),
-            Err(failure) if failure.verdict() == Verdict::RelayFailed => {
-                self.relay_failure = Some(failure);
-            }
-            Err(_) => {}
+    /// Leaves a transaction that nothing goes out in. After the 354 only closing the connection does, by dropping it.
+    fn give_up(&mut self, begun: Result<BegunMessage, Failure>) {
+        if let Err(failure) = begun
+            && failure.verdict() == Verdict::RelayFailed
+        {
+            self.relay_failure = Some(failure);
         }
     }
 

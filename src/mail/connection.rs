@@ -6,8 +6,8 @@
 //!
 //! Invariants:
 //! - Each step has its time-out. A step that did not end well, or whose future was dropped, leaves the
-//!   connection closed unless the relay's answer shows that both sides are in step: the live part is
-//!   taken out for each operation and put back only then.
+//!   connection closed unless the relay's answer shows that both sides are in step: each step takes the
+//!   connection, and gives it back only then.
 //! - [`Stage::FinalDot`] begins with the first octet of the final dot. Before it the relay cannot have
 //!   the message, and whatever the relay said before it is not taken for an answer to it.
 
@@ -40,102 +40,27 @@ use self::replies::Spoken;
 pub use self::stream::Socket;
 use self::stream::{RelayStream, Unasked};
 use super::message::Message;
-use super::outcome::Failure;
+use super::outcome::{Failed, Failure};
 use super::settings::{Credentials, TimeOuts};
 
 /// How long a relay that cut the body short may take to say why, and one that is left to say good-bye.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// A connection to a relay that has answered EHLO and, with credentials, AUTH.
-#[derive(Debug)]
+/// A connection to a relay that has answered EHLO and, with credentials, AUTH. Whoever has one can use it: each step
+/// takes it and gives it back only while both sides are in step.
 pub struct SmtpConnection {
-    /// Gone once the two sides may be out of step.
-    live: Option<Box<Live>>,
+    client: AsyncSmtpConnection,
+    stream: RelayStream,
+    offers: Offers,
+    time_outs: TimeOuts,
+    /// Whether a transaction failed, which RSET is to end before the next begins.
+    needs_reset: bool,
 }
 
-impl SmtpConnection {
-    /// Connects, up to EHLO and AUTH.
-    pub(super) async fn open(
-        relay: &Relay,
-        credentials: Option<&Credentials>,
-    ) -> Result<Self, Failure> {
-        let stream = opening::open(relay).await?;
-        let mut live = Box::new(Live::greet(stream, relay).await?);
-        if let Some(credentials) = credentials {
-            live.authenticate(credentials).await?;
-        }
-        Ok(Self { live: Some(live) })
-    }
-
-    pub(super) fn is_usable(&self) -> bool {
-        self.live.is_some()
-    }
-
-    pub(super) async fn begin(
-        &mut self,
-        from: &EmailAddress,
-        to: &EmailAddress,
-        octets: u64,
-    ) -> Result<(), Failure> {
-        let mut live = self.take(Stage::Mail)?;
-        let begun = live.begin(from, to, octets).await;
-        self.put_back(live);
-        begun
-    }
-
-    pub(super) async fn finish(&mut self, message: &Message) -> Result<Reply, Failure> {
-        let mut live = self.take(Stage::Data)?;
-        let finished = live.finish(message).await;
-        self.put_back(live);
-        finished
-    }
-
-    pub(super) async fn reset(&mut self) -> Result<(), Failure> {
-        let mut live = self.take(Stage::Mail)?;
-        let reset = live.reset().await;
-        self.put_back(live);
-        reset
-    }
-
-    pub(super) async fn is_alive(&mut self) -> bool {
-        match self.live.take() {
-            Some(live) if live.is_quiet().await => {
-                self.live = Some(live);
-                true
-            }
-            Some(_) | None => false,
-        }
-    }
-
-    pub(super) async fn quit(self) {
-        if let Some(live) = self.live {
-            live.quit().await;
-        }
-    }
-
-    fn take(&mut self, stage: Stage) -> Result<Box<Live>, Failure> {
-        self.live.take().ok_or_else(|| Failure::silence(stage, "the connection was lost before"))
-    }
-
-    fn put_back(&mut self, live: Box<Live>) {
-        if live.position != Position::Lost {
-            self.live = Some(live);
-        }
-    }
-}
-
-/// Where the two sides stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Position {
-    /// Between messages.
-    Idle,
-    /// In a transaction that RSET ends.
-    Begun,
-    /// After the 354.
-    Message,
-    /// Possibly out of step.
-    Lost,
-}
+/// A message that the relay waits for: it has said 354. There is no way back but to close the connection, which is
+/// what dropping it does.
+#[derive(Debug)]
+pub struct SmtpMessage(Box<SmtpConnection>);
 
 /// What the relay offers in its answer to EHLO, as far as lettre does not know of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -171,31 +96,35 @@ impl Offers {
     }
 }
 
-/// A connection as long as both sides are in step.
-struct Live {
-    client: AsyncSmtpConnection,
-    stream: RelayStream,
-    offers: Offers,
-    time_outs: TimeOuts,
-    position: Position,
-}
-
-impl fmt::Debug for Live {
+impl fmt::Debug for SmtpConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live")
+        f.debug_struct("SmtpConnection")
             .field("stream", &self.stream)
             .field("offers", &self.offers)
-            .field("position", &self.position)
+            .field("needs_reset", &self.needs_reset)
             .finish_non_exhaustive()
     }
 }
 
-impl Live {
+impl SmtpConnection {
+    /// Connects, up to EHLO and AUTH.
+    pub(super) async fn open(
+        relay: &Relay,
+        credentials: Option<&Credentials>,
+    ) -> Result<Box<Self>, Failure> {
+        let stream = opening::open(relay).await?;
+        let mut connection = Box::new(Self::greet(stream, relay).await?);
+        if let Some(credentials) = credentials {
+            connection.authenticate(credentials).await?;
+        }
+        Ok(connection)
+    }
+
     /// EHLO, on a stream whose greeting was taken.
     async fn greet(stream: RelayStream, relay: &Relay) -> Result<Self, Failure> {
         let hello_name = ClientId::Domain(relay.helo_name.clone());
         let hello =
-            AsyncSmtpConnection::connect_with_transport(Box::new(stream.clone()), &hello_name);
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream.for_lettre()), &hello_name);
         let limit = relay.time_outs.ehlo;
         let outcome = timeout(limit, hello).await;
         let heard = stream.take_heard();
@@ -211,7 +140,7 @@ impl Live {
             offers: heard.as_ref().map(Offers::read).unwrap_or_default(),
             stream,
             time_outs: relay.time_outs,
-            position: Position::Idle,
+            needs_reset: false,
         })
     }
 
@@ -221,7 +150,7 @@ impl Live {
         if !self.stream.is_encrypted() && !is_local {
             return Err(Failure::silence(
                 Stage::Auth,
-                "the credentials were not sent, for the link is not encrypted",
+                "the credentials were not sent: the connection is not encrypted",
             ));
         }
         let is_offered = self.client.server_info().get_auth_mechanism(DEFAULT_MECHANISMS).is_some();
@@ -254,27 +183,23 @@ impl Live {
         }
     }
 
-    async fn begin(
-        &mut self,
+    /// Up to the relay's 354.
+    pub(super) async fn begin(
+        mut self: Box<Self>,
         from: &EmailAddress,
         to: &EmailAddress,
         octets: u64,
-    ) -> Result<(), Failure> {
-        match self.position {
-            Position::Idle => {}
-            Position::Begun => self.reset().await?,
-            Position::Message | Position::Lost => {
-                self.position = Position::Lost;
-                return Err(Failure::silence(Stage::Mail, "the message before was not finished"));
-            }
+    ) -> Result<SmtpMessage, Failed<Box<Self>>> {
+        if self.needs_reset {
+            let answer = self.ask(Stage::Mail, "RSET\r\n").await?;
+            expect(Stage::Mail, &answer, &[250])?;
+            self.needs_reset = false;
         }
         if let Some(limit) = self.offers.size_octets.filter(|&limit| octets > limit) {
-            return Err(Failure::message(
-                Stage::Mail,
-                format!("the message has {octets} octets, the relay takes {limit}"),
-            ));
+            let cause = format!("the message has {octets} octets, the relay takes {limit}");
+            let failure = Failure::message(Stage::Mail, cause);
+            return Err(Failed { failure, connection: Some(self) });
         }
-        self.position = Position::Lost;
         self.nothing_unasked(Stage::Mail).await?;
         let mail = if self.offers.size {
             format!("MAIL FROM:<{from}> SIZE={octets}\r\n")
@@ -289,20 +214,33 @@ impl Live {
         }
     }
 
-    async fn begin_in_turn(&mut self, mail: &str, rcpt: &str) -> Result<(), Failure> {
-        self.ask_for(Stage::Mail, mail, &[250]).await?;
-        self.ask_for(Stage::Rcpt, rcpt, &[250, 251]).await?;
-        self.ask_for(Stage::Data, "DATA\r\n", &[354]).await?;
-        self.position = Position::Message;
-        Ok(())
+    async fn begin_in_turn(
+        mut self: Box<Self>,
+        mail: &str,
+        rcpt: &str,
+    ) -> Result<SmtpMessage, Failed<Box<Self>>> {
+        for (stage, command, codes) in [
+            (Stage::Mail, mail, [250].as_slice()),
+            (Stage::Rcpt, rcpt, &[250, 251]),
+            (Stage::Data, "DATA\r\n", &[354]),
+        ] {
+            let answer = self.ask(stage, command).await?;
+            if let Err(failure) = expect(stage, &answer, codes) {
+                return Err(self.failed(failure, is_refusal(answer.code)));
+            }
+        }
+        Ok(SmtpMessage(self))
     }
 
     /// One write and three replies (RFC 2920). All three are heard before the first refusal is told, so
     /// that both sides stay in step.
-    async fn begin_at_once(&mut self, commands: &str) -> Result<(), Failure> {
+    async fn begin_at_once(
+        mut self: Box<Self>,
+        commands: &str,
+    ) -> Result<SmtpMessage, Failed<Box<Self>>> {
         let mail = self.ask(Stage::Mail, commands).await?;
         if mail.code == 421 {
-            return Err(Failure::spoken(Stage::Mail, &mail));
+            return Err(Failure::spoken(Stage::Mail, &mail).into());
         }
         let rcpt = self.hear(Stage::Rcpt).await;
         let data = match &rcpt {
@@ -314,44 +252,13 @@ impl Live {
         let begun = expect(Stage::Mail, &mail, &[250])
             .and_then(|()| expect(Stage::Rcpt, rcpt.as_ref().map_err(Clone::clone)?, &[250, 251]))
             .and_then(|()| expect(Stage::Data, data.as_ref().map_err(Clone::clone)?, &[354]));
-        self.position = match (&begun, &rcpt, &data) {
-            (Ok(()), _, _) => Position::Message,
-            (Err(failure), Ok(_), Ok(data))
-                if failure.reply.as_ref().is_some_and(|reply| is_refusal(reply.code))
-                    && is_refusal(data.code) =>
-            {
-                Position::Begun
-            }
-            // A 354 without a recipient cannot be taken back: only closing says for sure that nothing follows.
-            (Err(_), _, _) => Position::Lost,
+        let Err(failure) = begun else {
+            return Ok(SmtpMessage(self));
         };
-        begun
-    }
-
-    async fn finish(&mut self, message: &Message) -> Result<Reply, Failure> {
-        let position = std::mem::replace(&mut self.position, Position::Lost);
-        if position != Position::Message {
-            return Err(Failure::silence(Stage::Data, "no message was begun"));
-        }
-        // Not before the first block: whoever let the message go looked directly before it, and nobody is to
-        // have a turn in between.
-        for (index, block) in Blocks::of(message).enumerate() {
-            if index > 0 {
-                self.nothing_unasked(Stage::Body).await?;
-            }
-            self.write_block(&block).await?;
-        }
-        self.nothing_unasked(Stage::Body).await?;
-        let answer = self.ask(Stage::FinalDot, ".\r\n").await?;
-        if answer.code == 250 {
-            self.position = Position::Idle;
-        } else if is_refusal(answer.code) {
-            // The transaction is over (RFC 5321, section 4.1.1.4), but Postfix's is not when the end of the data
-            // was refused by a restriction: a reset makes sure.
-            self.position = Position::Begun;
-        }
-        expect(Stage::FinalDot, &answer, &[250])?;
-        Ok(answer.reply())
+        // A 354 without a recipient cannot be taken back: only closing says for sure that nothing follows.
+        let is_in_step = failure.reply.as_ref().is_some_and(|reply| is_refusal(reply.code))
+            && data.is_ok_and(|data| is_refusal(data.code));
+        Err(self.failed(failure, is_in_step))
     }
 
     /// Writes and flushes a part of the body. A relay that does not take it may have said why.
@@ -372,33 +279,13 @@ impl Live {
         }
     }
 
-    async fn reset(&mut self) -> Result<(), Failure> {
-        match self.position {
-            Position::Idle => return Ok(()),
-            Position::Begun => {}
-            Position::Message | Position::Lost => {
-                self.position = Position::Lost;
-                return Ok(());
-            }
-        }
-        self.position = Position::Lost;
-        let answer = self.ask(Stage::Mail, "RSET\r\n").await?;
-        expect(Stage::Mail, &answer, &[250])?;
-        self.position = Position::Idle;
-        Ok(())
-    }
-
     /// Whether the relay has said nothing of itself, 421 and good-bye included.
-    async fn is_quiet(&self) -> bool {
+    pub(super) async fn is_quiet(&self) -> bool {
         self.stream.unasked().await.is_none()
     }
 
-    /// QUIT, unless the relay would take it for a line of the message.
-    async fn quit(mut self) {
-        match self.position {
-            Position::Idle | Position::Begun => {}
-            Position::Message | Position::Lost => return,
-        }
+    /// QUIT, answered within 2 seconds or not.
+    pub(super) async fn quit(mut self: Box<Self>) {
         let farewell = async {
             let said = self.client.command("QUIT\r\n").await.is_ok();
             let closed = self.stream.shutdown().await.is_ok();
@@ -408,13 +295,10 @@ impl Live {
         let _ = timeout(LAST_WORDS, farewell).await;
     }
 
-    /// Sends a command and wants one of `codes`. A plain refusal leaves both sides in step.
-    async fn ask_for(&mut self, stage: Stage, command: &str, codes: &[u16]) -> Result<(), Failure> {
-        let spoken = self.ask(stage, command).await?;
-        if is_refusal(spoken.code) {
-            self.position = Position::Begun;
-        }
-        expect(stage, &spoken, codes)
+    /// The transaction failed; the connection is kept if both sides are in step.
+    fn failed(mut self: Box<Self>, failure: Failure, is_in_step: bool) -> Failed<Box<Self>> {
+        self.needs_reset = true;
+        Failed { failure, connection: is_in_step.then_some(self) }
     }
 
     async fn ask(&mut self, stage: Stage, command: &str) -> Result<Spoken, Failure> {
@@ -459,6 +343,32 @@ impl Live {
     }
 }
 
+impl SmtpMessage {
+    /// Sends the message, up to the relay's answer to the final dot.
+    pub(super) async fn finish(
+        self,
+        message: &Message,
+    ) -> Result<(Reply, Box<SmtpConnection>), Failed<Box<SmtpConnection>>> {
+        let Self(mut connection) = self;
+        // Not before the first block: the final check was directly before it, and nothing is to
+        // have a turn in between.
+        for (index, block) in Blocks::of(message).enumerate() {
+            if index > 0 {
+                connection.nothing_unasked(Stage::Body).await?;
+            }
+            connection.write_block(&block).await?;
+        }
+        connection.nothing_unasked(Stage::Body).await?;
+        let answer = connection.ask(Stage::FinalDot, ".\r\n").await?;
+        match expect(Stage::FinalDot, &answer, &[250]) {
+            Ok(()) => Ok((answer.reply(), connection)),
+            // The transaction is over (RFC 5321, section 4.1.1.4), but Postfix's is not when the end of the data
+            // was refused by a restriction: a reset makes sure.
+            Err(failure) => Err(connection.failed(failure, is_refusal(answer.code))),
+        }
+    }
+}
+
 /// A refusal that leaves both sides in step; after 421 the relay closes.
 fn is_refusal(code: u16) -> bool {
     (400..=599).contains(&code) && code != 421
@@ -482,7 +392,6 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::stream::{Link, Wire};
     use super::*;
     use crate::domain::delivery::Verdict;
     use crate::mail::transport::{Security, SmtpSettings, SmtpTransport};
@@ -517,13 +426,12 @@ mod tests {
             heard
         });
         let transport = transport(address);
-        let wire = Wire::new(Link::Plain(Box::new(socket)));
-        let stream = RelayStream::after_greeting(wire, peer.parse().unwrap());
-        let mut live = Live::greet(stream, transport.relay()).await.unwrap();
+        let stream = RelayStream::new(Box::new(socket), peer.parse().unwrap(), false);
+        let mut connection = SmtpConnection::greet(stream, transport.relay()).await.unwrap();
         let credentials =
             Credentials { username: "router".to_owned(), password: SecretString::from("geheim") };
-        let outcome = live.authenticate(&credentials).await;
-        drop(live);
+        let outcome = connection.authenticate(&credentials).await;
+        drop(connection);
         let heard = relay.await.unwrap();
         (outcome, heard.replace("EHLO client.example\r\n", ""))
     }

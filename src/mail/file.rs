@@ -14,7 +14,7 @@ use crate::domain::delivery::{Reply, Stage};
 use crate::domain::id::Digest;
 
 use super::message::Message;
-use super::outcome::Failure;
+use super::outcome::{Failed, Failure};
 
 /// Invoices are for the daemon's user only.
 const FILE_MODE: u32 = 0o600;
@@ -48,7 +48,7 @@ impl FileTransport {
                 "the directory for messages is no directory",
             ));
         }
-        Ok(FileConnection { directory: self.directory.clone(), envelope: None })
+        Ok(FileConnection { directory: self.directory.clone() })
     }
 }
 
@@ -56,33 +56,29 @@ impl FileTransport {
 #[derive(Debug)]
 pub struct FileConnection {
     directory: PathBuf,
-    envelope: Option<Envelope>,
 }
 
+/// A message that is to be written.
 #[derive(Debug)]
-struct Envelope {
+pub struct FileMessage {
+    connection: FileConnection,
     from: EmailAddress,
     to: EmailAddress,
 }
 
 impl FileConnection {
-    pub(super) fn begin(&mut self, from: &EmailAddress, to: &EmailAddress) -> Result<(), Failure> {
-        if self.envelope.is_some() {
-            return Err(Failure::silence(Stage::Mail, "the message before was not finished"));
-        }
-        self.envelope = Some(Envelope { from: from.clone(), to: to.clone() });
-        Ok(())
+    pub(super) fn begin(self, from: &EmailAddress, to: &EmailAddress) -> FileMessage {
+        FileMessage { connection: self, from: from.clone(), to: to.clone() }
     }
+}
 
-    pub(super) fn reset(&mut self) {
-        self.envelope = None;
-    }
-
-    pub(super) async fn finish(&mut self, message: &Message) -> Result<Reply, Failure> {
-        let Some(Envelope { from, to }) = self.envelope.take() else {
-            return Err(Failure::silence(Stage::Data, "no message was begun"));
-        };
-        let directory = self.directory.clone();
+impl FileMessage {
+    pub(super) async fn finish(
+        self,
+        message: &Message,
+    ) -> Result<(Reply, FileConnection), Failed<FileConnection>> {
+        let Self { connection, from, to } = self;
+        let directory = connection.directory.clone();
         let name = file_name(message.id(), &to);
         let mut content = format!("Return-Path: <{from}>\r\nDelivered-To: {to}\r\n").into_bytes();
         content.extend_from_slice(message.bytes());
@@ -90,7 +86,8 @@ impl FileConnection {
             .await
             .map_err(|_| Failure::silence(Stage::FinalDot, "the file may not have been written"))?
             .map_err(|(stage, error)| Failure::io(stage, &error))?;
-        Ok(Reply { code: 250, enhanced: None, text: "written to a file".to_owned() })
+        let reply = Reply { code: 250, enhanced: None, text: "written to a file".to_owned() };
+        Ok((reply, connection))
     }
 }
 
@@ -140,9 +137,9 @@ mod tests {
     ) -> Result<Reply, Failure> {
         let message = Message::parse(bytes.to_vec(), id.clone(), bytes.len()).unwrap();
         let transport = FileTransport::new(directory.to_owned());
-        let mut connection = transport.connect().await?;
-        connection.begin(&address("rechnung@haus.example"), &address(to))?;
-        connection.finish(&message).await
+        let begun =
+            transport.connect().await?.begin(&address("rechnung@haus.example"), &address(to));
+        begun.finish(&message).await.map(|(reply, _)| reply).map_err(|failed| failed.failure)
     }
 
     fn files(directory: &Path) -> Vec<PathBuf> {

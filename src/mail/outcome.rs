@@ -32,6 +32,27 @@ pub struct Failure {
     blame: Blame,
 }
 
+/// A step that did not go well, and the connection if it can be used again.
+#[derive(Debug)]
+pub struct Failed<C> {
+    /// What went wrong.
+    pub failure: Failure,
+    /// `None`: it was closed.
+    pub connection: Option<C>,
+}
+
+impl<C> Failed<C> {
+    pub(super) fn map<D>(self, wrap: impl FnOnce(C) -> D) -> Failed<D> {
+        Failed { failure: self.failure, connection: self.connection.map(wrap) }
+    }
+}
+
+impl<C> From<Failure> for Failed<C> {
+    fn from(failure: Failure) -> Self {
+        Self { failure, connection: None }
+    }
+}
+
 /// What a failure is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blame {

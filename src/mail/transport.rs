@@ -14,10 +14,10 @@ use crate::domain::address::EmailAddress;
 use crate::domain::delivery::Reply;
 
 pub use super::connection::{Dial, Socket};
-use super::connection::{Relay, SmtpConnection};
-use super::file::{FileConnection, FileTransport};
+use super::connection::{Relay, SmtpConnection, SmtpMessage};
+use super::file::{FileConnection, FileMessage, FileTransport};
 use super::message::Message;
-use super::outcome::Failure;
+use super::outcome::{Failed, Failure};
 
 pub use super::settings::{Credentials, Security, SmtpSettings, TimeOuts};
 
@@ -56,11 +56,12 @@ impl std::fmt::Display for Transport {
     }
 }
 
-/// One open way to hand over messages, one after the other.
+/// One open way to hand over messages, one after the other. Whoever has one can use it: a step that leaves it unusable
+/// closes it and does not give it back, and so does dropping the step's future.
 #[derive(Debug)]
 pub enum Connection {
     /// To a relay.
-    Smtp(SmtpConnection),
+    Smtp(Box<SmtpConnection>),
     /// Into a directory.
     File(FileConnection),
 }
@@ -69,53 +70,29 @@ impl Connection {
     /// Begins a message of `message_octets` from `from` to `to`: up to the relay's 354, one round trip
     /// where it offers PIPELINING. A transaction that failed before is reset first.
     pub async fn begin(
-        &mut self,
+        self,
         from: &EmailAddress,
         to: &EmailAddress,
         message_octets: u64,
-    ) -> Result<(), Failure> {
+    ) -> Result<BegunMessage, Failed<Self>> {
         match self {
-            Self::Smtp(connection) => connection.begin(from, to, message_octets).await,
-            Self::File(connection) => connection.begin(from, to),
+            Self::Smtp(connection) => connection
+                .begin(from, to, message_octets)
+                .await
+                .map(BegunMessage::Smtp)
+                .map_err(|failed| failed.map(Self::Smtp)),
+            Self::File(connection) => Ok(BegunMessage::File(connection.begin(from, to))),
         }
     }
 
-    /// Hands over the message that was begun. `Ok` only for 250 to the final dot: then it is the relay's.
-    pub async fn finish(&mut self, message: &Message) -> Result<Reply, Failure> {
-        match self {
-            Self::Smtp(connection) => connection.finish(message).await,
-            Self::File(connection) => connection.finish(message).await,
-        }
-    }
-
-    /// Whether it can be used again. Once false it stays so, and the socket is closed.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        match self {
-            Self::Smtp(connection) => connection.is_usable(),
-            Self::File(_) => true,
-        }
-    }
-
-    /// Whether a connection that was idle is still there, so that one that the relay has closed, or
+    /// The connection, if it is still there after it was idle, so that one that the relay has closed, or
     /// said 421 on, is not blamed on the next invoice. Sends nothing.
-    pub async fn is_alive(&mut self) -> bool {
-        match self {
-            Self::Smtp(connection) => connection.is_alive().await,
+    pub async fn if_alive(self) -> Option<Self> {
+        let is_alive = match &self {
+            Self::Smtp(connection) => connection.is_quiet().await,
             Self::File(_) => true,
-        }
-    }
-
-    /// Ends a transaction that failed or is given up before its 354; nothing to do between messages. After the 354 there is
-    /// no way back, and the connection is closed.
-    pub async fn reset(&mut self) -> Result<(), Failure> {
-        match self {
-            Self::Smtp(connection) => connection.reset().await,
-            Self::File(connection) => {
-                connection.reset();
-                Ok(())
-            }
-        }
+        };
+        is_alive.then_some(self)
     }
 
     /// Says good-bye and closes; takes 2 seconds at most.
@@ -123,6 +100,35 @@ impl Connection {
         match self {
             Self::Smtp(connection) => connection.quit().await,
             Self::File(_) => {}
+        }
+    }
+}
+
+/// A message that its receiver waits for. Dropped, it is not sent, and its connection is closed.
+#[derive(Debug)]
+#[must_use]
+pub enum BegunMessage {
+    /// The relay has said 354.
+    Smtp(SmtpMessage),
+    /// Into a directory.
+    File(FileMessage),
+}
+
+impl BegunMessage {
+    /// Hands the message over. `Ok` only for 250 to the final dot: then it is the relay's.
+    pub async fn finish(
+        self,
+        message: &Message,
+    ) -> Result<(Reply, Connection), Failed<Connection>> {
+        match self {
+            Self::Smtp(begun) => match begun.finish(message).await {
+                Ok((reply, connection)) => Ok((reply, Connection::Smtp(connection))),
+                Err(failed) => Err(failed.map(Connection::Smtp)),
+            },
+            Self::File(begun) => match begun.finish(message).await {
+                Ok((reply, connection)) => Ok((reply, Connection::File(connection))),
+                Err(failed) => Err(failed.map(Connection::File)),
+            },
         }
     }
 }
@@ -193,7 +199,7 @@ impl SmtpTransport {
         self
     }
 
-    pub(super) async fn connect(&self) -> Result<SmtpConnection, Failure> {
+    pub(super) async fn connect(&self) -> Result<Box<SmtpConnection>, Failure> {
         SmtpConnection::open(&self.relay, self.credentials.as_ref()).await
     }
 

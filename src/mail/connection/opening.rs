@@ -1,4 +1,4 @@
-//! From nothing to a link on which the relay has greeted: TCP, TLS, greeting, STARTTLS.
+//! From nothing to a stream on which the relay has greeted: TCP, TLS, greeting, STARTTLS.
 //!
 //! All this happens on the bare socket, before lettre: it sets no `TCP_NODELAY`, and after STARTTLS it
 //! reads plaintext that came with the 220 as if it had been encrypted.
@@ -19,8 +19,9 @@ use crate::domain::delivery::Stage;
 use crate::mail::outcome::Failure;
 use crate::mail::settings::{Security, TimeOuts};
 
+use super::expect;
 use super::replies::Spoken;
-use super::stream::{Link, RelayStream, Socket, Wire};
+use super::stream::{RelayStream, Socket};
 
 /// Where sockets come from.
 #[derive(Clone)]
@@ -43,7 +44,7 @@ pub(in crate::mail) struct Relay {
     pub(in crate::mail) time_outs: TimeOuts,
 }
 
-/// A link on which the next thing to send is EHLO, encrypted if that was asked for.
+/// A stream on which the next thing to send is EHLO, encrypted if that was asked for.
 pub(super) async fn open(relay: &Relay) -> Result<RelayStream, Failure> {
     let limits = &relay.time_outs;
     let (socket, peer): (Box<dyn Socket>, _) = match &relay.dial {
@@ -56,17 +57,16 @@ pub(super) async fn open(relay: &Relay) -> Result<RelayStream, Failure> {
             (socket, SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)))
         }
     };
-    let mut wire = match relay.security {
-        Security::Tls => Wire::new(handshake(relay, socket).await?),
-        Security::StartTls | Security::None => Wire::new(Link::Plain(socket)),
+    let stream = match relay.security {
+        Security::Tls => handshake(relay, socket, peer).await?,
+        Security::StartTls | Security::None => RelayStream::new(socket, peer, false),
     };
-    let greeting = hear(&mut wire, Stage::Greeting, limits.greeting).await?;
-    expect(Stage::Greeting, &greeting, 220)?;
+    let greeting = hear(&stream, Stage::Greeting, limits.greeting).await?;
+    expect(Stage::Greeting, &greeting, &[220])?;
     match relay.security {
-        Security::Tls | Security::None => {}
-        Security::StartTls => wire = start_tls(relay, wire).await?,
+        Security::Tls | Security::None => Ok(stream),
+        Security::StartTls => start_tls(relay, stream).await,
     }
-    Ok(RelayStream::after_greeting(wire, peer))
 }
 
 /// Tries the host's addresses in order. Each gets an equal part of the time that is left, so that one
@@ -96,50 +96,60 @@ pub(super) async fn connect(relay: &Relay) -> Result<(TcpStream, SocketAddr), Fa
     Err(failure)
 }
 
-async fn handshake(relay: &Relay, socket: Box<dyn Socket>) -> Result<Link, Failure> {
+async fn handshake(
+    relay: &Relay,
+    socket: Box<dyn Socket>,
+    peer: SocketAddr,
+) -> Result<RelayStream, Failure> {
     let connector = TlsConnector::from(Arc::clone(&relay.tls));
     let handshake = connector.connect(relay.server_name.clone(), socket);
-    let stream = within(Stage::Tls, relay.time_outs.tls, handshake).await?;
-    Ok(Link::Tls(Box::new(stream)))
+    let socket = within(Stage::Tls, relay.time_outs.tls, handshake).await?;
+    Ok(RelayStream::new(Box::new(socket), peer, true))
 }
 
 /// EHLO and STARTTLS on the bare socket (RFC 3207). Whatever goes wrong, nothing is ever sent in clear.
-async fn start_tls(relay: &Relay, mut wire: Wire) -> Result<Wire, Failure> {
+async fn start_tls(relay: &Relay, mut stream: RelayStream) -> Result<RelayStream, Failure> {
     let limits = &relay.time_outs;
     let hello = format!("EHLO {}\r\n", relay.helo_name);
-    say(&mut wire, Stage::Ehlo, limits.ehlo, &hello).await?;
-    let offers = hear(&mut wire, Stage::Ehlo, limits.ehlo).await?;
-    expect(Stage::Ehlo, &offers, 250)?;
+    say(&mut stream, Stage::Ehlo, limits.ehlo, &hello).await?;
+    let offers = hear(&stream, Stage::Ehlo, limits.ehlo).await?;
+    expect(Stage::Ehlo, &offers, &[250])?;
     let is_offered =
         offers.lines.iter().skip(1).any(|line| line.trim().eq_ignore_ascii_case("STARTTLS"));
     if !is_offered {
         return Err(Failure::silence(Stage::Tls, "the relay does not offer STARTTLS"));
     }
-    say(&mut wire, Stage::Tls, limits.tls, "STARTTLS\r\n").await?;
-    let ready = hear(&mut wire, Stage::Tls, limits.tls).await?;
-    expect(Stage::Tls, &ready, 220)?;
-    match wire.into_link() {
-        Some(Link::Plain(socket)) => Ok(Wire::new(handshake(relay, socket).await?)),
-        Some(Link::Tls(_)) | None => Err(Failure::silence(
+    say(&mut stream, Stage::Tls, limits.tls, "STARTTLS\r\n").await?;
+    let ready = hear(&stream, Stage::Tls, limits.tls).await?;
+    expect(Stage::Tls, &ready, &[220])?;
+    let peer = stream.peer();
+    match stream.into_socket() {
+        Some(socket) => handshake(relay, socket, peer).await,
+        None => Err(Failure::silence(
             Stage::Tls,
-            "the relay, or somebody between, sent more than the answer to STARTTLS in clear",
+            "more than the answer to STARTTLS came unencrypted, from the relay or from another on the way",
         )),
     }
 }
 
-async fn say(wire: &mut Wire, stage: Stage, limit: Duration, line: &str) -> Result<(), Failure> {
+async fn say(
+    stream: &mut RelayStream,
+    stage: Stage,
+    limit: Duration,
+    line: &str,
+) -> Result<(), Failure> {
     within(stage, limit, async {
-        wire.write_all(line.as_bytes()).await?;
-        wire.flush().await
+        stream.write_all(line.as_bytes()).await?;
+        stream.flush().await
     })
     .await
 }
 
-async fn hear(wire: &mut Wire, stage: Stage, limit: Duration) -> Result<Spoken, Failure> {
-    within(stage, limit, wire.hear()).await
+async fn hear(stream: &RelayStream, stage: Stage, limit: Duration) -> Result<Spoken, Failure> {
+    within(stage, limit, stream.hear()).await
 }
 
-/// `step`, bounded. On a time-out it is dropped where it stands: the caller gives up the link.
+/// `step`, bounded. On a time-out it is dropped where it stands: the caller gives up the stream.
 async fn within<T>(
     stage: Stage,
     limit: Duration,
@@ -149,8 +159,4 @@ async fn within<T>(
         .await
         .map_err(|_| Failure::timed_out(stage, limit))?
         .map_err(|error| Failure::io(stage, &error))
-}
-
-fn expect(stage: Stage, spoken: &Spoken, code: u16) -> Result<(), Failure> {
-    if spoken.code == code { Ok(()) } else { Err(Failure::spoken(stage, spoken)) }
 }

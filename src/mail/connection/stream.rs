@@ -1,7 +1,7 @@
 //! The stream between lettre and the relay.
 //!
 //! lettre writes through it unchanged and reads whole, well-formed replies from it, one at a time, so
-//! that it never holds bytes that we do not know of. What the relay really said is noted here, and that
+//! that it never holds bytes that we do not know of. What the relay really said is kept here, and that
 //! is what is judged. The same stream is written to directly for the message itself, and listened to
 //! when nothing should come.
 
@@ -14,9 +14,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::client::TlsStream;
 
 use super::replies::{BadReply, ReplyReader, Spoken};
 
@@ -25,34 +24,27 @@ const READ_OCTETS: usize = 4096;
 /// Read by lettre as the greeting, which we have taken ourselves.
 const GREETING: &[u8] = b"220 -\r\n";
 
-/// A stream of octets to and from the relay.
+/// What carries the octets, encrypted or not.
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
-/// What carries the octets.
-pub(super) enum Link {
-    Plain(Box<dyn Socket>),
-    Tls(Box<TlsStream<Box<dyn Socket>>>),
+/// A handle of the stream. lettre does not lend its own, so it holds one and we another; only one of us uses it at a
+/// time. The socket is closed when both are dropped.
+#[derive(Clone)]
+pub(super) struct RelayStream {
+    shared: Arc<Mutex<Shared>>,
+    peer: SocketAddr,
+    is_encrypted: bool,
 }
 
-impl Link {
-    fn socket(&mut self) -> Pin<&mut dyn Socket> {
-        let socket: &mut dyn Socket = match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.as_mut(),
-        };
-        Pin::new(socket)
-    }
-}
-
-/// A link, and what was read from it.
-pub(super) struct Wire {
-    link: Link,
+/// The socket, and what was read from it.
+struct Shared {
+    socket: Box<dyn Socket>,
     reader: ReplyReader,
     /// What lettre has yet to read of the last reply.
     for_lettre: VecDeque<u8>,
-    /// The replies that lettre was given and nobody has judged yet.
+    /// The replies that lettre was given and that have not been judged yet.
     heard: VecDeque<Spoken>,
     answers: Answers,
 }
@@ -75,28 +67,86 @@ pub(super) enum Unasked {
     Noise,
 }
 
-impl Wire {
-    pub(super) fn new(link: Link) -> Self {
-        Self {
-            link,
+impl RelayStream {
+    /// A stream over `socket`, whose other end is `peer`.
+    pub(super) fn new(socket: Box<dyn Socket>, peer: SocketAddr, is_encrypted: bool) -> Self {
+        let shared = Shared {
+            socket,
             reader: ReplyReader::default(),
             for_lettre: VecDeque::new(),
             heard: VecDeque::new(),
             answers: Answers::One,
-        }
+        };
+        Self { shared: Arc::new(Mutex::new(shared)), peer, is_encrypted }
     }
 
-    /// The bare link, for TLS over it. `None` if the relay sent something that was not asked for, which
+    /// The bare socket, for TLS over it. `None` if the relay sent something that was not asked for, which
     /// would otherwise be read as if it had come encrypted (RFC 3207, section 6).
-    pub(super) fn into_link(self) -> Option<Link> {
-        (!self.reader.has_leftover()).then_some(self.link)
+    pub(super) fn into_socket(self) -> Option<Box<dyn Socket>> {
+        let shared = Arc::into_inner(self.shared)?.into_inner();
+        (!shared.reader.has_leftover()).then_some(shared.socket)
     }
 
-    /// The next reply.
-    pub(super) async fn hear(&mut self) -> io::Result<Spoken> {
-        poll_fn(|cx| self.poll_reply(cx)).await
+    /// The handle for lettre, once the relay has greeted: lettre expects that to come. It gets one answer, to EHLO;
+    /// see [`Self::go_on`].
+    pub(super) fn for_lettre(&self) -> Self {
+        self.shared.lock().for_lettre.extend(GREETING);
+        self.clone()
     }
 
+    /// Both sides have said hello: from now on lettre gets every answer.
+    pub(super) fn go_on(&self) {
+        self.shared.lock().answers = Answers::All;
+    }
+
+    /// The relay's address.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether the socket is encrypted.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.is_encrypted
+    }
+
+    /// The oldest reply that lettre was given and that was not taken yet.
+    pub(super) fn take_heard(&self) -> Option<Spoken> {
+        self.shared.lock().heard.pop_front()
+    }
+
+    /// The next reply, past lettre.
+    pub(super) async fn hear(&self) -> io::Result<Spoken> {
+        poll_fn(|cx| self.shared.lock().poll_reply(cx)).await
+    }
+
+    /// What the relay has sent, without waiting for more, where it had nothing to say.
+    pub(super) async fn unasked(&self) -> Option<Unasked> {
+        // Lets the runtime look at its sockets, so that what has arrived is seen.
+        tokio::task::yield_now().await;
+        poll_fn(|cx| {
+            let mut shared = self.shared.lock();
+            if !shared.heard.is_empty() || !shared.for_lettre.is_empty() {
+                return Poll::Ready(Some(Unasked::Noise));
+            }
+            Poll::Ready(match shared.poll_reply(cx) {
+                Poll::Ready(Ok(spoken)) => Some(Unasked::Reply(spoken)),
+                Poll::Ready(Err(_)) => Some(Unasked::Noise),
+                Poll::Pending if shared.reader.has_leftover() => Some(Unasked::Noise),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+}
+
+/// Says nothing of what goes through: credentials and invoices do.
+impl fmt::Debug for RelayStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayStream").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Spoken>> {
         loop {
             if let Some(spoken) = self.reader.next_reply().map_err(no_reply)? {
@@ -104,7 +154,7 @@ impl Wire {
             }
             let mut octets = [0; READ_OCTETS];
             let mut buffer = ReadBuf::new(&mut octets);
-            ready!(self.link.socket().poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -117,111 +167,21 @@ fn no_reply(bad: BadReply) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, bad)
 }
 
-impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.link.socket().poll_write(cx, octets)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.socket().poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.socket().poll_shutdown(cx)
-    }
-}
-
-/// A wire that lettre and we hold together. Only one of us uses it at a time; the socket is closed when
-/// both have let go.
-#[derive(Clone)]
-pub(super) struct RelayStream {
-    wire: Arc<Mutex<Wire>>,
-    peer: SocketAddr,
-}
-
-impl RelayStream {
-    /// `wire` after its greeting, for lettre, which expects one. It gets one answer, to EHLO; see
-    /// [`Self::go_on`].
-    pub(super) fn after_greeting(mut wire: Wire, peer: SocketAddr) -> Self {
-        wire.for_lettre.extend(GREETING);
-        Self { wire: Arc::new(Mutex::new(wire)), peer }
-    }
-
-    /// Both sides have said hello: from now on lettre gets every answer.
-    pub(super) fn go_on(&self) {
-        self.wire().answers = Answers::All;
-    }
-
-    /// The relay's address.
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// Whether the link is encrypted.
-    pub(super) fn is_encrypted(&self) -> bool {
-        matches!(self.wire().link, Link::Tls(_))
-    }
-
-    /// The oldest reply that lettre was given and that was not taken yet.
-    pub(super) fn take_heard(&self) -> Option<Spoken> {
-        self.wire().heard.pop_front()
-    }
-
-    /// The next reply, past lettre.
-    pub(super) async fn hear(&self) -> io::Result<Spoken> {
-        poll_fn(|cx| self.wire().poll_reply(cx)).await
-    }
-
-    /// What the relay has sent, without waiting for more, where it had nothing to say.
-    pub(super) async fn unasked(&self) -> Option<Unasked> {
-        // Lets the runtime look at its sockets, so that what has arrived is seen.
-        tokio::task::yield_now().await;
-        poll_fn(|cx| {
-            let mut wire = self.wire();
-            if !wire.heard.is_empty() || !wire.for_lettre.is_empty() {
-                return Poll::Ready(Some(Unasked::Noise));
-            }
-            Poll::Ready(match wire.poll_reply(cx) {
-                Poll::Ready(Ok(spoken)) => Some(Unasked::Reply(spoken)),
-                Poll::Ready(Err(_)) => Some(Unasked::Noise),
-                Poll::Pending if wire.reader.has_leftover() => Some(Unasked::Noise),
-                Poll::Pending => None,
-            })
-        })
-        .await
-    }
-
-    fn wire(&self) -> MutexGuard<'_, Wire> {
-        self.wire.lock()
-    }
-}
-
-/// Says nothing of what goes through: credentials and invoices do.
-impl fmt::Debug for RelayStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RelayStream").field("peer", &self.peer).finish_non_exhaustive()
-    }
-}
-
 impl AsyncRead for RelayStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut wire = self.wire();
-        if wire.for_lettre.is_empty() {
-            let answers = match wire.answers {
+        let mut shared = self.shared.lock();
+        if shared.for_lettre.is_empty() {
+            let answers = match shared.answers {
                 Answers::None => return Poll::Ready(Ok(())),
                 Answers::One => Answers::None,
                 Answers::All => Answers::All,
             };
-            let heard = ready!(wire.poll_reply(cx));
-            wire.answers = answers;
+            let heard = ready!(shared.poll_reply(cx));
+            shared.answers = answers;
             let spoken = match heard {
                 Ok(spoken) => spoken,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -229,11 +189,11 @@ impl AsyncRead for RelayStream {
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            wire.for_lettre.extend(spoken.for_lettre());
-            wire.heard.push_back(spoken);
+            shared.for_lettre.extend(spoken.for_lettre());
+            shared.heard.push_back(spoken);
         }
-        let wanted = buffer.remaining().min(wire.for_lettre.len());
-        let octets: Vec<u8> = wire.for_lettre.drain(..wanted).collect();
+        let wanted = buffer.remaining().min(shared.for_lettre.len());
+        let octets: Vec<u8> = shared.for_lettre.drain(..wanted).collect();
         buffer.put_slice(&octets);
         Poll::Ready(Ok(()))
     }
@@ -245,15 +205,15 @@ impl AsyncWrite for RelayStream {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.wire()).poll_write(cx, octets)
+        Pin::new(&mut self.shared.lock().socket).poll_write(cx, octets)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.wire()).poll_flush(cx)
+        Pin::new(&mut self.shared.lock().socket).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.wire()).poll_shutdown(cx)
+        Pin::new(&mut self.shared.lock().socket).poll_shutdown(cx)
     }
 }
 
@@ -273,9 +233,9 @@ mod tests {
         let socket = std::net::TcpStream::connect(address).unwrap();
         socket.set_nonblocking(true).unwrap();
         let (relay, _) = listener.accept().unwrap();
-        let mut wire = Wire::new(Link::Plain(Box::new(TcpStream::from_std(socket).unwrap())));
-        wire.answers = Answers::All;
-        let stream = RelayStream { wire: Arc::new(Mutex::new(wire)), peer: address };
+        let socket = Box::new(TcpStream::from_std(socket).unwrap());
+        let stream = RelayStream::new(socket, address, false);
+        stream.go_on();
         (stream, relay)
     }
 
