@@ -34,8 +34,9 @@ use crate::store::{
     Actor, Begin, Begun, Command, Commit, Job, PauseScope, Settle, Settled, StoreError,
 };
 
-/// The longest wait between two tries to settle.
-const SETTLE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// The first and the longest wait between two tries to commit.
+const COMMIT_WAIT_FIRST: Duration = Duration::from_millis(50);
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// What a worker brings back.
 pub(super) struct Report {
@@ -137,14 +138,10 @@ struct Pending {
 }
 
 impl Settling {
-    /// Waits until the outcome is durable, and for what the invoice comes to with it.
+    /// Waits until the outcome is durable.
     pub(super) async fn end(self) -> (DeliveryId, Option<AccountId>, End) {
-        let Self { mut round, last } = self;
-        let end = match round.finish(last).await {
-            Break(end) => end,
-            // It has another address by now, which needs a connection.
-            Continue(_) => End::Again,
-        };
+        let Self { round, last } = self;
+        let end = round.finish(last).await;
         (round.sequence, round.account, end)
     }
 }
@@ -223,16 +220,20 @@ impl Round {
         }
     }
 
-    /// Waits until the outcome at the last address is durable, and looks whether that was all.
-    async fn finish(&mut self, last: Last) -> ControlFlow<End, Plan> {
+    /// Waits until the outcome at the last address is durable. That address accepted the message, after which no
+    /// other is added: nothing is left to be sent in this round.
+    async fn finish(&self, last: Last) -> End {
         let Pending { settle, commit } = last.pending;
-        match commit.await {
-            Ok(_) => {}
-            Err(failure) if can_be_repeated(&failure) => self.settle(settle).await?,
-            Err(failure) => return Break(End::StoreFailed(failure)),
+        let settled = match commit.await {
+            Ok(_) => Continue(()),
+            Err(failure) if can_be_repeated(&failure) => self.settle(settle).await,
+            Err(failure) => Break(End::StoreFailed(failure)),
+        };
+        if let Break(end) = settled {
+            return end;
         }
         self.log(&last.plan, &last.result, last.took);
-        self.plan().await
+        End::Through
     }
 
     /// Reads everything anew, and decides whom to try with which message.
@@ -512,14 +513,24 @@ impl Round {
 
     /// Settles, however long it takes.
     async fn settle(&self, settle: Settle) -> ControlFlow<End> {
-        let mut wait = Duration::from_millis(50);
+        let commit = || self.shared.store.settle(self.sequence, settle.clone());
+        self.until_committed("the outcome of an attempt", commit).await
+    }
+
+    /// Repeats a commit for as long as the store refuses it for now.
+    async fn until_committed<T>(
+        &self,
+        what: &str,
+        commit: impl Fn() -> Commit<T>,
+    ) -> ControlFlow<End> {
+        let mut wait = COMMIT_WAIT_FIRST;
         loop {
-            match self.shared.store.settle(self.sequence, settle.clone()).await {
+            match commit().await {
                 Ok(_) => return Continue(()),
                 Err(failure) if can_be_repeated(&failure) => {
-                    warn!(sequence = %self.sequence, "the outcome of an attempt could not be committed yet: {failure}");
+                    warn!(sequence = %self.sequence, "{what} could not be committed yet: {failure}");
                     sleep(wait).await;
-                    wait = (wait * 2).min(SETTLE_WAIT_MAX);
+                    wait = (wait * 2).min(COMMIT_WAIT_MAX);
                 }
                 Err(failure) => return Break(End::StoreFailed(failure)),
             }
@@ -538,23 +549,12 @@ impl Round {
              `resume` believes the relay, `resume --forget-rejections` does not"
         );
         error!("all sending is paused: {reason}");
-        let mut wait = Duration::from_millis(50);
-        loop {
-            let paused = self.shared.store.pause(
-                PauseScope::Everything,
-                reason.clone(),
-                Actor::Daemon,
-                self.shared.clock.now(),
-            );
-            match paused.await {
-                Ok(_) => return Break(End::Again),
-                Err(failure) if can_be_repeated(&failure) => {
-                    sleep(wait).await;
-                    wait = (wait * 2).min(SETTLE_WAIT_MAX);
-                }
-                Err(failure) => return Break(End::StoreFailed(failure)),
-            }
-        }
+        let pause = || {
+            let (store, now) = (&self.shared.store, self.shared.clock.now());
+            store.pause(PauseScope::Everything, reason.clone(), Actor::Daemon, now)
+        };
+        self.until_committed("the pause of all sending", pause).await?;
+        Break(End::Again)
     }
 
     fn log(&self, plan: &Plan, result: &AttemptResult, took: Duration) {
