@@ -23,11 +23,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, ConfigErrors, KeyPath, Location};
+use crate::config::{Access, Config, ConfigError, ConfigErrors, KeyPath, Limits, Location, Secret};
 use crate::dispatch::{self, Dispatch, DispatchError, RelayState};
 use crate::domain::id::{ScheduleName, SenderName};
-use crate::http::signature::Secret;
-use crate::http::{self, Access, Limits, Listener, Readiness};
+use crate::http::{self, Listener, Readiness};
 use crate::mail::compose::Brand;
 use crate::mail::transport::Transport;
 use crate::store::{
@@ -136,13 +135,13 @@ impl App {
             schedules: parts.schedules.clone(),
         });
         let readiness = readiness(&store, dispatch.status());
-        let (access, granted) = watch::channel(Arc::new(parts::access(&parts)));
+        let (access, granted) = watch::channel(Arc::new(parts.secrets.access.clone()));
         let context = context(&config, &parts, &store, &clock, nudge, granted, readiness);
         Ok(Self {
             context: Arc::new(context),
             store,
             clock,
-            limits: parts::limits(&config),
+            limits: config.webhook.limits,
             dispatch,
             retention: parts::retention(&config),
             webhook,
@@ -332,7 +331,8 @@ pub fn signing_secret(
     config: &Config,
     sender: &SenderName,
 ) -> Result<Option<Secret>, ConfigErrors> {
-    parts::signing_secret(config, sender)
+    let sender = config.sender(sender).transpose()?;
+    Ok(sender.and_then(|sender| sender.secrets.into_iter().next()))
 }
 
 /// How mails of this configuration leave, and in whose name.
@@ -343,7 +343,7 @@ pub fn outgoing(config: &Config) -> Result<(Arc<Transport>, Brand), ConfigErrors
 
 /// Starts logging as configured.
 pub fn start_logging(config: &Config) -> Result<(), ConfigErrors> {
-    telemetry::init(parts::format(config), &config.log.level)
+    telemetry::init(config.log.format, &config.log.level)
         .map_err(|error| parts::logging_error(config, &error).into())
 }
 

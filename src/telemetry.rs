@@ -15,17 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-/// Where and in which form events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object a line on stdout: the event's fields at the top, those of its span under
-    /// `span`, `timestamp` as RFC 3339 in UTC.
-    Json,
-    /// Lines for a terminal, on stderr, so that a command's output stays clean.
-    Text,
-    /// The journal's native protocol; `account.id` becomes the field `ACCOUNT_ID`.
-    Journald,
-}
+use crate::config::LogFormat;
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +40,12 @@ pub enum TelemetryError {
 /// Sends the events of the whole process, from now on, to where `format` says.
 ///
 /// `level` is what [`check_level`] accepts.
-pub fn init(format: Format, level: &str) -> Result<(), TelemetryError> {
+pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
     let registry = tracing_subscriber::registry().with(filter(level)?);
     match format {
-        Format::Json => registry.with(json(io::stdout)).try_init()?,
-        Format::Text => registry.with(text(io::stderr)).try_init()?,
-        Format::Journald => {
+        LogFormat::Json => registry.with(json(io::stdout)).try_init()?,
+        LogFormat::Text => registry.with(text(io::stderr)).try_init()?,
+        LogFormat::Journald => {
             let journal = tracing_journald::layer().map_err(TelemetryError::Journal)?;
             let journal = journal
                 // Without it each field would be called F_ACCOUNT_ID instead of ACCOUNT_ID.

@@ -10,10 +10,8 @@ use crate::dispatch::{self, Timetable};
 use crate::domain::Invalid;
 use crate::domain::contact::Language;
 use crate::domain::delivery::DeliveryId;
-use crate::domain::id::{ScheduleName, SenderName, Sequence};
+use crate::domain::id::{ScheduleName, Sequence};
 use crate::domain::invoice::documents_bytes_max;
-use crate::http;
-use crate::http::signature::{Secret, Sender, Senders};
 use crate::mail::compose::{Brand, message_id};
 use crate::mail::file::FileTransport;
 use crate::mail::template::Templates;
@@ -29,7 +27,6 @@ pub(super) type Schedules = BTreeMap<ScheduleName, Timetable>;
 /// All that the configuration names, read and compiled.
 pub(super) struct Parts {
     pub(super) secrets: Secrets,
-    pub(super) senders: Senders,
     pub(super) schedules: Schedules,
     pub(super) templates: Arc<Templates>,
     pub(super) transport: Arc<Transport>,
@@ -54,16 +51,12 @@ impl Parts {
             transport(config, secrets).map_err(|error| errors.push(error)).ok()
         });
         match (secrets, templates, transport) {
-            (Some(secrets), Some(templates), Some(transport)) if errors.is_empty() => {
-                let senders = senders(config, &secrets)?;
-                Ok(Self {
-                    secrets,
-                    senders,
-                    schedules,
-                    templates: Arc::new(templates),
-                    transport: Arc::new(transport),
-                })
-            }
+            (Some(secrets), Some(templates), Some(transport)) if errors.is_empty() => Ok(Self {
+                secrets,
+                schedules,
+                templates: Arc::new(templates),
+                transport: Arc::new(transport),
+            }),
             _ => Err(ConfigErrors::all(errors)),
         }
     }
@@ -188,51 +181,6 @@ fn transport(config: &Config, secrets: &Secrets) -> Result<Transport, ConfigErro
     Ok(Transport::Smtp(transport))
 }
 
-fn senders(config: &Config, secrets: &Secrets) -> Result<Senders, ConfigErrors> {
-    let senders = secrets
-        .senders
-        .iter()
-        .map(|(name, keys)| {
-            let may = config.webhook.senders.get(name).map(|sender| &sender.may);
-            let may = |right| may.is_some_and(|may| may.contains(&right));
-            Sender {
-                name: name.clone(),
-                secrets: keys.as_slice().iter().cloned().map(Secret::from).collect(),
-                accounts: may(config::MayPush::Accounts),
-                invoices: may(config::MayPush::Invoices),
-            }
-        })
-        .collect();
-    Senders::new(senders)
-        .map_err(|ambiguous| ConfigErrors::from(ConfigError::Elsewhere(ambiguous.to_string())))
-}
-
-/// The first key of a sender, to sign with; none if there is no such sender.
-pub(super) fn signing_secret(
-    config: &Config,
-    sender: &SenderName,
-) -> Result<Option<Secret>, ConfigErrors> {
-    let keys = config.sender_keys(sender).transpose()?;
-    Ok(keys.and_then(|keys| keys.as_slice().first().cloned()).map(Secret::from))
-}
-
-/// Who may do what.
-pub(super) fn access(parts: &Parts) -> http::Access {
-    http::Access { senders: parts.senders.clone(), tokens: tokens(&parts.secrets) }
-}
-
-fn tokens(secrets: &Secrets) -> Vec<http::Token> {
-    let token = |token: &config::AdminToken| http::Token {
-        name: token.name.as_str().to_owned(),
-        right: match token.may {
-            config::MayAdmin::Read => http::Right::Read,
-            config::MayAdmin::Operate => http::Right::Operate,
-        },
-        digest: token.digest,
-    };
-    secrets.admin_tokens.iter().map(token).collect()
-}
-
 pub(super) fn brand(config: &Config) -> Brand {
     Brand {
         name: config.mail.from.name.clone(),
@@ -271,9 +219,6 @@ pub(super) fn retention(config: &Config) -> store::Retention {
 
 /// The longest time between two looks of the dispatcher at clock and store.
 const TICK: Duration = Duration::from_secs(5);
-/// The memory for large bodies, or as many of the largest as [`LARGEST_AT_ONCE`] if that is more.
-const BODIES_BYTES: usize = 128 * 1024 * 1024;
-const LARGEST_AT_ONCE: usize = 4;
 /// How long after the relay failed it is probed.
 const PROBE_FIRST: Duration = Duration::from_secs(5);
 
@@ -294,85 +239,5 @@ pub(super) fn dispatch_settings(config: &Config) -> dispatch::Settings {
         rules: rules(config),
         rejections_max: usize::try_from(config.retry.rejections_max).unwrap_or(usize::MAX),
         tick: TICK,
-    }
-}
-
-pub(super) fn limits(config: &Config) -> http::Limits {
-    let config::Webhook {
-        listen: _,
-        event_body_bytes,
-        document_bytes,
-        unused_documents_bytes: _,
-        connections,
-        connections_per_peer,
-        requests_per_connection,
-        sender_requests_per_second,
-        header_bytes,
-        header_time,
-        body_time,
-        senders: _,
-    } = &config.webhook;
-    let largest = (*event_body_bytes).max(*document_bytes);
-    http::Limits {
-        event_body_bytes: *event_body_bytes,
-        document_bytes: *document_bytes,
-        bodies_bytes: BODIES_BYTES.max(largest.saturating_mul(LARGEST_AT_ONCE)),
-        connections: *connections,
-        connections_per_peer: *connections_per_peer,
-        requests_per_connection: *requests_per_connection,
-        sender_requests_per_second: *sender_requests_per_second,
-        header_bytes: *header_bytes,
-        header: *header_time,
-        body: *body_time,
-    }
-}
-
-pub(super) fn format(config: &Config) -> telemetry::Format {
-    match config.log.format {
-        config::LogFormat::Json => telemetry::Format::Json,
-        config::LogFormat::Text => telemetry::Format::Text,
-        config::LogFormat::Journald => telemetry::Format::Journald,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Environment;
-
-    fn config(webhook: &str) -> Config {
-        let text = format!("[webhook]\n{webhook}");
-        Config::parse(&text, "test.toml", &Environment::default()).unwrap()
-    }
-
-    #[test]
-    fn each_limit_is_that_of_the_key_with_its_name() {
-        let config = config(
-            "event_body_bytes = 70_001\ndocument_bytes = 70_002\nunused_documents_bytes = 2_000_003\n\
-             connections = 504\nconnections_per_peer = 105\nrequests_per_connection = 1_006\n\
-             sender_requests_per_second = 207\nheader_bytes = 9_008\nheader_seconds = 9\nbody_seconds = 19\n",
-        );
-        assert_eq!(
-            limits(&config),
-            http::Limits {
-                event_body_bytes: 70_001,
-                document_bytes: 70_002,
-                bodies_bytes: 128 * 1024 * 1024,
-                connections: 504,
-                connections_per_peer: 105,
-                requests_per_connection: 1_006,
-                sender_requests_per_second: 207,
-                header_bytes: 9_008,
-                header: Duration::from_secs(9),
-                body: Duration::from_secs(19),
-            }
-        );
-        assert_eq!(rules(&config).unused_documents_bytes, 2_000_003);
-    }
-
-    #[test]
-    fn the_memory_for_bodies_holds_several_of_the_largest() {
-        let config = config("event_body_bytes = 67_108_864\n");
-        assert_eq!(limits(&config).bodies_bytes, 4 * 67_108_864);
     }
 }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::parts::{self, Parts};
-use crate::config::{Config, ConfigErrors, KeyPath};
-use crate::http::Access;
+use super::parts::Parts;
+use crate::config::{Access, Config, ConfigErrors, KeyPath};
 
 /// Exchanges what can be exchanged while the daemon runs.
 #[derive(Debug)]
@@ -36,15 +35,14 @@ pub struct Reloaded {
 impl Reload {
     /// Takes over the secrets, rights and tokens of a configuration. Blocks on the file system.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, ConfigErrors> {
-        let parts = Parts::read(config)?;
-        let access = parts::access(&parts);
+        let access = Parts::read(config)?.secrets.access;
         let mut at_next_start = config.differing(&self.running);
         let exchanged =
             [KeyPath::new(&["webhook", "senders"]), KeyPath::new(&["admin", "tokens_file"])];
         at_next_start.retain(|key| !exchanged.iter().any(|table| key.starts_with(table)));
         let reloaded = Reloaded {
-            senders: access.senders.len(),
-            secrets: access.senders.secrets(),
+            senders: access.senders.iter().count(),
+            secrets: access.senders.iter().map(|sender| sender.secrets.len()).sum(),
             tokens: access.tokens.len(),
             at_next_start,
         };

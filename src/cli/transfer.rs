@@ -52,7 +52,7 @@ pub(super) fn import(
     let target = format!("/v1/import?accept_versions={accept_versions}{reason}");
     let config = context.load()?;
     let admin = Admin::new(config.admin.socket);
-    let most = BYTES.min(config.webhook.event_body_bytes);
+    let most = BYTES.min(config.webhook.limits.event_body_bytes);
     let (input, bytes) = open(path)?;
     let count = bytes.map_or(OF_BYTES, |_| OF_ALL_BYTES);
     let progress = bar(bytes, count);

@@ -10,13 +10,14 @@
 //! Expressions of schedules and templates are checked by those who know them; [`Config::error_at`]
 //! gives their errors the place in the file.
 
+mod access;
 mod error;
 mod reader;
 mod secrets;
 mod sections;
 mod source;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,8 +30,9 @@ use crate::domain::id::{ScheduleName, SenderName};
 use crate::domain::recipient::OnRejected;
 use crate::domain::retry::Policy;
 
+pub use access::{Access, Right, Secret, Sender, Senders, SharedSecret, Token};
 pub use error::{ConfigError, ConfigErrors};
-pub use secrets::{AdminToken, MayAdmin, Secrets, SenderKeys};
+pub use secrets::Secrets;
 pub use source::{KeyPath, Location};
 
 use source::Layers;
@@ -82,46 +84,49 @@ pub struct State {
 pub struct Webhook {
     /// Where events and documents are taken.
     pub listen: SocketAddr,
-    /// Largest body of events.
-    pub event_body_bytes: usize,
-    /// Largest document.
-    pub document_bytes: usize,
+    /// What the interface grants a client.
+    pub limits: Limits,
     /// All documents that no invoice refers to.
     pub unused_documents_bytes: u64,
-    /// Connections at a time.
-    pub connections: usize,
-    /// Connections of one address at a time.
-    pub connections_per_peer: usize,
-    /// Requests that one connection may bring.
-    pub requests_per_connection: u32,
-    /// Requests that one sender may bring in a second.
-    pub sender_requests_per_second: u32,
-    /// Largest head of a request.
-    pub header_bytes: usize,
-    /// For the headers of a request.
-    pub header_time: Duration,
-    /// For the whole body of a request.
-    pub body_time: Duration,
     /// Who may push; at least one.
-    pub senders: BTreeMap<SenderName, Sender>,
+    pub senders: BTreeMap<SenderName, SenderTable>,
+}
+
+/// What an HTTP interface grants a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest body of an event, or of a request to the admin interface, in bytes.
+    pub event_body_bytes: usize,
+    /// Largest document, in bytes.
+    pub document_bytes: usize,
+    /// The memory in bytes that all bodies under way share for what each has beyond its first 64 KiB. An
+    /// event must be read before its signature can be judged: without this anybody could fill the memory.
+    pub bodies_bytes: usize,
+    /// Most connections at once; further ones wait in the listener's backlog.
+    pub connections: usize,
+    /// Most connections of one address at once; further ones are refused.
+    pub connections_per_peer: usize,
+    /// How many requests a connection may bring before it is closed.
+    pub requests_per_connection: u32,
+    /// How many requests a sender may bring in a second.
+    pub sender_requests_per_second: u32,
+    /// Largest head of a request in bytes, at least 8 KiB; also what is read of a body at once.
+    pub header_bytes: usize,
+    /// How long a client may take for the head of a request; the same for an idle connection.
+    pub header_time: Duration,
+    /// How long a client may take for a whole body, and for reading a part of an answer.
+    pub body_time: Duration,
 }
 
 /// `[webhook.senders.NAME]`
 #[derive(Debug, Clone)]
-pub struct Sender {
-    /// Its keys, one a line.
+pub struct SenderTable {
+    /// Its secrets, one a line.
     pub secrets_file: PathBuf,
-    /// What it may push; not empty.
-    pub may: BTreeSet<MayPush>,
-}
-
-/// What a sender may push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MayPush {
-    /// Account and sub-user events.
-    Accounts,
-    /// Invoice events and documents.
-    Invoices,
+    /// Whether it may push account and sub-user events.
+    pub accounts: bool,
+    /// Whether it may push invoice events and documents.
+    pub invoices: bool,
 }
 
 /// `[admin]`
@@ -329,14 +334,15 @@ pub struct Log {
     pub level: String,
 }
 
-/// Where the log goes, and in which form.
+/// Where and in which form events are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Standard output, an object a line.
+    /// One JSON object a line on stdout: the event's fields at the top, those of its span under
+    /// `span`, `timestamp` as RFC 3339 in UTC.
     Json,
-    /// Standard error, for people.
+    /// Lines for a terminal, on stderr, so that a command's output stays clean.
     Text,
-    /// The journal, with its fields.
+    /// The journal's native protocol; `account.id` becomes the field `ACCOUNT_ID`.
     Journald,
 }
 
@@ -414,10 +420,10 @@ impl Config {
         secrets::read(self)
     }
 
-    /// The keys of one sender; `None` if there is no such sender.
-    pub fn sender_keys(&self, sender: &SenderName) -> Option<Result<SenderKeys, ConfigErrors>> {
-        let configured = self.webhook.senders.get(sender)?;
-        Some(secrets::sender_keys(self, sender, configured).map_err(ConfigErrors::from))
+    /// One sender with its secrets; `None` if there is no such sender.
+    pub fn sender(&self, name: &SenderName) -> Option<Result<Sender, ConfigErrors>> {
+        let table = self.webhook.senders.get(name)?;
+        Some(secrets::sender(self, name, table).map_err(ConfigErrors::from))
     }
 
     /// The keys whose values are not those of `other`, in order.

@@ -273,7 +273,7 @@ pub(super) fn as_text(item: &Item) -> Result<&str, Invalid> {
     }
 }
 
-pub(super) fn choose<T: Copy>(item: &Item, choices: &[(&str, T)]) -> Result<T, Invalid> {
+fn choose<T: Copy>(item: &Item, choices: &[(&str, T)]) -> Result<T, Invalid> {
     let given = as_text(item).unwrap_or_default();
     choices.iter().find_map(|(name, choice)| (*name == given).then_some(*choice)).ok_or_else(|| {
         let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();

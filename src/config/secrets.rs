@@ -3,21 +3,17 @@
 //! They are wiped from memory when dropped and never shown: not by `Debug`, and not by an error, which
 //! names the line only.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use secrecy::{ExposeSecret as _, SecretString};
 
+use super::access::{Access, Right, Secret, Sender, Senders, SharedSecret, Token};
 use super::error::{ConfigError, ConfigErrors};
 use super::source::KeyPath;
-use super::{Config, Sender, Transport};
+use super::{Config, SenderTable, Transport};
 use crate::domain::id::{Digest, SenderName};
 
-/// Shortest and longest key of a webhook, in bytes (Standard Webhooks 1.0).
-const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// Longest password in bytes.
 const PASSWORD_BYTES: usize = 1024;
 /// Largest file of secrets.
@@ -26,67 +22,28 @@ const FILE_BYTES: u64 = 64 * 1024;
 /// All secrets of a configuration.
 #[derive(Debug)]
 pub struct Secrets {
-    /// The keys of each sender; no key is two senders'.
-    pub senders: BTreeMap<SenderName, SenderKeys>,
+    /// For both interfaces.
+    pub access: Access,
     /// For the relay, if the daemon logs in there.
     pub smtp_password: Option<SecretString>,
-    /// For the admin interface over TCP, if there is one.
-    pub admin_tokens: Vec<AdminToken>,
-}
-
-/// The keys of one sender, at least one: several while they are being exchanged.
-#[derive(Debug)]
-pub struct SenderKeys(Vec<SecretSlice<u8>>);
-
-impl SenderKeys {
-    /// The keys, in the order of the file; any of them may verify, the first signs.
-    #[must_use]
-    pub fn as_slice(&self) -> &[SecretSlice<u8>] {
-        &self.0
-    }
-}
-
-/// A token of the admin interface.
-#[derive(Clone, PartialEq, Eq)]
-pub struct AdminToken {
-    /// Who acts with it, for the audit trail.
-    pub name: SenderName,
-    /// What it allows.
-    pub may: MayAdmin,
-    /// SHA-256 of the token.
-    pub digest: Digest,
-}
-
-impl std::fmt::Debug for AdminToken {
-    /// Without the digest: of a weak token it would be as good as the token.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, may, digest: _ } = self;
-        f.debug_struct("AdminToken").field("name", name).field("may", may).finish_non_exhaustive()
-    }
-}
-
-/// What a token of the admin interface allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MayAdmin {
-    /// Looking.
-    Read,
-    /// Looking and acting.
-    Operate,
 }
 
 /// Reads all of them, or says everything that is wrong.
 pub(super) fn read(config: &Config) -> Result<Secrets, ConfigErrors> {
     let mut errors = Vec::new();
-    let mut senders = BTreeMap::new();
-    for (name, sender) in &config.webhook.senders {
-        match sender_keys(config, name, sender) {
-            Ok(keys) => {
-                senders.insert(name.clone(), keys);
-            }
+    let mut known = Vec::new();
+    for (name, table) in &config.webhook.senders {
+        match sender(config, name, table) {
+            Ok(sender) => known.push(sender),
             Err(error) => errors.push(error),
         }
     }
-    errors.extend(shared_key(config, &senders));
+    let senders = Senders::new(known).unwrap_or_else(|SharedSecret { sender, other }| {
+        let key = secrets_file(&sender);
+        let expected = format!("secrets of its own, and not one that {other} has too");
+        errors.push(ConfigError::Rule { at: config.at(&key), key, expected });
+        Senders::default()
+    });
     let smtp_password = match &config.mail.transport {
         Transport::Smtp(smtp) => smtp.login.as_ref(),
         Transport::File { directory: _ } => None,
@@ -94,62 +51,39 @@ pub(super) fn read(config: &Config) -> Result<Secrets, ConfigErrors> {
     .and_then(|login| {
         smtp_password(config, &login.password_file).map_err(|error| errors.push(error)).ok()
     });
-    let admin_tokens = match &config.admin.listen {
-        Some(listen) => admin_tokens(config, &listen.tokens_file).unwrap_or_else(|error| {
+    let tokens = match &config.admin.listen {
+        Some(listen) => tokens(config, &listen.tokens_file).unwrap_or_else(|error| {
             errors.push(error);
             Vec::new()
         }),
         None => Vec::new(),
     };
     ConfigErrors::check(errors)?;
-    Ok(Secrets { senders, smtp_password, admin_tokens })
+    Ok(Secrets { access: Access { senders, tokens }, smtp_password })
 }
 
-/// Reads the keys of one sender.
-pub(super) fn sender_keys(
+fn secrets_file(sender: &SenderName) -> KeyPath {
+    KeyPath::new(&["webhook", "senders", sender.as_str(), "secrets_file"])
+}
+
+/// Reads the secrets of one sender.
+pub(super) fn sender(
     config: &Config,
     name: &SenderName,
-    sender: &Sender,
-) -> Result<SenderKeys, ConfigError> {
-    let file = SecretFile {
-        config,
-        key: KeyPath::new(&["webhook", "senders", name.as_str(), "secrets_file"]),
-        path: &sender.secrets_file,
-    };
+    table: &SenderTable,
+) -> Result<Sender, ConfigError> {
+    let file = SecretFile { config, key: secrets_file(name), path: &table.secrets_file };
     let text = file.read("; make one with: echo \"whsec_$(openssl rand -base64 32)\"")?;
-    let mut keys = Vec::new();
-    for (number, line) in meaningful_lines(&text) {
-        let key = line
-            .strip_prefix("whsec_")
-            .and_then(|encoded| STANDARD.decode(encoded).ok())
-            .filter(|key| KEY_BYTES.contains(&key.len()))
-            .ok_or_else(|| file.line(number, "\"whsec_\" and base64 of 24 to 64 bytes"))?;
-        keys.push(SecretSlice::from(key));
-    }
-    if keys.is_empty() {
+    let secrets = meaningful_lines(&text)
+        .map(|(number, line)| {
+            Secret::parse(line).map_err(|invalid| file.line(number, invalid.expectation()))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if secrets.is_empty() {
         return Err(file.line(1, "\"whsec_\" and base64 of 24 to 64 bytes"));
     }
-    Ok(SenderKeys(keys))
-}
-
-/// A key that two senders hold would give each the rights of both.
-fn shared_key(config: &Config, senders: &BTreeMap<SenderName, SenderKeys>) -> Option<ConfigError> {
-    senders.iter().enumerate().find_map(|(at, (name, keys))| {
-        let other = senders.iter().take(at).find(|(_, others)| {
-            keys.0.iter().any(|key| {
-                let is_same =
-                    |other: &SecretSlice<u8>| other.expose_secret() == key.expose_secret();
-                others.0.iter().any(is_same)
-            })
-        });
-        let (other, _) = other?;
-        let key = KeyPath::new(&["webhook", "senders", name.as_str(), "secrets_file"]);
-        Some(ConfigError::Rule {
-            at: config.at(&key),
-            key,
-            expected: format!("secrets of its own, and not one that {other} has too"),
-        })
-    })
+    let &SenderTable { secrets_file: _, accounts, invoices } = table;
+    Ok(Sender { name: name.clone(), secrets, accounts, invoices })
 }
 
 fn smtp_password(config: &Config, path: &Path) -> Result<SecretString, ConfigError> {
@@ -162,15 +96,14 @@ fn smtp_password(config: &Config, path: &Path) -> Result<SecretString, ConfigErr
     Ok(SecretString::from(line))
 }
 
-fn admin_tokens(config: &Config, path: &Path) -> Result<Vec<AdminToken>, ConfigError> {
+fn tokens(config: &Config, path: &Path) -> Result<Vec<Token>, ConfigError> {
     let file = SecretFile { config, key: KeyPath::new(&["admin", "tokens_file"]), path };
     let text = file.read("")?;
     let expected = "NAME, \"read\" or \"operate\", and 64 lower-case hexadecimal digits";
-    let mut tokens: Vec<AdminToken> = Vec::new();
+    let mut tokens: Vec<Token> = Vec::new();
     for (number, line) in meaningful_lines(&text) {
-        let token = admin_token(line).ok_or_else(|| file.line(number, expected))?;
-        let is_taken =
-            |other: &AdminToken| other.name == token.name || other.digest == token.digest;
+        let token = token(line).ok_or_else(|| file.line(number, expected))?;
+        let is_taken = |other: &Token| other.name == token.name || other.digest == token.digest;
         if tokens.iter().any(is_taken) {
             return Err(file.line(number, "each name and each token once"));
         }
@@ -182,19 +115,16 @@ fn admin_tokens(config: &Config, path: &Path) -> Result<Vec<AdminToken>, ConfigE
     Ok(tokens)
 }
 
-fn admin_token(line: &str) -> Option<AdminToken> {
+fn token(line: &str) -> Option<Token> {
     let mut words = line.split_ascii_whitespace();
-    let (name, may, digest) = (words.next()?, words.next()?, words.next()?);
-    let may = match may {
-        "read" => MayAdmin::Read,
-        "operate" => MayAdmin::Operate,
+    let (name, right, digest) = (words.next()?, words.next()?, words.next()?);
+    let right = match right {
+        "read" => Right::Read,
+        "operate" => Right::Operate,
         _ => return None,
     };
-    let token = AdminToken {
-        name: SenderName::parse(name).ok()?,
-        may,
-        digest: Digest::parse(digest).ok()?,
-    };
+    let token =
+        Token { name: SenderName::parse(name).ok()?, right, digest: Digest::parse(digest).ok()? };
     words.next().is_none().then_some(token)
 }
 

@@ -1,15 +1,15 @@
 //! Each table of the configuration: its keys, their limits, and the rules between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::error::{ConfigError, ConfigErrors};
-use super::reader::{Noted, Reader, as_text, choose};
+use super::reader::{Noted, Reader, as_text};
 use super::source::{KeyPath, Layers};
 use super::{
-    Admin, AdminListen, Billing, Config, Environment, Log, LogFormat, Mail, MayPush, RelayHost,
-    Retention, Retry, Schedule, Security, Sender, Smtp, SmtpLogin, SmtpTimes, State, Templates,
-    Transport, Webhook,
+    Admin, AdminListen, Billing, Config, Environment, Limits, Log, LogFormat, Mail, RelayHost,
+    Retention, Retry, Schedule, Security, SenderTable, Smtp, SmtpLogin, SmtpTimes, State,
+    Templates, Transport, Webhook,
 };
 use crate::domain::Invalid;
 use crate::domain::account::BillingGroups;
@@ -26,6 +26,14 @@ const GIB: u64 = 1024 * MIB;
 /// Longest time that a single step may take.
 const STEP_SECONDS: u64 = 3600;
 
+/// A struct of values that are all read before the first mistake ends it, so that each mistake is noted.
+macro_rules! table {
+    ($table:ident { $($field:ident: $read:expr),+ $(,)? }) => {{
+        $(let $field = $read;)+
+        Ok::<_, Noted>($table { $($field: $field?),+ })
+    }};
+}
+
 /// Reads all tables, or says everything that is wrong.
 pub(super) fn read(layers: &Layers, environment: &Environment) -> Result<Config, ConfigErrors> {
     let mut reader = Reader::new(layers, environment);
@@ -35,31 +43,22 @@ pub(super) fn read(layers: &Layers, environment: &Environment) -> Result<Config,
 
 /// Asks for every key there is, whatever is wrong with others.
 pub(super) fn all(reader: &mut Reader<'_>) -> Result<Config, Noted> {
-    let state = state(reader);
-    let webhook = webhook(reader);
-    let admin = admin(reader);
-    let billing = billing(reader);
-    let schedules = schedules(reader);
-    let mail = mail(reader);
-    let retry = retry(reader);
-    let retention = retention(reader);
-    let templates = templates(reader);
-    let log = log(reader);
-    if let (Ok(webhook), Ok(mail)) = (&webhook, &mail) {
+    let (webhook_table, mail_table) = (webhook(reader), mail(reader));
+    if let (Ok(webhook), Ok(mail)) = (&webhook_table, &mail_table) {
         check_document_fits(reader, webhook, mail);
     }
-    Ok(Config {
-        state: state?,
-        webhook: webhook?,
-        admin: admin?,
-        billing: billing?,
-        schedules: schedules?,
-        mail: mail?,
-        retry: retry?,
-        retention: retention?,
-        templates: templates?,
-        log: log?,
-        layers: reader.layers().clone(),
+    table!(Config {
+        state: state(reader),
+        webhook: webhook_table,
+        admin: admin(reader),
+        billing: billing(reader),
+        schedules: schedules(reader),
+        mail: mail_table,
+        retry: retry(reader),
+        retention: retention(reader),
+        templates: templates(reader),
+        log: log(reader),
+        layers: Ok(reader.layers().clone()),
     })
 }
 
@@ -94,74 +93,96 @@ pub(super) fn warnings(config: &Config) -> Vec<ConfigError> {
 
 fn state(reader: &mut Reader<'_>) -> Result<State, Noted> {
     let key = |name| KeyPath::new(&["state", name]);
-    let directory = reader.path(&key("directory"));
-    let reserve_bytes = reader.integer(&key("reserve_bytes"), 16 * MIB..=1024 * GIB, " bytes");
-    let cache_bytes = reader.integer(&key("cache_bytes"), MIB..=64 * GIB, " bytes");
-    Ok(State { directory: directory?, reserve_bytes: reserve_bytes?, cache_bytes: cache_bytes? })
+    table!(State {
+        directory: reader.path(&key("directory")),
+        reserve_bytes: reader.integer(&key("reserve_bytes"), 16 * MIB..=1024 * GIB, " bytes"),
+        cache_bytes: reader.integer(&key("cache_bytes"), MIB..=64 * GIB, " bytes"),
+    })
 }
 
 fn webhook(reader: &mut Reader<'_>) -> Result<Webhook, Noted> {
     let key = |name| KeyPath::new(&["webhook", name]);
-    let listen = reader.text(&key("listen"), socket_address);
-    let event_body_bytes =
-        reader.integer(&key("event_body_bytes"), 64 * 1024..=64 * 1024 * 1024, " bytes");
-    let document_bytes =
-        reader.integer(&key("document_bytes"), 64 * 1024..=256 * 1024 * 1024, " bytes");
-    let unused_documents_bytes =
-        reader.integer(&key("unused_documents_bytes"), MIB..=1024 * GIB, " bytes");
-    let connections = reader.integer(&key("connections"), 1..=10_000, "");
-    let connections_per_peer = reader.integer(&key("connections_per_peer"), 1..=10_000, "");
-    let requests_per_connection =
-        reader.integer(&key("requests_per_connection"), 1..=1_000_000, "");
-    let sender_requests_per_second =
-        reader.integer(&key("sender_requests_per_second"), 1..=1_000_000, " requests a second");
-    // hyper's own least.
-    let header_bytes = reader.integer(&key("header_bytes"), 8 * 1024..=1024 * 1024, " bytes");
-    let header_time = reader.seconds(&key("header_seconds"), 1..=STEP_SECONDS);
-    let body_time = reader.seconds(&key("body_seconds"), 1..=STEP_SECONDS);
-    let senders = senders(reader);
-    Ok(Webhook {
-        listen: listen?,
-        event_body_bytes: event_body_bytes?,
-        document_bytes: document_bytes?,
-        unused_documents_bytes: unused_documents_bytes?,
-        connections: connections?,
-        connections_per_peer: connections_per_peer?,
-        requests_per_connection: requests_per_connection?,
-        sender_requests_per_second: sender_requests_per_second?,
-        header_bytes: header_bytes?,
-        header_time: header_time?,
-        body_time: body_time?,
-        senders: senders?,
+    table!(Webhook {
+        listen: reader.text(&key("listen"), socket_address),
+        limits: limits(reader),
+        unused_documents_bytes: reader.integer(
+            &key("unused_documents_bytes"),
+            MIB..=1024 * GIB,
+            " bytes"
+        ),
+        senders: senders(reader),
     })
 }
 
-fn senders(reader: &mut Reader<'_>) -> Result<BTreeMap<SenderName, Sender>, Noted> {
+/// The memory for large bodies, or as many of the largest as [`LARGEST_AT_ONCE`] if that is more.
+const BODIES_BYTES: usize = 128 * 1024 * 1024;
+const LARGEST_AT_ONCE: usize = 4;
+
+fn limits(reader: &mut Reader<'_>) -> Result<Limits, Noted> {
+    let key = |name| KeyPath::new(&["webhook", name]);
+    let limits = table!(Limits {
+        event_body_bytes: reader.integer(
+            &key("event_body_bytes"),
+            64 * 1024..=64 * 1024 * 1024,
+            " bytes"
+        ),
+        document_bytes: reader.integer(
+            &key("document_bytes"),
+            64 * 1024..=256 * 1024 * 1024,
+            " bytes"
+        ),
+        bodies_bytes: Ok(BODIES_BYTES),
+        connections: reader.integer(&key("connections"), 1..=10_000, ""),
+        connections_per_peer: reader.integer(&key("connections_per_peer"), 1..=10_000, ""),
+        requests_per_connection: reader.integer(&key("requests_per_connection"), 1..=1_000_000, ""),
+        sender_requests_per_second: reader.integer(
+            &key("sender_requests_per_second"),
+            1..=1_000_000,
+            " requests a second"
+        ),
+        // hyper's own least.
+        header_bytes: reader.integer(&key("header_bytes"), 8 * 1024..=1024 * 1024, " bytes"),
+        header_time: reader.seconds(&key("header_seconds"), 1..=STEP_SECONDS),
+        body_time: reader.seconds(&key("body_seconds"), 1..=STEP_SECONDS),
+    })?;
+    let largest = limits.event_body_bytes.max(limits.document_bytes);
+    Ok(Limits {
+        bodies_bytes: limits.bodies_bytes.max(largest.saturating_mul(LARGEST_AT_ONCE)),
+        ..limits
+    })
+}
+
+fn senders(reader: &mut Reader<'_>) -> Result<BTreeMap<SenderName, SenderTable>, Noted> {
     let table = KeyPath::new(&["webhook", "senders"]);
     let names = reader.names(&table);
     if names.is_empty() {
         return Err(reader.rule(&table, "at least one sender, [webhook.senders.NAME]"));
     }
-    let senders: Vec<Result<(SenderName, Sender), Noted>> = names
+    let senders: Vec<Result<(SenderName, SenderTable), Noted>> = names
         .iter()
         .map(|name| {
             let table = table.child(name);
             let secrets_file = reader.file(&table.child("secrets_file"));
             let may = reader.list(&table.child("may"), |items| {
-                let choices = [("accounts", MayPush::Accounts), ("invoices", MayPush::Invoices)];
-                let invalid = |_| Invalid::expected("a list of \"accounts\" and \"invoices\"");
-                let may: BTreeSet<MayPush> = items
-                    .iter()
-                    .map(|item| choose(item, &choices).map_err(invalid))
-                    .collect::<Result<_, _>>()?;
-                if may.is_empty() {
+                let (mut accounts, mut invoices) = (false, false);
+                for item in items {
+                    match as_text(item) {
+                        Ok("accounts") => accounts = true,
+                        Ok("invoices") => invoices = true,
+                        Ok(_) | Err(_) => {
+                            let expected = "a list of \"accounts\" and \"invoices\"";
+                            return Err(Invalid::expected(expected));
+                        }
+                    }
+                }
+                if !accounts && !invoices {
                     return Err(Invalid::expected("\"accounts\", \"invoices\" or both"));
                 }
-                Ok(may)
+                Ok((accounts, invoices))
             });
             let name = named(reader, &table, SenderName::parse(name));
-            let (secrets_file, may) = (secrets_file?, may?);
-            Ok((name?, Sender { secrets_file, may }))
+            let (secrets_file, (accounts, invoices)) = (secrets_file?, may?);
+            Ok((name?, SenderTable { secrets_file, accounts, invoices }))
         })
         .collect();
     senders.into_iter().collect()
@@ -312,38 +333,29 @@ fn smtp_times(reader: &mut Reader<'_>) -> Result<SmtpTimes, Noted> {
         let key = KeyPath::new(&["mail", "smtp", name]);
         reader.seconds(&key, 1..=STEP_SECONDS)
     };
-    let connect = seconds("connect_seconds");
-    let tls = seconds("tls_seconds");
-    let greeting = seconds("greeting_seconds");
-    let ehlo = seconds("ehlo_seconds");
-    let auth = seconds("auth_seconds");
-    let mail = seconds("mail_seconds");
-    let rcpt = seconds("rcpt_seconds");
-    let data = seconds("data_seconds");
-    let body = seconds("body_seconds");
-    let final_dot = seconds("final_dot_seconds");
-    let idle = seconds("idle_seconds");
-    Ok(SmtpTimes {
-        connect: connect?,
-        tls: tls?,
-        greeting: greeting?,
-        ehlo: ehlo?,
-        auth: auth?,
-        mail: mail?,
-        rcpt: rcpt?,
-        data: data?,
-        body: body?,
-        final_dot: final_dot?,
-        idle: idle?,
+    table!(SmtpTimes {
+        connect: seconds("connect_seconds"),
+        tls: seconds("tls_seconds"),
+        greeting: seconds("greeting_seconds"),
+        ehlo: seconds("ehlo_seconds"),
+        auth: seconds("auth_seconds"),
+        mail: seconds("mail_seconds"),
+        rcpt: seconds("rcpt_seconds"),
+        data: seconds("data_seconds"),
+        body: seconds("body_seconds"),
+        final_dot: seconds("final_dot_seconds"),
+        idle: seconds("idle_seconds"),
     })
 }
 
 fn retry(reader: &mut Reader<'_>) -> Result<Retry, Noted> {
     const DAY: u64 = 86_400;
     let key = |name| KeyPath::new(&["retry", name]);
-    let first = reader.seconds(&key("first_delay_seconds"), 1..=DAY);
-    let max = reader.seconds(&key("max_delay_seconds"), 1..=7 * DAY);
-    let give_up_after = reader.seconds(&key("give_up_after_seconds"), 60..=90 * DAY);
+    let backoff = table!(Backoff {
+        first: reader.seconds(&key("first_delay_seconds"), 1..=DAY),
+        max: reader.seconds(&key("max_delay_seconds"), 1..=7 * DAY),
+        give_up_after: reader.seconds(&key("give_up_after_seconds"), 60..=90 * DAY),
+    });
     let after_uncertain = reader.choice(
         &key("after_uncertain"),
         &[("resend", AfterUncertain::Resend), ("hold", AfterUncertain::Hold)],
@@ -353,7 +365,7 @@ fn retry(reader: &mut Reader<'_>) -> Result<Retry, Noted> {
         &[("main_contact", OnRejected::MainContact), ("undeliverable", OnRejected::Undeliverable)],
     );
     let rejections_max = reader.integer(&key("rejections_max"), 1..=100_000, "");
-    let backoff = Backoff { first: first?, max: max?, give_up_after: give_up_after? };
+    let backoff = backoff?;
     if backoff.max < backoff.first {
         reader.rule_between(
             &[key("max_delay_seconds"), key("first_delay_seconds")],
@@ -378,13 +390,10 @@ fn retention(reader: &mut Reader<'_>) -> Result<Retention, Noted> {
         let key = KeyPath::new(&["retention", name]);
         reader.integer(&key, 1..=most, " days")
     };
-    let webhook_id_days = days("webhook_id_days", 366);
-    let unused_document_days = days("unused_document_days", 366);
-    let finished_days = days("finished_days", 7320);
-    Ok(Retention {
-        webhook_id_days: webhook_id_days?,
-        unused_document_days: unused_document_days?,
-        finished_days: finished_days?,
+    table!(Retention {
+        webhook_id_days: days("webhook_id_days", 366),
+        unused_document_days: days("unused_document_days", 366),
+        finished_days: days("finished_days", 7320),
     })
 }
 
@@ -395,18 +404,18 @@ fn templates(reader: &mut Reader<'_>) -> Result<Templates, Noted> {
 
 fn log(reader: &mut Reader<'_>) -> Result<Log, Noted> {
     let key = |name| KeyPath::new(&["log", name]);
-    let format = reader.choice(
-        &key("format"),
-        &[("json", LogFormat::Json), ("text", LogFormat::Text), ("journald", LogFormat::Journald)],
-    );
-    let level = reader.text(&key("level"), |text| Ok(text.to_owned()));
-    Ok(Log { format: format?, level: level? })
+    let formats =
+        [("json", LogFormat::Json), ("text", LogFormat::Text), ("journald", LogFormat::Journald)];
+    table!(Log {
+        format: reader.choice(&key("format"), &formats),
+        level: reader.text(&key("level"), |text| Ok(text.to_owned())),
+    })
 }
 
 /// A document that no mail can carry must not be accepted in the first place.
 fn check_document_fits(reader: &mut Reader<'_>, webhook: &Webhook, mail: &Mail) {
     let most = documents_bytes_max(mail.message_bytes);
-    if webhook.document_bytes > most {
+    if webhook.limits.document_bytes > most {
         reader.rule_between(
             &[
                 KeyPath::new(&["webhook", "document_bytes"]),

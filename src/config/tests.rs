@@ -53,7 +53,7 @@ fn the_shipped_file_is_the_configuration_of_who_has_none() {
         .webhook
         .senders
         .iter()
-        .map(|(name, sender)| (name.as_str(), sender.may.contains(&MayPush::Accounts)))
+        .map(|(name, sender)| (name.as_str(), sender.accounts))
         .collect();
     assert_eq!(senders, [("billing", false), ("portal", true)]);
 }
@@ -104,8 +104,8 @@ fn a_file_needs_only_what_differs() {
     let config = parse("[webhook]\nconnections = 7\n[schedules.default]\ncron = \"0 9 * * 1\"\n");
 
     let config = config.unwrap();
-    assert_eq!(config.webhook.connections, 7);
-    assert_eq!(config.webhook.header_time, Duration::from_secs(10));
+    assert_eq!(config.webhook.limits.connections, 7);
+    assert_eq!(config.webhook.limits.header_time, Duration::from_secs(10));
     let default = &config.schedules[&ScheduleName::default()];
     assert_eq!(default.cron, "0 9 * * 1");
     assert!(default.catch_up);
@@ -335,10 +335,10 @@ fn a_sender_may_have_several_keys_and_comments_between_them() {
 
     let secrets = config.secrets().unwrap();
 
-    let portal = &secrets.senders[&SenderName::parse("portal").unwrap()];
-    assert_eq!(portal.as_slice().len(), 2);
+    let portal = secrets.access.senders.get(&SenderName::parse("portal").unwrap()).unwrap();
+    assert_eq!(portal.secrets.len(), 2);
     let first: Vec<u8> = (0..32).collect();
-    assert_eq!(portal.as_slice()[0].expose_secret(), first);
+    assert_eq!(portal.secrets[0].expose(), first);
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn secrets_are_read_and_never_shown() {
 
     let password = secrets.smtp_password.as_ref().unwrap();
     assert_eq!(password.expose_secret(), "hunter2 ");
-    assert_eq!(secrets.admin_tokens[0].may, MayAdmin::Operate);
+    assert_eq!(secrets.access.tokens[0].right, Right::Operate);
     let shown = format!("{config:?} {secrets:?}");
     for secret in ["hunter2", &digest, KEY, "[0, 1, 2, 3"] {
         assert!(!shown.contains(secret), "{secret}");
@@ -485,4 +485,37 @@ fn a_file_that_cannot_be_read_is_named() {
     let error = Config::load(Some(Path::new("/nonexistent/invoice-router.toml"))).unwrap_err();
 
     assert!(error.to_string().starts_with("/nonexistent/invoice-router.toml: cannot be read: "));
+}
+
+#[test]
+fn each_limit_is_that_of_the_key_with_its_name() {
+    let config = parse(
+        "[webhook]\nevent_body_bytes = 70_001\ndocument_bytes = 70_002\n\
+         unused_documents_bytes = 2_000_003\nconnections = 504\nconnections_per_peer = 105\n\
+         requests_per_connection = 1_006\nsender_requests_per_second = 207\nheader_bytes = 9_008\n\
+         header_seconds = 9\nbody_seconds = 19\n",
+    )
+    .unwrap();
+    assert_eq!(
+        config.webhook.limits,
+        Limits {
+            event_body_bytes: 70_001,
+            document_bytes: 70_002,
+            bodies_bytes: 128 * 1024 * 1024,
+            connections: 504,
+            connections_per_peer: 105,
+            requests_per_connection: 1_006,
+            sender_requests_per_second: 207,
+            header_bytes: 9_008,
+            header_time: Duration::from_secs(9),
+            body_time: Duration::from_secs(19),
+        }
+    );
+    assert_eq!(config.webhook.unused_documents_bytes, 2_000_003);
+}
+
+#[test]
+fn the_memory_for_bodies_holds_several_of_the_largest() {
+    let config = parse("[webhook]\nevent_body_bytes = 67_108_864\n").unwrap();
+    assert_eq!(config.webhook.limits.bodies_bytes, 4 * 67_108_864);
 }

@@ -9,7 +9,6 @@ pub(super) mod dispatch;
 pub(super) mod import;
 pub(super) mod invoices;
 
-use std::fmt;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -27,7 +26,8 @@ use super::problem::{Code, Fault, Problem};
 use super::routes::{Params, Query};
 use super::server::Peer;
 use super::{Readiness, Relay, metrics, view};
-use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
+use crate::config::Right;
+use crate::domain::id::{AccountId, InvoiceNumber, Version};
 use crate::store::{Actor, PauseInForce, PauseScope, StoreError};
 
 /// Items on a page of a list, unless the caller wants fewer.
@@ -38,34 +38,6 @@ const PAGE_MAX: usize = 500;
 const REASON_CHARACTERS: usize = 500;
 /// Largest body of a request, in bytes.
 const BODY_BYTES: usize = 64 * 1024;
-
-/// What a token's holder may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Right {
-    /// See everything.
-    Read,
-    /// See and change everything.
-    Operate,
-}
-
-/// A bearer token (RFC 6750), of which only the digest is known.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token {
-    /// Whose; stands in the trail.
-    pub name: String,
-    /// What its holder may do.
-    pub right: Right,
-    /// SHA-256 of the token.
-    pub digest: Digest,
-}
-
-impl fmt::Debug for Token {
-    /// Without the digest: of a weak token it would be as good as the token.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, right, digest: _ } = self;
-        f.debug_struct("Token").field("name", name).field("right", right).finish_non_exhaustive()
-    }
-}
 
 /// Says who asks, if they may.
 pub(super) fn authorize(exchange: &Exchange, needed: Right) -> Result<String, Problem> {
@@ -95,10 +67,10 @@ pub(super) fn authorize(exchange: &Exchange, needed: Right) -> Result<String, Pr
         .ok_or_else(|| refused().because("the token is unknown"))?;
     if holder.right < needed {
         return Err(
-            Problem::new(Code::Forbidden, "this token may read only").because(&*holder.name)
+            Problem::new(Code::Forbidden, "this token may read only").because(holder.name.as_str())
         );
     }
-    Ok(holder.name.clone())
+    Ok(holder.name.as_str().to_owned())
 }
 
 /// The process answers.

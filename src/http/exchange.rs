@@ -25,10 +25,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
+use super::Context;
 use super::problem::{Code, Problem};
 use super::routes;
 use super::server::{Peer, Service, Working};
-use super::{Context, Limits};
+use crate::config::Limits;
 use crate::domain::address::masked;
 use crate::domain::id::{Digest, SenderName};
 use crate::store::StoreError;
@@ -178,7 +179,7 @@ impl Exchange {
         if self.body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
             return Err(too_large(most));
         }
-        let time = self.limits().body;
+        let time = self.limits().body_time;
         let (shared, is_verified) = if self.is_verified {
             (&self.service.verified_bodies, true)
         } else {

@@ -32,16 +32,15 @@ use chrono::{DateTime, Utc};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 
-pub use self::admin::{Right, Token};
 pub use self::metrics::{Attempts, Metrics};
 use self::routes::Interface;
 use self::server::Service;
-use self::signature::Senders;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::{
     cursor::property::cursors, events::property::events, signature::property::signatures,
 };
 use crate::clock::Clock;
+use crate::config::{Access, Limits};
 use crate::domain::account::BillingGroups;
 use crate::domain::contact::Language;
 use crate::domain::id::ScheduleName;
@@ -79,15 +78,6 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
-/// Who may use the interfaces. It can be exchanged while they are served, as a whole.
-#[derive(Debug, Clone, Default)]
-pub struct Access {
-    /// Who may push.
-    pub senders: Senders,
-    /// Who may use the admin interface over TCP. The socket is guarded by its file permissions.
-    pub tokens: Vec<Token>,
-}
-
 impl Context {
     /// Who may do what, as of now.
     fn access(&self) -> Arc<Access> {
@@ -121,32 +111,6 @@ pub enum Relay {
         /// What it said last, without addresses.
         cause: String,
     },
-}
-
-/// What an interface grants a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest body of an event, or of a request to the admin interface, in bytes.
-    pub event_body_bytes: usize,
-    /// Largest document, in bytes.
-    pub document_bytes: usize,
-    /// The memory in bytes that all bodies under way share for what each has beyond its first 64 KiB. An
-    /// event must be read before its signature can be judged: without this anybody could fill the memory.
-    pub bodies_bytes: usize,
-    /// Most connections at once; further ones wait in the listener's backlog.
-    pub connections: usize,
-    /// Most connections of one address at once; further ones are turned away.
-    pub connections_per_peer: usize,
-    /// How many requests a connection may bring before it is closed.
-    pub requests_per_connection: u32,
-    /// How many requests a sender may bring in a second.
-    pub sender_requests_per_second: u32,
-    /// Largest head of a request in bytes, at least 8 KiB; also what is read of a body at once.
-    pub header_bytes: usize,
-    /// How long a client may take for the head of a request; the same for an idle connection.
-    pub header: Duration,
-    /// How long a client may take for a whole body, and for taking a part of an answer.
-    pub body: Duration,
 }
 
 /// An interface's listener.

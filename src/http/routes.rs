@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use hyper::Method;
 
-use super::admin::{self, Right};
+use super::admin;
 use super::exchange::{Exchange, Reply};
 use super::fields::FAULTS;
 use super::problem::{Code, Fault, Problem};
 use super::{documents, events, head};
+use crate::config::Right;
 use crate::domain::address::masked;
 
 /// Longest path with its query, in bytes.

@@ -33,7 +33,8 @@ use self::stalling::Stalling;
 use super::problem::{Code, Problem};
 use super::rate::Rates;
 use super::routes::{Interface, Routes};
-use super::{Context, Limits, exchange};
+use super::{Context, exchange};
+use crate::config::Limits;
 
 /// How long a client has for taking in our last words before its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -242,9 +243,9 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .timer(TokioTimer::new())
         // A client that has said all may close its side, and still hears the answer (RFC 9112, section 9.6).
         .half_close(true)
-        .header_read_timeout(limits.header)
+        .header_read_timeout(limits.header_time)
         .max_buf_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(Stalling::new(io, limits.body)), answer);
+        .serve_connection(TokioIo::new(Stalling::new(io, limits.body_time)), answer);
     let ended = tokio::select! {
         ended = &mut connection => Some(ended),
         () = stopped(&mut shutdown) => None,
@@ -266,8 +267,8 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
     tracing::debug!(error = %error, "a connection ended early");
     if error.is_timeout() && !parts.read_buf.is_empty() {
-        let answer = head_time_out(limits.header, clock.now());
-        say(parts.io.into_inner(), &answer, limits.header, FAREWELL).await;
+        let answer = head_time_out(limits.header_time, clock.now());
+        say(parts.io.into_inner(), &answer, limits.header_time, FAREWELL).await;
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use invoice_router::clock::Clock;
+use invoice_router::config::Secret;
 use invoice_router::domain::id::{Digest, WebhookId};
-use invoice_router::http::signature::{Secret, sign};
+use invoice_router::http::signature::sign;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

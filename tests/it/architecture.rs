@@ -17,7 +17,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &[]),
     ("systemd", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["config"]),
     ("config", &["domain"]),
     ("store", &["domain"]),
     ("mail", &["domain"]),

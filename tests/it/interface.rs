@@ -12,16 +12,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use invoice_router::clock::Clock;
+use invoice_router::config::{Access, Limits, Right, Secret, Sender, Senders, Token};
 use invoice_router::domain::account::BillingGroups;
 use invoice_router::domain::contact::Language;
 use invoice_router::domain::id::{Digest, Group, ScheduleName, SenderName, WebhookId};
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::http::client::{self, Method, Target};
-use invoice_router::http::signature::{
-    ID_HEADER, SIGNATURE_HEADER, Secret, Sender, Senders, TIMESTAMP_HEADER, sign,
-};
-use invoice_router::http::{Access, Context, Limits, Listener, Readiness, Right, Token, serve};
+use invoice_router::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use invoice_router::http::{Context, Listener, Readiness, serve};
 use invoice_router::store::{Filter, Memory, Rules, Store};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -111,8 +110,8 @@ pub(crate) fn limits() -> Limits {
         requests_per_connection: 1000,
         sender_requests_per_second: 1000,
         header_bytes: 16 * 1024,
-        header: PATIENCE,
-        body: PATIENCE,
+        header_time: PATIENCE,
+        body_time: PATIENCE,
     }
 }
 
@@ -132,7 +131,7 @@ pub(crate) fn sender(name: &str, secrets: &[&str], accounts: bool) -> Sender {
 /// The senders and tokens that there are at first.
 pub(crate) fn access() -> Access {
     Access {
-        senders: Senders::new(vec![
+        senders: Senders::new([
             sender("portal", &[PORTAL, PORTAL_NEXT], true),
             sender("billing", &[BILLING], false),
         ])
@@ -142,7 +141,11 @@ pub(crate) fn access() -> Access {
 }
 
 fn token(name: &str, right: Right) -> Token {
-    Token { name: name.to_owned(), right, digest: digest(format!("{name}-token").as_bytes()) }
+    Token {
+        name: SenderName::parse(name).unwrap(),
+        right,
+        digest: digest(format!("{name}-token").as_bytes()),
+    }
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> Digest {

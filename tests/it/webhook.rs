@@ -7,8 +7,8 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use invoice_router::config::Limits;
 use invoice_router::domain::id::AccountId;
-use invoice_router::http::Limits;
 use invoice_router::http::client::{Method, Target};
 use invoice_router::store::{Store, StoreError};
 use serde_json::{Value, json};

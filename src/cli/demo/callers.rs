@@ -9,9 +9,10 @@ use super::daemon::{Daemon, Home};
 use super::examples::{Document, Event};
 use crate::cli::out::text;
 use crate::clock::Clock;
+use crate::config::Secret;
 use crate::domain::id::WebhookId;
 use crate::http::client::{Method, Target, request};
-use crate::http::signature::{ID_HEADER, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, sign};
+use crate::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
 /// How long the daemon has for an answer.
 const TIME_OUT: Duration = Duration::from_secs(20);

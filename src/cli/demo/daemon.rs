@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::http::signature::Secret;
+use crate::config::Secret;
 
 /// How long the daemon may take to start, and to stop.
 const TIME_OUT: Duration = Duration::from_secs(20);

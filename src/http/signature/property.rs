@@ -9,6 +9,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use sha2::Digest as _;
 
 use super::*;
+use crate::domain::id::SenderName;
 
 /// When every request arrives, so that an input means the same for ever.
 const NOW: i64 = 1_790_000_000;
@@ -22,20 +23,19 @@ const KEYS: [(&str, &[u8]); 3] = [
 const PLACES: [&[u8]; 3] = [b"{0}", b"{1}", b"{2}"];
 
 static SENDERS: LazyLock<Senders> = LazyLock::new(|| {
-    Senders(
-        ["portal", "billing"]
-            .map(|name| Sender {
-                name: SenderName::parse(name).unwrap(),
-                secrets: KEYS
-                    .iter()
-                    .filter(|(whose, _)| *whose == name)
-                    .map(|(_, key)| Secret::new(key.to_vec().into()).unwrap())
-                    .collect(),
-                accounts: true,
-                invoices: true,
-            })
-            .into(),
-    )
+    Senders::new(["portal", "billing"].map(|name| {
+        Sender {
+            name: SenderName::parse(name).unwrap(),
+            secrets: KEYS
+                .iter()
+                .filter(|(whose, _)| *whose == name)
+                .map(|(_, key)| Secret::new(key.to_vec().into()).unwrap())
+                .collect(),
+            accounts: true,
+            invoices: true,
+        }
+    }))
+    .unwrap()
 });
 
 /// Lines `name: value` in any number, an empty line, the payload.

@@ -13,16 +13,15 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
 use invoice_router::clock::Clock;
+use invoice_router::config::{Access, Limits, Secret, Sender as Known, Senders};
 use invoice_router::domain::Invalid;
 use invoice_router::domain::account::BillingGroups;
 use invoice_router::domain::contact::Language;
 use invoice_router::domain::id::{Group, ScheduleName, SenderName, WebhookId};
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
-use invoice_router::http::signature::{
-    ID_HEADER, SIGNATURE_HEADER, Secret, Sender as Known, Senders, TIMESTAMP_HEADER, sign,
-};
-use invoice_router::http::{Access, Context, Limits, Listener, Readiness, serve};
+use invoice_router::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use invoice_router::http::{Context, Listener, Readiness, serve};
 use invoice_router::store::{Memory, Rules};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -213,8 +212,8 @@ fn limits() -> Limits {
         requests_per_connection: 1_000_000,
         sender_requests_per_second: 1_000_000,
         header_bytes: 16 * 1024,
-        header: PATIENCE,
-        body: PATIENCE,
+        header_time: PATIENCE,
+        body_time: PATIENCE,
     }
 }
 

@@ -13,7 +13,7 @@ async fn start(limits: Limits, grace: Duration) -> Interfaces {
 
 #[tokio::test]
 async fn a_head_that_comes_too_slowly_gets_a_408() {
-    let hasty = Limits { header: SOON, ..limits() };
+    let hasty = Limits { header_time: SOON, ..limits() };
     let interfaces = start(hasty, SOON).await;
     let mut stream = interfaces.connect().await;
     let answer = exchange(&mut stream, b"POST /v1/ev").await;
@@ -35,7 +35,7 @@ async fn a_head_that_comes_too_slowly_gets_a_408() {
 
 #[tokio::test]
 async fn a_body_that_comes_too_slowly_gets_a_408_and_changes_nothing() {
-    let hasty = Limits { body: SOON, ..limits() };
+    let hasty = Limits { body_time: SOON, ..limits() };
     let interfaces = start(hasty, SOON).await;
     let body = account(1).to_string();
     let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
@@ -126,7 +126,7 @@ async fn large_bodies_share_a_bounded_memory_and_small_ones_need_none_of_it() {
         }
     };
     let (head, body) =
-        timeout(limits().body, refused).await.expect("large bodies take all the memory they want");
+        timeout(limits().body_time, refused).await.expect("large bodies take all the memory they want");
     assert!(head.starts_with("http/1.1 503"), "{head}");
     assert!(head.contains("retry-after:"), "{head}");
     assert_eq!(body["code"], "busy");

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::description::Interface;
 use crate::interface::{access, exchange, read_answer, read_answer_of, sender};
-use invoice_router::http::signature::Senders;
+use invoice_router::config::Senders;
 
 const PING: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -182,8 +182,8 @@ async fn secrets_tokens_and_rights_are_exchanged_under_open_connections() {
         assert_eq!(shown(token).await, "200", "{token}");
     }
     let mut rotated = access();
-    rotated.senders = Senders::new(vec![sender("portal", &[STRANGER], true)]).unwrap();
-    rotated.tokens.retain(|token| token.name == "watch");
+    rotated.senders = Senders::new([sender("portal", &[STRANGER], true)]).unwrap();
+    rotated.tokens.retain(|token| token.name.as_str() == "watch");
     interfaces.access.send_replace(Arc::new(rotated));
     assert_eq!(signed(STRANGER, &event).await, "200");
     assert_eq!(signed(PORTAL, &event).await, "401");
