@@ -82,7 +82,11 @@ pub(super) enum End {
 }
 
 /// Brings one invoice as far as it can be brought now.
-pub(super) async fn work(shared: Arc<Shared>, sequence: DeliveryId, session: RelaySession) -> Report {
+pub(super) async fn work(
+    shared: Arc<Shared>,
+    sequence: DeliveryId,
+    session: RelaySession,
+) -> Report {
     let mut round = Round {
         began: shared.clock.now(),
         shared,

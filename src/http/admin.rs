@@ -27,7 +27,7 @@ use super::routes::{Params, Query};
 use super::server::Peer;
 use super::{Readiness, Relay, metrics, view};
 use crate::config::Right;
-use crate::domain::id::{AccountId, InvoiceNumber, Version};
+use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
 use crate::store::{Actor, PauseInForce, PauseScope, StoreError};
 
 /// Items on a page of a list, unless the caller wants fewer.

@@ -67,10 +67,9 @@ fn the_examples_of_events_are_the_files_beside_the_configuration() {
 /// What there is in a part of the document that many tools do not read, or read as something else.
 fn unreadable(part: &Value, place: &str) -> Vec<String> {
     let named = |name: &str| part.get(name).is_some();
-    let is_array = match &part["type"] {
-        Value::Array(types) => types.contains(&json!("array")),
-        one => one == "array",
-    };
+    let types = &part["type"];
+    let is_array =
+        types.as_array().is_some_and(|types| types.contains(&json!("array"))) || types == "array";
     let wrong = [
         (part["$ref"].is_string() && part.as_object().unwrap().len() > 1, "`$ref` with siblings"),
         (is_array && !named("items"), "an array without `items`"),

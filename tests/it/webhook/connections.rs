@@ -125,8 +125,9 @@ async fn large_bodies_share_a_bounded_memory_and_small_ones_need_none_of_it() {
             }
         }
     };
-    let (head, body) =
-        timeout(limits().body_time, refused).await.expect("large bodies take all the memory they want");
+    let (head, body) = timeout(limits().body_time, refused)
+        .await
+        .expect("large bodies take all the memory they want");
     assert!(head.starts_with("http/1.1 503"), "{head}");
     assert!(head.contains("retry-after:"), "{head}");
     assert_eq!(body["code"], "busy");

@@ -143,10 +143,10 @@ fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     all.push(at.to_owned());
     match value {
         Value::Object(members) => {
-            members.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), all))
+            members.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), all));
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(n, item)| places(item, &format!("{at}/{n}"), all))
+            items.iter().enumerate().for_each(|(n, item)| places(item, &format!("{at}/{n}"), all));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
