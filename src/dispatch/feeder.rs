@@ -1,10 +1,10 @@
 //! Finds what is to be sent and hands it to workers.
 //!
-//! One loop owns the claims, the runs' progress, the circuit and the idle connections, so none of them
-//! needs a lock; everything that takes time is a task of its own that reports back. Two sources are read
-//! page by page: what is due, and what open runs include. A **pass** begins with each nudge and each tick:
-//! it looks at the runs and pauses of now, and reads what is due from the start once the reading before has
-//! come to its end. Invariants:
+//! One loop owns the claims, the circuit and the idle connections, so none of them needs a lock; everything
+//! that takes time is a task of its own that reports back. What is due is read page by page, each lane by
+//! itself: what is urgent is not found behind all that a schedule released. A **pass** begins with each nudge
+//! and each tick, and one after the other while a run is open: it looks at the pauses of now, and reads what is
+//! due in a lane from the start once the reading before has come to its end. Invariants:
 //! - Little is claimed ahead, and a pause of everything is looked at before each hand-over.
 //! - As many workers are busy as the circuit allows, none while it is open.
 //! - No wait is longer than a tick, and passes are apart, so neither a lost nudge nor a storm of them
@@ -19,18 +19,16 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::claims::{Claims, RunStep, Runs, Source};
+use super::claims::Claims;
 use super::relay::{Circuit, Generation, RelayState};
 use super::relay_session::RelaySession;
 use super::survey::{ReadDue, Request, Survey, survey};
 use super::worker::{Claim, End, Report, work};
 use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
-use crate::domain::delivery::DeliveryId;
-use crate::domain::delivery::Stage;
-use crate::domain::id::AccountId;
+use crate::domain::delivery::{DeliveryId, Lane, Stage};
 use crate::mail::outcome::Failure;
 use crate::mail::transport::Connection;
-use crate::store::{PauseScope, RunScope, StoreError};
+use crate::store::{PauseScope, StoreError};
 
 /// The shortest time between the beginnings of two passes.
 const PASS_DISTANCE: Duration = Duration::from_millis(50);
@@ -46,7 +44,6 @@ pub(super) struct Feeder {
     relay: watch::Sender<RelayState>,
     progress: Arc<Progress>,
     claims: Claims,
-    runs: Runs,
     circuit: Circuit,
     idle: Vec<Idle>,
     busy: usize,
@@ -72,6 +69,12 @@ struct Reading {
     pass_began: Option<Instant>,
     /// Since when a reading is under way.
     under_way: Option<Instant>,
+    lanes: [LaneReading; Lane::ALL.len()],
+}
+
+/// How far what is due in a lane has been read.
+struct LaneReading {
+    lane: Lane,
     due: ReadDue,
     /// When a further invoice is due.
     next_due: Option<chrono::DateTime<chrono::Utc>>,
@@ -80,11 +83,9 @@ struct Reading {
 /// What a task brings back.
 enum Done {
     Worked(Generation, Box<Report>),
-    Settled(DeliveryId, Option<AccountId>, End),
+    Settled(DeliveryId, End),
     Surveyed(Result<Survey, StoreError>),
     Probed(Result<Connection, Failure>),
-    Advanced(Result<(), StoreError>),
-    Closed(RunScope, Result<bool, StoreError>),
     SaidGoodbye,
 }
 
@@ -102,7 +103,6 @@ impl Feeder {
             relay,
             progress,
             claims: Claims::default(),
-            runs: Runs::default(),
             idle: Vec::new(),
             busy: 0,
             settling: 0,
@@ -110,8 +110,11 @@ impl Feeder {
                 is_stale: true,
                 pass_began: None,
                 under_way: None,
-                due: ReadDue::Not,
-                next_due: None,
+                lanes: Lane::ALL.map(|lane| LaneReading {
+                    lane,
+                    due: ReadDue::Not,
+                    next_due: None,
+                }),
             },
             tasks: JoinSet::new(),
             disk_is_full: false,
@@ -256,26 +259,22 @@ impl Feeder {
             self.reading.is_stale = false;
             self.reading.pass_began = Some(now);
             self.claims.begin_pass();
-            if self.reading.due == ReadDue::Not {
-                self.reading.due = ReadDue::FromTheStart;
+            for lane in &mut self.reading.lanes {
+                if lane.due == ReadDue::Not {
+                    lane.due = ReadDue::FromTheStart;
+                }
             }
         }
         let enough = AHEAD * self.shared.settings.connections.max(1);
+        let is_wanted =
+            |lane: &&LaneReading| lane.due != ReadDue::Not && self.claims.ready(lane.lane) < enough;
+        let lanes = self.reading.lanes.iter().filter(is_wanted);
         let request = Request {
             now: self.shared.clock.now(),
             longest_delay: self.shared.settings.rules.policy.backoff.max,
             looks_at_runs: begins_a_pass,
             paused_accounts: if begins_a_pass { self.claims.paused_accounts() } else { Vec::new() },
-            due: if self.claims.ready(Source::Due) < enough {
-                self.reading.due
-            } else {
-                ReadDue::Not
-            },
-            runs: if self.claims.ready(Source::Run) < enough {
-                self.runs.unread()
-            } else {
-                Vec::new()
-            },
+            due: lanes.map(|lane| (lane.lane, lane.due)).collect(),
         };
         if !request.is_empty() {
             self.reading.under_way = Some(now);
@@ -290,8 +289,8 @@ impl Feeder {
     fn wake(&self, next_tick: Instant) -> Instant {
         let now = Instant::now();
         // While what is due is not read to its end, there is nothing to come back for at its time.
-        let is_read = self.reading.due == ReadDue::Not;
-        let due = self.reading.next_due.filter(|_| is_read).map(|due| {
+        let read = self.reading.lanes.iter().filter(|lane| lane.due == ReadDue::Not);
+        let due = read.filter_map(|lane| lane.next_due).min().map(|due| {
             let wait = (due - self.shared.clock.now()).to_std().unwrap_or_default();
             now + wait.max(PASS_DISTANCE)
         });
@@ -309,7 +308,8 @@ impl Feeder {
     }
 
     fn is_something_due(&self) -> bool {
-        self.reading.next_due.is_some_and(|due| due <= self.shared.clock.now())
+        let now = self.shared.clock.now();
+        self.reading.lanes.iter().any(|lane| lane.next_due.is_some_and(|due| due <= now))
     }
 
     /// Takes what a task brings back.
@@ -318,12 +318,10 @@ impl Feeder {
             Done::Worked(generation, report) => {
                 self.busy -= 1;
                 self.worked(generation, *report)?;
-                self.commit_steps();
             }
-            Done::Settled(sequence, account, end) => {
+            Done::Settled(sequence, end) => {
                 self.settling -= 1;
-                self.ended(account.as_ref(), sequence, end)?;
-                self.commit_steps();
+                self.ended(sequence, end)?;
             }
             Done::Surveyed(survey) => {
                 self.reading.under_way = None;
@@ -332,7 +330,6 @@ impl Feeder {
                     Err(failure) if can_be_repeated(&failure) => self.reading.is_stale = true,
                     Err(failure) => return Err(failure.into()),
                 }
-                self.commit_steps();
             }
             Done::Probed(Ok(connection)) => {
                 self.circuit.probe_succeeded();
@@ -344,15 +341,6 @@ impl Feeder {
                 self.circuit.probe_failed(Instant::now(), fastrand::f64());
                 self.relay_failed(&failure);
             }
-            // The next page tells the same and more.
-            Done::Advanced(Err(failure)) if can_be_repeated(&failure) => {}
-            Done::Advanced(advanced) => advanced?,
-            Done::Closed(scope, Ok(true)) => self.runs.closed(&scope),
-            Done::Closed(scope, Ok(false)) => self.not_closed(&scope),
-            Done::Closed(scope, Err(failure)) if can_be_repeated(&failure) => {
-                self.not_closed(&scope);
-            }
-            Done::Closed(_, Err(failure)) => return Err(failure.into()),
             Done::SaidGoodbye => {}
         }
         Ok(())
@@ -361,7 +349,6 @@ impl Feeder {
     fn worked(&mut self, generation: Generation, report: Report) -> Result<(), DispatchError> {
         let Report {
             sequence,
-            account,
             claim,
             connection,
             transactions,
@@ -405,12 +392,12 @@ impl Feeder {
             self.keep(connection);
         }
         match claim {
-            Claim::Ended(end) => self.ended(account.as_ref(), sequence, end),
+            Claim::Ended(end) => self.ended(sequence, end),
             Claim::Settling(settling) => {
                 self.settling += 1;
                 self.tasks.spawn(async move {
-                    let (sequence, account, end) = settling.end().await;
-                    Done::Settled(sequence, account, end)
+                    let (sequence, end) = settling.end().await;
+                    Done::Settled(sequence, end)
                 });
                 Ok(())
             }
@@ -418,83 +405,41 @@ impl Feeder {
     }
 
     /// A claim came to its end.
-    fn ended(
-        &mut self,
-        account: Option<&AccountId>,
-        sequence: DeliveryId,
-        end: End,
-    ) -> Result<(), DispatchError> {
+    fn ended(&mut self, sequence: DeliveryId, end: End) -> Result<(), DispatchError> {
         match end {
-            End::Through => {
-                self.claims.through(sequence);
-                self.runs.through(account, sequence);
-            }
+            End::Through => self.claims.through(sequence),
             End::Again => {
                 self.claims.again(sequence);
                 self.reading.is_stale = true;
             }
             End::AccountPaused(account) => self.claims.account_paused(account, sequence),
-            End::Unreadable => {
-                self.claims.unreadable(sequence);
-                self.runs.through(None, sequence);
-            }
+            // It stays claimed, and is left alone.
+            End::Unreadable => {}
             End::StoreFailed(failure) => return Err(failure.into()),
         }
         Ok(())
     }
 
     fn surveyed(&mut self, survey: Survey) {
-        let Survey { open_runs, resumed_accounts, due, run_pages } = survey;
-        if let Some(open_runs) = open_runs {
-            self.runs.refresh(open_runs);
+        let Survey { is_releasing, resumed_accounts, due } = survey;
+        if is_releasing == Some(true) {
+            self.reading.is_stale = true;
         }
         for account in &resumed_accounts {
             self.claims.account_resumed(account);
         }
-        if let Some(due) = due {
-            let was_told = matches!(self.reading.due, ReadDue::MisplacedAfter(_));
-            if !was_told && !matches!(due.go_on, ReadDue::After(_)) {
-                self.reading.next_due = due.next;
+        for page in due {
+            for lane in self.reading.lanes.iter_mut().filter(|lane| lane.lane == page.lane) {
+                let was_told = matches!(lane.due, ReadDue::MisplacedAfter(_));
+                if !was_told && !matches!(page.go_on, ReadDue::After(_)) {
+                    lane.next_due = page.next;
+                }
+                lane.due = page.go_on;
             }
-            self.reading.due = due.go_on;
-            for place in &due.places {
-                self.claims.offer(place.delivery, Source::Due);
+            for place in &page.places {
+                self.claims.offer(place.delivery, page.lane);
             }
         }
-        for page in run_pages {
-            if self.runs.read(&page.run, &page.accounts, page.at_the_end) {
-                for (_, sequences) in page.accounts {
-                    for sequence in sequences {
-                        if self.claims.is_unreadable(sequence) {
-                            self.runs.through(None, sequence);
-                        }
-                        self.claims.offer(sequence, Source::Run);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Commits how far the runs have come.
-    fn commit_steps(&mut self) {
-        for step in self.runs.steps() {
-            match step {
-                RunStep::Advance(run, cursor) => {
-                    let commit = self.shared.store.advance_run(&run, cursor);
-                    self.tasks.spawn(async move { Done::Advanced(commit.await) });
-                }
-                RunStep::Close(run) => {
-                    let commit = self.shared.store.close_run(&run);
-                    self.tasks.spawn(async move { Done::Closed(run.scope, commit.await) });
-                }
-            }
-        }
-    }
-
-    /// It is to be read anew, or the store could not; the next pass tells.
-    fn not_closed(&mut self, scope: &RunScope) {
-        self.runs.not_closed(scope);
-        self.reading.is_stale = true;
     }
 
     fn relay_works(&self) {

@@ -1,4 +1,4 @@
-//! From schedules to runs: when a schedule fires, a run is opened for what is waiting.
+//! From schedules to runs: when a schedule fires, the store makes due what is waiting.
 //!
 //! A run's key is the scheduled instant, and the store opens each only once, so neither a restart nor a
 //! clock that is put right by moments repeats one. What was missed while the daemon was down is made up for by one
@@ -159,7 +159,8 @@ impl Release {
 
     async fn open(&self, name: &ScheduleName, instant: DateTime<Utc>) -> Result<(), StoreError> {
         let scope = RunScope::Schedule(name.clone());
-        if self.shared.store.open_run(scope, instant, Actor::Daemon, None).await? {
+        let now = self.shared.clock.now();
+        if self.shared.store.release(scope, instant, Actor::Daemon, None, now).await? {
             info!(schedule = %name, %instant, "released what is waiting");
             self.nudge.notify_one();
         }
@@ -271,10 +272,11 @@ mod tests {
         vec![Run {
             scope: RunScope::Schedule(name()),
             instant,
+            at: instant,
+            opened_by: Actor::Daemon,
             high_water: Sequence(1),
             cursor: None,
             open: false,
-            latecomers: 0,
         }]
     }
 

@@ -4,18 +4,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::delivery::DeliveryId;
+use crate::domain::delivery::{DeliveryId, Lane};
 use crate::domain::id::{AccountId, Sequence};
-use crate::store::{DuePlace, PauseScope, Run, Store, StoreError};
+use crate::store::{DuePlace, PauseScope, Store, StoreError};
 
-/// Most due invoices read at once.
+/// Most due invoices of a lane read at once.
 const DUE_PAGE: usize = 128;
-/// Most accounts of a run read at once.
-const ACCOUNT_PAGE: usize = 32;
-/// Most runs read at once.
-const RUNS: usize = 8;
 
-/// From where what is due is to be read.
+/// From where what is due in a lane is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadDue {
     /// Not now, for it has been.
@@ -34,42 +30,36 @@ pub(super) struct Request {
     pub(super) now: DateTime<Utc>,
     /// The longest delay of a retry.
     pub(super) longest_delay: Duration,
-    /// Whether to look at which runs are open.
+    /// Whether to look at whether a run is open.
     pub(super) looks_at_runs: bool,
     /// Accounts that were paused when last looked at.
     pub(super) paused_accounts: Vec<AccountId>,
     /// From where to read what is due.
-    pub(super) due: ReadDue,
-    /// Runs to be read, each after an account.
-    pub(super) runs: Vec<(Run, Option<AccountId>)>,
+    pub(super) due: Vec<(Lane, ReadDue)>,
 }
 
 impl Request {
     /// Whether nothing is to be read.
     pub(super) fn is_empty(&self) -> bool {
-        !self.looks_at_runs
-            && self.paused_accounts.is_empty()
-            && self.due == ReadDue::Not
-            && self.runs.is_empty()
+        !self.looks_at_runs && self.paused_accounts.is_empty() && self.due.is_empty()
     }
 }
 
 /// What was read.
 #[derive(Debug)]
 pub(super) struct Survey {
-    /// The open runs, if they were looked at.
-    pub(super) open_runs: Option<Vec<Run>>,
+    /// Whether a run is making further invoices due, if that was looked at.
+    pub(super) is_releasing: Option<bool>,
     /// Those of the paused accounts that are not paused any more.
     pub(super) resumed_accounts: Vec<AccountId>,
-    /// What is due, if that was read.
-    pub(super) due: Option<Due>,
-    /// A page of each run.
-    pub(super) run_pages: Vec<RunPage>,
+    /// What is due in the lanes that were read.
+    pub(super) due: Vec<Due>,
 }
 
-/// A page of what is due.
+/// A page of what is due in a lane.
 #[derive(Debug)]
 pub(super) struct Due {
+    pub(super) lane: Lane,
     /// What is due by now; after all of that, what is due at a time beyond now and the longest delay. No delay
     /// leads there: the clock was ahead when that was written, and it is due now.
     pub(super) places: Vec<DuePlace>,
@@ -79,23 +69,12 @@ pub(super) struct Due {
     pub(super) next: Option<DateTime<Utc>>,
 }
 
-/// A page of a run.
-#[derive(Debug)]
-pub(super) struct RunPage {
-    pub(super) run: Run,
-    pub(super) accounts: Vec<(AccountId, Vec<DeliveryId>)>,
-    /// Whether no account is left.
-    pub(super) at_the_end: bool,
-}
-
 /// Reads what is asked for.
 pub(super) fn survey(store: &dyn Store, request: Request) -> Result<Survey, StoreError> {
-    let Request { now, longest_delay, looks_at_runs, paused_accounts, due: read_due, runs } =
-        request;
-    let open_runs = if looks_at_runs {
-        let mut runs = store.runs()?;
-        runs.retain(|run| run.open);
-        Some(runs)
+    let Request { now, longest_delay, looks_at_runs, paused_accounts, due: lanes } = request;
+    let is_releasing = if looks_at_runs {
+        // Before what is due: what a run that ended meanwhile has released is read then.
+        Some(store.runs()?.iter().any(|run| run.open))
     } else {
         None
     };
@@ -109,41 +88,41 @@ pub(super) fn survey(store: &dyn Store, request: Request) -> Result<Survey, Stor
             resumed_accounts.push(account);
         }
     }
-    let due = match read_due {
-        ReadDue::Not => None,
-        ReadDue::FromTheStart => Some(due(store, now, longest_delay, None)?),
-        ReadDue::After(place) => Some(due(store, now, longest_delay, Some(place))?),
-        ReadDue::MisplacedAfter(place) => Some(misplaced(store, place)?),
-    };
-    let mut run_pages = Vec::new();
-    for (run, after) in runs.into_iter().take(RUNS) {
-        let accounts = store.run_page(&run, after.as_ref(), ACCOUNT_PAGE)?;
-        run_pages.push(RunPage { at_the_end: accounts.len() < ACCOUNT_PAGE, run, accounts });
+    let mut read = Vec::with_capacity(lanes.len());
+    for (lane, read_due) in lanes {
+        match read_due {
+            ReadDue::Not => {}
+            ReadDue::FromTheStart => read.push(due(store, lane, now, longest_delay, None)?),
+            ReadDue::After(place) => read.push(due(store, lane, now, longest_delay, Some(place))?),
+            ReadDue::MisplacedAfter(place) => read.push(misplaced(store, lane, place)?),
+        }
     }
-    Ok(Survey { open_runs, resumed_accounts, due, run_pages })
+    Ok(Survey { is_releasing, resumed_accounts, due: read })
 }
 
 fn due(
     store: &dyn Store,
+    lane: Lane,
     now: DateTime<Utc>,
     longest_delay: Duration,
     after: Option<DuePlace>,
 ) -> Result<Due, StoreError> {
-    let mut places = store.due(now, after, DUE_PAGE)?;
+    let mut places = store.due(lane, now, after, DUE_PAGE)?;
     if let Some(last) = last_of_full(&places) {
-        return Ok(Due { go_on: ReadDue::After(last), places, next: None });
+        return Ok(Due { lane, go_on: ReadDue::After(last), places, next: None });
     }
     let end_of = |at| DuePlace { at, delivery: DeliveryId::of_invoice(Sequence(u64::MAX)) };
     let horizon = now + longest_delay;
-    let next = store.due(horizon, Some(end_of(now)), 1)?;
-    let misplaced = misplaced(store, end_of(horizon))?;
+    let next = store.due(lane, horizon, Some(end_of(now)), 1)?;
+    let misplaced = misplaced(store, lane, end_of(horizon))?;
     places.extend(misplaced.places);
-    Ok(Due { places, go_on: misplaced.go_on, next: next.first().map(|place| place.at) })
+    Ok(Due { lane, places, go_on: misplaced.go_on, next: next.first().map(|place| place.at) })
 }
 
-fn misplaced(store: &dyn Store, after: DuePlace) -> Result<Due, StoreError> {
-    let places = store.due(DateTime::<Utc>::MAX_UTC, Some(after), DUE_PAGE)?;
+fn misplaced(store: &dyn Store, lane: Lane, after: DuePlace) -> Result<Due, StoreError> {
+    let places = store.due(lane, DateTime::<Utc>::MAX_UTC, Some(after), DUE_PAGE)?;
     Ok(Due {
+        lane,
         go_on: last_of_full(&places).map_or(ReadDue::Not, ReadDue::MisplacedAfter),
         places,
         next: None,

@@ -24,7 +24,7 @@ use super::composed_message::{ComposeFailure, ComposedMessage};
 use super::relay_session::RelaySession;
 use super::{Shared, can_be_repeated, stopped};
 use crate::domain::address::{EmailAddress, masked};
-use crate::domain::delivery::{DeliveryId, Event, Intent, Stage, State, Verdict, step};
+use crate::domain::delivery::{DeliveryId, Event, Intent, Stage, Verdict, step};
 use crate::domain::id::AccountId;
 use crate::domain::recipient::{Recipient, resolve};
 use crate::mail::message::Message;
@@ -42,8 +42,6 @@ const COMMIT_WAIT_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Report {
     /// Which invoice.
     pub(super) sequence: DeliveryId,
-    /// Whose, if that could be read.
-    pub(super) account: Option<AccountId>,
     /// What becomes of the claim.
     pub(super) claim: Claim,
     /// A connection that can be used again.
@@ -92,7 +90,6 @@ pub(super) async fn work(
         shared,
         sequence,
         session,
-        account: None,
         tried: Vec::new(),
         composed: None,
         last: None,
@@ -108,7 +105,6 @@ pub(super) async fn work(
     };
     Report {
         sequence,
-        account: round.account.clone(),
         connection: round.session.take_connection(),
         transactions: round.transactions,
         relay_failure: round.relay_failure.take(),
@@ -143,10 +139,10 @@ struct Pending {
 
 impl Settling {
     /// Waits until the outcome is durable.
-    pub(super) async fn end(self) -> (DeliveryId, Option<AccountId>, End) {
+    pub(super) async fn end(self) -> (DeliveryId, End) {
         let Self { round, last } = self;
         let end = round.finish(last).await;
-        (round.sequence, round.account, end)
+        (round.sequence, end)
     }
 }
 
@@ -155,7 +151,6 @@ struct Round {
     sequence: DeliveryId,
     began: DateTime<Utc>,
     session: RelaySession,
-    account: Option<AccountId>,
     /// Addresses that had their attempt in this round.
     tried: Vec<EmailAddress>,
     /// The message made last; most rounds have one for all addresses.
@@ -243,7 +238,6 @@ impl Round {
     /// Reads everything anew, and decides whom to try with which message.
     async fn plan(&mut self) -> ControlFlow<End, Plan> {
         let job = self.job()?;
-        self.account = Some(job.account.id().clone());
         // Before the pauses: what has ended must not wait for the end of one.
         if !job.delivery.may_send() || !(self.is_going_on() || self.is_its_time(&job)) {
             return Break(End::Through);
@@ -353,8 +347,7 @@ impl Round {
     /// made by a clock that has been put back since.
     fn is_its_time(&self, job: &Job) -> bool {
         let longest = self.shared.settings.rules.policy.backoff.max;
-        job.delivery.state != State::Due
-            || job.delivery.next_at.is_none_or(|at| at <= self.began || at > self.began + longest)
+        job.delivery.next_at.is_none_or(|at| at <= self.began || at > self.began + longest)
     }
 
     /// Commits what the delivery comes to without an attempt: withheld, or delivered to those that had it.

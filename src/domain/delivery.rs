@@ -85,6 +85,8 @@ pub struct Delivery {
     pub hold: Option<HoldReason>,
     /// Set while sending, if it is to be withdrawn once the attempt has ended.
     pub withdraw: bool,
+    /// In which lane it is sent once it is due. A retry keeps it.
+    pub lane: Lane,
     /// When it is tried next; set while due. While parked, when an operator released it at once: it does
     /// not wait for its schedule once its account is there.
     pub next_at: Option<DateTime<Utc>>,
@@ -92,6 +94,20 @@ pub struct Delivery {
     pub round_at: Option<DateTime<Utc>>,
     /// The addresses of this revision.
     pub addresses: Vec<AddressDelivery>,
+}
+
+/// What comes first among deliveries that are due, so that no single invoice waits behind a schedule's thousands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Released at once, by its sender or an operator, or sent again.
+    Urgent,
+    /// Released with all that waited for a schedule, or for an operator's dispatch.
+    Scheduled,
+}
+
+impl Lane {
+    /// Every lane, the one that comes first at the front.
+    pub const ALL: [Self; 2] = [Self::Urgent, Self::Scheduled];
 }
 
 /// Where a delivery stands, hold apart.
@@ -472,6 +488,7 @@ impl Delivery {
             state: State::Parked,
             hold: None,
             withdraw: false,
+            lane: Lane::Scheduled,
             next_at: None,
             round_at: None,
             addresses: Vec::new(),
@@ -479,10 +496,9 @@ impl Delivery {
         if known { parked.freed(release, now) } else { parked }
     }
 
-    /// Its state as others see it. `released` says whether a run of its schedule includes it, which
-    /// makes it due without a commit of its own.
+    /// Its state as others see it.
     #[must_use]
-    pub fn shown(&self, released: bool) -> Shown {
+    pub fn shown(&self) -> Shown {
         let held = self.hold.is_some();
         match self.state {
             State::Sending => Shown::Sending,
@@ -491,19 +507,19 @@ impl Delivery {
             State::Undeliverable => Shown::Undeliverable,
             State::Parked | State::Waiting | State::Due | State::Withheld if held => Shown::Held,
             State::Parked => Shown::Parked,
-            State::Waiting if released => Shown::Due,
             State::Waiting => Shown::Waiting,
             State::Due => Shown::Due,
             State::Withheld => Shown::Withheld,
         }
     }
 
-    /// Whether an attempt may begin, `next_at` and the schedule apart.
+    /// Whether an attempt may begin, `next_at` apart.
     #[must_use]
     pub fn may_send(&self) -> bool {
         match self.state {
-            State::Waiting | State::Due => self.hold.is_none(),
+            State::Due => self.hold.is_none(),
             State::Parked
+            | State::Waiting
             | State::Sending
             | State::Delivered
             | State::Withheld
@@ -556,6 +572,7 @@ impl Delivery {
         match release {
             Release::Scheduled if self.next_at.is_none() => self.state = State::Waiting,
             Release::Scheduled | Release::Immediately => {
+                self.lane = Lane::Urgent;
                 self.state = State::Due;
                 self.next_at = Some(now);
             }

@@ -182,7 +182,7 @@ impl Metrics {
         registry.register("accounts", "Accounts, the closed included", self.accounts.clone());
         registry.register(
             "open_invoices",
-            "Invoices that are not finished; waiting includes what a run is about to send, due what is tried again later",
+            "Invoices that are not finished; due includes what a schedule has released and what is tried again later",
             self.open_invoices.clone(),
         );
         registry.register_with_unit(

@@ -29,7 +29,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, oneshot};
 
 use crate::domain::change::AccountChange;
-use crate::domain::delivery::{DeliveryId, Intent};
+use crate::domain::delivery::{DeliveryId, Intent, Lane};
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, WebhookId,
 };
@@ -287,25 +287,20 @@ pub trait Store: Send + Sync + 'static {
 
     // Schedule.
 
-    /// Opens a run unless one of the same or a later instant was opened before; includes what is
-    /// waiting now. An open run of the scope is widened. An operator's is never too late. Where nothing
-    /// waits nothing is opened, and only the instant is kept. Says whether it was opened. The stories of
-    /// the invoices that it releases say who did.
-    fn open_run(
+    /// Makes due what is waiting now and not held, unless the same or a later instant was released before: in the
+    /// same commit as much as a batch can hold, and the rest, which a durable cursor remembers, in those that
+    /// follow. What comes to wait behind the cursor, or later than the release, waits for the next. A run of the
+    /// scope that is still open begins anew with what waits by then. An operator's is never too late. Where nothing
+    /// waits only the instant is kept. Says whether anything waited. The stories of the invoices say who released
+    /// them.
+    fn release(
         &self,
         scope: RunScope,
         instant: DateTime<Utc>,
         actor: Actor,
         reason: Option<String>,
+        at: DateTime<Utc>,
     ) -> Commit<bool>;
-
-    /// Remembers that every account of an open run up to `cursor` has been gone through, unless it is to be read
-    /// anew by now.
-    fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()>;
-
-    /// Ends a run unless it was widened meanwhile, or has a latecomer; a schedule's last instant stays known. Says whether
-    /// it was closed.
-    fn close_run(&self, run: &Run) -> Commit<bool>;
 
     /// Notes a schedule's first sight, so that what it misses from now on is known. A last run later
     /// than `at`, after the clock was set back, counts as one at `at` from then on.
@@ -317,19 +312,20 @@ pub trait Store: Send + Sync + 'static {
     /// The schedules that accounts with something waiting name.
     fn schedules_in_use(&self) -> Result<Vec<ScheduleName>, StoreError>;
 
-    /// What a run includes, account by account after `after`, at most `limit` accounts.
-    fn run_page(
+    /// What is waiting, held ones apart, account by account after `after`, at most `limit` accounts.
+    fn waiting(
         &self,
-        run: &Run,
+        scope: &RunScope,
         after: Option<&AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError>;
 
     // Dispatch.
 
-    /// What is due up to `now`, in order, after a place, at most `limit`.
+    /// What is due in a lane up to `now`, in order, after a place, at most `limit`.
     fn due(
         &self,
+        lane: Lane,
         now: DateTime<Utc>,
         after: Option<DuePlace>,
         limit: usize,

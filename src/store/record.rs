@@ -173,10 +173,6 @@ impl TrailRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CursorRow(pub(super) Vec<u8>);
 
-/// Who opened a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OpenerRow(pub(super) String);
-
 /// A number that only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CounterRow(pub(super) u64);

@@ -285,27 +285,28 @@ pub struct Run {
     pub scope: RunScope,
     /// The scheduled instant, which is its key.
     pub instant: DateTime<Utc>,
-    /// The last invoice that it includes.
+    /// When it was opened. What it releases is due from then on.
+    pub at: DateTime<Utc>,
+    /// Who opened it.
+    pub opened_by: Actor,
+    /// The last invoice that it releases.
     pub high_water: Sequence,
-    /// The last account that has been gone through.
-    pub cursor: Option<AccountId>,
+    /// How far it has come.
+    pub cursor: Option<RunCursor>,
     /// Whether it is still at work.
     pub open: bool,
-    /// How often something that it includes came to wait after it was opened, perhaps behind where it is read.
-    pub latecomers: u64,
 }
 
-impl Run {
-    /// Whether what was read of `other` is what is to be read of this one: it is the same run, and neither was
-    /// widened nor got a latecomer in between.
-    #[must_use]
-    pub fn is_to_read_as(&self, other: &Self) -> bool {
-        let aspect = |run: &Self| (run.instant, run.high_water, run.latecomers);
-        aspect(self) == aspect(other)
-    }
+/// How far a run has come through what waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunCursor {
+    /// The account that it has come to.
+    pub account: AccountId,
+    /// That account's last invoice that it has looked at.
+    pub last: Sequence,
 }
 
-/// A place in the order of what is due.
+/// A place in the order of what is due in one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DuePlace {
     /// When.
@@ -431,7 +432,7 @@ pub struct Backlog {
     pub unused_documents_bytes: u64,
     /// Invoices whose account is not known, or too old.
     pub parked: u64,
-    /// Those that wait for their schedule, or that an open run includes.
+    /// Those that wait for their schedule.
     pub waiting: u64,
     /// Those that nobody can be reached for.
     pub withheld: u64,
@@ -468,7 +469,7 @@ pub struct WholeInvoice {
     pub received_at: DateTime<Utc>,
     /// Where it stands.
     pub delivery: Delivery,
-    /// Its state, its schedule's run included.
+    /// Its state.
     pub state: Shown,
     /// The schedule that releases it, if it waits for one.
     pub schedule: Option<ScheduleName>,
@@ -519,7 +520,7 @@ pub struct Listed {
     pub sequence: Sequence,
     /// The invoice.
     pub invoice: Invoice,
-    /// Its state, its schedule's run included.
+    /// Its state.
     pub state: Shown,
     /// When it is tried next, if it is due.
     pub next_at: Option<DateTime<Utc>>,

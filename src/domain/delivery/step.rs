@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{AddressDelivery, AddressState, Delivery, HoldReason, State, Verdict};
+use super::{AddressDelivery, AddressState, Delivery, HoldReason, Lane, State, Verdict};
 use crate::domain::address::EmailAddress;
 use crate::domain::invoice::Release;
 use crate::domain::recipient::{Recipient, Rule};
@@ -15,6 +15,8 @@ pub enum Event<'a> {
     Freed(Release),
     /// Its account changed.
     AccountChanged,
+    /// What it waits for has come: its account's schedule fired, or an operator dispatched what waits.
+    ScheduleFired,
     /// A round begins.
     Resolved {
         /// The recipient's addresses of now, or none.
@@ -110,6 +112,7 @@ pub fn step(
     let answer = match event {
         Event::Freed(release) => next.free(*release, now),
         Event::AccountChanged => next.account_changed(now),
+        Event::ScheduleFired => next.schedule_fired(now),
         Event::Resolved { addresses, fallback } => next.resolved(addresses, *fallback, now, policy),
         Event::AttemptBegan(address) => next.attempt_began(address),
         Event::AttemptEnded { address, verdict, reply, fallback } => {
@@ -168,6 +171,24 @@ impl Delivery {
             | State::Due
             | State::Sending
             | State::Delivered
+            | State::Withdrawn
+            | State::Undeliverable => Answer::WrongState,
+        }
+    }
+
+    /// A held one is passed by: it waits for the next time once it is let go.
+    fn schedule_fired(&mut self, now: DateTime<Utc>) -> Answer {
+        match self.state {
+            State::Waiting if self.hold.is_none() => {
+                self.become_due(now);
+                Answer::Done
+            }
+            State::Parked
+            | State::Waiting
+            | State::Due
+            | State::Sending
+            | State::Delivered
+            | State::Withheld
             | State::Withdrawn
             | State::Undeliverable => Answer::WrongState,
         }
@@ -399,6 +420,9 @@ impl Delivery {
             | State::Delivered
             | State::Withdrawn => return Answer::WrongState,
         }
+        if at_once && self.state == State::Due {
+            self.lane = Lane::Urgent;
+        }
         Answer::Done
     }
 
@@ -441,6 +465,7 @@ impl Delivery {
         self.revision += 1;
         self.addresses.clear();
         self.round_at = None;
+        self.lane = Lane::Urgent;
         self.become_due(now);
         Answer::Done
     }

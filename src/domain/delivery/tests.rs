@@ -70,6 +70,7 @@ fn delivery(state: State, held: bool, withdraw: bool, addresses: Vec<AddressDeli
         state,
         hold: held.then(|| operator("look")),
         withdraw,
+        lane: Lane::Scheduled,
         next_at: (state == State::Due).then(|| at(5)),
         round_at: None,
         addresses,
@@ -101,6 +102,7 @@ impl Fixture {
             ("freed, scheduled", Event::Freed(Release::Scheduled)),
             ("freed, immediately", Event::Freed(Release::Immediately)),
             ("account changed", Event::AccountChanged),
+            ("schedule fired", Event::ScheduleFired),
             ("resolved to a", resolved(&self.both[..1])),
             ("resolved to b", resolved(&self.both[1..])),
             ("resolved to both", resolved(&self.both)),
@@ -207,9 +209,11 @@ fn no_cell_of_the_table_breaks_a_promise() {
                 for addresses in &address_sets {
                     let first = delivery(state, held, withdraw, addresses.clone());
                     let again = Delivery { revision: 2, ..first.clone() };
+                    let urgent = Delivery { lane: Lane::Urgent, ..first.clone() };
                     for (name, event) in fixture.events() {
                         check(&first, name, &event);
                         check(&again, name, &event);
+                        check(&urgent, name, &event);
                     }
                 }
             }
@@ -292,6 +296,24 @@ fn check_states(
     if after.state == State::Due {
         assert!(after.next_at.is_some_and(|next| next >= at(5)), "what is due has a time: {cell}");
     }
+    let is_urgent = match event {
+        Event::Freed(Release::Immediately)
+        | Event::Release { now: true }
+        | Event::Resend { .. } => after.state == State::Due,
+        Event::Freed(Release::Scheduled)
+        | Event::AccountChanged
+        | Event::ScheduleFired
+        | Event::Resolved { .. }
+        | Event::AttemptBegan(_)
+        | Event::AttemptEnded { .. }
+        | Event::AttemptDropped
+        | Event::Interrupted(_)
+        | Event::Hold(_)
+        | Event::Release { now: false }
+        | Event::Withdraw => false,
+    };
+    let lane = if is_urgent { Lane::Urgent } else { before.lane };
+    assert_eq!(after.lane, lane, "nothing but whoever wants it at once changes its lane: {cell}");
     if after.is_finished() && before.state != after.state {
         assert!(after.hold.is_none() && after.next_at.is_none() && !after.withdraw, "{cell}");
     }

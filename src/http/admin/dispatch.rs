@@ -7,14 +7,14 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{read_body, reason, unknown_account};
-use crate::domain::delivery::DeliveryId;
-use crate::domain::id::{AccountId, ScheduleName, Sequence};
+use crate::domain::delivery::{DeliveryId, Shown};
+use crate::domain::id::{AccountId, ScheduleName};
 use crate::domain::recipient::{OnRejected, resolve};
 use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::fields::Item;
 use crate::http::problem::{Fault, Problem};
 use crate::http::{Context, view};
-use crate::store::{Actor, Run, RunScope, Store, StoreError};
+use crate::store::{Actor, RunScope, Store, StoreError};
 
 /// Most accounts that a dry run shows.
 const DRY_RUN_ACCOUNTS: usize = 1000;
@@ -60,7 +60,7 @@ pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Resu
         let store = Arc::clone(&context.store);
         let on_rejected = context.on_rejected;
         let (items, complete, paused) = blocking(move || {
-            let (items, complete) = preview(store.as_ref(), scopes, on_rejected, now)?;
+            let (items, complete) = preview(store.as_ref(), &scopes, on_rejected)?;
             Ok((items, complete, store.pause_in_force(account.as_ref())?))
         })
         .await?;
@@ -84,7 +84,7 @@ pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Resu
     })))
 }
 
-/// Opens the runs, and says of each whether it has anything to release.
+/// Releases what waits, and says of each scope whether anything did.
 async fn release(
     context: &Context,
     scopes: Vec<RunScope>,
@@ -95,15 +95,11 @@ async fn release(
     let mut runs = Vec::with_capacity(scopes.len());
     let all = scopes.len();
     for scope in scopes {
-        // Looked at before, for the dispatcher takes away what it sends.
-        let (store, run) = (Arc::clone(&context.store), everything_of(scope.clone(), now));
-        let page = blocking(move || store.run_page(&run, None, 1)).await?;
-        let waiting = page.iter().any(|(_, sequences)| !sequences.is_empty());
         let (schedule, account) = match &scope {
             RunScope::Schedule(name) => (Some(name.to_string()), None),
             RunScope::Account(id) => (None, Some(id.to_string())),
         };
-        let opened = context.store.open_run(scope, now, actor.clone(), reason.clone());
+        let opened = context.store.release(scope, now, actor.clone(), reason.clone(), now);
         let opened = opened.await.map_err(|error| {
             let mut problem = Problem::from(error);
             if !runs.is_empty() {
@@ -117,22 +113,10 @@ async fn release(
             "schedule": schedule,
             "account": account,
             "opened": opened,
-            "waiting": waiting,
+            "waiting": opened,
         }));
     }
     Ok(runs)
-}
-
-/// A run that would release all that waits now.
-fn everything_of(scope: RunScope, now: DateTime<Utc>) -> Run {
-    Run {
-        scope,
-        instant: now,
-        high_water: Sequence(u64::MAX),
-        cursor: None,
-        open: true,
-        latecomers: 0,
-    }
 }
 
 /// What is to be run. A schedule that accounts name but that is not configured acts as `default`.
@@ -167,16 +151,14 @@ async fn scopes(context: &Context, asked: Asked) -> Result<Vec<RunScope>, Proble
 /// Who would get what, account by account, and whether that is all.
 fn preview(
     store: &dyn Store,
-    scopes: Vec<RunScope>,
+    scopes: &[RunScope],
     on_rejected: OnRejected,
-    now: DateTime<Utc>,
 ) -> Result<(Vec<Value>, bool), StoreError> {
     let (mut items, mut left) = (Vec::new(), DRY_RUN_INVOICES);
     for scope in scopes {
-        let run = everything_of(scope, now);
         let mut after = None;
         loop {
-            let page = store.run_page(&run, after.as_ref(), PAGE)?;
+            let page = store.waiting(scope, after.as_ref(), PAGE)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (account, sequences) in &page {
@@ -207,7 +189,7 @@ fn preview_account(
         let Some(job) = store.job(*id)? else {
             continue;
         };
-        if !job.delivery.may_send() {
+        if job.delivery.shown() != Shown::Waiting {
             continue;
         }
         invoices.push(view::invoice(&job.invoice));

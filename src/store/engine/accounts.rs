@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use super::invoices::By;
 use super::keys::{self, Object};
 use super::last_looks::LastLooks;
+use super::read;
+use super::standing_by::{self, StandingBy};
 use super::tx::{Records, Tx};
-use super::write::{self, Memory, Placed};
-use super::{read, runs};
+use super::write::{self, Memory};
 use crate::domain::account::{Account, Profile};
 use crate::domain::address::EmailAddress;
 use crate::domain::change::{AccountChange, Applied, ChangeKind, Refused, Warning, apply};
@@ -20,12 +21,6 @@ use crate::domain::id::{AccountId, InvoiceNumber, Sequence, SubUserId, Version};
 use crate::domain::recipient::{Recipient, Suspect, Target};
 use crate::store::record::{CursorRow, InvoiceRow, Record as _};
 use crate::store::{Actor, ChangeAnswer, ChangeResult, Judged, Received, Rules, StoreError};
-
-/// How many invoices one unit looks at to free them.
-const FREED_AT_ONCE: usize = 64;
-/// No more is freed in a unit that has come to so many operations; one more invoice takes 5, the first
-/// that an open run takes in 1 more.
-const FREEING_OPERATIONS: usize = 96;
 
 /// Largest account, so that all of its parts fit into one batch beside what else a change writes.
 const ACCOUNT_BYTES: usize = 300 * 1024;
@@ -108,8 +103,6 @@ fn judge(
         marks = clear_marks(tx, current, &account)?;
         if current.schedule() != account.schedule() {
             tx.remove(&keys::scheduled(&current.schedule(), current.id()))?;
-            // Whatever waits by now waits for the other one: for its open run, too.
-            runs::take_in(tx, &account, Sequence(0))?;
         }
     } else {
         write::count_account(tx)?;
@@ -197,71 +190,36 @@ fn free(
     at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     use keys::Class::{Parked, Withheld};
-    let mut found = Vec::new();
-    // In the order of the keys, so that a cursor leaves nothing behind.
-    for class in [Withheld, Parked] {
-        tx.prefix(
-            &keys::standing_by_class(account.id(), class),
-            after.as_deref(),
-            &mut |key, _| {
-                if after.as_deref().is_none_or(|after| key > after) {
-                    found.push(key.to_vec());
-                }
-                if found.len() > FREED_AT_ONCE {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            },
-        )?;
-    }
-    let mut last = after;
-    for (done, key) in found.into_iter().enumerate() {
-        if done == FREED_AT_ONCE || tx.operations() >= FREEING_OPERATIONS {
-            let cursor = cursor(at, &last.unwrap_or_default());
-            tx.put(&keys::freeing(account.id()), &cursor)?;
-            return Ok(true);
-        }
-        let id = keys::delivery_at_the_end(&key)
-            .ok_or_else(|| read::damaged("of kind standing by", "its key holds no delivery"))?;
-        let read = read::delivery(tx, id)
-            .and_then(|row| Ok((row, read::invoice(tx, id.invoice)?.invoice)));
-        let (row, invoice) = match read {
-            Ok(read) => read,
-            // It must not stand in the way of its account's changes, nor of the others.
-            Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(delivery = %id, %error, "an invoice cannot be freed and is left alone");
-                last = Some(key);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
+    let standing_by =
+        StandingBy { account, classes: &[Withheld, Parked], up_to: Sequence(u64::MAX), after };
+    let last = standing_by::advance(tx, &standing_by, &Actor::Daemon, at, |tx, id, before| {
+        let invoice = read::invoice(tx, id.invoice)?.invoice;
         let known = invoice.min_account_version.unwrap_or(Version::UNKNOWN) <= account.version();
         for event in [Event::Freed(invoice.release), Event::AccountChanged] {
-            let freed = step(&row.delivery, &event, at, &rules.policy, 0.0);
+            let freed = step(before, &event, at, &rules.policy, 0.0);
             // Whoever is withheld was known before; an import may have lowered the version since.
             let is_known = known || event == Event::AccountChanged;
             if is_known && freed.answer == Answer::Done {
-                let placed = Placed { id, account_id: account.id(), account: Some(account) };
-                write::put_delivery(tx, &placed, Some(&row), freed.delivery, at)?;
                 let mut what = if event == Event::AccountChanged {
                     "due again: somebody may be reached by now".to_owned()
                 } else {
                     format!("freed by version {} of the account", account.version())
                 };
-                if row.delivery.hold.is_some() {
+                if before.hold.is_some() {
                     what = format!("{what}; still held");
                 }
-                write::tell(tx, Object::Invoice(id.invoice), at, &Actor::Daemon, what);
-                break;
+                return Ok(Some((freed.delivery, what)));
             }
         }
-        last = Some(key);
+        Ok(None)
+    })?;
+    let freeing = keys::freeing(account.id());
+    match &last {
+        Some(last) => tx.put(&freeing, &cursor(at, last))?,
+        None if tx.is_there(&freeing)? => tx.remove(&freeing)?,
+        None => {}
     }
-    if tx.is_there(&keys::freeing(account.id()))? {
-        tx.remove(&keys::freeing(account.id()))?;
-    }
-    Ok(false)
+    Ok(last.is_some())
 }
 
 /// Clears the marks of addresses of contacts whose addresses changed: those of the contacts that invoices

@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 
 use super::accounts::describe_target;
 use super::keys::{self, Key, Object};
+use super::read;
 use super::tx::{Records, Tx};
 use super::write::{self, Placed};
-use super::{read, runs};
 use crate::domain::account::Account;
 use crate::domain::delivery::{
     AddressDelivery, AddressState, Answer, Attempt, Delivery, DeliveryId, Event, HoldReason,
-    Intent, Outcome, Shown, Stage, State, Verdict, step,
+    Intent, Outcome, Shown, Stage, Verdict, step,
 };
 use crate::domain::id::Version;
 use crate::domain::invoice::Invoice;
@@ -53,14 +53,8 @@ pub(super) fn begin(
     };
     if sent_to.as_ref() != Some(recipient) {
         tx.put(&keys::recipient(id), recipient)?;
-        let mut what =
+        let what =
             format!("goes to {} ({})", describe_target(recipient), recipient.reason.rule.as_str());
-        if subject.row.delivery.state == State::Waiting
-            && let Some(account) = &subject.account
-            && let Some(release) = runs::release_in_words(tx, account, id.invoice)?
-        {
-            what = format!("{what}, {release}");
-        }
         write::tell(tx, Object::Invoice(id.invoice), intent.started_at, &Actor::Daemon, what);
     }
     tx.put(&keys::intent(id), &IntentRow { intent: intent.clone(), owner })?;
@@ -204,7 +198,7 @@ fn describe_end(
     verdict: Verdict,
     fallback: bool,
 ) -> Option<String> {
-    let state = after.shown(false);
+    let state = after.shown();
     if let Some(reason) = after.hold.as_ref().filter(|_| before.hold.is_none()) {
         // What the relay said to the message, the attempt has just told.
         return Some(if matches!(reason, HoldReason::MessageRefused(_)) {
@@ -282,7 +276,7 @@ pub(super) fn withhold(
         delivery.addresses.iter().filter(of).count()
     };
     let stopped = superseded(&resolved.delivery).saturating_sub(superseded(&subject.row.delivery));
-    let mut what = format!("{} ({why})", resolved.delivery.shown(false));
+    let mut what = format!("{} ({why})", resolved.delivery.shown());
     if stopped > 0 {
         what = format!(
             "{what}; addresses that are the recipient's no more, or were rejected, and get nothing: {stopped}"

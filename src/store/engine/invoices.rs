@@ -209,10 +209,7 @@ pub(super) fn withdraw(
 fn state_now(tx: &Tx<'_>, known: Option<&IdentityRow>) -> Result<Shown, StoreError> {
     match known {
         Some(IdentityRow::Sequence(sequence)) => {
-            let row = read::delivery(tx, DeliveryId::of_invoice(*sequence))?;
-            let account = read::invoice(tx, *sequence)?.invoice.account;
-            let account = read::account(tx, &account)?;
-            read::shown(tx, account.as_ref(), *sequence, &row.delivery)
+            Ok(read::delivery(tx, DeliveryId::of_invoice(*sequence))?.delivery.shown())
         }
         Some(IdentityRow::Tombstone { content: _, state, at: _ }) => Ok(*state),
         None => Err(read::damaged(
@@ -290,7 +287,7 @@ fn move_delivery(
     let account = read::account(tx, &invoice.account)?;
     let moved = step(&row.delivery, event, at, &rules.policy, 0.0);
     let changed = moved.delivery != row.delivery;
-    let state = read::shown(tx, account.as_ref(), id.invoice, &moved.delivery)?;
+    let state = moved.delivery.shown();
     if changed {
         let placed = Placed { id, account_id: &invoice.account, account: account.as_ref() };
         let mut what = describe(event, moved.answer, state);
@@ -320,6 +317,7 @@ fn is_to_be_tried_anew(event: &Event<'_>, before: &Delivery) -> bool {
         Event::Resend { .. } => true,
         Event::Freed(_)
         | Event::AccountChanged
+        | Event::ScheduleFired
         | Event::Resolved { .. }
         | Event::AttemptBegan(_)
         | Event::AttemptEnded { .. }
@@ -339,6 +337,7 @@ fn describe(event: &Event<'_>, answer: Answer, state: Shown) -> String {
         Event::Resend { revision } => format!("sent again, in place of revision {revision}"),
         Event::Freed(_)
         | Event::AccountChanged
+        | Event::ScheduleFired
         | Event::Resolved { .. }
         | Event::AttemptBegan(_)
         | Event::AttemptEnded { .. }

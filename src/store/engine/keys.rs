@@ -4,7 +4,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::domain::address::EmailAddress;
-use crate::domain::delivery::{DeliveryId, DeliveryKind};
+use crate::domain::delivery::{DeliveryId, DeliveryKind, Lane};
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, WebhookId,
 };
@@ -34,14 +34,12 @@ pub(in crate::store) mod kind {
     pub(in crate::store) const FREEING: u8 = b'z';
     /// sequence → nothing: an invoice that is gone, with more left of its story than fits in one unit.
     pub(in crate::store) const BURYING: u8 = b'b';
-    /// time, sequence, kind → nothing: what is due.
+    /// lane, time, sequence, kind → nothing: what is due.
     pub(in crate::store) const DUE: u8 = b'D';
     /// sequence, kind → intent.
     pub(in crate::store) const INTENT: u8 = b'S';
     /// scope → run.
     pub(in crate::store) const RUN: u8 = b'r';
-    /// scope → who opened its last run.
-    pub(in crate::store) const OPENER: u8 = b'o';
     /// day, sender, webhook-id → 16 bytes of the body's digest.
     pub(in crate::store) const REMEMBERED: u8 = b'w';
     /// account, address → suspect.
@@ -193,23 +191,35 @@ pub(in crate::store) fn freeing(account: &AccountId) -> Key {
     Builder::new(kind::FREEING).text(account.as_str()).0
 }
 
-pub(in crate::store) fn due(at: DateTime<Utc>, id: DeliveryId) -> Key {
-    Builder::new(kind::DUE).time(at).delivery(id).0
+fn lane_byte(lane: Lane) -> u8 {
+    match lane {
+        Lane::Urgent => b'0',
+        Lane::Scheduled => b'1',
+    }
 }
 
-/// The key before which everything is due up to and including `now`.
-pub(in crate::store) fn due_after(now: DateTime<Utc>) -> Key {
-    Builder::new(kind::DUE).time(now).number(u64::MAX).byte(u8::MAX).byte(0).0
+pub(in crate::store) fn due_in(lane: Lane) -> Key {
+    Builder::new(kind::DUE).byte(lane_byte(lane)).0
+}
+
+pub(in crate::store) fn due(lane: Lane, at: DateTime<Utc>, id: DeliveryId) -> Key {
+    Builder(due_in(lane)).time(at).delivery(id).0
+}
+
+/// The key before which everything of a lane is due up to and including `now`.
+pub(in crate::store) fn due_after(lane: Lane, now: DateTime<Utc>) -> Key {
+    Builder(due_in(lane)).time(now).number(u64::MAX).byte(u8::MAX).byte(0).0
 }
 
 /// Reads a key of [`due`].
-pub(in crate::store) fn parse_due(key: &[u8]) -> Option<(DateTime<Utc>, DeliveryId)> {
-    let (kind, rest) = key.split_first()?;
+pub(in crate::store) fn parse_due(key: &[u8]) -> Option<(Lane, DateTime<Utc>, DeliveryId)> {
+    let ([kind, lane], rest) = key.split_first_chunk()?;
+    let lane = Lane::ALL.into_iter().find(|known| lane_byte(*known) == *lane)?;
     let (time, id) = rest.split_first_chunk::<8>()?;
     let millis = (u64::from_be_bytes(*time) ^ (1 << 63)).cast_signed();
     let at = DateTime::from_timestamp_millis(millis)?;
     let id = delivery_at_the_end(id).filter(|_| id.len() == DELIVERY_OCTETS)?;
-    (*kind == kind::DUE).then_some((at, id))
+    (*kind == kind::DUE).then_some((lane, at, id))
 }
 
 pub(in crate::store) fn intent(id: DeliveryId) -> Key {
@@ -217,17 +227,10 @@ pub(in crate::store) fn intent(id: DeliveryId) -> Key {
 }
 
 pub(in crate::store) fn run(scope: &RunScope) -> Key {
-    of_scope(kind::RUN, scope)
-}
-
-pub(in crate::store) fn opener(scope: &RunScope) -> Key {
-    of_scope(kind::OPENER, scope)
-}
-
-fn of_scope(kind: u8, scope: &RunScope) -> Key {
+    let key = Builder::new(kind::RUN);
     match scope {
-        RunScope::Schedule(name) => Builder::new(kind).byte(b's').text(name.as_str()).0,
-        RunScope::Account(id) => Builder::new(kind).byte(b'a').text(id.as_str()).0,
+        RunScope::Schedule(name) => key.byte(b's').text(name.as_str()).0,
+        RunScope::Account(id) => key.byte(b'a').text(id.as_str()).0,
     }
 }
 
@@ -346,17 +349,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn due_keys_sort_by_time_then_sequence() {
+    fn due_keys_sort_by_lane_then_time_then_sequence() {
         let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
         let id = |sequence| DeliveryId::of_invoice(Sequence(sequence));
-        let places = [(at(-5), id(9)), (at(0), id(1)), (at(0), id(2)), (at(1_000), id(0))];
-        let keys: Vec<Key> = places.iter().map(|(at, id)| due(*at, *id)).collect();
+        let places = [
+            (Lane::Urgent, at(-5), id(9)),
+            (Lane::Urgent, at(0), id(1)),
+            (Lane::Urgent, at(0), id(2)),
+            (Lane::Urgent, at(1_000), id(0)),
+            (Lane::Scheduled, at(-5), id(3)),
+        ];
+        let keys: Vec<Key> = places.iter().map(|(lane, at, id)| due(*lane, *at, *id)).collect();
         assert!(keys.is_sorted());
         for (place, key) in places.iter().zip(&keys) {
             assert_eq!(parse_due(key), Some(*place));
         }
+        let end = due_after(Lane::Urgent, at(0));
         assert!(
-            due(at(0), id(u64::MAX)) < due_after(at(0)) && due_after(at(0)) < due(at(1), id(0))
+            due(Lane::Urgent, at(0), id(u64::MAX)) < end && end < due(Lane::Urgent, at(1), id(0))
         );
     }
 

@@ -11,6 +11,7 @@ pub(in crate::store) mod keys;
 mod last_looks;
 mod read;
 mod runs;
+mod standing_by;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub(in crate::store) mod verify;
 mod views;
 mod write;
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -41,7 +43,7 @@ use super::{
     WithdrawAnswer,
 };
 use crate::domain::change::AccountChange;
-use crate::domain::delivery::{DeliveryId, Intent};
+use crate::domain::delivery::{DeliveryId, Intent, Lane};
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
@@ -79,16 +81,9 @@ impl<B: Backend> Engine<B> {
             swept: Mutex::default(),
             failed: OnceLock::new(),
         };
-        let mut freeing = Vec::new();
-        let prefix = keys::kind_prefix(keys::kind::FREEING);
-        engine.backend.prefix(&prefix, None, &mut |key, _| {
-            freeing.extend(
-                keys::text_after(key, prefix.len()).and_then(|id| AccountId::parse(id).ok()),
-            );
-            std::ops::ControlFlow::Continue(())
-        })?;
-        for account in freeing {
-            engine.backend.submit(Urgency::Settle, free(Arc::clone(&engine.rules), account))?;
+        for unfinished in Unfinished::all(&engine.backend)? {
+            let unit = go_on(Arc::clone(&engine.rules), unfinished);
+            engine.backend.submit(Urgency::Settle, unit)?;
         }
         Ok(engine)
     }
@@ -176,16 +171,54 @@ impl<B: Backend> Engine<B> {
     }
 }
 
-/// The unit that goes on freeing an account's invoices, until none is left.
-fn free(rules: Arc<Rules>, account: AccountId) -> Unit {
+/// What is done in one unit after another; a durable cursor remembers how far it has come.
+enum Unfinished {
+    /// Freeing what stands by under an account.
+    Freeing(AccountId),
+    /// Releasing what waits under a scope, by the run that was opened at that time.
+    Releasing(RunScope, DateTime<Utc>),
+}
+
+impl Unfinished {
+    /// All that a process left unfinished.
+    fn all<T: Records + ?Sized>(tree: &T) -> Result<Vec<Self>, StoreError> {
+        let mut all = Vec::new();
+        let prefix = keys::kind_prefix(keys::kind::FREEING);
+        tree.prefix(&prefix, None, &mut |key, _| {
+            let account = keys::text_after(key, prefix.len());
+            all.extend(account.and_then(|id| AccountId::parse(id).ok()).map(Self::Freeing));
+            ControlFlow::Continue(())
+        })?;
+        tree.prefix(&keys::kind_prefix(keys::kind::RUN), None, &mut |key, value| {
+            match tree.decode::<Run>(key, value) {
+                Ok(run) if run.open => all.push(Self::Releasing(run.scope, run.at)),
+                Ok(_) => {}
+                // Accepting must not hang on it.
+                Err(error) => tracing::error!(%error, "a run cannot be taken up again"),
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(all)
+    }
+
+    /// Does as much as fits into a unit. Says whether more is left.
+    fn go_on(&self, tx: &mut Tx<'_>, rules: &Rules) -> Result<bool, StoreError> {
+        match self {
+            Self::Freeing(account) => accounts::go_on_freeing(tx, rules, account),
+            Self::Releasing(scope, at) => runs::go_on(tx, rules, scope, *at),
+        }
+    }
+}
+
+/// The unit that goes on with something, and those that follow it until nothing is left.
+fn go_on(rules: Arc<Rules>, unfinished: Unfinished) -> Unit {
     Box::new(move |tx| {
-        let more = accounts::go_on_freeing(tx, &rules, &account);
-        let next = match more {
-            Ok(true) => Some(free(rules, account)),
+        let next = match unfinished.go_on(tx, &rules) {
+            Ok(true) => Some(go_on(rules, unfinished)),
             Ok(false) => None,
             Err(error) => {
-                // The cursor stays: the next change or start takes it up.
-                tracing::error!(%error, "freeing the invoices of an account stopped");
+                // The cursor stays: the next change, release or start takes it up.
+                tracing::error!(%error, "moving on what stands by stopped");
                 tx.roll_back();
                 None
             }
@@ -265,7 +298,7 @@ impl<B: Backend> Store for Engine<B> {
                 Judged::New(answer) | Judged::Repeated(answer) => accounts::under_way(tx, answer)?,
                 Judged::IdReused => Vec::new(),
             };
-            let next = more.then(|| free(rules, change.account));
+            let next = more.then(|| go_on(rules, Unfinished::Freeing(change.account)));
             Ok(((answer, under_way), next))
         };
         let looks = Arc::clone(&self.looks);
@@ -293,7 +326,7 @@ impl<B: Backend> Store for Engine<B> {
             let by = By { actor: &actor, reason: reason.as_deref() };
             let (answer, more) = accounts::import(tx, &rules, &change, &by, at)?;
             let under_way = accounts::under_way(tx, &answer)?;
-            let next = more.then(|| free(rules, change.account));
+            let next = more.then(|| go_on(rules, Unfinished::Freeing(change.account)));
             Ok(((answer, under_way), next))
         };
         let looks = Arc::clone(&self.looks);
@@ -406,7 +439,8 @@ impl<B: Backend> Store for Engine<B> {
         let evaluate = move |tx: &mut Tx<'_>, rules: &Rules| {
             let answer = invoices::operate(tx, rules, &account, &number, &order, &actor, at)?;
             let frees = tx.is_there(&keys::freeing(&account))?;
-            Ok((answer, frees.then(|| free(freeing_rules, account))))
+            let next = frees.then(|| go_on(freeing_rules, Unfinished::Freeing(account)));
+            Ok((answer, next))
         };
         self.submit(Urgency::Settle, evaluate, |answer| answer)
             .unwrap_or_else(|error| Commit::ready(Err(error)))
@@ -437,7 +471,8 @@ impl<B: Backend> Store for Engine<B> {
                 let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
                     let by = By { actor: &actor, reason: reason.as_deref() };
                     let marks = accounts::forget_marks(tx, &account, since, &by, at)?;
-                    Ok((marks, (marks > 0).then(|| free(rules, account))))
+                    let next = (marks > 0).then(|| go_on(rules, Unfinished::Freeing(account)));
+                    Ok((marks, next))
                 };
                 let forget = self.submit(Urgency::Settle, evaluate, |marks| marks)?;
                 match forget.wait() {
@@ -477,26 +512,23 @@ impl<B: Backend> Store for Engine<B> {
         read::pause_in_force(&self.backend, account)
     }
 
-    fn open_run(
+    fn release(
         &self,
         scope: RunScope,
         instant: DateTime<Utc>,
         actor: Actor,
         reason: Option<String>,
+        at: DateTime<Utc>,
     ) -> Commit<bool> {
-        self.commit(Urgency::Intent, move |tx, _| {
-            runs::open(tx, scope, instant, &actor, reason.as_deref())
-        })
-    }
-
-    fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()> {
-        let run = run.clone();
-        self.commit(Urgency::Settle, move |tx, _| runs::advance(tx, &run, cursor))
-    }
-
-    fn close_run(&self, run: &Run) -> Commit<bool> {
-        let run = run.clone();
-        self.commit(Urgency::Settle, move |tx, _| runs::close(tx, &run))
+        let rules = Arc::clone(&self.rules);
+        let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
+            let by = By { actor: &actor, reason: reason.as_deref() };
+            let (opened, more) = runs::release(tx, &rules, scope.clone(), instant, &by, at)?;
+            let next = more.then(|| go_on(rules, Unfinished::Releasing(scope, at)));
+            Ok((opened, next))
+        };
+        self.submit(Urgency::Intent, evaluate, |opened| opened)
+            .unwrap_or_else(|error| Commit::ready(Err(error)))
     }
 
     fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()> {
@@ -511,22 +543,23 @@ impl<B: Backend> Store for Engine<B> {
         runs::schedules_in_use(&self.backend)
     }
 
-    fn run_page(
+    fn waiting(
         &self,
-        run: &Run,
+        scope: &RunScope,
         after: Option<&AccountId>,
         limit: usize,
     ) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError> {
-        runs::page(&self.backend, run, after, limit)
+        runs::waiting(&self.backend, scope, after, limit)
     }
 
     fn due(
         &self,
+        lane: Lane,
         now: DateTime<Utc>,
         after: Option<DuePlace>,
         limit: usize,
     ) -> Result<Vec<DuePlace>, StoreError> {
-        views::due(&self.backend, now, after, limit)
+        views::due(&self.backend, lane, now, after, limit)
     }
 
     fn job(&self, delivery: DeliveryId) -> Result<Option<Job>, StoreError> {

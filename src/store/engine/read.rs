@@ -7,16 +7,14 @@ use chrono::{DateTime, Days, Utc};
 use super::keys::{self, Class, Object};
 use super::tx::Records;
 use crate::domain::account::Account;
-use crate::domain::delivery::{Attempt, Delivery, DeliveryId, Intent, Shown, State};
+use crate::domain::delivery::{Attempt, DeliveryId, Intent, State};
 use crate::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookId};
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{Recipient, Suspect, Suspects, resolve};
 use crate::store::record::{
     DeliveryRow, EntryRow, IdempotencyRow, IdentityRow, IntentRow, InvoiceRow,
 };
-use crate::store::{
-    Entry, Pause, PauseInForce, PauseScope, Rules, Run, RunScope, Standing, StoreError,
-};
+use crate::store::{Entry, Pause, PauseInForce, PauseScope, Rules, Standing, StoreError};
 
 /// What the key and the value of an entry have in common: they came from the same place.
 pub(super) fn damaged(key: &str, cause: impl Into<String>) -> StoreError {
@@ -133,49 +131,6 @@ pub(super) fn pause_in_force<T: Records + ?Sized>(
     Ok(None)
 }
 
-/// The open run that includes an invoice that waits.
-pub(super) fn releasing_run<T: Records + ?Sized>(
-    tree: &T,
-    account: &Account,
-    sequence: Sequence,
-) -> Result<Option<Run>, StoreError> {
-    for scope in [RunScope::Schedule(account.schedule()), RunScope::Account(account.id().clone())] {
-        let run: Option<Run> = tree.read(&keys::run(&scope))?;
-        let including = run.filter(|run| {
-            let ahead = run.cursor.as_ref().is_none_or(|cursor| account.id() > cursor);
-            run.open && sequence <= run.high_water && ahead
-        });
-        if including.is_some() {
-            return Ok(including);
-        }
-    }
-    Ok(None)
-}
-
-/// A delivery's state as others see it.
-pub(super) fn shown<T: Records + ?Sized>(
-    tree: &T,
-    account: Option<&Account>,
-    sequence: Sequence,
-    delivery: &Delivery,
-) -> Result<Shown, StoreError> {
-    let released = match (delivery.state, account) {
-        (State::Waiting, Some(account)) => releasing_run(tree, account, sequence)?.is_some(),
-        (
-            State::Waiting
-            | State::Parked
-            | State::Due
-            | State::Sending
-            | State::Delivered
-            | State::Withheld
-            | State::Withdrawn
-            | State::Undeliverable,
-            _,
-        ) => false,
-    };
-    Ok(delivery.shown(released))
-}
-
 /// Where an invoice stands, for an answer.
 pub(super) fn standing<T: Records + ?Sized>(
     tree: &T,
@@ -185,7 +140,6 @@ pub(super) fn standing<T: Records + ?Sized>(
     rules: &Rules,
 ) -> Result<Standing, StoreError> {
     let account = account(tree, &invoice.account)?;
-    let state = shown(tree, account.as_ref(), id.invoice, &row.delivery)?;
     let sent_to = tree.read(&keys::recipient(id))?;
     let recipient = match (sent_to, &account) {
         // Once an address has it nobody else gets it.
@@ -205,6 +159,7 @@ pub(super) fn standing<T: Records + ?Sized>(
         | State::Withdrawn
         | State::Undeliverable => None,
     };
+    let state = row.delivery.shown();
     Ok(Standing { state, schedule, next_at: row.delivery.next_attempt_at(), recipient })
 }
 
@@ -229,22 +184,16 @@ pub(super) fn remembered<T: Records + ?Sized>(
     Ok(None)
 }
 
-/// An account's deliveries that stand by for one reason, in order, up to `high_water`.
+/// An account's deliveries that stand by for one reason, in order.
 pub(super) fn standing_by<T: Records + ?Sized>(
     tree: &T,
     account: &AccountId,
     class: Class,
-    high_water: Sequence,
 ) -> Result<Vec<DeliveryId>, StoreError> {
     let mut deliveries = Vec::new();
     tree.prefix(&keys::standing_by_class(account, class), None, &mut |key, _| {
-        match keys::delivery_at_the_end(key) {
-            Some(id) if id.invoice <= high_water => {
-                deliveries.push(id);
-                ControlFlow::Continue(())
-            }
-            Some(_) | None => ControlFlow::Break(()),
-        }
+        deliveries.extend(keys::delivery_at_the_end(key));
+        ControlFlow::Continue(())
     })?;
     Ok(deliveries)
 }

@@ -1,37 +1,45 @@
-//! Runs of schedules: what is released, and where a run stands.
+//! Runs of schedules: a cursor goes through what waits and makes it due, unit after unit.
 
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::invoices::By;
 use super::keys::{self, Class, Object};
+use super::standing_by::{self, StandingBy};
 use super::tx::{Records, Tx};
 use super::{invoices, read, write};
-use crate::domain::account::Account;
-use crate::domain::delivery::DeliveryId;
+use crate::domain::address::masked;
+use crate::domain::delivery::{Answer, DeliveryId, Event, step};
 use crate::domain::id::{AccountId, ScheduleName, Sequence};
-use crate::store::record::OpenerRow;
-use crate::store::{Actor, Pause, PauseScope, Run, RunScope, StoreError};
+use crate::store::{Actor, Pause, PauseScope, Rules, Run, RunCursor, RunScope, StoreError};
 
-/// Opens or widens a run, unless one of the same or a later instant was opened before. Where nothing
+/// How many accounts one unit looks at.
+const ACCOUNTS_AT_ONCE: usize = 64;
+/// Behind every invoice of an account.
+const END: Sequence = Sequence(u64::MAX);
+
+/// Releases what waits under a scope, unless an instant of the same or a later time was dealt with before: as
+/// much as fits into this unit; says whether anything waits, and whether units are to follow. Where nothing
 /// waits only the instant is kept: a schedule that fires each second must not fill the trail.
-pub(super) fn open(
+pub(super) fn release(
     tx: &mut Tx<'_>,
+    rules: &Rules,
     scope: RunScope,
     instant: DateTime<Utc>,
-    actor: &Actor,
-    reason: Option<&str>,
-) -> Result<bool, StoreError> {
+    by: &By<'_>,
+    at: DateTime<Utc>,
+) -> Result<(bool, bool), StoreError> {
     let key = keys::run(&scope);
     let last: Option<Run> = tx.read(&key)?;
     let last = last.map(|last| last.instant);
-    let instant = match (actor, last) {
+    let instant = match (by.actor, last) {
         // An operator means now, whatever a clock that was ahead has left behind.
         (Actor::Operator(_), Some(last)) => instant.max(last + TimeDelta::milliseconds(1)),
         (Actor::Operator(_) | Actor::Sender(..) | Actor::Daemon, _) => instant,
     };
     if last.is_some_and(|last| last >= instant) {
-        return Ok(false);
+        return Ok((false, false));
     }
     let waiting = match &scope {
         RunScope::Schedule(name) => keys::scheduled_accounts(name),
@@ -42,81 +50,106 @@ pub(super) fn open(
             let nothing = closed(scope, instant);
             tx.put(&key, &nothing)?;
         }
-        return Ok(false);
+        return Ok((false, false));
     }
-    let high_water = invoices::last_sequence(tx)?;
     let what = format!("run of {} opened", describe(&scope));
-    let what = write::with_reason(what, reason);
-    write::tell(tx, Object::Daemon, instant, actor, what);
-    tx.put(&keys::opener(&scope), &OpenerRow(actor.to_string()))?;
-    tx.put(&key, &Run { scope, instant, high_water, cursor: None, open: true, latecomers: 0 })?;
-    Ok(true)
+    let what = write::with_reason(what, by.reason);
+    write::tell(tx, Object::Daemon, at, by.actor, what);
+    let high_water = invoices::last_sequence(tx)?;
+    let opened_by = by.actor.clone();
+    let run = Run { scope, instant, at, opened_by, high_water, cursor: None, open: true };
+    let more = go_on_with(tx, rules, run)?;
+    Ok((true, more))
 }
 
-/// Has an open run read anew that includes what has come to wait: it may have been read already.
-pub(super) fn take_in(
+/// Goes on with an open run from where the last unit stopped, unless one that was opened later has taken its
+/// place. Says whether more is left.
+pub(super) fn go_on(
     tx: &mut Tx<'_>,
-    account: &Account,
-    sequence: Sequence,
-) -> Result<(), StoreError> {
-    let Some(run) = read::releasing_run(tx, account, sequence)? else {
-        return Ok(());
-    };
-    let key = keys::run(&run.scope);
-    let latecomers = run.latecomers + 1;
-    tx.put(&key, &Run { latecomers, ..run })
-}
-
-/// Remembers how far a run has come; one that is to be read anew by now starts over.
-pub(super) fn advance(tx: &mut Tx<'_>, run: &Run, cursor: AccountId) -> Result<(), StoreError> {
-    let key = keys::run(&run.scope);
-    let now: Option<Run> = tx.read(&key)?;
-    match now {
-        Some(now) if now.open && now.is_to_read_as(run) => {
-            tx.put(&key, &Run { cursor: Some(cursor), ..now })
-        }
-        Some(_) | None => Ok(()),
+    rules: &Rules,
+    scope: &RunScope,
+    at: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let run: Option<Run> = tx.read(&keys::run(scope))?;
+    match run.filter(|run| run.open && run.at == at) {
+        Some(run) => go_on_with(tx, rules, run),
+        None => Ok(false),
     }
 }
 
-/// Ends a run, unless it is to be read anew by now.
-pub(super) fn close(tx: &mut Tx<'_>, run: &Run) -> Result<bool, StoreError> {
+/// Releases as much as fits into the unit, and writes how far the run has come, or its end. What comes to wait
+/// behind its cursor waits for the next one.
+fn go_on_with(tx: &mut Tx<'_>, rules: &Rules, mut run: Run) -> Result<bool, StoreError> {
     let key = keys::run(&run.scope);
-    let now: Option<Run> = tx.read(&key)?;
-    let Some(now) = now.filter(|now| now.open && now.is_to_read_as(run)) else {
-        return Ok(false);
-    };
-    match &run.scope {
-        RunScope::Schedule(_) => tx.put(&key, &Run { open: false, cursor: None, ..now })?,
-        RunScope::Account(_) => {
-            tx.remove(&key)?;
-            tx.remove(&keys::opener(&run.scope))?;
+    for _ in 0..ACCOUNTS_AT_ONCE {
+        let Some(account) = next_account(tx, &run)? else {
+            match &run.scope {
+                RunScope::Schedule(_) => {
+                    tx.put(&key, &Run { open: false, cursor: None, ..run })?;
+                }
+                RunScope::Account(_) => tx.remove(&key)?,
+            }
+            return Ok(false);
+        };
+        let last = release_account(tx, rules, &run, &account)?;
+        let is_full = last.is_some();
+        run.cursor = Some(RunCursor { account, last: last.unwrap_or(END) });
+        if is_full {
+            break;
         }
     }
+    tx.put(&key, &run)?;
     Ok(true)
 }
 
-/// Which run releases an invoice that waits, and who opened that; for the invoice's story, which needs
-/// no commit of its own for it.
-pub(super) fn release_in_words(
-    tx: &Tx<'_>,
-    account: &Account,
-    sequence: Sequence,
-) -> Result<Option<String>, StoreError> {
-    let Some(run) = read::releasing_run(tx, account, sequence)? else {
-        return Ok(None);
+/// Releases what an account has waiting, from the run's cursor on. Returns the last invoice that was looked
+/// at, if the unit is full.
+fn release_account(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    run: &Run,
+    id: &AccountId,
+) -> Result<Option<Sequence>, StoreError> {
+    let account = match read::account(tx, id) {
+        Ok(Some(account)) => account,
+        Ok(None) => return Ok(None),
+        // It must not stand in the way of the others.
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::error!(account.id = %masked(id.as_str()), %error, "what an account has waiting cannot be released");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
     };
-    // It is for these words alone, and must not keep from its invoices what the run releases.
-    let opener: Option<OpenerRow> = match tx.read(&keys::opener(&run.scope)) {
-        Err(StoreError::Damaged { .. }) => None,
-        read => read?,
+    let after = run.cursor.as_ref().filter(|cursor| cursor.account == *id);
+    let key = |cursor: &RunCursor| {
+        keys::standing_by(id, Class::Waiting, DeliveryId::of_invoice(cursor.last))
     };
-    let by = match opener {
-        Some(OpenerRow(by)) if by != Actor::Daemon.to_string() => format!(", which {by} opened"),
-        Some(OpenerRow(_)) | None => String::new(),
+    let standing_by = StandingBy {
+        account: &account,
+        classes: &[Class::Waiting],
+        up_to: run.high_water,
+        after: after.map(key),
     };
-    let run = describe(&run.scope);
-    Ok(Some(format!("released by the run of {run}{by}")))
+    let what = format!("released by the run of {}", describe(&run.scope));
+    let last = standing_by::advance(tx, &standing_by, &run.opened_by, run.at, |_, _, delivery| {
+        let released = step(delivery, &Event::ScheduleFired, run.at, &rules.policy, 0.0);
+        Ok((released.answer == Answer::Done).then(|| (released.delivery, what.clone())))
+    })?;
+    // None was looked at, if the key is empty.
+    Ok(last.map(|key| keys::delivery_at_the_end(&key).map_or(Sequence(0), |id| id.invoice)))
+}
+
+/// The account that a run's cursor is in, or the next one with something waiting.
+fn next_account(tx: &Tx<'_>, run: &Run) -> Result<Option<AccountId>, StoreError> {
+    let is_through = run.cursor.as_ref().is_some_and(|cursor| cursor.last == END);
+    match &run.scope {
+        RunScope::Account(id) => Ok((!is_through).then(|| id.clone())),
+        RunScope::Schedule(name) => {
+            let cursor = run.cursor.as_ref().map(|cursor| &cursor.account);
+            let mut accounts = scheduled_accounts(tx, name, cursor, !is_through, 1)?;
+            Ok(accounts.pop())
+        }
+    }
 }
 
 fn describe(scope: &RunScope) -> String {
@@ -144,7 +177,15 @@ pub(super) fn note(
 
 /// A run of which nothing but its instant is to be known.
 fn closed(scope: RunScope, instant: DateTime<Utc>) -> Run {
-    Run { scope, instant, high_water: Sequence(0), cursor: None, open: false, latecomers: 0 }
+    Run {
+        scope,
+        instant,
+        at: instant,
+        opened_by: Actor::Daemon,
+        high_water: Sequence(0),
+        cursor: None,
+        open: false,
+    }
 }
 
 /// The last run of each scope.
@@ -174,37 +215,39 @@ pub(super) fn schedules_in_use<T: Records + ?Sized>(
     }
 }
 
-/// What a run includes, account by account.
-pub(super) fn page<T: Records + ?Sized>(
+/// What waits under a scope, account by account.
+pub(super) fn waiting<T: Records + ?Sized>(
     tree: &T,
-    run: &Run,
+    scope: &RunScope,
     after: Option<&AccountId>,
     limit: usize,
 ) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError> {
-    let accounts = match &run.scope {
-        RunScope::Schedule(schedule) => scheduled_accounts(tree, schedule, after, limit)?,
+    let accounts = match scope {
+        RunScope::Schedule(schedule) => scheduled_accounts(tree, schedule, after, false, limit)?,
         RunScope::Account(id) if after.is_none() => vec![id.clone()],
         RunScope::Account(_) => Vec::new(),
     };
     let mut page = Vec::with_capacity(accounts.len());
     for account in accounts {
-        let deliveries = read::standing_by(tree, &account, Class::Waiting, run.high_water)?;
+        let deliveries = read::standing_by(tree, &account, Class::Waiting)?;
         page.push((account, deliveries));
     }
     Ok(page)
 }
 
+/// The accounts of a schedule that have something waiting, from one on; that one included only if `inclusive`.
 fn scheduled_accounts<T: Records + ?Sized>(
     tree: &T,
     schedule: &ScheduleName,
-    after: Option<&AccountId>,
+    from: Option<&AccountId>,
+    inclusive: bool,
     limit: usize,
 ) -> Result<Vec<AccountId>, StoreError> {
     let prefix = keys::scheduled_accounts(schedule);
-    let after = after.map(|account| keys::scheduled(schedule, account));
+    let from = from.map(|account| keys::scheduled(schedule, account));
     let mut accounts = Vec::new();
-    tree.prefix(&prefix, after.as_deref(), &mut |key, _| {
-        if after.as_deref() != Some(key) {
+    tree.prefix(&prefix, from.as_deref(), &mut |key, _| {
+        if inclusive || from.as_deref() != Some(key) {
             accounts.push(keys::text_after(key, prefix.len()).map(str::to_owned));
         }
         if accounts.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

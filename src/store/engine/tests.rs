@@ -166,10 +166,21 @@ pub(super) fn change<B: Backend>(
     sub_users: usize,
     seconds: i64,
 ) -> Judged<ChangeAnswer> {
+    change_of(engine, account(), version, sub_users, seconds)
+}
+
+fn change_of<B: Backend>(
+    engine: &Engine<B>,
+    account: AccountId,
+    version: u64,
+    sub_users: usize,
+    seconds: i64,
+) -> Judged<ChangeAnswer> {
+    let id = format!("change-{account}-{version}");
     let sub_user =
         || SubUser { group: Group::parse("support").unwrap(), contact: contact(10), login: None };
     let change = AccountChange {
-        account: account(),
+        account,
         version: Version::parse(version).unwrap(),
         // The portal's clock is far ahead.
         timestamp: at(4_000_000_000 + i64::try_from(version).unwrap()),
@@ -184,23 +195,32 @@ pub(super) fn change<B: Backend>(
             billing_contact: None,
         }),
     };
-    let id = format!("change-{version}");
     engine.change_account(received(&id, seconds), change).wait().unwrap()
 }
 
 pub(super) fn issue<B: Backend>(engine: &Engine<B>, n: usize, seconds: i64) {
+    issue_to(engine, account(), n, Release::Immediately, seconds);
+}
+
+fn issue_to<B: Backend>(
+    engine: &Engine<B>,
+    account: AccountId,
+    n: usize,
+    release: Release,
+    seconds: i64,
+) {
     let bytes = b"%PDF";
     let digest = digest(bytes);
     let put = engine.put_document(digest, bytes, at(seconds));
     put.wait().unwrap();
     let invoice = Invoice {
-        account: account(),
+        account,
         number: number(n),
         kind: Kind::Invoice,
         issued_on: at(seconds).date_naive(),
         due_on: None,
         total: Money::from_minor(100, Currency::parse("EUR").unwrap()),
-        release: Release::Immediately,
+        release,
         min_account_version: None,
         portal_url: None,
         documents: Attached::parse(vec![Document {
@@ -215,7 +235,10 @@ pub(super) fn issue<B: Backend>(engine: &Engine<B>, n: usize, seconds: i64) {
 }
 
 fn due_at<B: Backend>(engine: &Engine<B>, seconds: i64) -> usize {
-    engine.due(at(seconds), None, 1_000).unwrap().len()
+    Lane::ALL
+        .into_iter()
+        .map(|lane| engine.due(lane, at(seconds), None, 1_000).unwrap().len())
+        .sum()
 }
 
 #[test]
@@ -242,6 +265,92 @@ fn freeing_that_was_interrupted_goes_on_as_of_the_change_that_began_it() {
     assert_eq!(due_at(&engine, 20), 200, "none waits for the portal's clock");
     let freeing = keys::kind_prefix(keys::kind::FREEING);
     assert!(!engine.backend.any(&freeing).unwrap());
+}
+
+#[test]
+fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_once() {
+    const SCOPE: fn() -> RunScope = || RunScope::Schedule(ScheduleName::default());
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryBackend::new().unwrap();
+    let whole = engine(memory.reopen(), &directory);
+    // A unit's end is met in the midst of an account, and between two.
+    let accounts = ["K-1", "K-2", "K-3", "K-4"].map(|id| AccountId::parse(id).unwrap());
+    let of: Vec<&AccountId> =
+        [70, 1, 1, 60].into_iter().zip(&accounts).flat_map(|(n, id)| vec![id; n]).collect();
+    for account in &accounts {
+        change_of(&whole, account.clone(), 1, 0, 0);
+    }
+    for (n, account) in of.iter().enumerate() {
+        issue_to(&whole, (*account).clone(), n, Release::Scheduled, 0);
+    }
+    for n in [0, 131] {
+        let command = Command::Hold { reason: "a look".to_owned() };
+        let by = Actor::Operator("anna".to_owned());
+        let held = whole.operate(of[n], &number(n), command.into(), by, at(1));
+        assert_eq!(held.wait().unwrap().unwrap().answer, Answer::Done);
+    }
+    // It is passed by, and stands in nobody's way.
+    spoil(&memory, keys::delivery(DeliveryId::of_invoice(Sequence(2))));
+    drop(whole);
+
+    let ending = engine(Between(memory.reopen(), only_this_unit), &directory);
+    let released = ending.release(SCOPE(), at(8), Actor::Daemon, None, at(10));
+    assert_eq!(released.wait(), Ok(true));
+    drop(ending);
+    let mut units = 1;
+    loop {
+        // Each start does one unit, and ends.
+        let before = due_count(&memory);
+        let ending = engine(Between(memory.reopen(), only_this_unit), &directory);
+        units += 1;
+        if ending.runs().unwrap().iter().all(|run| !run.open) {
+            break;
+        }
+        let run = ending.runs().unwrap().remove(0);
+        assert_eq!((run.instant, run.at, run.high_water), (at(8), at(10), Sequence(132)));
+        assert!(due_count(&memory) > before, "each unit comes further");
+        if units == 2 {
+            let let_go = |n: usize| {
+                let command = Command::Release { now: false };
+                let by = Actor::Operator("anna".to_owned());
+                let done = ending.operate(of[n], &number(n), command.into(), by, at(11));
+                assert_eq!(done.wait().unwrap().unwrap().state.as_str(), "waiting");
+            };
+            // Behind the cursor it waits for the next release, ahead of it is released; what is new waits anyway.
+            let_go(0);
+            let_go(131);
+            issue_to(&ending, accounts[3].clone(), 132, Release::Scheduled, 11);
+        }
+    }
+    assert!(units > 4, "{units} units");
+
+    let whole = engine(memory.reopen(), &directory);
+    let words = "released by the run of schedule default";
+    let stays = |n: usize| matches!(n, 0 | 132);
+    for n in (0..=132).filter(|n| *n != 1) {
+        let account = of.get(n).copied().unwrap_or(&accounts[3]);
+        let view = whole.invoice(account, &number(n)).unwrap();
+        let Some(InvoiceView::Whole(view)) = view else { panic!("{view:?}") };
+        let told = view.story.iter().filter(|entry| entry.what == words).count();
+        let expected = if stays(n) { ("waiting", 0) } else { ("due", 1) };
+        assert_eq!((view.state.as_str(), told), expected, "{n}");
+        assert!(stays(n) || view.delivery.next_at == Some(at(10)), "{n}");
+    }
+    // The next release takes along what waited behind the cursor.
+    let released = whole.release(SCOPE(), at(20), Actor::Daemon, None, at(20));
+    assert_eq!(released.wait(), Ok(true));
+    assert_eq!(due_count(&memory), 132);
+}
+
+fn due_count(memory: &MemoryBackend) -> usize {
+    let mut count = 0;
+    memory
+        .prefix(&keys::kind_prefix(keys::kind::DUE), None, &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    count
 }
 
 #[test]
@@ -437,26 +546,6 @@ fn an_attempt_whose_intent_is_damaged_is_named_as_in_flight() {
         panic!("{answer:?}");
     };
     assert_eq!(in_flight, [number(0)]);
-}
-
-#[test]
-fn a_run_whose_opener_is_damaged_releases_what_it_includes() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
-    change(&engine, 1, 0, 0);
-    issue(&engine, 0, 0);
-    let scope = RunScope::Account(account());
-    let high_water = Sequence(1);
-    spoil(&memory, keys::opener(&scope));
-    submit(&memory, move |tx| {
-        let run =
-            Run { scope, instant: at(1), high_water, cursor: None, open: true, latecomers: 0 };
-        tx.put(&keys::run(&run.scope), &run).unwrap();
-        let account = read::account(tx, &account()).unwrap().unwrap();
-        let words = runs::release_in_words(tx, &account, high_water);
-        assert_eq!(words, Ok(Some("released by the run of account K-1".to_owned())));
-    });
 }
 
 #[test]

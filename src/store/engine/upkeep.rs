@@ -176,7 +176,7 @@ pub(super) fn bury(
     }
     let invoice = read::invoice(tx, sequence)?.invoice;
     let row = read::delivery(tx, DeliveryId::of_invoice(sequence))?;
-    let state = row.delivery.shown(false);
+    let state = row.delivery.shown();
     let tombstone =
         IdentityRow::Tombstone { content: Some(content_digest(&invoice)), state, at: now };
     tx.put(&keys::identity(&invoice.account, &invoice.number), &tombstone)?;

@@ -26,7 +26,7 @@ use crate::domain::recipient::{Recipient, Suspect};
 use crate::store::documents::Documents;
 use crate::store::record::{
     CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
-    IntentRow, InvoiceRow, Link, OpenerRow, Record, TrailRow,
+    IntentRow, InvoiceRow, Link, Record, TrailRow,
 };
 use crate::store::{Finding, Pause, Run, StoreError, Verified};
 
@@ -110,7 +110,6 @@ impl Check<'_> {
             kind::STANDING_BY | kind::DUE => self.indexed(key),
             kind::FREEING => self.decoded::<CursorRow>(key, value).map(drop),
             kind::RUN => self.run(key, value),
-            kind::OPENER => self.opener(key, value),
             kind::REMEMBERED => self.decoded::<IdempotencyRow>(key, value).map(drop),
             kind::SUSPECT => self.decoded::<Suspect>(key, value).map(drop),
             kind::PAUSE => self.decoded::<Pause>(key, value).map(drop),
@@ -280,14 +279,6 @@ impl Check<'_> {
         if let Some(run) = self.decoded::<Run>(key, value)? {
             self.expect(key, keys::run(&run.scope) == key, "it holds another run");
         }
-        Ok(())
-    }
-
-    fn opener(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.decoded::<OpenerRow>(key, value)?;
-        let run = [&[kind::RUN], key.get(1..).unwrap_or_default()].concat();
-        let is_there = self.tree.is_there(&run)?;
-        self.expect(key, is_there, "it has no run");
         Ok(())
     }
 

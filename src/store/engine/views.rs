@@ -8,7 +8,7 @@ use super::keys::{self, Class, Object};
 use super::tx::{self, Records};
 use super::{read, write};
 use crate::domain::address::masked;
-use crate::domain::delivery::{Delivery, DeliveryId, State};
+use crate::domain::delivery::{DeliveryId, Lane};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::domain::invoice::Invoice;
 use crate::store::record::{DeliveryRow, IdentityRow};
@@ -24,20 +24,21 @@ const LOOKED_AT: usize = 5_000;
 
 pub(super) fn due<T: Records + ?Sized>(
     tree: &T,
+    lane: Lane,
     now: DateTime<Utc>,
     after: Option<DuePlace>,
     limit: usize,
 ) -> Result<Vec<DuePlace>, StoreError> {
-    let after = after.map(|place| keys::due(place.at, place.delivery));
-    let from = after.clone().unwrap_or_else(|| keys::kind_prefix(keys::kind::DUE));
-    let end = keys::due_after(now);
+    let after = after.map(|place| keys::due(lane, place.at, place.delivery));
+    let from = after.clone().unwrap_or_else(|| keys::due_in(lane));
+    let end = keys::due_after(lane, now);
     if from >= end {
         return Ok(Vec::new());
     }
     let mut places = Vec::new();
     tree.range(&from, Some(&end), &mut |key, _| {
         if after.as_deref() != Some(key) {
-            places.extend(keys::parse_due(key).map(|(at, delivery)| DuePlace { at, delivery }));
+            places.extend(keys::parse_due(key).map(|(_, at, delivery)| DuePlace { at, delivery }));
         }
         if places.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
@@ -308,7 +309,7 @@ fn listed<T: Records + ?Sized>(
     if !fits {
         return Ok(None);
     }
-    let shown = state_of(tree, &invoice, sequence, &row.delivery)?;
+    let shown = row.delivery.shown();
     if state.is_some_and(|state| state != shown) {
         return Ok(None);
     }
@@ -320,19 +321,4 @@ fn listed<T: Records + ?Sized>(
         changed_at: row.changed_at,
         invoice,
     }))
-}
-
-fn state_of<T: Records + ?Sized>(
-    tree: &T,
-    invoice: &Invoice,
-    sequence: Sequence,
-    delivery: &Delivery,
-) -> Result<crate::domain::delivery::Shown, StoreError> {
-    // Only what waits depends on its account's schedule.
-    let account = if delivery.state == State::Waiting {
-        read::account(tree, &invoice.account)?
-    } else {
-        None
-    };
-    read::shown(tree, account.as_ref(), sequence, delivery)
 }

@@ -4,8 +4,8 @@
 use chrono::{DateTime, Utc};
 
 use super::keys::{self, Class, Key, Object};
+use super::read;
 use super::tx::{Records, Tx};
-use super::{read, runs};
 use crate::domain::account::Account;
 use crate::domain::delivery::{Delivery, DeliveryId, State};
 use crate::domain::id::{AccountId, Digest};
@@ -127,7 +127,7 @@ pub(super) fn index_key(account: &AccountId, id: DeliveryId, delivery: &Delivery
         State::Parked => Some(keys::standing_by(account, Class::Parked, id)),
         State::Withheld => Some(keys::standing_by(account, Class::Withheld, id)),
         State::Waiting if !held => Some(keys::standing_by(account, Class::Waiting, id)),
-        State::Due if !held => delivery.next_at.map(|at| keys::due(at, id)),
+        State::Due if !held => delivery.next_at.map(|at| keys::due(delivery.lane, at, id)),
         State::Waiting
         | State::Due
         | State::Sending
@@ -168,10 +168,6 @@ pub(super) fn put_delivery(
         }
         if let Some(account) = account {
             mark_schedule(tx, account)?;
-            let waits = row.delivery.state == State::Waiting && row.delivery.hold.is_none();
-            if waits && before.is_some() {
-                runs::take_in(tx, account, id.invoice)?;
-            }
         }
     }
     Ok(row)

@@ -17,7 +17,8 @@ use crate::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
 use crate::domain::contact::{Addresses, Language};
 use crate::domain::delivery::EnhancedCode;
 use crate::domain::id::{
-    AccountId, Digest, Group, InvoiceNumber, ScheduleName, Sequence, SubUserId, Version,
+    AccountId, Digest, Group, InvoiceNumber, ScheduleName, SenderName, Sequence, SubUserId,
+    Version, WebhookId,
 };
 use crate::domain::invoice::{Documents, MediaType, PortalUrl};
 use crate::domain::money::Currency;
@@ -323,7 +324,7 @@ macro_rules! texts {
 }
 
 texts! {
-    AccountId SubUserId InvoiceNumber Group ScheduleName
+    AccountId SubUserId InvoiceNumber Group ScheduleName SenderName WebhookId
     EmailAddress HeaderText FileName MessageId Language MediaType PortalUrl
 }
 

@@ -11,18 +11,18 @@ use super::codec::{
 };
 use super::{
     CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
-    IntentRow, InvoiceRow, Link, OpenerRow, Record, TrailRow,
+    IntentRow, InvoiceRow, Link, Record, TrailRow,
 };
 use crate::domain::account::{Account, AccountParts, Login, Profile, SubUser};
 use crate::domain::contact::Contact;
 use crate::domain::delivery::{
-    AddressDelivery, AddressState, Attempt, Delivery, HoldReason, Intent, Outcome, Reply, Shown,
-    Stage, State,
+    AddressDelivery, AddressState, Attempt, Delivery, HoldReason, Intent, Lane, Outcome, Reply,
+    Shown, Stage, State,
 };
 use crate::domain::invoice::{Document, Invoice, Kind, Release};
 use crate::domain::money::Money;
 use crate::domain::recipient::{Addressee, Reason, Recipient, Rule, Suspect, Target};
-use crate::store::types::{Entry, Pause, Run, RunScope};
+use crate::store::types::{Actor, Entry, Pause, Run, RunCursor, RunScope};
 
 /// A struct's fields; a tuple's; or those that it gives away, and how they are checked and put together again.
 macro_rules! row {
@@ -157,7 +157,6 @@ records! {
     IntentRow "intent",
     Attempt "attempt",
     Run "run",
-    OpenerRow "opener",
     Pause "pause",
     EntryRow "entry",
     TrailRow "trail",
@@ -219,7 +218,17 @@ row!(DocumentRow { 0 bytes, 1 day, 2 references, 3 billed, 4 stored_at });
 // Deliveries and attempts.
 
 row!(DeliveryRow { 0 delivery, 1 stamp, 2 changed_at });
-row!(Delivery { 0 revision, 1 state, 2 hold, 3 withdraw, 4 next_at, 5 round_at, 6 addresses });
+row!(Delivery {
+    0 revision,
+    1 state,
+    2 hold,
+    3 withdraw,
+    4 lane,
+    5 next_at,
+    6 round_at,
+    7 addresses,
+});
+choice!(Lane { 0 Urgent, 1 Scheduled });
 choice!(State {
     0 Parked,
     1 Waiting,
@@ -281,9 +290,10 @@ row!(Reply { 0 code, 1 text, 2 enhanced });
 
 // What the store keeps of itself.
 
-row!(Run { 0 scope, 1 instant, 2 high_water, 3 open, 4 latecomers, 5 cursor });
+row!(Run { 0 scope, 1 instant, 2 at, 3 opened_by, 4 high_water, 5 open, 6 cursor });
+row!(RunCursor { 0 account, 1 last });
 choice!(RunScope { 0 Schedule(1 name), 1 Account(1 id) });
-row!(OpenerRow(0 by));
+choice!(Actor { 0 Sender(1 name, 2 id), 1 Operator(1 name), 2 Daemon });
 row!(Pause { 0 reason, 1 by, 2 since });
 row!(EntryRow { 0 salt, 1 entry });
 row!(Entry { 0 at, 1 actor, 2 what });

@@ -12,7 +12,9 @@ use super::*;
 use crate::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
 use crate::domain::contact::{Addresses, Language};
 use crate::domain::delivery::EnhancedCode;
-use crate::domain::id::{AccountId, Group, InvoiceNumber, ScheduleName, SubUserId, Version};
+use crate::domain::id::{
+    AccountId, Group, InvoiceNumber, ScheduleName, SenderName, SubUserId, Version, WebhookId,
+};
 use crate::domain::invoice::{Documents, MediaType, PortalUrl};
 use crate::domain::money::Currency;
 
@@ -98,6 +100,8 @@ sampled! {
     InvoiceNumber: |random| Self::parse(format!("RE-{}", random.u64(..))).unwrap();
     Group: |random| Self::parse(one_of(random, &["Rechnungen", "support"])).unwrap();
     ScheduleName: |random| Self::parse(word(random, LOWER)).unwrap();
+    SenderName: |random| Self::parse(word(random, LOWER)).unwrap();
+    WebhookId: |random| Self::parse(format!("msg_{}", random.u64(..))).unwrap();
     EmailAddress: |random| {
         let (local, domain) = (word(random, LOWER), word(random, LOWER));
         let host = one_of(random, &["", "xn--mller-kva."]);

@@ -14,14 +14,16 @@ use crate::domain::account::{Account, AccountParts, Login, Profile, SubUser};
 use crate::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
 use crate::domain::contact::{Addresses, Contact, Language};
 use crate::domain::delivery::{
-    AddressDelivery, AddressState, Attempt, EnhancedCode, HoldReason, Intent, Outcome, Reply,
+    AddressDelivery, AddressState, Attempt, EnhancedCode, HoldReason, Intent, Lane, Outcome, Reply,
     Stage, State,
 };
-use crate::domain::id::{AccountId, Group, InvoiceNumber, ScheduleName, SubUserId, Version};
+use crate::domain::id::{
+    AccountId, Group, InvoiceNumber, ScheduleName, SenderName, SubUserId, Version, WebhookId,
+};
 use crate::domain::invoice::{Document, Documents, Kind, MediaType, PortalUrl, Release};
 use crate::domain::money::{Currency, Money};
 use crate::domain::recipient::{Addressee, Reason, Recipient, Rule, Suspect, Target};
-use crate::store::types::{Pause, Run, RunScope};
+use crate::store::types::{Actor, Pause, Run, RunCursor, RunScope};
 
 fn at(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_790_000_000_000 + millis).unwrap()
@@ -130,6 +132,7 @@ fn delivery() -> DeliveryRow {
             state: State::Due,
             hold: Some(HoldReason::Uncertain),
             withdraw: false,
+            lane: Lane::Scheduled,
             next_at: Some(at(600_000)),
             round_at: Some(at(2)),
             addresses: vec![AddressDelivery {
@@ -278,6 +281,9 @@ fn of_deliveries(samples: &mut Samples) {
     ] {
         add(&["hold", what], &|delivery| delivery.hold = Some(reason.clone()));
     }
+    for lane in Lane::ALL {
+        add(&("lane", lane), &|delivery| delivery.lane = lane);
+    }
     for state in AddressState::ALL {
         add(&("address", state), &|delivery| delivery.addresses[0].state = state);
     }
@@ -300,16 +306,25 @@ fn of_the_store(samples: &mut Samples) {
     let run = Run {
         scope: RunScope::Account(account.clone()),
         instant: at(6),
+        at: at(11),
+        opened_by: Actor::Operator("erika".to_owned()),
         high_water: Sequence(300),
-        cursor: Some(AccountId::parse("K-1000").unwrap()),
+        cursor: Some(RunCursor {
+            account: AccountId::parse("K-1000").unwrap(),
+            last: Sequence(200),
+        }),
         open: true,
-        latecomers: 2,
     };
     let scope = RunScope::Schedule(ScheduleName::parse("monthly").unwrap());
     samples.add("Account", run.clone());
+    let (name, id) = (SenderName::parse("portal").unwrap(), WebhookId::parse("msg_1").unwrap());
+    for (what, opened_by) in
+        [("openedBySender", Actor::Sender(name, id)), ("openedByDaemon", Actor::Daemon)]
+    {
+        samples.add(what, Run { opened_by, ..run.clone() });
+    }
     samples.add("Schedule", Run { scope, cursor: None, open: false, ..run });
     let by = "operator erika".to_owned();
-    samples.add("whole", OpenerRow(by.clone()));
     samples.add("whole", Pause { reason: "moving".to_owned(), by, since: at(7) });
     let entry =
         Entry { at: at(10), actor: "sender portal".to_owned(), what: "accepted".to_owned() };

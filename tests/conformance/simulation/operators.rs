@@ -142,7 +142,8 @@ impl World {
         };
         let operator = anna();
         self.model().dispatched = true;
-        let commit = self.store().open_run(scope, self.clock.now(), operator, None);
+        let now = self.clock.now();
+        let commit = self.store().release(scope, now, operator, None, now);
         self.disk.tell(commit, |model, answer, _| {
             model.note(format!("dispatched: {answer:?}"));
         });

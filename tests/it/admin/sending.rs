@@ -107,7 +107,8 @@ async fn a_pause_of_removals_stops_no_mail() {
 }
 
 /// What each answer that speaks of sending shows as `paused`.
-async fn pauses_shown(interfaces: &Interfaces) -> Vec<(&'static str, Value)> {
+async fn pauses_shown(interfaces: &Interfaces, waiting: &str) -> Vec<(&'static str, Value)> {
+    interfaces.billing(&invoice(waiting)).await;
     let dry_run = json!({"account": "K-1001", "dry_run": true});
     let plan = interfaces.act("/v1/dispatch", dry_run).await.body;
     let mut shown = vec![
@@ -139,13 +140,13 @@ async fn whatever_stops_sending_is_shown_wherever_sending_is_spoken_of() {
         assert!(name.is_some_and(|name| name.as_str().unwrap().starts_with("operator uid:")));
         paused
     };
-    for (what, paused) in pauses_shown(&interfaces).await {
+    for (what, paused) in pauses_shown(&interfaces, "RE-2").await {
         assert_eq!(paused, Value::Null, "{what}");
     }
 
     let body = json!({"account": "K-1001", "reason": "wrong logo"});
     interfaces.act("/v1/pause", body).await;
-    for (what, paused) in pauses_shown(&interfaces).await {
+    for (what, paused) in pauses_shown(&interfaces, "RE-3").await {
         assert_eq!(without_name(paused), account, "{what}");
     }
     for path in ["/v1/invoices", "/readyz"] {
@@ -154,7 +155,7 @@ async fn whatever_stops_sending_is_shown_wherever_sending_is_spoken_of() {
     }
 
     interfaces.act("/v1/pause", json!({"reason": "moving"})).await;
-    for (what, paused) in pauses_shown(&interfaces).await {
+    for (what, paused) in pauses_shown(&interfaces, "RE-4").await {
         assert_eq!(without_name(paused), everything, "{what}");
     }
     for path in ["/v1/invoices", "/readyz"] {
@@ -183,10 +184,11 @@ async fn a_dispatch_says_of_each_run_whether_anything_was_waiting() {
     for body in [json!({}), json!({"account": "K-1001"})] {
         assert_eq!(waiting(body).await, false);
     }
-    interfaces.billing(&invoice("RE-1")).await;
-    for body in [json!({}), json!({"account": "K-1001"})] {
+    for (number, body) in [("RE-1", json!({})), ("RE-2", json!({"account": "K-1001"}))] {
+        interfaces.billing(&invoice(number)).await;
         assert_eq!(waiting(body).await, true);
     }
+    assert_eq!(waiting(json!({})).await, false, "what is due is not waiting any more");
 }
 
 #[tokio::test]

@@ -65,8 +65,8 @@ enum Daemon {
     IsStopped,
 }
 
-/// One invoice waits for its schedule, one was deferred, one belongs to a run that a paused account keeps
-/// open, and one is being sent.
+/// One invoice waits for its schedule, one was deferred, one was released and its account is paused, and one is
+/// being sent.
 async fn all_is_sent_once_when_the_clock_goes_wrong_by(jump: TimeDelta, daemon: Daemon) {
     let mut house = House::new().await;
     for id in ["K-waits", "K-deferred", "K-in-a-run", "K-sent"] {
@@ -97,8 +97,7 @@ async fn all_is_sent_once_when_the_clock_goes_wrong_by(jump: TimeDelta, daemon: 
     pause(&house, paused.clone()).await;
     house.invoice("K-in-a-run", "R-in-a-run", Release::Scheduled).await;
     let (run, now) = (RunScope::Account(account("K-in-a-run")), house.clock.now());
-    let opened = house.store.open_run(run, now, Actor::Daemon, None);
-    assert!(opened.await.unwrap());
+    assert!(house.store.release(run, now, Actor::Daemon, None, now).await.unwrap());
     house.invoice("K-waits", "R-waits", Release::Scheduled).await;
     house.invoice("K-sent", "R-sent", Release::Immediately).await;
     gate.reached().await;
@@ -387,8 +386,8 @@ async fn a_run_that_an_operator_opened_under_a_clock_far_ahead_stops_no_schedule
     let run = RunScope::Schedule(ScheduleName::default());
     let operator = Actor::Operator("erika".to_owned());
     let a_year_ahead = house.clock.now() + TimeDelta::days(365);
-    let opened = house.store.open_run(run, a_year_ahead, operator, None);
-    assert!(!opened.await.unwrap(), "nothing waits");
+    let released = house.store.release(run, a_year_ahead, operator, None, a_year_ahead);
+    assert!(!released.await.unwrap(), "nothing waits");
     house.invoice("K-1", "R-1", Release::Scheduled).await;
     house.clock.set(at("23T08:00"));
     house.until("K-1", "R-1", Shown::Delivered).await;

@@ -237,13 +237,9 @@ async fn a_run_opened_while_an_invoice_is_sent_sends_that_one_once() {
         let scene = at(point, LastWord::Yes).await;
         let house = &scene.house;
         house.invoice("K-1", "R-2", Release::Scheduled).await;
-        let opened = house.store.open_run(
-            RunScope::Account(account("K-1")),
-            house.clock.now(),
-            Actor::Operator("erika".to_owned()),
-            None,
-        );
-        assert!(opened.await.unwrap());
+        let (scope, now) = (RunScope::Account(account("K-1")), house.clock.now());
+        let operator = Actor::Operator("erika".to_owned());
+        assert!(house.store.release(scope, now, operator, None, now).await.unwrap());
         house.nudge.notify_one();
         scene.go_on();
         scene.until(Shown::Delivered).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use invoice_router::domain::change::AccountChange;
-use invoice_router::domain::delivery::{DeliveryId, Intent};
+use invoice_router::domain::delivery::{DeliveryId, Intent, Lane};
 use invoice_router::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
@@ -18,7 +18,7 @@ use invoice_router::store::*;
 pub(crate) enum UseCase {
     ChangeAccount,
     Recover,
-    OpenRun,
+    Release,
     Begin,
     Settle,
     Due,
@@ -87,18 +87,19 @@ impl Store for FailingStore {
     fails! {
         fn change_account(&self, received: Received, change: AccountChange) -> Commit<Judged<ChangeAnswer>>, UseCase::ChangeAccount;
         fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(DeliveryId, Intent)>>, UseCase::Recover;
-        fn open_run(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor, reason: Option<String>) -> Commit<bool>, UseCase::OpenRun;
+        fn release(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor, reason: Option<String>, at: DateTime<Utc>) -> Commit<bool>, UseCase::Release;
         fn settle(&self, delivery: DeliveryId, settle: Settle) -> Commit<Settled>, UseCase::Settle;
     }
 
     fn due(
         &self,
+        lane: Lane,
         now: DateTime<Utc>,
         after: Option<DuePlace>,
         limit: usize,
     ) -> Result<Vec<DuePlace>, StoreError> {
         self.fault(UseCase::Due)?;
-        self.within.due(now, after, limit)
+        self.within.due(lane, now, after, limit)
     }
 
     fn begin(&self, delivery: DeliveryId, begin: Begin) -> Commit<Begun> {
@@ -129,12 +130,10 @@ impl Store for FailingStore {
         fn resume(&self, scope: PauseScope, reason: Option<String>, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
         fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
         fn pause_in_force(&self, account: Option<&AccountId>) -> Result<Option<PauseInForce>, StoreError>;
-        fn advance_run(&self, run: &Run, cursor: AccountId) -> Commit<()>;
-        fn close_run(&self, run: &Run) -> Commit<bool>;
         fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()>;
         fn runs(&self) -> Result<Vec<Run>, StoreError>;
         fn schedules_in_use(&self) -> Result<Vec<ScheduleName>, StoreError>;
-        fn run_page(&self, run: &Run, after: Option<&AccountId>, limit: usize) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError>;
+        fn waiting(&self, scope: &RunScope, after: Option<&AccountId>, limit: usize) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError>;
         fn job(&self, delivery: DeliveryId) -> Result<Option<Job>, StoreError>;
         fn account_version(&self, account: &AccountId) -> Result<Version, StoreError>;
         fn may_go_out(&self, delivery: DeliveryId, account: &AccountId, recipient: &Recipient) -> Result<bool, StoreError>;

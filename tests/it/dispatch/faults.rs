@@ -340,7 +340,7 @@ async fn a_store_that_is_busy_or_full_for_a_while_loses_and_repeats_nothing() {
         &house.store,
         [
             (UseCase::Recover, StoreError::Busy),
-            (UseCase::OpenRun, StoreError::DiskFull),
+            (UseCase::Release, StoreError::DiskFull),
             (UseCase::Begin, StoreError::DiskFull),
             (UseCase::Begin, StoreError::Busy),
             (UseCase::Settle, StoreError::Busy),
@@ -388,7 +388,7 @@ async fn while_the_store_takes_no_attempts_the_relay_is_left_alone() {
 async fn a_store_that_fails_for_good_ends_sending_with_its_error() {
     let fault = StoreError::SyncFailed("input/output error".to_owned());
     for use_case in
-        [UseCase::Recover, UseCase::OpenRun, UseCase::Begin, UseCase::Settle, UseCase::Due]
+        [UseCase::Recover, UseCase::Release, UseCase::Begin, UseCase::Settle, UseCase::Due]
     {
         let house = House::new().await;
         house.account("K-1", 1, &["erika@muster.example"], &[]).await;

@@ -26,7 +26,7 @@ pub(super) async fn resume(house: &House, scope: PauseScope) {
 }
 
 #[tokio::test]
-async fn a_paused_accounts_invoices_neither_starve_others_nor_miss_their_run() {
+async fn a_paused_accounts_invoices_neither_starve_others_nor_miss_their_release() {
     let mut house = House::new().await;
     house.settings.connections = 1;
     house.account("K-1", 1, &["erika@muster.example"], &[]).await;
@@ -41,25 +41,25 @@ async fn a_paused_accounts_invoices_neither_starve_others_nor_miss_their_run() {
     house.until_noted().await;
     house.clock.set(at("23T08:00"));
     house.until("K-2", "S-1", Shown::Delivered).await;
-    assert_eq!(house.open_runs(), 1, "it waits for the paused account");
+    house.until_true("the run is closed", || house.open_runs() == 0).await;
+    assert_eq!(house.whole("K-1", "R-39").state, Shown::Due, "it waits for its account alone");
     assert_eq!(house.relay.book().accepted.len(), 1);
 
     resume(&house, scope).await;
     house.relay.accepted(41).await;
-    house.until_true("the run is closed", || house.open_runs() == 0).await;
     running.stop().await;
     assert_eq!(house.relay.book().accepted.len(), 41);
 }
 
 #[tokio::test]
-async fn what_is_released_behind_a_run_that_waits_for_a_paused_account_is_sent_by_it() {
+async fn what_is_held_when_its_schedule_fires_waits_for_the_next_time_and_a_pause_of_all_for_none()
+{
     let house = House::new().await;
     for (id, number) in [("K-1", "R-1"), ("K-2", "S-1")] {
         house.account(id, 1, &["erika@muster.example"], &[]).await;
         house.invoice(id, number, Release::Scheduled).await;
     }
-    let scope = PauseScope::Account(account("K-2"));
-    pause(&house, scope.clone()).await;
+    pause(&house, PauseScope::Everything).await;
     let operate = async |command: Command| {
         let number = InvoiceNumber::parse("R-1").unwrap();
         let by = Actor::Operator("erika".to_owned());
@@ -72,15 +72,17 @@ async fn what_is_released_behind_a_run_that_waits_for_a_paused_account_is_sent_b
     let running = house.start();
     house.until_noted().await;
     house.clock.set(at("23T08:00"));
-    house.until_true("the run is opened", || house.open_runs() == 1).await;
-    house.until_the_feeder_went_round(&running).await;
-
+    house.until("K-2", "S-1", Shown::Due).await;
     operate(Command::Release { now: false }).await;
-    house.until("K-1", "R-1", Shown::Delivered).await;
-    assert_eq!(house.open_runs(), 1, "it waits for the paused account");
-    resume(&house, scope).await;
+    house.until_the_feeder_went_round(&running).await;
+    assert_eq!(house.whole("K-1", "R-1").state, Shown::Waiting);
+    assert!(house.relay.book().begun.is_empty());
+
+    resume(&house, PauseScope::Everything).await;
     house.until("K-2", "S-1", Shown::Delivered).await;
-    house.until_true("the run is closed", || house.open_runs() == 0).await;
+    assert_eq!(house.whole("K-1", "R-1").state, Shown::Waiting);
+    house.clock.set(at("24T08:00"));
+    house.until("K-1", "R-1", Shown::Delivered).await;
     running.stop().await;
 }
 

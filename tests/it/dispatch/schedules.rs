@@ -1,11 +1,14 @@
 //! When waiting invoices are released.
 
+use std::sync::Arc;
+
 use invoice_router::domain::delivery::Shown;
 use invoice_router::domain::id::ScheduleName;
 use invoice_router::domain::invoice::Release;
 use invoice_router::store::{Actor, RunScope};
 
 use super::house::{House, account, at};
+use super::relay::{Gate, Moment, Reaction};
 
 #[tokio::test]
 async fn a_scheduled_invoice_goes_when_its_schedule_fires_and_only_once() {
@@ -152,25 +155,58 @@ async fn an_operators_run_of_one_account_releases_that_account_alone() {
         house.invoice(id, &format!("R-{id}"), Release::Scheduled).await;
     }
     let running = house.start();
-    house
-        .store
-        .open_run(
-            RunScope::Account(account("K-2")),
-            house.clock.now(),
-            Actor::Operator("erika".to_owned()),
-            None,
-        )
-        .await
-        .unwrap();
+    let (scope, now) = (RunScope::Account(account("K-2")), house.clock.now());
+    let operator = Actor::Operator("erika".to_owned());
+    assert!(house.store.release(scope, now, operator, None, now).await.unwrap());
     house.nudge.notify_one();
     house.until("K-2", "R-K-2", Shown::Delivered).await;
     house.until_true("the run is closed", || house.open_runs() == 0).await;
     running.stop().await;
     assert_eq!(house.whole("K-1", "R-K-1").state, Shown::Waiting);
     let story = house.whole("K-2", "R-K-2").story;
+    let told: Vec<_> = story[1..3].iter().map(|one| (&*one.actor, &*one.what)).collect();
     assert_eq!(
-        story[1].what,
-        "goes to the main contact (no_billing_contact), released by the run of account K-2, which \
-         operator erika opened"
+        told,
+        [
+            ("operator erika", "released by the run of account K-2"),
+            ("invoice-router", "goes to the main contact (no_billing_contact)")
+        ]
     );
+}
+
+#[tokio::test]
+async fn an_immediate_invoice_overtakes_thousands_that_a_schedule_released() {
+    const SCHEDULED: usize = 3_000;
+    let mut house = House::new().await;
+    house.settings.connections = 1;
+    for id in ["K-1", "K-2"] {
+        house.account(id, 1, &[&format!("{}@muster.example", id.to_lowercase())], &[]).await;
+    }
+    for number in 0..SCHEDULED {
+        house.invoice("K-1", &format!("R-{number}"), Release::Scheduled).await;
+    }
+    let gate = Arc::new(Gate::default());
+    let waits = Arc::clone(&gate);
+    let mut messages = 0;
+    house.relay.behave(move |moment| match moment {
+        Moment::FinalDot(_) => {
+            messages += 1;
+            if messages == 20 { Reaction::Wait(Arc::clone(&waits)) } else { Reaction::Yes }
+        }
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    house.until_noted().await;
+    house.clock.set(at("23T08:00"));
+    gate.reached().await;
+    house.until_true("all is due", || house.store.backlog().unwrap().waiting == 0).await;
+    house.invoice("K-2", "S-1", Release::Immediately).await;
+    house.until_the_feeder_went_round(&running).await;
+    gate.open();
+    house.until("K-2", "S-1", Shown::Delivered).await;
+    let accepted = house.relay.book().accepted;
+    let place = accepted.iter().position(|mail| mail.to == "k-2@muster.example").unwrap();
+    assert!(place <= 21, "only the one under way, and one whose turn it was, came before: {place}");
+    assert_eq!(house.whole("K-1", &format!("R-{}", SCHEDULED - 1)).state, Shown::Due);
+    running.stop().await;
 }

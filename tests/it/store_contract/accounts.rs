@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use invoice_router::domain::account::Profile;
 use invoice_router::domain::address::HeaderText;
 use invoice_router::domain::change::{AccountChange, ChangeKind, Import, Warning};
-use invoice_router::domain::delivery::{DeliveryId, Shown, Verdict};
+use invoice_router::domain::delivery::{DeliveryId, Lane, Shown, Verdict};
 use invoice_router::domain::id::InvoiceNumber;
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{Recipient, Rule};
@@ -102,7 +102,7 @@ fn one_change_frees_hundreds_of_invoices(world: &mut World) {
     let last = sample::delivery(300);
     let places = |world: &mut World| {
         let now = world.now;
-        world.step().due(now, None, 1_000).unwrap()
+        world.step().due(Lane::Urgent, now, None, 1_000).unwrap()
     };
     let first = world.account("K-1", 1, profile());
     // The next change and a hold come while the first is still freeing.
@@ -213,19 +213,14 @@ fn a_change_of_schedule_takes_along_what_waits(world: &mut World) {
     world.account("K-2", 1, on_schedule("weekly"));
     let first = world.take(invoice("K-1", "R-1"));
     let second = world.take(invoice("K-2", "R-2"));
-    assert!(world.open_run(of_schedule("weekly")));
-    let weekly = world.run(&of_schedule("weekly"));
-    assert_eq!(world.included(&weekly), [first, second]);
-    assert_eq!(world.state("K-1", "R-1"), Shown::Due);
-
     world.account("K-1", 2, on_schedule("daily"));
-    assert_eq!(world.state("K-1", "R-1"), Shown::Waiting);
-    assert_eq!(world.included(&weekly), [second]);
     let in_use = world.step().schedules_in_use().unwrap();
     assert_eq!(in_use, [schedule("daily"), schedule("weekly")]);
-    assert!(world.open_run(of_schedule("daily")));
-    let daily = world.run(&of_schedule("daily"));
-    assert_eq!(world.included(&daily), [first]);
+    assert!(world.release(of_schedule("weekly")));
+    assert_eq!(world.due(), [second]);
+    assert_eq!(world.state("K-1", "R-1"), Shown::Waiting);
+    assert!(world.release(of_schedule("daily")));
+    assert_eq!(world.due(), [first, second]);
 }
 
 fn a_mark_is_cleared_with_the_addresses_of_its_own_contact_only(world: &mut World) {

@@ -17,8 +17,8 @@ use invoice_router::domain::id::{AccountId, InvoiceNumber, Sequence, WebhookId};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{OnRejected, Recipient, Suspect, Suspects, resolve};
 use invoice_router::store::{
-    Begin, ChangeAnswer, ChangeResult, Command, IssueAnswer, Judged, OperateAnswer, Received,
-    Rules, Run, RunScope, Seen, Standing, WithdrawAnswer,
+    Actor, Begin, ChangeAnswer, ChangeResult, Command, IssueAnswer, Judged, OperateAnswer,
+    Received, Rules, Run, RunScope, Seen, Standing, WithdrawAnswer,
 };
 
 /// All that a store knows.
@@ -136,10 +136,7 @@ impl Model {
             self.clear_marks(current, &account);
         }
         self.accounts.insert(account.id().clone(), account.clone());
-        if current.is_some_and(|current| current.schedule() != account.schedule()) {
-            self.take_in(account.id(), DeliveryId::of_invoice(Sequence(0)));
-        }
-        self.taking_in(|this| this.free(&account, received.at));
+        self.free(&account, received.at);
         let mut answer = self.accepted(ChangeResult::Applied, account);
         if let ChangeAnswer::Accepted { warnings: told, .. } = &mut answer {
             *told = warnings;
@@ -357,7 +354,7 @@ impl Model {
             Command::Withdraw => Event::Withdraw,
             Command::Resend { revision } => Event::Resend { revision: *revision },
         };
-        Some(self.taking_in(|this| this.move_by(sequence, &event, at)))
+        Some(self.move_by(sequence, &event, at))
     }
 
     fn move_by(
@@ -394,89 +391,36 @@ impl Model {
 
     // Runs.
 
-    pub(super) fn open_run(&mut self, scope: &RunScope, instant: DateTime<Utc>) -> bool {
+    /// Says whether anything waited.
+    pub(super) fn release(&mut self, scope: &RunScope, instant: DateTime<Utc>) -> bool {
         if self.runs.get(scope).is_some_and(|run| run.instant >= instant) {
             return false;
         }
-        let something_waits = match scope {
-            RunScope::Schedule(name) => self.schedules_in_use().contains(name),
-            RunScope::Account(id) => self.waiting().contains_key(id),
-        };
-        let run = Run {
-            scope: scope.clone(),
-            instant,
-            high_water: if something_waits { self.last } else { Sequence(0) },
-            cursor: None,
-            open: something_waits,
-            latecomers: 0,
-        };
-        if something_waits || matches!(scope, RunScope::Schedule(_)) {
+        let policy = self.rules.policy;
+        let waiting = self.waiting().into_iter().filter(|(account, _)| match scope {
+            RunScope::Schedule(name) => self.accounts[account].schedule() == *name,
+            RunScope::Account(id) => account == id,
+        });
+        let waiting: Vec<DeliveryId> = waiting.flat_map(|(_, sequences)| sequences).collect();
+        for sequence in &waiting {
+            let held = self.invoices.get_mut(sequence).unwrap();
+            let fired = step(&held.delivery, &Event::ScheduleFired, instant, &policy, 0.0);
+            held.put(fired.delivery, instant);
+        }
+        let something_waits = !waiting.is_empty();
+        if matches!(scope, RunScope::Schedule(_)) {
+            let run = Run {
+                scope: scope.clone(),
+                instant,
+                at: instant,
+                opened_by: Actor::Daemon,
+                high_water: if something_waits { self.last } else { Sequence(0) },
+                cursor: None,
+                open: false,
+            };
             self.runs.insert(scope.clone(), run);
         }
         something_waits
-    }
-
-    pub(super) fn advance_run(&mut self, run: &Run, cursor: &AccountId) {
-        if let Some(now) = self.runs.get_mut(&run.scope)
-            && now.open
-            && now.is_to_read_as(run)
-        {
-            now.cursor = Some(cursor.clone());
-        }
-    }
-
-    pub(super) fn close_run(&mut self, run: &Run) -> bool {
-        match self.runs.get_mut(&run.scope) {
-            Some(now) if now.open && now.is_to_read_as(run) => {
-                now.open = false;
-                now.cursor = None;
-            }
-            Some(_) | None => return false,
-        }
-        if matches!(run.scope, RunScope::Account(_)) {
-            self.runs.remove(&run.scope);
-        }
-        true
-    }
-
-    /// The run that releases an invoice.
-    fn releasing(&self, account: &Account, sequence: DeliveryId) -> Option<RunScope> {
-        let scopes =
-            [RunScope::Schedule(account.schedule()), RunScope::Account(account.id().clone())];
-        scopes.into_iter().find(|scope| {
-            self.runs.get(scope).is_some_and(|run| {
-                let passed = run.cursor.as_ref().is_some_and(|at| at >= account.id());
-                run.open && sequence.invoice <= run.high_water && !passed
-            })
-        })
-    }
-
-    /// Something came to wait for an open run.
-    fn take_in(&mut self, account: &AccountId, sequence: DeliveryId) {
-        let account = &self.accounts[account];
-        if let Some(scope) = self.releasing(account, sequence) {
-            self.runs.get_mut(&scope).unwrap().latecomers += 1;
-        }
-    }
-
-    /// What waits, and is not held.
-    fn waits(&self) -> BTreeMap<DeliveryId, AccountId> {
-        let waiting = self.invoices.iter().filter(|(_, held)| {
-            held.delivery.state == State::Waiting && held.delivery.hold.is_none()
-        });
-        waiting.map(|(sequence, held)| (*sequence, held.invoice.account.clone())).collect()
-    }
-
-    /// Takes in what comes to wait by something that is done to invoices that are there.
-    fn taking_in<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
-        let before = self.waits();
-        let done = act(self);
-        for (sequence, account) in self.waits() {
-            if !before.contains_key(&sequence) {
-                self.take_in(&account, sequence);
-            }
-        }
-        done
     }
 
     // Attempts.
@@ -612,7 +556,7 @@ impl Model {
             let old = held.delivery.is_finished() && held.changed_at < before;
             if old {
                 let key = (held.invoice.account.clone(), held.invoice.number.clone());
-                let state = held.delivery.shown(false);
+                let state = held.delivery.shown();
                 let buried = Known::Buried(Box::new(held.invoice.clone()), state);
                 self.known.insert(key, buried);
             }

@@ -2,7 +2,7 @@
 //! shows the same. Nothing due is ever lost, and nothing finished appears again.
 
 use invoice_router::domain::change::{AccountChange, ChangeKind, ContactChange, Import};
-use invoice_router::domain::delivery::{DeliveryId, Verdict};
+use invoice_router::domain::delivery::{DeliveryId, Lane, Verdict};
 use invoice_router::domain::id::{AccountId, InvoiceNumber};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::resolve;
@@ -29,10 +29,7 @@ enum Move {
     /// An event comes again, with its own body or another one.
     Again(Index, bool),
     Operate(usize, usize, usize),
-    OpenRun(usize),
-    /// A run is gone through up to this account.
-    AdvanceRun(Index, usize),
-    CloseRun(Index),
+    Release(usize),
     /// An intent and, perhaps, its outcome.
     Attempt(Index, Option<Verdict>),
     /// An intent that was decided on before the account or the delivery moved.
@@ -50,8 +47,8 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     use Move::{
-        AdvanceRun, Again, Attempt, Change, CloseRun, Issue, Late, Look, OpenRun, Operate, Pass,
-        Recover, Reopen, Settle, Sweep, Withdraw, Withhold,
+        Again, Attempt, Change, Issue, Late, Look, Operate, Pass, Recover, Release, Reopen, Settle,
+        Sweep, Withdraw, Withhold,
     };
     let verdict = || {
         prop::sample::select(vec![
@@ -71,9 +68,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => (0..2_usize, 0..5_usize).prop_map(|(a, n)| Withdraw(a, n)),
         3 => (index(), any::<bool>()).prop_map(|(at, same)| Again(at, same)),
         6 => (0..2_usize, 0..5_usize, 0..6_usize).prop_map(|(a, n, c)| Operate(a, n, c)),
-        2 => (0..4_usize).prop_map(OpenRun),
-        2 => (index(), 0..2_usize).prop_map(|(at, a)| AdvanceRun(at, a)),
-        1 => index().prop_map(CloseRun),
+        5 => (0..4_usize).prop_map(Release),
         10 => (index(), prop::option::of(verdict())).prop_map(|(at, v)| Attempt(at, v)),
         1 => index().prop_map(Late),
         3 => index().prop_map(Look),
@@ -160,9 +155,7 @@ impl Play {
             }
             Move::Again(at, same) => self.again(*at, *same),
             Move::Operate(a, n, command) => self.operate(*a, *n, *command),
-            Move::OpenRun(n) => self.open_run(&scopes()[*n]),
-            Move::AdvanceRun(at, a) => self.advance_run(*at, *a),
-            Move::CloseRun(at) => self.close_run(*at),
+            Move::Release(n) => self.release(&scopes()[*n]),
             Move::Attempt(at, verdict) => self.attempt(*at, *verdict),
             Move::Late(at) => {
                 if let Some(sequence) = self.pick(*at) {
@@ -292,31 +285,11 @@ impl Play {
         assert_eq!(answer.wait().unwrap(), expected);
     }
 
-    fn open_run(&mut self, scope: &RunScope) {
+    fn release(&mut self, scope: &RunScope) {
         let now = self.world.now;
-        let expected = self.model.open_run(scope, now);
-        let opened = self.world.store().open_run(scope.clone(), now, Actor::Daemon, None);
-        assert_eq!(opened.wait().unwrap(), expected);
-    }
-
-    fn advance_run(&mut self, at: Index, a: usize) {
-        let store = self.world.store();
-        let runs = store.runs().unwrap();
-        if !runs.is_empty() {
-            let run = at.get(&runs);
-            self.model.advance_run(run, &account_of(a));
-            store.advance_run(run, account_of(a)).wait().unwrap();
-        }
-    }
-
-    fn close_run(&mut self, at: Index) {
-        let store = self.world.store();
-        let runs = store.runs().unwrap();
-        if !runs.is_empty() {
-            let run = at.get(&runs);
-            let expected = self.model.close_run(run);
-            assert_eq!(store.close_run(run).wait().unwrap(), expected);
-        }
+        let expected = self.model.release(scope, now);
+        let released = self.world.store().release(scope.clone(), now, Actor::Daemon, None, now);
+        assert_eq!(released.wait().unwrap(), expected);
     }
 
     /// One of the invoices that are there.
@@ -410,8 +383,9 @@ impl Play {
     fn compare_indexes(&self) {
         let store = self.world.store();
         let for_ever = self.world.now + chrono::TimeDelta::days(365);
-        let due = self.model.due();
-        assert_eq!(store.due(for_ever, None, 100).unwrap(), due);
+        for lane in Lane::ALL {
+            assert_eq!(store.due(lane, for_ever, None, 100).unwrap(), self.model.due(lane));
+        }
         let in_use = self.model.schedules_in_use();
         assert_eq!(store.schedules_in_use().unwrap(), in_use);
         let mut runs = store.runs().unwrap();
@@ -419,11 +393,9 @@ impl Play {
         let expected: Vec<_> = self.model.runs.values().cloned().collect();
         assert_eq!(runs, expected);
         let waiting = self.model.waiting();
-        for run in runs {
-            for (account, sequences) in store.run_page(&run, None, 10).unwrap() {
-                let all = waiting.get(&account).cloned().unwrap_or_default();
-                let included = all.into_iter().filter(|id| id.invoice <= run.high_water);
-                assert_eq!(sequences, included.collect::<Vec<_>>());
+        for scope in scopes() {
+            for (account, sequences) in store.waiting(&scope, None, 10).unwrap() {
+                assert_eq!(sequences, waiting.get(&account).cloned().unwrap_or_default());
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Schedules: runs, what they include, and how far they have come.
+//! Schedules: what a run releases, and what is due then.
 
 use std::time::Duration;
 
-use invoice_router::domain::delivery::{DeliveryId, Shown, Verdict};
+use invoice_router::domain::delivery::{DeliveryId, Lane, Shown, Verdict};
 use invoice_router::store::{Actor, Command, DuePlace, Run};
 
 use super::sample::{
@@ -11,154 +11,142 @@ use super::sample::{
 use super::world::World;
 
 contract![
-    a_run_includes_what_waits_when_it_is_opened,
-    a_run_is_gone_through_page_by_page,
-    an_open_run_is_widened_by_the_next,
-    what_comes_to_wait_for_an_open_run_has_it_read_anew,
-    a_run_of_one_account_is_forgotten_once_it_is_closed,
+    a_release_makes_due_what_waits_by_then_and_nothing_that_comes_later,
+    a_release_passes_by_what_is_held,
+    a_release_of_thousands_leaves_nothing_behind_and_says_who_did_it,
+    a_release_of_one_account_leaves_no_run,
+    what_waits_is_shown_account_by_account,
     where_nothing_waits_no_run_is_opened_and_its_instant_is_known,
     a_run_of_an_operators_is_never_too_late,
     the_last_instant_of_a_schedule_stays_known,
     schedules_in_use_are_told_once_each,
     due_is_told_in_order_and_from_a_place_on,
+    what_is_due_keeps_its_lane,
 ];
 
-fn a_run_includes_what_waits_when_it_is_opened(world: &mut World) {
+fn a_release_makes_due_what_waits_by_then_and_nothing_that_comes_later(world: &mut World) {
     world.account("K-1", 1, profile());
     let first = world.take(invoice("K-1", "R-1"));
     assert_eq!(world.state("K-1", "R-1"), Shown::Waiting);
-    assert!(world.open_run(of_schedule("default")));
-    assert!(!world.open_run(of_schedule("default")), "the instant was opened");
+    assert!(world.release(of_schedule("default")));
+    assert!(!world.release(of_schedule("default")), "the instant was dealt with");
     world.take(invoice("K-1", "R-2"));
     assert_eq!(world.state("K-1", "R-1"), Shown::Due);
     assert_eq!(world.state("K-1", "R-2"), Shown::Waiting);
+    assert_eq!(world.due(), [first]);
     let run = world.run(&of_schedule("default"));
-    assert_eq!((run.high_water, run.cursor.clone(), run.open), (first.invoice, None, true));
-    assert_eq!(world.included(&run), [first]);
+    assert_eq!((run.high_water, run.cursor.clone(), run.open), (first.invoice, None, false));
 
     world.attempt(first, Verdict::Accepted);
-    assert!(world.included(&run).is_empty());
-    assert!(world.step().close_run(&run).wait().unwrap());
-    assert!(!world.step().close_run(&run).wait().unwrap());
+    assert!(!world.release(of_schedule("default")), "it stays known");
     assert_eq!(world.state("K-1", "R-2"), Shown::Waiting);
-    assert!(!world.open_run(of_schedule("default")), "it stays known");
-}
-
-fn a_run_is_gone_through_page_by_page(world: &mut World) {
-    let accounts = ["K-1", "K-1 a", "K-10", "K-2"];
-    for account in accounts {
-        world.account(account, 1, profile());
-        world.take(invoice(account, "R-1"));
-        world.take(invoice(account, "R-2"));
-    }
-    world.account("L-1", 1, on_schedule("other"));
-    world.take(invoice("L-1", "R-1"));
-    world.open_run(of_schedule("default"));
-    let run = world.run(&of_schedule("default"));
-    let mut seen = Vec::new();
-    let mut after = None;
-    loop {
-        let page = world.step().run_page(&run, after.as_ref(), 1).unwrap();
-        let Some((account, sequences)) = page.into_iter().next() else {
-            break;
-        };
-        assert_eq!(sequences.len(), 2);
-        seen.push(account.to_string());
-        world.step().advance_run(&run, account.clone()).wait().unwrap();
-        after = Some(account);
-    }
-    assert_eq!(seen, accounts);
-    assert_eq!(world.run(&of_schedule("default")).cursor, after);
-
-    // What it has passed is not released by it any more.
-    assert_eq!(world.state("K-2", "R-1"), Shown::Waiting);
-}
-
-fn an_open_run_is_widened_by_the_next(world: &mut World) {
-    world.account("K-1", 1, profile());
-    let first = world.take(invoice("K-1", "R-1"));
-    world.open_run(of_schedule("default"));
-    let narrow = world.run(&of_schedule("default"));
-    world.step().advance_run(&narrow, id("K-1")).wait().unwrap();
-    let second = world.take(invoice("K-1", "R-2"));
     world.pass(Duration::from_secs(60));
-    assert!(world.open_run(of_schedule("default")));
-    let wide = world.run(&of_schedule("default"));
-    assert_eq!((wide.high_water, wide.cursor.clone()), (second.invoice, None));
-    assert_eq!(world.included(&wide), [first, second]);
-
-    // Who has only seen the narrow one neither moves nor ends the wide one.
-    world.step().advance_run(&narrow, id("K-1")).wait().unwrap();
-    assert!(!world.step().close_run(&narrow).wait().unwrap());
-    assert_eq!(world.run(&of_schedule("default")), wide);
-    assert!(world.step().close_run(&wide).wait().unwrap());
+    assert!(world.release(of_schedule("default")));
+    assert_eq!(world.state("K-1", "R-1"), Shown::Delivered);
+    assert_eq!(world.state("K-1", "R-2"), Shown::Due);
 }
 
-fn what_comes_to_wait_for_an_open_run_has_it_read_anew(world: &mut World) {
-    for account in ["K-1", "K-2", "K-3"] {
-        world.account(account, 1, profile());
-        world.take(invoice(account, "R-1"));
-    }
-    world.account("L-1", 1, on_schedule("other"));
-    let moved = world.take(invoice("L-1", "R-1"));
+fn a_release_passes_by_what_is_held(world: &mut World) {
+    world.account("K-1", 1, profile());
+    world.take(invoice("K-1", "R-1"));
+    let second = world.take(invoice("K-1", "R-2"));
     world.hold("K-1", "R-1");
-    world.hold("K-3", "R-1");
-    assert!(world.open_run(of_schedule("default")));
-    let read = world.run(&of_schedule("default"));
-    world.step().advance_run(&read, id("K-2")).wait().unwrap();
-
-    // It has passed this one.
-    world.obey("K-1", "R-1", Command::Release { now: false });
-    assert_eq!(world.state("K-1", "R-1"), Shown::Waiting);
-    assert_eq!(world.run(&of_schedule("default")).latecomers, 0);
-
-    world.obey("K-3", "R-1", Command::Release { now: false });
-    assert_eq!(world.state("K-3", "R-1"), Shown::Due);
-    assert!(!world.step().close_run(&read).wait().unwrap());
-    world.step().advance_run(&read, id("K-3")).wait().unwrap();
-    let anew = world.run(&of_schedule("default"));
-    assert_eq!((anew.cursor.clone(), anew.latecomers), (Some(id("K-2")), 1));
-
-    world.account("L-1", 2, profile());
-    assert_eq!(world.state("L-1", "R-1"), Shown::Due);
-    assert!(!world.step().close_run(&anew).wait().unwrap());
-    let anew = world.run(&of_schedule("default"));
-    let included = world.step().run_page(&anew, anew.cursor.as_ref(), 10).unwrap();
-    assert_eq!(included.last(), Some(&(id("L-1"), vec![moved])));
-    assert!(world.step().close_run(&anew).wait().unwrap());
+    assert!(world.release(of_schedule("default")));
+    assert_eq!(world.due(), [second]);
+    assert_eq!(world.obey("K-1", "R-1", Command::Release { now: false }), Shown::Waiting);
+    // What is due stays so, held in between or not.
+    world.hold("K-1", "R-2");
+    assert_eq!(world.obey("K-1", "R-2", Command::Release { now: false }), Shown::Due);
+    world.pass(Duration::from_secs(60));
+    assert!(world.release(of_schedule("default")));
+    assert_eq!(world.state("K-1", "R-1"), Shown::Due);
 }
 
-fn a_run_of_one_account_is_forgotten_once_it_is_closed(world: &mut World) {
+fn a_release_of_thousands_leaves_nothing_behind_and_says_who_did_it(world: &mut World) {
+    // One account has more than a unit takes, and units end within accounts and between them.
+    let counts = [("K-1", 150), ("K-1 a", 1), ("K-10", 2), ("K-2", 70), ("K-3", 1), ("K-4", 30)];
+    let mut all = Vec::new();
+    world.at_a_stretch(|world| {
+        for (account, count) in counts {
+            world.account(account, 1, profile());
+            for n in 0..count {
+                all.push(world.take(invoice(account, &format!("R-{n}"))));
+            }
+        }
+        world.account("L-1", 1, on_schedule("other"));
+        world.take(invoice("L-1", "R-1"));
+    });
+    let now = world.now;
+    let operator = Actor::Operator("erika".to_owned());
+    let released = world.step().release(of_schedule("default"), now, operator, None, now);
+    assert!(released.wait().unwrap());
+    world.until_released();
+    assert_eq!(world.due(), all);
+    assert_eq!(world.state("L-1", "R-1"), Shown::Waiting);
+    let run = world.run(&of_schedule("default"));
+    assert_eq!((run.cursor, run.open), (None, false));
+    for (account, raw) in [("K-1", "R-0"), ("K-1", "R-149"), ("K-4", "R-29")] {
+        let view = world.view(account, raw);
+        let told: Vec<_> = view.story[1..].iter().map(|one| (&*one.actor, &*one.what)).collect();
+        assert_eq!(told, [("operator erika", "released by the run of schedule default")]);
+        assert_eq!(view.delivery.next_at, Some(now));
+    }
+}
+
+fn a_release_of_one_account_leaves_no_run(world: &mut World) {
     for account in ["K-1", "K-2"] {
         world.account(account, 1, profile());
     }
     let first = world.take(invoice("K-1", "R-1"));
     world.take(invoice("K-2", "R-2"));
-    assert!(world.open_run(of_account("K-1")));
-    assert!(!world.open_run(of_account("K-1")));
-    assert_eq!(world.state("K-1", "R-1"), Shown::Due);
+    assert!(world.release(of_account("K-1")));
+    assert!(!world.release(of_account("K-1")));
+    assert_eq!(world.due(), [first]);
     assert_eq!(world.state("K-2", "R-2"), Shown::Waiting);
-    let run = world.run(&of_account("K-1"));
-    let page = world.step().run_page(&run, None, 10).unwrap();
-    assert_eq!(page, [(id("K-1"), vec![first])]);
-    assert!(world.step().run_page(&run, Some(&id("K-1")), 10).unwrap().is_empty());
-    assert!(world.step().close_run(&run).wait().unwrap());
     assert!(world.step().runs().unwrap().is_empty());
-    assert_eq!(world.state("K-1", "R-1"), Shown::Waiting);
-    assert!(world.open_run(of_account("K-1")));
+    world.take(invoice("K-1", "R-3"));
+    assert!(world.release(of_account("K-1")));
+}
+
+fn what_waits_is_shown_account_by_account(world: &mut World) {
+    let accounts = ["K-1", "K-1 a", "K-10", "K-2"];
+    for account in accounts {
+        world.account(account, 1, profile());
+        world.take(invoice(account, "R-1"));
+        world.take(invoice(account, "R-2"));
+        world.take(invoice(account, "R-3"));
+        world.hold(account, "R-3");
+    }
+    world.account("L-1", 1, on_schedule("other"));
+    world.take(invoice("L-1", "R-1"));
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = world.step().waiting(&of_schedule("default"), after.as_ref(), 1).unwrap();
+        let Some((account, sequences)) = page.into_iter().next() else {
+            break;
+        };
+        assert_eq!(sequences.len(), 2);
+        seen.push(account.to_string());
+        after = Some(account);
+    }
+    assert_eq!(seen, accounts);
+    let of_one = world.step().waiting(&of_account("K-2"), None, 10).unwrap();
+    assert_eq!(of_one.len(), 1);
+    assert!(world.step().waiting(&of_account("K-2"), Some(&id("K-2")), 10).unwrap().is_empty());
 }
 
 fn where_nothing_waits_no_run_is_opened_and_its_instant_is_known(world: &mut World) {
     world.account("K-1", 1, profile());
-    assert!(!world.open_run(of_schedule("default")));
+    assert!(!world.release(of_schedule("default")));
     let run = world.run(&of_schedule("default"));
     assert_eq!((run.open, run.instant), (false, world.now));
     world.take(invoice("K-1", "R-1"));
-    assert!(!world.open_run(of_schedule("default")), "that instant is over");
+    assert!(!world.release(of_schedule("default")), "that instant is over");
     world.pass(Duration::from_secs(60));
-    assert!(world.open_run(of_schedule("default")));
+    assert!(world.release(of_schedule("default")));
 
-    assert!(!world.open_run(of_account("K-2")));
+    assert!(!world.release(of_account("K-2")));
     let runs = world.step().runs().unwrap();
     assert!(runs.iter().all(|run| run.scope != of_account("K-2")));
 }
@@ -166,17 +154,20 @@ fn where_nothing_waits_no_run_is_opened_and_its_instant_is_known(world: &mut Wor
 fn a_run_of_an_operators_is_never_too_late(world: &mut World) {
     world.account("K-1", 1, profile());
     world.take(invoice("K-1", "R-1"));
-    assert!(world.open_run(of_schedule("default")));
+    assert!(world.release(of_schedule("default")));
+    world.take(invoice("K-1", "R-2"));
     let ahead = world.run(&of_schedule("default")).instant;
     // The clock was set back by an hour.
     let before = ahead - chrono::TimeDelta::hours(1);
     for actor in [Actor::Daemon, Actor::Operator("uid:0".to_owned())] {
         let is_operators = actor != Actor::Daemon;
         let scope = of_schedule("default");
-        let opened = world.step().open_run(scope, before, actor, None).wait().unwrap();
-        assert_eq!(opened, is_operators);
+        let released = world.step().release(scope, before, actor, None, before).wait().unwrap();
+        assert_eq!(released, is_operators);
     }
     assert!(world.run(&of_schedule("default")).instant > ahead);
+    let whole = world.view("K-1", "R-2");
+    assert_eq!(whole.delivery.next_at, Some(before), "it is due by the clock of now");
 }
 
 fn the_last_instant_of_a_schedule_stays_known(world: &mut World) {
@@ -191,12 +182,13 @@ fn the_last_instant_of_a_schedule_stays_known(world: &mut World) {
     world.pass(Duration::from_secs(60));
     world.account("K-1", 1, profile());
     world.take(invoice("K-1", "R-1"));
-    assert!(world.open_run(of_schedule("default")));
+    assert!(world.release(of_schedule("default")));
 
+    world.take(invoice("K-1", "R-2"));
     // The clock was set back by a month, and the next run must not wait for one.
     assert_eq!(note(world, "2026-10-23T08:00:00Z").instant, instant("2026-10-23T08:00:00Z"));
     world.now = instant("2026-10-23T08:05:00Z");
-    assert!(world.open_run(of_schedule("default")));
+    assert!(world.release(of_schedule("default")));
 }
 
 fn schedules_in_use_are_told_once_each(world: &mut World) {
@@ -233,7 +225,9 @@ fn due_is_told_in_order_and_from_a_place_on(world: &mut World) {
     let place = |at, delivery: DeliveryId| DuePlace { at, delivery };
     let all = [place(early, first), place(early, second), place(later, third)];
 
-    let due = |world: &mut World, now, after, limit| world.step().due(now, after, limit).unwrap();
+    let due = |world: &mut World, now, after, limit| {
+        world.step().due(Lane::Urgent, now, after, limit).unwrap()
+    };
     assert_eq!(due(world, later, None, 10), all);
     assert_eq!(due(world, early, None, 10), all[..2]);
     assert_eq!(due(world, later, None, 2), all[..2]);
@@ -249,4 +243,39 @@ fn due_is_told_in_order_and_from_a_place_on(world: &mut World) {
     assert_eq!(due(world, next.at, None, 10), [all[2], next]);
     world.obey("K-1", "R-1", Command::Release { now: true });
     assert_eq!(due(world, next.at, None, 1), [place(later, first)], "a release makes it due again");
+}
+
+fn what_is_due_keeps_its_lane(world: &mut World) {
+    world.account("K-1", 1, profile());
+    let scheduled: Vec<DeliveryId> =
+        ["R-1", "R-2"].map(|raw| world.take(invoice("K-1", raw))).to_vec();
+    world.release(of_schedule("default"));
+    let urgent_one = world.take(urgent("K-1", "R-3"));
+    let lanes = |world: &mut World| {
+        let far = world.now + chrono::TimeDelta::days(1);
+        Lane::ALL.map(|lane| {
+            let places = world.step().due(lane, far, None, 10).unwrap();
+            places.into_iter().map(|place| place.delivery).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(lanes(world), [vec![urgent_one], scheduled.clone()]);
+
+    // A retry keeps it, a hold that is ended too.
+    world.attempt(scheduled[0], Verdict::Deferred);
+    world.attempt(urgent_one, Verdict::Deferred);
+    world.hold("K-1", "R-2");
+    world.obey("K-1", "R-2", Command::Release { now: false });
+    let [first, mut second] = lanes(world);
+    second.sort();
+    assert_eq!((first, second), (vec![urgent_one], scheduled.clone()));
+
+    // Whoever is released at once, or sent again, is urgent from then on.
+    world.hold("K-1", "R-2");
+    world.obey("K-1", "R-2", Command::Release { now: true });
+    assert_eq!(lanes(world)[1], [scheduled[0]]);
+    world.attempt(scheduled[0], Verdict::Accepted);
+    world.obey("K-1", "R-1", Command::Resend { revision: 1 });
+    assert_eq!(lanes(world)[1], []);
+    world.attempt(scheduled[0], Verdict::Deferred);
+    assert_eq!(lanes(world)[1], []);
 }

@@ -313,7 +313,7 @@ fn a_list_of_invoices_is_filtered(world: &mut World) {
 
     let in_state = |state| Filter { state: Some(state), ..Filter::default() };
     assert_eq!(list(world, &in_state(Shown::Waiting)), ["R-1"]);
-    world.open_run(of_schedule("default"));
+    world.release(of_schedule("default"));
     assert!(list(world, &in_state(Shown::Waiting)).is_empty());
     assert_eq!(list(world, &in_state(Shown::Due)), ["R-1", "R-2"]);
     let held = world.step().invoices(&in_state(Shown::Held), None, 10).unwrap();

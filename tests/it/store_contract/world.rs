@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use invoice_router::domain::account::Profile;
 use invoice_router::domain::change::{AccountChange, ChangeKind};
-use invoice_router::domain::delivery::{Answer, DeliveryId, Shown, Verdict};
+use invoice_router::domain::delivery::{Answer, DeliveryId, Lane, Shown, Verdict};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::resolve;
 use invoice_router::store::{
@@ -222,21 +222,25 @@ impl World {
 
     // Schedules and attempts.
 
-    pub(super) fn open_run(&mut self, scope: RunScope) -> bool {
+    /// Releases what waits, to the end.
+    pub(super) fn release(&mut self, scope: RunScope) -> bool {
         let now = self.now;
-        self.step().open_run(scope, now, Actor::Daemon, None).wait().unwrap()
+        let released = self.step().release(scope, now, Actor::Daemon, None, now).wait().unwrap();
+        self.until_released();
+        released
+    }
+
+    /// Waits until no run is open.
+    pub(super) fn until_released(&mut self) {
+        while self.step().runs().unwrap().iter().any(|run| run.open) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The run of a scope, which is there.
     pub(super) fn run(&mut self, scope: &RunScope) -> Run {
         let runs = self.step().runs().unwrap();
         runs.into_iter().find(|run| run.scope == *scope).unwrap()
-    }
-
-    /// All that a run includes.
-    pub(super) fn included(&mut self, run: &Run) -> Vec<DeliveryId> {
-        let page = self.step().run_page(run, None, 100).unwrap();
-        page.into_iter().flat_map(|(_, included)| included).collect()
     }
 
     /// The intent of an attempt at an invoice's next open address, on what is stored now.
@@ -323,11 +327,12 @@ impl World {
         self.view(account, raw).state
     }
 
-    /// What is due now.
+    /// What is due now, the urgent ones first.
     pub(super) fn due(&mut self) -> Vec<DeliveryId> {
         let now = self.now;
-        let places = self.step().due(now, None, 1_000).unwrap();
-        places.into_iter().map(|place| place.delivery).collect()
+        let store = self.step();
+        let places = Lane::ALL.map(|lane| store.due(lane, now, None, 1_000).unwrap());
+        places.into_iter().flatten().map(|place| place.delivery).collect()
     }
 
     /// Commits that the recipient of now leaves nothing to be sent.

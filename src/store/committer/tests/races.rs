@@ -23,6 +23,7 @@ use crate::domain::account::Profile;
 use crate::domain::address::{EmailAddress, FileName, HeaderText};
 use crate::domain::change::{AccountChange, ChangeKind, Refused};
 use crate::domain::contact::{Addresses, Contact};
+use crate::domain::delivery::Lane;
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, SenderName, Version, WebhookId};
 use crate::domain::invoice::{Document, Documents as Attached, Invoice, Kind, MediaType, Release};
 use crate::domain::money::{Currency, Money};
@@ -341,8 +342,9 @@ fn an_invoice_and_its_withdrawal_that_come_twice_in_one_batch_count_once() {
         world.at_once(|| [0, 1].map(|_| world.engine.withdraw(received("W"), account(), number())));
     assert_eq!(one, Judged::New(WithdrawAnswer::Withdrawn));
     assert!(matches!(other, Judged::Repeated(WithdrawAnswer::Duplicate { .. })), "{other:?}");
-    let due = world.engine.due(at(1), None, 10).unwrap();
-    assert!(due.is_empty());
+    for lane in Lane::ALL {
+        assert!(world.engine.due(lane, at(1), None, 10).unwrap().is_empty());
+    }
 }
 
 const RETENTION: Retention = Retention {

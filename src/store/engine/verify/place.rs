@@ -36,7 +36,6 @@ pub(super) fn place(key: &[u8]) -> String {
         kind::FREEING => ("what is being freed of account", text()),
         kind::BURYING => ("what is left of invoice", number()),
         kind::RUN => ("run", text()),
-        kind::OPENER => ("opener of run", text()),
         kind::REMEMBERED => ("remembered webhook-id", String::new()),
         kind::SUSPECT => ("rejected address of account", text()),
         kind::PAUSE => ("pause", text()),

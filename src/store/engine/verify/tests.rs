@@ -6,6 +6,7 @@ use super::super::tests::{
     SOON, account, at, change, engine, issue, number, received, snapshot, submit, withdraw_after,
 };
 use super::*;
+use crate::domain::delivery::Lane;
 use crate::domain::id::ScheduleName;
 use crate::store::Store as _;
 use crate::store::engine::tx::Visit;
@@ -101,7 +102,8 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
         ),
         (
             |map| {
-                drop(map.0.insert(keys::due(at(1), DeliveryId::of_invoice(Sequence(1))), vec![0]))
+                let id = DeliveryId::of_invoice(Sequence(1));
+                drop(map.0.insert(keys::due(Lane::Urgent, at(1), id), vec![0]));
             },
             "what is due: an index entry that no delivery asks for",
         ),

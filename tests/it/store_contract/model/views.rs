@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use invoice_router::domain::account::Account;
-use invoice_router::domain::delivery::{DeliveryId, Shown, State};
+use invoice_router::domain::delivery::{DeliveryId, Lane, Shown, State};
 use invoice_router::domain::id::{AccountId, ScheduleName, Version};
 use invoice_router::store::{DuePlace, Standing};
 
@@ -11,10 +11,7 @@ use super::Model;
 
 impl Model {
     pub(in crate::store_contract) fn shown(&self, sequence: DeliveryId) -> Shown {
-        let held = &self.invoices[&sequence];
-        let account = self.accounts.get(&held.invoice.account);
-        let released = account.is_some_and(|account| self.releasing(account, sequence).is_some());
-        held.delivery.shown(released)
+        self.invoices[&sequence].delivery.shown()
     }
 
     pub(in crate::store_contract) fn standing(&self, sequence: DeliveryId) -> Standing {
@@ -32,12 +29,12 @@ impl Model {
         }
     }
 
-    /// Everything that is due at some time, in order.
-    pub(in crate::store_contract) fn due(&self) -> Vec<DuePlace> {
+    /// Everything of a lane that is due at some time, in order.
+    pub(in crate::store_contract) fn due(&self, lane: Lane) -> Vec<DuePlace> {
         let mut places: Vec<DuePlace> = self
             .invoices
             .iter()
-            .filter(|(_, held)| held.delivery.may_send() && held.delivery.state == State::Due)
+            .filter(|(_, held)| held.delivery.may_send() && held.delivery.lane == lane)
             .map(|(sequence, held)| DuePlace {
                 at: held.delivery.next_at.unwrap(),
                 delivery: *sequence,
@@ -51,7 +48,7 @@ impl Model {
     pub(in crate::store_contract) fn waiting(&self) -> BTreeMap<AccountId, Vec<DeliveryId>> {
         let mut waiting: BTreeMap<AccountId, Vec<DeliveryId>> = BTreeMap::new();
         for (sequence, held) in &self.invoices {
-            if held.delivery.may_send() && held.delivery.state == State::Waiting {
+            if held.delivery.shown() == Shown::Waiting {
                 let account = held.invoice.account.clone();
                 waiting.entry(account).or_default().push(*sequence);
             }

@@ -1,0 +1,93 @@
+//! Invoices that stand by under their account, moved on as many at once as fit into a unit.
+
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Utc};
+
+use super::keys::{self, Class, Key, Object};
+use super::read;
+use super::tx::{Records, Tx};
+use super::write::{self, Placed};
+use crate::domain::account::Account;
+use crate::domain::delivery::{Delivery, DeliveryId};
+use crate::domain::id::Sequence;
+use crate::store::{Actor, StoreError};
+
+/// How many invoices of an account one unit looks at.
+const AT_ONCE: usize = 64;
+/// No more is moved in a unit that has come to so many operations; one more invoice takes 5. What else a batch
+/// holds is left to others.
+const OPERATIONS: usize = 96;
+
+/// What stands by under an account, or what is left of it.
+pub(super) struct StandingBy<'a> {
+    pub(super) account: &'a Account,
+    /// In the order of their keys, so that a cursor leaves nothing behind.
+    pub(super) classes: &'a [Class],
+    /// The last invoice, each class by itself.
+    pub(super) up_to: Sequence,
+    /// The key after which it begins.
+    pub(super) after: Option<Key>,
+}
+
+impl StandingBy<'_> {
+    /// The first keys, one more than one unit looks at.
+    fn first(&self, tx: &Tx<'_>) -> Result<Vec<Key>, StoreError> {
+        let after = self.after.as_deref();
+        let mut found = Vec::new();
+        for class in self.classes {
+            let prefix = keys::standing_by_class(self.account.id(), *class);
+            tx.prefix(&prefix, after, &mut |key, _| {
+                if keys::delivery_at_the_end(key).is_some_and(|id| id.invoice > self.up_to) {
+                    return ControlFlow::Break(());
+                }
+                if after.is_none_or(|after| key > after) {
+                    found.push(key.to_vec());
+                }
+                if found.len() > AT_ONCE {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+        }
+        Ok(found)
+    }
+}
+
+/// Moves what stands by, as much as fits into the unit. `moved` says what becomes of a delivery, in words too;
+/// nothing if it goes on standing by. Returns the key that was looked at last, if more is left: an empty one if
+/// it was none.
+pub(super) fn advance(
+    tx: &mut Tx<'_>,
+    standing_by: &StandingBy<'_>,
+    actor: &Actor,
+    at: DateTime<Utc>,
+    moved: impl Fn(&Tx<'_>, DeliveryId, &Delivery) -> Result<Option<(Delivery, String)>, StoreError>,
+) -> Result<Option<Key>, StoreError> {
+    let mut last = standing_by.after.clone();
+    for (done, key) in standing_by.first(tx)?.into_iter().enumerate() {
+        if done == AT_ONCE || tx.operations() >= OPERATIONS {
+            return Ok(Some(last.unwrap_or_default()));
+        }
+        let id = keys::delivery_at_the_end(&key)
+            .ok_or_else(|| read::damaged("of kind standing by", "its key holds no delivery"))?;
+        last = Some(key);
+        let read = read::delivery(tx, id).and_then(|row| Ok((moved(tx, id, &row.delivery)?, row)));
+        match read {
+            Ok((Some((delivery, what)), row)) => {
+                let account = standing_by.account;
+                let placed = Placed { id, account_id: account.id(), account: Some(account) };
+                write::put_delivery(tx, &placed, Some(&row), delivery, at)?;
+                write::tell(tx, Object::Invoice(id.invoice), at, actor, what);
+            }
+            Ok((None, _)) => {}
+            // It must not stand in the way of what its account does, nor of the others.
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(delivery = %id, %error, "an invoice that stands by cannot be moved on and is left alone");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
