@@ -62,27 +62,31 @@ impl Watched {
 
 /// When each loop of the dispatcher was last seen to go round.
 struct Beats {
-    feeder: (u64, Instant),
-    release: (u64, Instant),
+    dispatcher: (u64, Instant),
+    schedule_runner: (u64, Instant),
 }
 
 impl Beats {
     fn new(progress: &Progress) -> Self {
         let now = Instant::now();
-        Self { feeder: (progress.feeder(), now), release: (progress.release(), now) }
+        Self {
+            dispatcher: (progress.dispatcher(), now),
+            schedule_runner: (progress.schedule_runner(), now),
+        }
     }
 
     /// How long the loop that is silent longest has been so.
     fn silence(&mut self, progress: &Progress) -> Duration {
         let now = Instant::now();
-        for (beat, count) in
-            [(&mut self.feeder, progress.feeder()), (&mut self.release, progress.release())]
-        {
+        for (beat, count) in [
+            (&mut self.dispatcher, progress.dispatcher()),
+            (&mut self.schedule_runner, progress.schedule_runner()),
+        ] {
             if beat.0 != count {
                 *beat = (count, now);
             }
         }
-        now - self.feeder.1.min(self.release.1)
+        now - self.dispatcher.1.min(self.schedule_runner.1)
     }
 }
 

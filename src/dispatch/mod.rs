@@ -1,23 +1,23 @@
 //! Brings invoices to their recipients: releases what is due, resolves, sends, settles.
 //!
-//! [`schedule`] says when waiting invoices are released, `release` opens the runs. The `feeder` finds
-//! what is due or included in a run and hands it to workers, as many as `relay` allows; a `worker` does
-//! a round of attempts at one invoice. Invariants:
-//! - Claims live in memory only, and one feeder makes them: no two attempts at an invoice overlap.
+//! [`schedule`] says when waiting invoices are released, the `schedule_runner` has the store release them. The
+//! `dispatcher` reads what is due by `queue_snapshot`, keeps it in its `work_queue` and hands it to workers, as many
+//! as `relay` allows; a `worker` does a round of attempts at one invoice. Invariants:
+//! - The work queue lives in memory only, and one dispatcher has it: no two attempts at an invoice overlap.
 //! - A shutdown ends the attempts under way and begins no others. What is cut off after the grace leaves
 //!   its intent behind, which the next start settles as uncertain.
 //! - When the store fails for good, nothing more is sent, and [`Dispatch::run`] says so.
 
 mod attempt_result;
 mod blocking;
-mod claims;
 mod composed_message;
-mod feeder;
+mod dispatcher;
+mod queue_snapshot;
 mod relay;
 mod relay_session;
-mod release;
 pub mod schedule;
-mod survey;
+mod schedule_runner;
+mod work_queue;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -32,11 +32,11 @@ use tracing::warn;
 
 pub use self::blocking::Blocking;
 pub use self::relay::RelayState;
-pub use self::release::Timetable;
+pub use self::schedule_runner::Timetable;
 
-use self::feeder::Feeder;
+use self::dispatcher::Dispatcher;
 use self::relay::RejectionsGuard;
-use self::release::Release;
+use self::schedule_runner::ScheduleRunner;
 use crate::clock::Clock;
 use crate::domain::address::{EmailAddress, MailDomain};
 use crate::domain::contact::Language;
@@ -115,22 +115,22 @@ pub struct Status {
 /// Counters that rise as long as the loops go round, and with what they do.
 #[derive(Debug, Default)]
 pub struct Progress {
-    feeder: AtomicU64,
-    release: AtomicU64,
+    dispatcher: AtomicU64,
+    schedule_runner: AtomicU64,
     attempts: Mutex<BTreeMap<(Outcome, Stage), u64>>,
 }
 
 impl Progress {
-    /// How often the feeder went round.
+    /// How often the dispatcher went round.
     #[must_use]
-    pub fn feeder(&self) -> u64 {
-        self.feeder.load(Ordering::Relaxed)
+    pub fn dispatcher(&self) -> u64 {
+        self.dispatcher.load(Ordering::Relaxed)
     }
 
     /// How often the schedules were looked at.
     #[must_use]
-    pub fn release(&self) -> u64 {
-        self.release.load(Ordering::Relaxed)
+    pub fn schedule_runner(&self) -> u64 {
+        self.schedule_runner.load(Ordering::Relaxed)
     }
 
     /// How many attempts came to what, and where, since the start.
@@ -194,20 +194,22 @@ impl Dispatch {
             stop: stop.clone(),
         });
         let nudge = parts.nudge;
-        let release = Release::new(
+        let schedule_runner = ScheduleRunner::new(
             Arc::clone(&shared),
             parts.schedules,
             Arc::clone(&nudge),
             Arc::clone(&progress),
         );
-        let feeder = Feeder::new(Arc::clone(&shared), nudge, relay, progress);
+        let dispatcher = Dispatcher::new(Arc::clone(&shared), nudge, relay, progress);
 
         let send = async {
             if !recover(&shared).await? {
                 return Ok(());
             }
-            let ended =
-                tokio::join!(then_stop(feeder.run(grace), &stop), then_stop(release.run(), &stop));
+            let ended = tokio::join!(
+                then_stop(dispatcher.run(grace), &stop),
+                then_stop(schedule_runner.run(), &stop)
+            );
             ended.0.and(ended.1)
         };
         let pass_on = async {

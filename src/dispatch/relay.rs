@@ -1,6 +1,6 @@
 //! How the relay fares, and how hard it may be asked.
 //!
-//! Pure: time is an argument, what to do about it is the feeder's. Three judgements live here.
+//! Pure: time is an argument, what to do about it is the dispatcher's. Three judgements live here.
 //! - The [`Circuit`] opens when the relay itself fails, or leaves one message after the other without an answer to
 //!   its final dot: a single one may be the message's fault, but each of them may be a second copy later. While it
 //!   is open nothing is claimed; one probe at a time, at growing distances, finds out when the relay is back.

@@ -27,11 +27,13 @@ fn timetable(expression: &str, zone: chrono_tz::Tz, catch_up: bool) -> Timetable
 
 /// Waits until the schedules and what is due have been looked at, at the clock's time.
 async fn until_the_time_is_noticed(house: &House, running: &Running) {
-    let looks = running.status.progress.release();
+    let looks = running.status.progress.schedule_runner();
     house
-        .until_true("the schedules are looked at", || running.status.progress.release() > looks + 1)
+        .until_true("the schedules are looked at", || {
+            running.status.progress.schedule_runner() > looks + 1
+        })
         .await;
-    house.until_the_feeder_went_round(running).await;
+    house.until_the_dispatcher_went_round(running).await;
 }
 
 /// How often each invoice was accepted, by the number that its mail names.
@@ -236,10 +238,10 @@ async fn a_day_in_berlin(expression: &str, from: &str, hours: i64) -> Vec<String
     for half_hour in 1..=2 * hours {
         let now = start + TimeDelta::minutes(30 * half_hour);
         house.clock.set(now);
-        let looks = running.status.progress.release();
+        let looks = running.status.progress.schedule_runner();
         house
             .until_true("the schedule is looked at", || {
-                running.status.progress.release() > looks + 1
+                running.status.progress.schedule_runner() > looks + 1
             })
             .await;
         let instant = last_instant(&house, &ScheduleName::default());

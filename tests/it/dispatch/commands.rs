@@ -64,7 +64,7 @@ async fn a_hold_while_sending_is_recorded_and_stops_the_other_addresses() {
             assert_eq!(outcomes(&whole), [outcome]);
             assert_eq!(address_states(&whole), [(A, first), (B, AddressState::Pending)]);
             let house = &scene.house;
-            house.until_the_feeder_went_round(&scene.running).await;
+            house.until_the_dispatcher_went_round(&scene.running).await;
             assert_eq!(house.relay.book().begun, [A], "{point:?} {last_word:?}");
 
             let answer = scene.operator("release", json!({"now": true})).await;

@@ -205,9 +205,11 @@ async fn after_an_opening_one_connection_is_tried_before_the_others() {
     });
     let running = house.start();
     gate.reached().await;
-    let beats = running.status.progress.feeder();
+    let beats = running.status.progress.dispatcher();
     house
-        .until_true("the feeder goes round", || running.status.progress.feeder() > beats + 10)
+        .until_true("the dispatcher goes round", || {
+            running.status.progress.dispatcher() > beats + 10
+        })
         .await;
     assert_eq!(house.relay.book().connections, 2, "the probe's is used");
     gate.open();
@@ -372,7 +374,7 @@ async fn while_the_store_takes_no_attempts_the_relay_is_left_alone() {
     let running = house.start_over(Arc::clone(&store) as Arc<dyn Store>);
     let mut progress = 0;
     while progress < 20 {
-        progress = running.status.progress.feeder();
+        progress = running.status.progress.dispatcher();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(house.relay.book().connections, 0);

@@ -355,12 +355,14 @@ impl House {
         .await;
     }
 
-    /// Waits until the feeder has gone round so often that it has read everything that is due.
-    pub(super) async fn until_the_feeder_went_round(&self, running: &Running) {
+    /// Waits until the dispatcher has gone round so often that it has read everything that is due.
+    pub(super) async fn until_the_dispatcher_went_round(&self, running: &Running) {
         self.nudge.notify_one();
-        let beats = running.status.progress.feeder();
-        self.until_true("the feeder goes round", || running.status.progress.feeder() > beats + 20)
-            .await;
+        let beats = running.status.progress.dispatcher();
+        self.until_true("the dispatcher goes round", || {
+            running.status.progress.dispatcher() > beats + 20
+        })
+        .await;
     }
 
     pub(super) fn open_runs(&self) -> usize {

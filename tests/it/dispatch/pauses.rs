@@ -74,7 +74,7 @@ async fn what_is_held_when_its_schedule_fires_waits_for_the_next_time_and_a_paus
     house.clock.set(at("23T08:00"));
     house.until("K-2", "S-1", Shown::Due).await;
     operate(Command::Release { now: false }).await;
-    house.until_the_feeder_went_round(&running).await;
+    house.until_the_dispatcher_went_round(&running).await;
     assert_eq!(house.whole("K-1", "R-1").state, Shown::Waiting);
     assert!(house.relay.book().begun.is_empty());
 

@@ -126,7 +126,7 @@ async fn what_comes_before_the_relay_has_greeted_finds_nothing_under_way() {
         }
         gate.open();
         let whole = house.until("K-1", "R-1", state).await;
-        house.until_the_feeder_went_round(&running).await;
+        house.until_the_dispatcher_went_round(&running).await;
         running.stop().await;
         let book = house.relay.book();
         if action == "change" {
@@ -206,7 +206,7 @@ async fn up_to_the_first_byte_a_pause_sends_nothing_and_afterwards_nothing_more(
             let is_late = point.is_past_the_first_byte();
             let state = if is_late { Shown::Delivered } else { Shown::Due };
             scene.until(state).await;
-            house.until_the_feeder_went_round(running).await;
+            house.until_the_dispatcher_went_round(running).await;
 
             let whole = scene.whole();
             let what = format!("{scope:?} {point:?}");

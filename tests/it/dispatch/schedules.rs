@@ -201,7 +201,7 @@ async fn an_immediate_invoice_overtakes_thousands_that_a_schedule_released() {
     gate.reached().await;
     house.until_true("all is due", || house.store.backlog().unwrap().waiting == 0).await;
     house.invoice("K-2", "S-1", Release::Immediately).await;
-    house.until_the_feeder_went_round(&running).await;
+    house.until_the_dispatcher_went_round(&running).await;
     gate.open();
     house.until("K-2", "S-1", Shown::Delivered).await;
     let accepted = house.relay.book().accepted;

@@ -1,6 +1,6 @@
 //! Finds what is to be sent and hands it to workers.
 //!
-//! One loop owns the claims, the circuit and the idle connections, so none of them needs a lock; everything
+//! One loop owns the work queue, the circuit and the idle connections, so none of them needs a lock; everything
 //! that takes time is a task of its own that reports back. What is due is read page by page, each lane by
 //! itself: what is urgent is not found behind all that a schedule released. A **pass** begins with each nudge
 //! and each tick, and one after the other while a run is open: it looks at the pauses of now, and reads what is
@@ -19,10 +19,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::claims::Claims;
+use super::queue_snapshot::{QueueSnapshot, ReadDue, Request, read};
 use super::relay::{Circuit, Generation, RelayState};
 use super::relay_session::RelaySession;
-use super::survey::{ReadDue, Request, Survey, survey};
+use super::work_queue::WorkQueue;
 use super::worker::{Claim, End, Report, work};
 use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
 use crate::domain::delivery::{DeliveryId, Lane, Stage};
@@ -35,15 +35,15 @@ const PASS_DISTANCE: Duration = Duration::from_millis(50);
 /// How many invoices are claimed ahead of each connection.
 const AHEAD: usize = 8;
 /// A reading of the store that takes longer than this is no progress.
-const SURVEY_MAX: Duration = Duration::from_secs(60);
+const READING_MAX: Duration = Duration::from_secs(60);
 
 /// Hands invoices to workers.
-pub(super) struct Feeder {
+pub(super) struct Dispatcher {
     shared: Arc<Shared>,
     nudge: Arc<Notify>,
     relay: watch::Sender<RelayState>,
     progress: Arc<Progress>,
-    claims: Claims,
+    queue: WorkQueue,
     circuit: Circuit,
     idle: Vec<Idle>,
     busy: usize,
@@ -84,12 +84,12 @@ struct LaneReading {
 enum Done {
     Worked(Generation, Box<Report>),
     Settled(DeliveryId, End),
-    Surveyed(Result<Survey, StoreError>),
+    Read(Result<QueueSnapshot, StoreError>),
     Probed(Result<Connection, Failure>),
     SaidGoodbye,
 }
 
-impl Feeder {
+impl Dispatcher {
     pub(super) fn new(
         shared: Arc<Shared>,
         nudge: Arc<Notify>,
@@ -102,7 +102,7 @@ impl Feeder {
             nudge,
             relay,
             progress,
-            claims: Claims::default(),
+            queue: WorkQueue::default(),
             idle: Vec::new(),
             busy: 0,
             settling: 0,
@@ -182,9 +182,9 @@ impl Feeder {
     }
 
     fn beat(&self) {
-        let is_stuck = self.reading.under_way.is_some_and(|since| since.elapsed() > SURVEY_MAX);
+        let is_stuck = self.reading.under_way.is_some_and(|since| since.elapsed() > READING_MAX);
         if !is_stuck {
-            self.progress.feeder.fetch_add(1, Ordering::Relaxed);
+            self.progress.dispatcher.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -209,11 +209,11 @@ impl Feeder {
     }
 
     fn hand_over(&mut self) -> Result<(), DispatchError> {
-        while self.busy < self.circuit.allowed() && !self.claims.is_empty() {
+        while self.busy < self.circuit.allowed() && !self.queue.is_empty() {
             if self.must_wait()? {
                 return Ok(());
             }
-            let Some(sequence) = self.claims.take() else {
+            let Some(sequence) = self.queue.take() else {
                 return Ok(());
             };
             let session = RelaySession::new(self.idle.pop().map(|idle| idle.connection));
@@ -258,7 +258,7 @@ impl Feeder {
         if begins_a_pass {
             self.reading.is_stale = false;
             self.reading.pass_began = Some(now);
-            self.claims.begin_pass();
+            self.queue.begin_pass();
             for lane in &mut self.reading.lanes {
                 if lane.due == ReadDue::Not {
                     lane.due = ReadDue::FromTheStart;
@@ -267,13 +267,13 @@ impl Feeder {
         }
         let enough = AHEAD * self.shared.settings.connections.max(1);
         let is_wanted =
-            |lane: &&LaneReading| lane.due != ReadDue::Not && self.claims.ready(lane.lane) < enough;
+            |lane: &&LaneReading| lane.due != ReadDue::Not && self.queue.ready(lane.lane) < enough;
         let lanes = self.reading.lanes.iter().filter(is_wanted);
         let request = Request {
             now: self.shared.clock.now(),
             longest_delay: self.shared.settings.rules.policy.backoff.max,
             looks_at_runs: begins_a_pass,
-            paused_accounts: if begins_a_pass { self.claims.paused_accounts() } else { Vec::new() },
+            paused_accounts: if begins_a_pass { self.queue.paused_accounts() } else { Vec::new() },
             due: lanes.map(|lane| (lane.lane, lane.due)).collect(),
         };
         if !request.is_empty() {
@@ -281,7 +281,7 @@ impl Feeder {
             let store = Arc::clone(&self.shared.store);
             self.shared
                 .blocking
-                .run_in(&mut self.tasks, move || Done::Surveyed(survey(store.as_ref(), request)));
+                .run_in(&mut self.tasks, move || Done::Read(read(store.as_ref(), request)));
         }
     }
 
@@ -323,10 +323,10 @@ impl Feeder {
                 self.settling -= 1;
                 self.ended(sequence, end)?;
             }
-            Done::Surveyed(survey) => {
+            Done::Read(snapshot) => {
                 self.reading.under_way = None;
-                match survey {
-                    Ok(survey) => self.surveyed(survey),
+                match snapshot {
+                    Ok(snapshot) => self.fill(snapshot),
                     Err(failure) if can_be_repeated(&failure) => self.reading.is_stale = true,
                     Err(failure) => return Err(failure.into()),
                 }
@@ -407,12 +407,12 @@ impl Feeder {
     /// A claim came to its end.
     fn ended(&mut self, sequence: DeliveryId, end: End) -> Result<(), DispatchError> {
         match end {
-            End::Through => self.claims.through(sequence),
+            End::Through => self.queue.complete(sequence),
             End::Again => {
-                self.claims.again(sequence);
+                self.queue.requeue(sequence);
                 self.reading.is_stale = true;
             }
-            End::AccountPaused(account) => self.claims.account_paused(account, sequence),
+            End::AccountPaused(account) => self.queue.account_paused(account, sequence),
             // It stays claimed, and is left alone.
             End::Unreadable => {}
             End::StoreFailed(failure) => return Err(failure.into()),
@@ -420,13 +420,13 @@ impl Feeder {
         Ok(())
     }
 
-    fn surveyed(&mut self, survey: Survey) {
-        let Survey { is_releasing, resumed_accounts, due } = survey;
+    fn fill(&mut self, snapshot: QueueSnapshot) {
+        let QueueSnapshot { is_releasing, resumed_accounts, due } = snapshot;
         if is_releasing == Some(true) {
             self.reading.is_stale = true;
         }
         for account in &resumed_accounts {
-            self.claims.account_resumed(account);
+            self.queue.account_resumed(account);
         }
         for page in due {
             for lane in self.reading.lanes.iter_mut().filter(|lane| lane.lane == page.lane) {
@@ -437,7 +437,7 @@ impl Feeder {
                 lane.due = page.go_on;
             }
             for place in &page.places {
-                self.claims.offer(place.delivery, page.lane);
+                self.queue.push(place.delivery, page.lane);
             }
         }
     }

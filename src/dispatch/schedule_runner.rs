@@ -37,7 +37,7 @@ const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
 const SLEEP_MIN: Duration = Duration::from_millis(5);
 
 /// Opens the runs.
-pub(super) struct Release {
+pub(super) struct ScheduleRunner {
     shared: Arc<Shared>,
     plan: Plan,
     nudge: Arc<Notify>,
@@ -45,7 +45,7 @@ pub(super) struct Release {
     warned: BTreeSet<ScheduleName>,
 }
 
-impl Release {
+impl ScheduleRunner {
     pub(super) fn new(
         shared: Arc<Shared>,
         timetables: BTreeMap<ScheduleName, Timetable>,
@@ -65,7 +65,7 @@ impl Release {
     pub(super) async fn run(mut self) -> Result<(), DispatchError> {
         let stopping = self.shared.stopping.clone();
         while !*stopping.borrow() {
-            self.progress.release.fetch_add(1, Ordering::Relaxed);
+            self.progress.schedule_runner.fetch_add(1, Ordering::Relaxed);
             match self.look().await {
                 Ok(()) => {}
                 Err(DispatchError::Store(failure)) if can_be_repeated(&failure) => {

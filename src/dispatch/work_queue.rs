@@ -1,6 +1,6 @@
 //! Which invoices this process is busy with.
 //!
-//! Pure, and in memory only: a crash forgets all claims, and what the store holds as due is found again.
+//! Pure, and in memory only: a crash forgets it, and what the store holds as due is found again.
 //! Invariants:
 //! - An invoice is claimed once, so that no two attempts at it overlap.
 //! - What cannot go on for a while (its account is paused, its record is damaged) stays claimed, so
@@ -18,19 +18,19 @@ const URGENT_IN_A_ROW: usize = 3;
 
 /// What is claimed, and what of it is ready to be handed to a worker.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub(super) struct WorkQueue {
     claimed: HashMap<DeliveryId, Lane>,
     urgent: VecDeque<DeliveryId>,
     scheduled: VecDeque<DeliveryId>,
-    /// To be offered again with the next pass.
-    again: Vec<DeliveryId>,
+    /// To be ready again with the next pass.
+    requeued: Vec<DeliveryId>,
     by_paused_account: BTreeMap<AccountId, Vec<DeliveryId>>,
     urgent_in_a_row: usize,
 }
 
-impl Claims {
+impl WorkQueue {
     /// Claims an invoice, unless it is claimed already.
-    pub(super) fn offer(&mut self, sequence: DeliveryId, lane: Lane) {
+    pub(super) fn push(&mut self, sequence: DeliveryId, lane: Lane) {
         if self.claimed.contains_key(&sequence) {
             return;
         }
@@ -63,13 +63,13 @@ impl Claims {
     }
 
     /// It was sent, or is not to be sent now.
-    pub(super) fn through(&mut self, sequence: DeliveryId) {
+    pub(super) fn complete(&mut self, sequence: DeliveryId) {
         self.claimed.remove(&sequence);
     }
 
     /// It is to be tried again with the next pass.
-    pub(super) fn again(&mut self, sequence: DeliveryId) {
-        self.again.push(sequence);
+    pub(super) fn requeue(&mut self, sequence: DeliveryId) {
+        self.requeued.push(sequence);
     }
 
     /// Its account is paused.
@@ -91,7 +91,7 @@ impl Claims {
 
     /// A pass begins: what was to be tried again is ready.
     pub(super) fn begin_pass(&mut self) {
-        for sequence in std::mem::take(&mut self.again) {
+        for sequence in std::mem::take(&mut self.requeued) {
             self.ready_again(sequence);
         }
     }
@@ -125,53 +125,53 @@ mod tests {
 
     #[test]
     fn an_invoice_is_claimed_once_until_it_is_through() {
-        let mut claims = Claims::default();
-        claims.offer(id(1), Lane::Urgent);
-        claims.offer(id(1), Lane::Scheduled);
-        assert_eq!(claims.take(), Some(id(1)));
-        claims.offer(id(1), Lane::Urgent);
-        assert_eq!(claims.take(), None, "under way");
-        claims.through(id(1));
-        claims.offer(id(1), Lane::Urgent);
-        assert_eq!(claims.take(), Some(id(1)));
+        let mut queue = WorkQueue::default();
+        queue.push(id(1), Lane::Urgent);
+        queue.push(id(1), Lane::Scheduled);
+        assert_eq!(queue.take(), Some(id(1)));
+        queue.push(id(1), Lane::Urgent);
+        assert_eq!(queue.take(), None, "under way");
+        queue.complete(id(1));
+        queue.push(id(1), Lane::Urgent);
+        assert_eq!(queue.take(), Some(id(1)));
     }
 
     #[test]
     fn urgent_ones_come_first_and_starve_no_scheduled_one() {
-        let mut claims = Claims::default();
+        let mut queue = WorkQueue::default();
         for sequence in 1..=3 {
-            claims.offer(id(sequence), Lane::Scheduled);
+            queue.push(id(sequence), Lane::Scheduled);
         }
         for sequence in 10..=17 {
-            claims.offer(id(sequence), Lane::Urgent);
+            queue.push(id(sequence), Lane::Urgent);
         }
-        let order: Vec<_> = std::iter::from_fn(|| claims.take()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| queue.take()).collect();
         assert_eq!(order, [10, 11, 12, 1, 13, 14, 15, 2, 16, 17, 3].map(id));
     }
 
     #[test]
     fn what_is_to_be_tried_again_waits_for_the_next_pass() {
-        let mut claims = Claims::default();
-        claims.offer(id(1), Lane::Scheduled);
-        claims.take();
-        claims.again(id(1));
-        assert_eq!(claims.take(), None);
-        claims.begin_pass();
-        assert_eq!(claims.take(), Some(id(1)));
+        let mut queue = WorkQueue::default();
+        queue.push(id(1), Lane::Scheduled);
+        queue.take();
+        queue.requeue(id(1));
+        assert_eq!(queue.take(), None);
+        queue.begin_pass();
+        assert_eq!(queue.take(), Some(id(1)));
     }
 
     #[test]
     fn a_paused_accounts_invoices_come_back_when_it_is_resumed() {
-        let mut claims = Claims::default();
-        claims.offer(id(1), Lane::Urgent);
-        claims.take();
-        claims.account_paused(account("K-1"), id(1));
-        claims.offer(id(1), Lane::Urgent);
-        claims.begin_pass();
-        assert_eq!(claims.take(), None);
-        assert_eq!(claims.paused_accounts(), [account("K-1")]);
-        claims.account_resumed(&account("K-1"));
-        assert_eq!(claims.take(), Some(id(1)));
-        assert!(claims.paused_accounts().is_empty());
+        let mut queue = WorkQueue::default();
+        queue.push(id(1), Lane::Urgent);
+        queue.take();
+        queue.account_paused(account("K-1"), id(1));
+        queue.push(id(1), Lane::Urgent);
+        queue.begin_pass();
+        assert_eq!(queue.take(), None);
+        assert_eq!(queue.paused_accounts(), [account("K-1")]);
+        queue.account_resumed(&account("K-1"));
+        assert_eq!(queue.take(), Some(id(1)));
+        assert!(queue.paused_accounts().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! One reading of the store for the feeder: bounded, and on a thread that may block.
+//! One reading of the store for the dispatcher: bounded, and on a thread that may block.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Request {
 
 /// What was read.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub(super) struct QueueSnapshot {
     /// Whether a run is making further invoices due, if that was looked at.
     pub(super) is_releasing: Option<bool>,
     /// Those of the paused accounts that are not paused any more.
@@ -70,7 +70,7 @@ pub(super) struct Due {
 }
 
 /// Reads what is asked for.
-pub(super) fn survey(store: &dyn Store, request: Request) -> Result<Survey, StoreError> {
+pub(super) fn read(store: &dyn Store, request: Request) -> Result<QueueSnapshot, StoreError> {
     let Request { now, longest_delay, looks_at_runs, paused_accounts, due: lanes } = request;
     let is_releasing = if looks_at_runs {
         // Before what is due: what a run that ended meanwhile has released is read then.
@@ -88,16 +88,16 @@ pub(super) fn survey(store: &dyn Store, request: Request) -> Result<Survey, Stor
             resumed_accounts.push(account);
         }
     }
-    let mut read = Vec::with_capacity(lanes.len());
+    let mut pages = Vec::with_capacity(lanes.len());
     for (lane, read_due) in lanes {
         match read_due {
             ReadDue::Not => {}
-            ReadDue::FromTheStart => read.push(due(store, lane, now, longest_delay, None)?),
-            ReadDue::After(place) => read.push(due(store, lane, now, longest_delay, Some(place))?),
-            ReadDue::MisplacedAfter(place) => read.push(misplaced(store, lane, place)?),
+            ReadDue::FromTheStart => pages.push(due(store, lane, now, longest_delay, None)?),
+            ReadDue::After(place) => pages.push(due(store, lane, now, longest_delay, Some(place))?),
+            ReadDue::MisplacedAfter(place) => pages.push(misplaced(store, lane, place)?),
         }
     }
-    Ok(Survey { is_releasing, resumed_accounts, due: read })
+    Ok(QueueSnapshot { is_releasing, resumed_accounts, due: pages })
 }
 
 fn due(
