@@ -10,14 +10,12 @@ mod reload;
 mod removal;
 mod watch_over;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -25,7 +23,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::{Access, Config, ConfigError, ConfigErrors, KeyPath, Limits, Location, Secret};
 use crate::dispatch::{self, Dispatch, DispatchError, RelayState};
-use crate::domain::id::{ScheduleName, SenderName};
+use crate::domain::id::SenderName;
 use crate::http::{self, Listener, Readiness};
 use crate::mail::compose::Brand;
 use crate::mail::transport::Transport;
@@ -356,11 +354,6 @@ fn context(
     access: watch::Receiver<Arc<Access>>,
     readiness: impl Fn() -> Readiness + Send + Sync + 'static,
 ) -> http::Context {
-    let schedules: BTreeSet<ScheduleName> = parts.schedules.keys().cloned().collect();
-    let compiled = parts.schedules.clone();
-    let next_release = move |name: &ScheduleName, after: DateTime<Utc>| {
-        compiled.get(name)?.schedule.next_after(after)
-    };
     http::Context {
         store: Arc::clone(store),
         clock: clock.clone(),
@@ -368,8 +361,7 @@ fn context(
         access,
         groups: config.billing.groups.clone(),
         languages: parts.templates.languages().cloned().collect(),
-        schedules,
-        next_release: Arc::new(next_release),
+        schedules: parts.schedules.clone(),
         on_rejected: config.retry.on_rejected,
         readiness: Arc::new(readiness),
         metrics: Arc::default(),

@@ -5,7 +5,7 @@
 //! by libFuzzer with what that makes up (`tests/fuzz`), by proptest in the tests beside it, and here with every
 //! input of the fuzz targets' corpora.
 
-use crate::{dispatch, domain, http, mail, store};
+use crate::{domain, http, mail, store};
 
 /// A function of this module.
 pub type Property = fn(&[u8]);
@@ -60,7 +60,7 @@ pub fn replies(input: &[u8]) {
 
 /// A schedule's expression; after line breaks, its time zone and when it begins.
 pub fn schedules(text: &[u8]) {
-    dispatch::schedule::property::schedules(text);
+    domain::schedule::property::schedules(text);
 }
 
 /// The headers of a signature, an empty line, the payload.

@@ -1,17 +1,16 @@
 //! From the configuration to what the parts of the daemon are built of.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{self, Config, ConfigError, ConfigErrors, KeyPath, Secrets};
-use crate::dispatch::schedule::Schedule;
-use crate::dispatch::{self, Timetable};
+use crate::dispatch;
 use crate::domain::Invalid;
 use crate::domain::contact::Language;
 use crate::domain::delivery::DeliveryId;
-use crate::domain::id::{ScheduleName, Sequence};
+use crate::domain::id::Sequence;
 use crate::domain::invoice::documents_bytes_max;
+use crate::domain::schedule::{Schedule, Schedules, Timetable};
 use crate::mail::compose::{Brand, message_id};
 use crate::mail::file::FileTransport;
 use crate::mail::template::Templates;
@@ -20,9 +19,6 @@ use crate::mail::transport::{
 };
 use crate::store;
 use crate::telemetry::{self, TelemetryError};
-
-/// The configured schedules, by name.
-pub(super) type Schedules = BTreeMap<ScheduleName, Timetable>;
 
 /// All that the configuration names, read and compiled.
 pub(super) struct Parts {
@@ -63,7 +59,7 @@ impl Parts {
 }
 
 fn schedules(config: &Config, errors: &mut Vec<ConfigError>) -> Schedules {
-    let mut schedules = Schedules::new();
+    let mut schedules = Schedules::default();
     for (name, config::Schedule { cron, time_zone, catch_up }) in &config.schedules {
         match Schedule::parse(cron, *time_zone) {
             Ok(schedule) => {

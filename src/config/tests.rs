@@ -43,7 +43,10 @@ fn the_shipped_file_is_the_configuration_of_who_has_none() {
     assert_eq!(config.mail.message_id_domain.as_str(), "example.com");
     assert_eq!(config.mail.envelope_from, config.mail.from.address);
     let default = &config.schedules[&ScheduleName::default()];
-    assert_eq!(default.time_zone, chrono_tz::Europe::Berlin);
+    let schedule =
+        crate::domain::schedule::Schedule::parse(&default.cron, default.time_zone).unwrap();
+    let fires = schedule.next_after("2026-11-23T08:00:00Z".parse().unwrap());
+    assert_eq!(fires, Some("2026-11-24T07:00:00Z".parse().unwrap()), "every morning, in Berlin");
     assert!(config.admin.listen.is_none());
     let Transport::Smtp(smtp) = &config.mail.transport else {
         panic!("mails must leave the house by default");

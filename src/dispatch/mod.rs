@@ -1,6 +1,6 @@
 //! Brings invoices to their recipients: releases what is due, resolves, sends, settles.
 //!
-//! [`schedule`] says when waiting invoices are released, the `schedule_runner` has the store release them. The
+//! [`Schedules`] say when waiting invoices are released, the `schedule_runner` has the store release them. The
 //! `dispatcher` reads what is due by `queue_snapshot`, keeps it in its `work_queue` and hands it to workers, as many
 //! as `relay` allows; a `worker` does a round of attempts at one invoice. Invariants:
 //! - The work queue lives in memory only, and one dispatcher has it: no two attempts at an invoice overlap.
@@ -15,7 +15,6 @@ mod dispatcher;
 mod queue_snapshot;
 mod relay;
 mod relay_session;
-pub mod schedule;
 mod schedule_runner;
 mod work_queue;
 mod worker;
@@ -32,7 +31,6 @@ use tracing::warn;
 
 pub use self::blocking::Blocking;
 pub use self::relay::RelayState;
-pub use self::schedule_runner::Timetable;
 
 use self::dispatcher::Dispatcher;
 use self::relay::RejectionsGuard;
@@ -41,7 +39,7 @@ use crate::clock::Clock;
 use crate::domain::address::{EmailAddress, MailDomain};
 use crate::domain::contact::Language;
 use crate::domain::delivery::{Outcome, Stage};
-use crate::domain::id::ScheduleName;
+use crate::domain::schedule::Schedules;
 use crate::mail::compose::Brand;
 use crate::mail::template::Templates;
 use crate::mail::transport::Transport;
@@ -92,8 +90,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Where work that may block is done.
     pub blocking: Blocking,
-    /// By name; `default` also stands for those that accounts name and nobody configured.
-    pub schedules: BTreeMap<ScheduleName, Timetable>,
+    /// When what waits is released.
+    pub schedules: Schedules,
 }
 
 /// Sends what is due, until it is told to stop.

@@ -15,19 +15,10 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::schedule::Schedule;
 use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
 use crate::domain::id::ScheduleName;
+use crate::domain::schedule::{Schedules, Timetable};
 use crate::store::{Actor, Run, RunScope, Store, StoreError};
-
-/// A configured schedule.
-#[derive(Debug, Clone)]
-pub struct Timetable {
-    /// When it fires.
-    pub schedule: Schedule,
-    /// Whether what it missed while the daemon was down is made up for, by one run.
-    pub catch_up: bool,
-}
 
 /// A clock that was put back further than this was wrong before: the last run counts as now then, so that no
 /// schedule stands still until the clock is there again; a run more does no harm. After a shorter step, as a
@@ -48,13 +39,13 @@ pub(super) struct ScheduleRunner {
 impl ScheduleRunner {
     pub(super) fn new(
         shared: Arc<Shared>,
-        timetables: BTreeMap<ScheduleName, Timetable>,
+        schedules: Schedules,
         nudge: Arc<Notify>,
         progress: Arc<Progress>,
     ) -> Self {
         Self {
             shared,
-            plan: Plan { timetables, since: BTreeMap::new() },
+            plan: Plan { schedules, since: BTreeMap::new() },
             nudge,
             progress,
             warned: BTreeSet::new(),
@@ -96,13 +87,9 @@ impl ScheduleRunner {
         self.note_far_ahead(&runs, now).await?;
         self.plan.counts_as(now);
         for (name, instant) in self.plan.fired(now) {
-            if name == ScheduleName::default() {
-                // Before that of "default", by which the next start knows that this instant is done with.
-                for unknown in self.unknown().await? {
-                    self.open(&unknown, instant).await?;
-                }
+            for firing in self.firing_with(&name).await? {
+                self.open(&firing, instant).await?;
             }
-            self.open(&name, instant).await?;
             // Only now, so that what was refused for the moment is asked for again.
             self.plan.since.insert(name, instant);
         }
@@ -145,16 +132,19 @@ impl ScheduleRunner {
         Ok(())
     }
 
-    /// Schedules that accounts name and nobody configured: they act as `default`.
-    async fn unknown(&mut self) -> Result<Vec<ScheduleName>, DispatchError> {
-        let mut names = self.blocking(Store::schedules_in_use).await?;
-        names.retain(|name| !self.plan.timetables.contains_key(name));
-        for name in &names {
-            if self.warned.insert(name.clone()) {
-                warn!(schedule = %name, "accounts name a schedule that is not configured: it acts as \"default\"");
+    /// What fires with a schedule, itself at last: by that the next start knows that this instant is done with.
+    async fn firing_with(
+        &mut self,
+        name: &ScheduleName,
+    ) -> Result<Vec<ScheduleName>, DispatchError> {
+        let in_use = self.blocking(Store::schedules_in_use).await?;
+        let firing = self.plan.schedules.firing_with(name, in_use);
+        for unknown in firing.iter().filter(|firing| *firing != name) {
+            if self.warned.insert(unknown.clone()) {
+                warn!(schedule = %unknown, "accounts name a schedule that is not configured: it acts as \"default\"");
             }
         }
-        Ok(names)
+        Ok(firing)
     }
 
     async fn open(&self, name: &ScheduleName, instant: DateTime<Utc>) -> Result<(), StoreError> {
@@ -180,14 +170,14 @@ impl ScheduleRunner {
 /// Which instants have passed, without a clock of its own.
 #[derive(Debug)]
 struct Plan {
-    timetables: BTreeMap<ScheduleName, Timetable>,
+    schedules: Schedules,
     /// Instants up to here have been dealt with.
     since: BTreeMap<ScheduleName, DateTime<Utc>>,
 }
 
 impl Plan {
     fn unlearnt(&self) -> impl Iterator<Item = (&ScheduleName, &Timetable)> {
-        self.timetables.iter().filter(|(name, _)| !self.since.contains_key(*name))
+        self.schedules.iter().filter(|(name, _)| !self.since.contains_key(*name))
     }
 
     /// Takes the last run of each schedule. Returns those that had none.
@@ -223,7 +213,7 @@ impl Plan {
     /// The last instant of each schedule that has passed and was not dealt with.
     fn fired(&mut self, now: DateTime<Utc>) -> Vec<(ScheduleName, DateTime<Utc>)> {
         let mut fired = Vec::new();
-        for (name, timetable) in &self.timetables {
+        for (name, timetable) in self.schedules.iter() {
             let Some(since) = self.since.get_mut(name) else {
                 continue;
             };
@@ -238,9 +228,9 @@ impl Plan {
 
     /// How long until the next instant.
     fn next_in(&self, now: DateTime<Utc>) -> Option<Duration> {
-        self.timetables
-            .values()
-            .filter_map(|timetable| timetable.schedule.next_after(now))
+        self.schedules
+            .iter()
+            .filter_map(|(_, timetable)| timetable.schedule.next_after(now))
             .min()
             .and_then(|instant| (instant - now).to_std().ok())
     }
@@ -250,6 +240,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::domain::id::Sequence;
+    use crate::domain::schedule::Schedule;
 
     fn at(raw: &str) -> DateTime<Utc> {
         format!("2026-11-{raw}:00Z").parse().unwrap()
@@ -263,7 +254,7 @@ mod tests {
     fn plan(catch_up: bool) -> Plan {
         let schedule = Schedule::parse("0 8 * * *", chrono_tz::UTC).unwrap();
         Plan {
-            timetables: BTreeMap::from([(name(), Timetable { schedule, catch_up })]),
+            schedules: Schedules::from_iter([(name(), Timetable { schedule, catch_up })]),
             since: BTreeMap::new(),
         }
     }

@@ -17,6 +17,7 @@ pub mod invoice;
 pub mod money;
 pub mod recipient;
 pub mod retry;
+pub mod schedule;
 
 /// A value that breaks its rule; says what was expected instead, ready for an API caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,7 +13,7 @@ mod invoice;
 #[cfg(any(test, fuzzing))]
 pub(super) mod property;
 
-pub(super) use self::answer::{already_sent, release_at};
+pub(super) use self::answer::already_sent;
 pub(super) use self::change::ChangeUnderWay;
 pub(super) use self::invoice::date;
 

@@ -43,13 +43,9 @@ use crate::clock::Clock;
 use crate::config::{Access, Limits};
 use crate::domain::account::BillingGroups;
 use crate::domain::contact::Language;
-use crate::domain::id::ScheduleName;
 use crate::domain::recipient::OnRejected;
+use crate::domain::schedule::Schedules;
 use crate::store::Store;
-
-/// Tells when a schedule fires next after an instant; `None` for a schedule that is not configured.
-pub type NextRelease =
-    Arc<dyn Fn(&ScheduleName, DateTime<Utc>) -> Option<DateTime<Utc>> + Send + Sync>;
 
 /// What both interfaces work with.
 #[derive(Clone)]
@@ -67,9 +63,7 @@ pub struct Context {
     /// The languages that have templates.
     pub languages: BTreeSet<Language>,
     /// The configured schedules.
-    pub schedules: BTreeSet<ScheduleName>,
-    /// For `release_at`.
-    pub next_release: NextRelease,
+    pub schedules: Schedules,
     /// For the dry run, which resolves as sending does.
     pub on_rejected: OnRejected,
     /// For `/readyz`.

@@ -47,7 +47,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["http/"]),
     ("hyper_util", &["http/"]),
     ("http_body_util", &["http/"]),
-    ("cron", &["dispatch/schedule.rs"]),
+    ("cron", &["domain/schedule.rs"]),
     ("anyhow", &["app.rs", "cli/", "main.rs"]),
     ("prometheus_client", &["http/metrics.rs"]),
     ("sd_notify", &["systemd.rs"]),

@@ -18,6 +18,7 @@ use invoice_router::domain::contact::Language;
 use invoice_router::domain::id::{Digest, Group, ScheduleName, SenderName, WebhookId};
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
+use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
 use invoice_router::http::client::{self, Method, Target};
 use invoice_router::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use invoice_router::http::{Context, Listener, Readiness, serve};
@@ -229,8 +230,13 @@ impl Interfaces {
             access: granted,
             groups,
             languages: BTreeSet::from([language("de"), language("en")]),
-            schedules: BTreeSet::from([ScheduleName::default()]),
-            next_release: Arc::new(|_, now| Some(now + TimeDelta::hours(1))),
+            schedules: Schedules::from_iter([(
+                ScheduleName::default(),
+                Timetable {
+                    schedule: Schedule::parse("0 * * * *", chrono_tz::UTC).unwrap(),
+                    catch_up: true,
+                },
+            )]),
             on_rejected: OnRejected::MainContact,
             readiness: Arc::new(readiness),
             metrics: Arc::default(),

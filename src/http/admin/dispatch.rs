@@ -127,22 +127,17 @@ async fn scopes(context: &Context, asked: Asked) -> Result<Vec<RunScope>, Proble
         blocking(move || store.account(&of)).await?.ok_or_else(unknown_account)?;
         return Ok(vec![RunScope::Account(id)]);
     }
-    let in_use: BTreeSet<ScheduleName> =
-        blocking(move || store.schedules_in_use()).await?.into_iter().collect();
-    let known = context.schedules.union(&in_use);
-    let names: Vec<ScheduleName> = match asked {
-        Asked::Schedule(name) if name == ScheduleName::default() => {
-            std::iter::once(&name).chain(in_use.difference(&context.schedules)).cloned().collect()
+    let in_use = blocking(move || store.schedules_in_use()).await?;
+    let configured = context.schedules.iter().map(|(name, _)| name);
+    let known: BTreeSet<ScheduleName> = configured.chain(&in_use).cloned().collect();
+    let names = match asked {
+        Asked::Schedule(name) if !known.contains(&name) => {
+            let known: Vec<&str> = known.iter().map(ScheduleName::as_str).collect();
+            let expected = format!("one of {}", known.join(", "));
+            return Err(Problem::invalid(vec![Fault::at("/schedule", expected)]));
         }
-        Asked::Schedule(name) => {
-            if !context.schedules.contains(&name) && !in_use.contains(&name) {
-                let known: Vec<&str> = known.map(ScheduleName::as_str).collect();
-                let expected = format!("one of {}", known.join(", "));
-                return Err(Problem::invalid(vec![Fault::at("/schedule", expected)]));
-            }
-            vec![name]
-        }
-        Asked::Everything => known.cloned().collect(),
+        Asked::Schedule(name) => context.schedules.firing_with(&name, in_use),
+        Asked::Everything => known.into_iter().collect(),
         Asked::Account(_) => Vec::new(),
     };
     Ok(names.into_iter().map(RunScope::Schedule).collect())

@@ -12,7 +12,7 @@ use super::{
 use crate::domain::delivery::{Answer, Shown};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::http::cursor;
-use crate::http::events::{already_sent, date, instant, release_at};
+use crate::http::events::{already_sent, date, instant};
 use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::fields::Item;
 use crate::http::problem::{Code, Problem};
@@ -34,7 +34,8 @@ pub(in crate::http) async fn one(
     let invoice = blocking(move || store.invoice(&id, &of)).await?.ok_or_else(unknown_invoice)?;
     let release = match &invoice {
         InvoiceView::Whole(whole) if whole.state == Shown::Waiting => {
-            whole.schedule.as_ref().and_then(|schedule| release_at(schedule, &context))
+            let next = |schedule| context.schedules.next_after(schedule, context.clock.now());
+            whole.schedule.as_ref().and_then(next)
         }
         InvoiceView::Whole(_) | InvoiceView::Tombstone { .. } => None,
     };

@@ -8,7 +8,7 @@ use crate::domain::account::Profile;
 use crate::domain::change::{AccountChange, ChangeKind, ContactChange, Import, Refused, Warning};
 use crate::domain::contact::Language;
 use crate::domain::delivery::Shown;
-use crate::domain::id::{AccountId, Digest, InvoiceNumber, ScheduleName, SubUserId, Version};
+use crate::domain::id::{AccountId, Digest, InvoiceNumber, SubUserId, Version};
 use crate::http::exchange::{About, Reply};
 use crate::http::problem::{Code, Fault, Problem};
 use crate::http::{Context, view};
@@ -119,7 +119,8 @@ pub(super) fn issued(
     about.result = Some(result);
     let Standing { state, schedule, next_at, recipient } = standing;
     let release_at = match state {
-        Shown::Waiting => schedule.and_then(|schedule| release_at(&schedule, context)),
+        Shown::Waiting => schedule
+            .and_then(|schedule| context.schedules.next_after(&schedule, context.clock.now())),
         Shown::Due => next_at,
         Shown::Parked
         | Shown::Sending
@@ -141,19 +142,6 @@ pub(super) fn issued(
             "warnings": [],
         }),
     ))
-}
-
-/// When a schedule fires next. One that is not configured acts as `default`.
-pub(in crate::http) fn release_at(
-    schedule: &ScheduleName,
-    context: &Context,
-) -> Option<chrono::DateTime<chrono::Utc>> {
-    let now = context.clock.now();
-    if context.schedules.contains(schedule) {
-        (context.next_release)(schedule, now)
-    } else {
-        (context.next_release)(&ScheduleName::default(), now)
-    }
 }
 
 /// The answer to a withdrawal.

@@ -20,6 +20,7 @@ use invoice_router::domain::contact::Language;
 use invoice_router::domain::id::{Group, ScheduleName, SenderName, WebhookId};
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
+use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
 use invoice_router::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use invoice_router::http::{Context, Listener, Readiness, serve};
 use invoice_router::store::{Memory, Rules};
@@ -30,7 +31,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::request::{Request, What};
-use crate::setting::{Sender, Setting, beginning, next_release};
+use crate::setting::{Sender, Setting, beginning, hours};
 
 /// Long enough that only a hang meets it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,7 +64,6 @@ impl House {
         let memory = Memory::new(directory)?;
         let access = Access { senders: senders(setting)?, tokens: Vec::new() };
         let (_, granted) = watch::channel(Arc::new(access));
-        let release_late = setting.release_late;
         let context = Arc::new(Context {
             store: memory.open(rules(setting)?)?,
             clock: clock.clone(),
@@ -71,10 +71,7 @@ impl House {
             access: granted,
             groups: groups(setting)?,
             languages: all(setting.languages, Language::parse)?.into_iter().collect(),
-            schedules: all(setting.schedules, ScheduleName::parse)?.into_iter().collect(),
-            next_release: Arc::new(move |schedule, now| {
-                next_release(schedule.as_str(), now).map(|at| at + release_late)
-            }),
+            schedules: schedules(setting)?,
             on_rejected: OnRejected::MainContact,
             readiness: Arc::new(Readiness::default),
             metrics: Arc::default(),
@@ -233,6 +230,16 @@ fn rules(setting: &Setting) -> anyhow::Result<Rules> {
         documents_bytes: 1024 * 1024,
         unused_documents_bytes: 1 << 30,
     })
+}
+
+fn schedules(setting: &Setting) -> anyhow::Result<Schedules> {
+    let timetable = |name: &&str| {
+        let (hours, _) = hours(name).context("a schedule without hours")?;
+        let cron = format!("{} {hours} * * *", setting.release_minute);
+        let schedule = Schedule::parse(&cron, "UTC".parse()?)?;
+        Ok((ScheduleName::parse(*name)?, Timetable { schedule, catch_up: true }))
+    };
+    setting.schedules.iter().map(timetable).collect()
 }
 
 fn groups(setting: &Setting) -> anyhow::Result<BillingGroups> {

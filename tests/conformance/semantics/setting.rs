@@ -16,8 +16,8 @@ pub(crate) struct Setting {
     pub(crate) webhook_id_days: u32,
     /// Who may push accounts, and who may hand over invoices.
     pub(crate) rights: [&'static [Sender]; 2],
-    /// How much later its schedules fire than they should.
-    pub(crate) release_late: TimeDelta,
+    /// In which minute of an hour its schedules fire; they should in the first.
+    pub(crate) release_minute: u8,
     /// How far its clock is ahead.
     pub(crate) clock_ahead: TimeDelta,
 }
@@ -31,7 +31,7 @@ impl Default for Setting {
             schedules: &SCHEDULES,
             webhook_id_days: WEBHOOK_ID_DAYS,
             rights: [Sender::OF_ACCOUNTS, Sender::OF_INVOICES],
-            release_late: TimeDelta::zero(),
+            release_minute: 0,
             clock_ahead: TimeDelta::zero(),
         }
     }
@@ -67,8 +67,8 @@ impl Setting {
             but("a sender that may hand over invoices", |it| {
                 it.rights[1] = &Sender::KNOWN;
             }),
-            but("a release a millisecond late", |it| {
-                it.release_late = TimeDelta::milliseconds(1);
+            but("a release a minute late", |it| {
+                it.release_minute = 1;
             }),
             but("a clock a millisecond ahead", |it| {
                 it.clock_ahead = TimeDelta::milliseconds(1);
@@ -125,12 +125,19 @@ pub(crate) fn beginning() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_420_800, 0).unwrap_or_default()
 }
 
+/// The hours of a day in which a schedule that is configured fires, as crontab(5) has them, and how many hours lie
+/// between two firings.
+pub(crate) fn hours(schedule: &str) -> Option<(&'static str, i64)> {
+    match schedule {
+        "default" => Some(("*", 1)),
+        "monthly" => Some(("0", 24)),
+        _ => None,
+    }
+}
+
 /// When a schedule that is configured fires after `now`.
 pub(crate) fn next_release(schedule: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let hours = match schedule {
-        "default" => 1,
-        "monthly" => 720,
-        _ => return None,
-    };
-    Some(now + TimeDelta::hours(hours))
+    let (_, hours) = hours(schedule)?;
+    let seconds = hours * 3_600;
+    DateTime::from_timestamp((now.timestamp().div_euclid(seconds) + 1) * seconds, 0)
 }

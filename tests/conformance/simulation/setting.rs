@@ -1,18 +1,17 @@
 //! What sending is set to in a world, half of it by the seed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use invoice_router::dispatch::schedule::Schedule;
-use invoice_router::dispatch::{Settings, Timetable};
+use invoice_router::dispatch::Settings;
 use invoice_router::domain::account::BillingGroups;
 use invoice_router::domain::address::{EmailAddress, MailDomain, Mailbox};
 use invoice_router::domain::contact::Language;
 use invoice_router::domain::id::{Group, ScheduleName};
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
+use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
 use invoice_router::mail::compose::Brand;
 use invoice_router::mail::transport::{
     Dial, Security, SmtpSettings, SmtpTransport, TimeOuts, Transport,
@@ -84,7 +83,7 @@ pub(crate) fn settings(rng: &mut fastrand::Rng, rules: &Rules) -> Settings {
     }
 }
 
-pub(crate) fn schedules(rng: &mut fastrand::Rng) -> BTreeMap<ScheduleName, Timetable> {
+pub(crate) fn schedules(rng: &mut fastrand::Rng) -> Schedules {
     let zone = [Tz::UTC, Tz::Europe__Berlin][rng.usize(..2)];
     let catch_up = rng.u8(..) < 200;
     let timetable = |cron| Timetable { schedule: parsed(Schedule::parse(cron, zone)), catch_up };

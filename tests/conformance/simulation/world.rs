@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use invoice_router::clock::Clock;
-use invoice_router::dispatch::{Blocking, Dispatch, DispatchError, Parts, Settings, Timetable};
-use invoice_router::domain::id::ScheduleName;
+use invoice_router::dispatch::{Blocking, Dispatch, DispatchError, Parts, Settings};
 use invoice_router::domain::recipient::OnRejected;
+use invoice_router::domain::schedule::Schedules;
 use invoice_router::mail::transport::{Dial, Socket, Transport};
 use invoice_router::store::{Rules, Store};
 use tokio::sync::{Notify, watch};
@@ -54,7 +54,7 @@ pub(crate) struct World {
     rules: Rules,
     settings: Settings,
     transport: Arc<Transport>,
-    schedules: BTreeMap<ScheduleName, Timetable>,
+    schedules: Schedules,
     running: Option<Running>,
     /// What the portal believes.
     pub(crate) portal: BTreeMap<String, Account>,

@@ -128,8 +128,8 @@ fn a_crate_may_be_named_in_its_files() {
     accepts("store/sled.rs", "use sled::{Batch, Tree}; fn f() { sled::open(p) }");
     accepts("http/server.rs", "use hyper::body::Incoming;");
     refuses("cli/account.rs", "use hyper::client::conn::http1;", "hyper is named only in http/");
-    accepts("dispatch/schedule.rs", "use cron::Schedule;");
-    refuses("dispatch/worker.rs", "use cron::Schedule;", "dispatch/schedule.rs");
+    accepts("domain/schedule.rs", "use cron::Schedule;");
+    refuses("dispatch/worker.rs", "use cron::Schedule;", "domain/schedule.rs");
     refuses("mail/compose.rs", "use lettre::Message;", "lettre is named only in");
     refuses("mail/transport.rs", "use mail_builder::X;", "mail/compose.rs");
 }

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use invoice_router::dispatch::Timetable;
-use invoice_router::dispatch::schedule::Schedule;
 use invoice_router::domain::delivery::{Outcome, Shown};
 use invoice_router::domain::id::ScheduleName;
 use invoice_router::domain::invoice::Release;
+use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
 use invoice_router::store::{Actor, PauseScope, RunScope, TrailOrder, WholeInvoice};
 
 use super::house::{House, Running, account, at};
@@ -21,7 +20,7 @@ fn schedule(name: &str) -> ScheduleName {
     ScheduleName::parse(name).unwrap()
 }
 
-fn timetable(expression: &str, zone: chrono_tz::Tz, catch_up: bool) -> Timetable {
+pub(super) fn timetable(expression: &str, zone: chrono_tz::Tz, catch_up: bool) -> Timetable {
     Timetable { schedule: Schedule::parse(expression, zone).unwrap(), catch_up }
 }
 
@@ -225,7 +224,7 @@ async fn retries_of_a_clock_far_ahead_wait_for_no_paused_account() {
 async fn a_day_in_berlin(expression: &str, from: &str, hours: i64) -> Vec<String> {
     let mut house = House::new().await;
     let berlin = timetable(expression, chrono_tz::Europe::Berlin, true);
-    house.schedules = BTreeMap::from([(ScheduleName::default(), berlin)]);
+    house.schedules = Schedules::from_iter([(ScheduleName::default(), berlin)]);
     house.settings.tick = std::time::Duration::from_millis(2);
     let start: DateTime<Utc> = from.parse().unwrap();
     house.clock.set(start);
@@ -302,7 +301,7 @@ async fn a_schedule_missed_over_several_days_is_made_up_for_by_one_run_or_none()
     ] {
         let mut house = House::new().await;
         let hourly = timetable("0 * * * *", chrono_tz::UTC, catch_up);
-        house.schedules = BTreeMap::from([(ScheduleName::default(), hourly)]);
+        house.schedules = Schedules::from_iter([(ScheduleName::default(), hourly)]);
         house.account("K-1", 1, &["erika@muster.example"], &[]).await;
         let mut running = Some(house.start());
         house.until_noted().await;

@@ -1,16 +1,12 @@
 //! A store in memory, a relay, and sending between them.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use invoice_router::clock::Clock;
-use invoice_router::dispatch::schedule::Schedule;
-use invoice_router::dispatch::{
-    Blocking, Dispatch, DispatchError, Parts, Settings, Status, Timetable,
-};
+use invoice_router::dispatch::{Blocking, Dispatch, DispatchError, Parts, Settings, Status};
 use invoice_router::domain::account::{BillingGroups, Profile, SubUser};
 use invoice_router::domain::address::{EmailAddress, FileName, HeaderText, MailDomain, Mailbox};
 use invoice_router::domain::change::{AccountChange, ChangeKind};
@@ -24,6 +20,7 @@ use invoice_router::domain::invoice::{Document, Documents, Invoice, Kind, MediaT
 use invoice_router::domain::money::{Currency, Money};
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
+use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
 use invoice_router::mail::compose::Brand;
 use invoice_router::mail::template::Templates;
 use invoice_router::mail::transport::{Security, SmtpSettings, SmtpTransport, TimeOuts, Transport};
@@ -111,7 +108,7 @@ pub(super) struct House {
     pub(super) clock: Clock,
     pub(super) nudge: Arc<Notify>,
     pub(super) settings: Settings,
-    pub(super) schedules: BTreeMap<ScheduleName, Timetable>,
+    pub(super) schedules: Schedules,
     templates: Arc<Templates>,
     directory: tempfile::TempDir,
 }
@@ -161,7 +158,7 @@ impl House {
                 rejections_max: 100,
                 tick: Duration::from_millis(10),
             },
-            schedules: BTreeMap::from([(ScheduleName::default(), timetable)]),
+            schedules: Schedules::from_iter([(ScheduleName::default(), timetable)]),
             templates: Arc::new(Templates::load(None).unwrap()),
             directory,
         }

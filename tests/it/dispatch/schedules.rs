@@ -5,8 +5,10 @@ use std::sync::Arc;
 use invoice_router::domain::delivery::Shown;
 use invoice_router::domain::id::ScheduleName;
 use invoice_router::domain::invoice::Release;
+use invoice_router::domain::schedule::Schedules;
 use invoice_router::store::{Actor, RunScope};
 
+use super::clock::timetable;
 use super::house::{House, account, at};
 use super::relay::{Gate, Moment, Reaction};
 
@@ -58,9 +60,8 @@ async fn what_was_missed_while_down_goes_once_at_the_start() {
 #[tokio::test]
 async fn what_was_missed_waits_for_the_next_time_where_the_schedule_says_so() {
     let mut house = House::new().await;
-    for timetable in house.schedules.values_mut() {
-        timetable.catch_up = false;
-    }
+    let daily = timetable("0 8 * * *", chrono_tz::UTC, false);
+    house.schedules = Schedules::from_iter([(ScheduleName::default(), daily)]);
     house.account("K-1", 1, &["erika@muster.example"], &[]).await;
     let running = house.start();
     house.until_noted().await;

@@ -153,13 +153,28 @@ fn fractions_of_a_second_neither_lose_nor_repeat_a_run() {
 }
 
 #[test]
-fn the_shipped_schedule_fires_every_morning() {
-    let shipped = crate::config::Config::load(None).unwrap();
-    let default = &shipped.schedules[&crate::domain::id::ScheduleName::default()];
-
-    let schedule = Schedule::parse(&default.cron, default.time_zone).unwrap();
-
-    assert_eq!(schedule.next_after(utc("2026-11-23T08:00:00Z")), Some(utc("2026-11-24T07:00:00Z")));
+fn a_schedule_that_nobody_configured_acts_as_default() {
+    let name = |raw: &str| ScheduleName::parse(raw).unwrap();
+    let timetable =
+        |cron| Timetable { schedule: Schedule::parse(cron, Tz::UTC).unwrap(), catch_up: true };
+    let default = ScheduleName::default();
+    let schedules = Schedules::from_iter([
+        (default.clone(), timetable("0 8 * * *")),
+        (name("weekly"), timetable("0 9 * * 1")),
+    ]);
+    let after = utc("2026-11-23T08:30:00Z");
+    for (used, next) in [
+        (default.clone(), "2026-11-24T08:00:00Z"),
+        (name("weekly"), "2026-11-23T09:00:00Z"),
+        (name("typo"), "2026-11-24T08:00:00Z"),
+    ] {
+        assert_eq!(schedules.next_after(&used, after), Some(utc(next)), "{used}");
+    }
+    let in_use = || vec![name("a typo"), default.clone(), name("typo"), name("weekly")];
+    let with_default = [name("a typo"), name("typo"), default.clone()];
+    assert_eq!(schedules.firing_with(&default, in_use()), with_default);
+    assert_eq!(schedules.firing_with(&name("weekly"), in_use()), [name("weekly")]);
+    assert_eq!(schedules.firing_with(&default, Vec::new()), [default.clone()]);
 }
 
 #[test]

@@ -16,12 +16,74 @@ mod crontab;
 pub(crate) mod property;
 
 use std::cmp::{max, min};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::{GapInfo, Tz};
 
-use crate::domain::Invalid;
-use crontab::Crontab;
+use self::crontab::Crontab;
+use super::Invalid;
+use super::id::ScheduleName;
+
+/// The configured schedules. One that an account names and nobody configured acts as `default`.
+#[derive(Debug, Clone, Default)]
+pub struct Schedules(BTreeMap<ScheduleName, Timetable>);
+
+/// A configured schedule.
+#[derive(Debug, Clone)]
+pub struct Timetable {
+    /// When it fires.
+    pub schedule: Schedule,
+    /// Whether what it missed while the daemon was down is made up for, by one run.
+    pub catch_up: bool,
+}
+
+impl Schedules {
+    /// Configures one, in place of the one of that name.
+    pub fn insert(&mut self, name: ScheduleName, timetable: Timetable) {
+        self.0.insert(name, timetable);
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&ScheduleName, &Timetable)> {
+        self.0.iter()
+    }
+
+    /// Whether one is configured.
+    #[must_use]
+    pub fn contains(&self, name: &ScheduleName) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The timetable that an account's schedule goes by; none if not even `default` is configured.
+    #[must_use]
+    pub fn get_or_default(&self, name: &ScheduleName) -> Option<&Timetable> {
+        self.0.get(name).or_else(|| self.0.get(&ScheduleName::default()))
+    }
+
+    /// When an account's schedule fires next after an instant.
+    #[must_use]
+    pub fn next_after(&self, name: &ScheduleName, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.get_or_default(name)?.schedule.next_after(after)
+    }
+
+    /// Those of the schedules that accounts name that fire with `name`: itself and, with `default`, all that
+    /// are not configured.
+    #[must_use]
+    pub fn firing_with(&self, name: &ScheduleName, in_use: Vec<ScheduleName>) -> Vec<ScheduleName> {
+        let is_default = *name == ScheduleName::default();
+        let acts_as_default = |used: &ScheduleName| used != name && !self.contains(used);
+        let others = in_use.into_iter().filter(|used| is_default && acts_as_default(used));
+        // Itself at last: whoever takes one after the other knows by it that all are dealt with.
+        others.chain([name.clone()]).collect()
+    }
+}
+
+impl FromIterator<(ScheduleName, Timetable)> for Schedules {
+    fn from_iter<I: IntoIterator<Item = (ScheduleName, Timetable)>>(timetables: I) -> Self {
+        Self(timetables.into_iter().collect())
+    }
+}
 
 /// The instants at which a schedule fires, in whole seconds.
 #[derive(Debug, Clone)]
