@@ -256,7 +256,7 @@ fn senders(setting: &Setting) -> anyhow::Result<Senders> {
             invoices: of_invoices.contains(sender),
         })
     });
-    Ok(Senders::new(known.collect::<anyhow::Result<_>>()?)?)
+    Ok(Senders::new(known.collect::<anyhow::Result<Vec<_>>>()?)?)
 }
 
 fn all<T>(
