@@ -14,9 +14,7 @@ use crate::domain::schedule::{Schedule, Schedules, Timetable};
 use crate::mail::compose::{Brand, message_id};
 use crate::mail::file::FileTransport;
 use crate::mail::template::Templates;
-use crate::mail::transport::{
-    Credentials, Security, SmtpSettings, SmtpTransport, TimeOuts, Transport,
-};
+use crate::mail::transport::{Credentials, SmtpSettings, SmtpTransport, Transport};
 use crate::store;
 use crate::telemetry::{self, TelemetryError};
 
@@ -134,42 +132,14 @@ fn transport(config: &Config, secrets: &Secrets) -> Result<Transport, ConfigErro
         }
         (Some(_) | None, _) => None,
     };
-    let config::SmtpTimes {
-        connect,
-        tls,
-        greeting,
-        ehlo,
-        auth,
-        mail,
-        rcpt,
-        data,
-        body,
-        final_dot,
-        idle: _,
-    } = smtp.times;
     let settings = SmtpSettings {
         host: smtp.host.as_str().to_owned(),
         port: smtp.port,
-        security: match smtp.security {
-            config::Security::Tls => Security::Tls,
-            config::Security::StartTls => Security::StartTls,
-            config::Security::None => Security::None,
-        },
+        security: smtp.security,
         credentials,
         ca,
         helo_name: config.mail.message_id_domain.as_str().to_owned(),
-        time_outs: TimeOuts {
-            connect,
-            tls,
-            greeting,
-            ehlo,
-            auth,
-            mail,
-            rcpt,
-            data,
-            body,
-            final_dot,
-        },
+        timeouts: smtp.timeouts,
     };
     let transport = SmtpTransport::new(settings).map_err(|fault| {
         config.error_at(&key, &Invalid::expected(format!("certificates of CAs in PEM ({fault})")))
@@ -220,7 +190,7 @@ const PROBE_FIRST: Duration = Duration::from_secs(5);
 
 pub(super) fn dispatch_settings(config: &Config) -> dispatch::Settings {
     let (connections, connection_idle) = match &config.mail.transport {
-        config::Transport::Smtp(smtp) => (smtp.connections, smtp.times.idle),
+        config::Transport::Smtp(smtp) => (smtp.connections, smtp.timeouts.idle),
         config::Transport::File { directory: _ } => (1, Duration::from_secs(60)),
     };
     dispatch::Settings {

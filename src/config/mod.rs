@@ -26,6 +26,7 @@ use crate::domain::Invalid;
 use crate::domain::account::BillingGroups;
 use crate::domain::address::{EmailAddress, MailDomain, Mailbox};
 use crate::domain::contact::Language;
+use crate::domain::delivery::Stage;
 use crate::domain::id::{ScheduleName, SenderName};
 use crate::domain::recipient::OnRejected;
 use crate::domain::retry::Policy;
@@ -212,7 +213,7 @@ pub struct Smtp {
     /// Connections at a time.
     pub connections: usize,
     /// How long each step may take.
-    pub times: SmtpTimes,
+    pub timeouts: SmtpTimeouts,
 }
 
 /// A relay's host name or IP address.
@@ -250,13 +251,13 @@ impl RelayHost {
 }
 
 /// How the link to the relay is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Security {
-    /// From the first byte (RFC 8314, section 3).
+    /// From the first octet (RFC 8314, section 3).
     Tls,
-    /// After STARTTLS, without which nothing is sent.
+    /// By STARTTLS, without which nothing is sent (RFC 3207).
     StartTls,
-    /// Not at all.
+    /// Not at all. Credentials are sent only to a loopback address.
     None,
 }
 
@@ -271,29 +272,48 @@ pub struct SmtpLogin {
 
 /// How long each step towards the relay may take (RFC 5321, section 4.5.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SmtpTimes {
-    /// Name resolution and TCP.
+pub struct SmtpTimeouts {
+    /// Name resolution and TCP, all addresses together.
     pub connect: Duration,
-    /// The TLS handshake.
+    /// STARTTLS and the handshake, each.
     pub tls: Duration,
-    /// The greeting.
+    /// The relay's 220.
     pub greeting: Duration,
-    /// EHLO and STARTTLS.
+    /// EHLO.
     pub ehlo: Duration,
-    /// AUTH.
+    /// The whole AUTH exchange.
     pub auth: Duration,
-    /// MAIL.
+    /// MAIL, and RSET.
     pub mail: Duration,
     /// RCPT.
     pub rcpt: Duration,
-    /// DATA up to the 354.
+    /// DATA, up to the 354.
     pub data: Duration,
-    /// Handing over the message.
+    /// Each 64 KiB of the message.
     pub body: Duration,
-    /// The answer to the final dot.
+    /// The final dot.
     pub final_dot: Duration,
     /// An unused connection is kept so long.
     pub idle: Duration,
+}
+
+impl SmtpTimeouts {
+    /// The limit of a stage.
+    #[must_use]
+    pub fn of(&self, stage: Stage) -> Duration {
+        match stage {
+            Stage::Connect => self.connect,
+            Stage::Tls => self.tls,
+            Stage::Greeting => self.greeting,
+            Stage::Ehlo => self.ehlo,
+            Stage::Auth => self.auth,
+            Stage::Mail => self.mail,
+            Stage::Rcpt => self.rcpt,
+            Stage::Data => self.data,
+            Stage::Body => self.body,
+            Stage::FinalDot => self.final_dot,
+        }
+    }
 }
 
 /// `[retry]`

@@ -8,7 +8,7 @@ use super::reader::{Noted, Reader, as_text};
 use super::source::{KeyPath, Layers};
 use super::{
     Admin, AdminListen, Billing, Config, Environment, Limits, Log, LogFormat, Mail, RelayHost,
-    Retention, Retry, Schedule, Security, SenderTable, Smtp, SmtpLogin, SmtpTimes, State,
+    Retention, Retry, Schedule, Security, SenderTable, Smtp, SmtpLogin, SmtpTimeouts, State,
     Templates, Transport, Webhook,
 };
 use crate::domain::Invalid;
@@ -298,7 +298,7 @@ fn smtp(reader: &mut Reader<'_>) -> Result<Smtp, Noted> {
     let password_file = reader.optional_file(&key("password_file"));
     let ca_file = reader.optional_file(&key("ca_file"));
     let connections = reader.integer(&key("connections"), 1..=256, "");
-    let times = smtp_times(reader);
+    let timeouts = smtp_timeouts(reader);
     let login = match (username?, password_file?) {
         (Some(username), Some(password_file)) => Some(SmtpLogin { username, password_file }),
         (Some(_), None) => {
@@ -324,16 +324,16 @@ fn smtp(reader: &mut Reader<'_>) -> Result<Smtp, Noted> {
         login,
         ca_file: ca_file?,
         connections: connections?,
-        times: times?,
+        timeouts: timeouts?,
     })
 }
 
-fn smtp_times(reader: &mut Reader<'_>) -> Result<SmtpTimes, Noted> {
+fn smtp_timeouts(reader: &mut Reader<'_>) -> Result<SmtpTimeouts, Noted> {
     let mut seconds = |name| {
         let key = KeyPath::new(&["mail", "smtp", name]);
         reader.seconds(&key, 1..=STEP_SECONDS)
     };
-    table!(SmtpTimes {
+    table!(SmtpTimeouts {
         connect: seconds("connect_seconds"),
         tls: seconds("tls_seconds"),
         greeting: seconds("greeting_seconds"),

@@ -51,7 +51,7 @@ fn the_shipped_file_is_the_configuration_of_who_has_none() {
     let Transport::Smtp(smtp) = &config.mail.transport else {
         panic!("mails must leave the house by default");
     };
-    assert_eq!(smtp.times.final_dot, Duration::from_secs(600));
+    assert_eq!(smtp.timeouts.final_dot, Duration::from_secs(600));
     let senders: Vec<(&str, bool)> = config
         .webhook
         .senders

@@ -41,7 +41,8 @@ pub use self::stream::Socket;
 use self::stream::{RelayStream, Unasked};
 use super::message::Message;
 use super::outcome::{Failed, Failure};
-use super::settings::{Credentials, TimeOuts};
+use super::settings::Credentials;
+use crate::config::SmtpTimeouts;
 
 /// How long a relay that cut the body short may take to say why, and one that is left to say good-bye.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -52,7 +53,7 @@ pub struct SmtpConnection {
     client: AsyncSmtpConnection,
     stream: RelayStream,
     offers: Offers,
-    time_outs: TimeOuts,
+    timeouts: SmtpTimeouts,
     /// Whether a transaction failed, which RSET is to end before the next begins.
     needs_reset: bool,
 }
@@ -125,7 +126,7 @@ impl SmtpConnection {
         let hello_name = ClientId::Domain(relay.helo_name.clone());
         let hello =
             AsyncSmtpConnection::connect_with_transport(Box::new(stream.for_lettre()), &hello_name);
-        let limit = relay.time_outs.ehlo;
+        let limit = relay.timeouts.ehlo;
         let outcome = timeout(limit, hello).await;
         let heard = stream.take_heard();
         if let Some(spoken) = &heard {
@@ -139,7 +140,7 @@ impl SmtpConnection {
             client,
             offers: heard.as_ref().map(Offers::read).unwrap_or_default(),
             stream,
-            time_outs: relay.time_outs,
+            timeouts: relay.timeouts,
             needs_reset: false,
         })
     }
@@ -164,7 +165,7 @@ impl SmtpConnection {
             credentials.username.clone(),
             credentials.password.expose_secret().to_owned(),
         );
-        let limit = self.time_outs.auth;
+        let limit = self.timeouts.auth;
         let exchange = self.client.auth(DEFAULT_MECHANISMS, &credentials);
         let outcome =
             timeout(limit, exchange).await.map_err(|_| Failure::timed_out(Stage::Auth, limit))?;
@@ -263,7 +264,7 @@ impl SmtpConnection {
 
     /// Writes and flushes a part of the body. A relay that does not take it may have said why.
     async fn write_block(&mut self, block: &[u8]) -> Result<(), Failure> {
-        let limit = self.time_outs.body;
+        let limit = self.timeouts.body;
         let written = timeout(limit, async {
             self.stream.write_all(block).await?;
             self.stream.flush().await
@@ -302,13 +303,13 @@ impl SmtpConnection {
     }
 
     async fn ask(&mut self, stage: Stage, command: &str) -> Result<Spoken, Failure> {
-        let limit = self.time_outs.of(stage);
+        let limit = self.timeouts.of(stage);
         let outcome = timeout(limit, self.client.command(command)).await;
         self.judge(stage, limit, outcome.map(Result::err))
     }
 
     async fn hear(&mut self, stage: Stage) -> Result<Spoken, Failure> {
-        let limit = self.time_outs.of(stage);
+        let limit = self.timeouts.of(stage);
         let outcome = timeout(limit, self.client.read_response()).await;
         self.judge(stage, limit, outcome.map(Result::err))
     }
@@ -393,10 +394,15 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::config::{self, Config, Environment, Security};
     use crate::domain::delivery::Verdict;
-    use crate::mail::transport::{Security, SmtpSettings, SmtpTransport};
+    use crate::mail::transport::{SmtpSettings, SmtpTransport};
 
     fn transport(relay: SocketAddr) -> SmtpTransport {
+        let shipped = Config::parse("", "", &Environment::default()).unwrap();
+        let config::Transport::Smtp(smtp) = shipped.mail.transport else {
+            panic!("mails leave by SMTP by default");
+        };
         SmtpTransport::new(SmtpSettings {
             host: relay.ip().to_string(),
             port: relay.port(),
@@ -404,7 +410,7 @@ mod tests {
             credentials: None,
             ca: None,
             helo_name: "client.example".to_owned(),
-            time_outs: TimeOuts::default(),
+            timeouts: smtp.timeouts,
         })
         .unwrap()
     }

@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
+use crate::config::Security;
 use crate::domain::address::EmailAddress;
 use crate::domain::delivery::Reply;
 
@@ -19,7 +20,7 @@ use super::file::{FileConnection, FileMessage, FileTransport};
 use super::message::Message;
 use super::outcome::{Failed, Failure};
 
-pub use super::settings::{Credentials, Security, SmtpSettings, TimeOuts};
+pub use super::settings::{Credentials, SmtpSettings};
 
 /// Longest host name in octets (RFC 1035, section 2.3.4).
 const HOST_OCTETS: usize = 255;
@@ -162,7 +163,7 @@ pub struct SmtpTransport {
 impl SmtpTransport {
     /// Reads the system's certificates from disk if `ca` is `None` and the link is to be encrypted.
     pub fn new(settings: SmtpSettings) -> Result<Self, SettingsFault> {
-        let SmtpSettings { host, port, security, credentials, ca, helo_name, time_outs } = settings;
+        let SmtpSettings { host, port, security, credentials, ca, helo_name, timeouts } = settings;
         if !is_helo_name(&helo_name) {
             return Err(SettingsFault::HeloName(helo_name));
         }
@@ -187,7 +188,7 @@ impl SmtpTransport {
             server_name,
             tls: Arc::new(tls),
             helo_name,
-            time_outs,
+            timeouts,
         });
         Ok(Self { relay, credentials })
     }

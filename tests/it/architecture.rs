@@ -20,7 +20,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("config", &["domain"]),
     ("store", &["domain"]),
-    ("mail", &["domain"]),
+    ("mail", &["config", "domain"]),
     ("http", &["domain", "clock", "config", "store", "mail"]),
     ("dispatch", &["domain", "clock", "config", "store", "mail"]),
     ("app", EVERYTHING),

@@ -8,12 +8,13 @@ mod opening;
 
 use std::time::Duration;
 
+use invoice_router::config::{Security, SmtpTimeouts};
 use invoice_router::domain::address::{EmailAddress, MessageId};
 use invoice_router::domain::delivery::{EnhancedCode, Reply, Stage, Verdict};
 use invoice_router::mail::message::Message;
 use invoice_router::mail::outcome::{Failed, Failure};
 use invoice_router::mail::transport::{
-    BegunMessage, Connection, Security, SmtpSettings, SmtpTransport, TimeOuts, Transport,
+    BegunMessage, Connection, SmtpSettings, SmtpTransport, Transport,
 };
 
 use crate::scripted_smtp::{Script, ScriptedRelay};
@@ -30,12 +31,12 @@ fn settings(relay: &ScriptedRelay) -> SmtpSettings {
         credentials: None,
         ca: None,
         helo_name: "client.example".to_owned(),
-        time_outs: time_outs(LONG),
+        timeouts: timeouts(LONG),
     }
 }
 
-fn time_outs(limit: Duration) -> TimeOuts {
-    TimeOuts {
+fn timeouts(limit: Duration) -> SmtpTimeouts {
+    SmtpTimeouts {
         connect: limit,
         tls: limit,
         greeting: limit,
@@ -46,6 +47,7 @@ fn time_outs(limit: Duration) -> TimeOuts {
         data: limit,
         body: limit,
         final_dot: limit,
+        idle: limit,
     }
 }
 

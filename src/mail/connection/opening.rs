@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 
+use crate::config::{Security, SmtpTimeouts};
 use crate::domain::delivery::Stage;
 use crate::mail::outcome::Failure;
-use crate::mail::settings::{Security, TimeOuts};
 
 use super::expect;
 use super::replies::Spoken;
@@ -41,12 +41,12 @@ pub(in crate::mail) struct Relay {
     pub(in crate::mail) server_name: ServerName<'static>,
     pub(in crate::mail) tls: Arc<ClientConfig>,
     pub(in crate::mail) helo_name: String,
-    pub(in crate::mail) time_outs: TimeOuts,
+    pub(in crate::mail) timeouts: SmtpTimeouts,
 }
 
 /// A stream on which the next thing to send is EHLO, encrypted if that was asked for.
 pub(super) async fn open(relay: &Relay) -> Result<RelayStream, Failure> {
-    let limits = &relay.time_outs;
+    let limits = &relay.timeouts;
     let (socket, peer): (Box<dyn Socket>, _) = match &relay.dial {
         Dial::Tcp => {
             let (socket, peer) = connect(relay).await?;
@@ -72,7 +72,7 @@ pub(super) async fn open(relay: &Relay) -> Result<RelayStream, Failure> {
 /// Tries the host's addresses in order. Each gets an equal part of the time that is left, so that one
 /// that swallows packets leaves some for the next.
 pub(super) async fn connect(relay: &Relay) -> Result<(TcpStream, SocketAddr), Failure> {
-    let limit = relay.time_outs.connect;
+    let limit = relay.timeouts.connect;
     let deadline = Instant::now() + limit;
     let addresses: Vec<SocketAddr> = timeout_at(deadline, lookup_host((relay.host.as_str(), relay.port)))
             .await
@@ -103,13 +103,13 @@ async fn handshake(
 ) -> Result<RelayStream, Failure> {
     let connector = TlsConnector::from(Arc::clone(&relay.tls));
     let handshake = connector.connect(relay.server_name.clone(), socket);
-    let socket = within(Stage::Tls, relay.time_outs.tls, handshake).await?;
+    let socket = within(Stage::Tls, relay.timeouts.tls, handshake).await?;
     Ok(RelayStream::new(Box::new(socket), peer, true))
 }
 
 /// EHLO and STARTTLS on the bare socket (RFC 3207). Whatever goes wrong, nothing is ever sent in clear.
 async fn start_tls(relay: &Relay, mut stream: RelayStream) -> Result<RelayStream, Failure> {
-    let limits = &relay.time_outs;
+    let limits = &relay.timeouts;
     let hello = format!("EHLO {}\r\n", relay.helo_name);
     say(&mut stream, Stage::Ehlo, limits.ehlo, &hello).await?;
     let offers = hear(&stream, Stage::Ehlo, limits.ehlo).await?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use invoice_router::config::{Security, SmtpTimeouts};
 use invoice_router::dispatch::Settings;
 use invoice_router::domain::account::BillingGroups;
 use invoice_router::domain::address::{EmailAddress, MailDomain, Mailbox};
@@ -13,9 +14,7 @@ use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
 use invoice_router::mail::compose::Brand;
-use invoice_router::mail::transport::{
-    Dial, Security, SmtpSettings, SmtpTransport, TimeOuts, Transport,
-};
+use invoice_router::mail::transport::{Dial, SmtpSettings, SmtpTransport, Transport};
 use invoice_router::store::Rules;
 
 use crate::wire::{at, parsed};
@@ -101,7 +100,7 @@ pub(crate) fn transport(dial: Dial) -> Transport {
         credentials: None,
         ca: None,
         helo_name: "client.example".to_owned(),
-        time_outs: TimeOuts {
+        timeouts: SmtpTimeouts {
             connect: TIME_OUT,
             tls: TIME_OUT,
             greeting: TIME_OUT,
@@ -112,6 +111,7 @@ pub(crate) fn transport(dial: Dial) -> Transport {
             data: TIME_OUT,
             body: TIME_OUT,
             final_dot: TIME_OUT,
+            idle: TIME_OUT,
         },
     });
     Transport::Smtp(parsed(transport).dialling(dial))

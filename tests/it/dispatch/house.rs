@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use invoice_router::clock::Clock;
+use invoice_router::config::{Security, SmtpTimeouts};
 use invoice_router::dispatch::{Blocking, Dispatch, DispatchError, Parts, Settings, Status};
 use invoice_router::domain::account::{BillingGroups, Profile, SubUser};
 use invoice_router::domain::address::{EmailAddress, FileName, HeaderText, MailDomain, Mailbox};
@@ -23,7 +24,7 @@ use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
 use invoice_router::mail::compose::Brand;
 use invoice_router::mail::template::Templates;
-use invoice_router::mail::transport::{Security, SmtpSettings, SmtpTransport, TimeOuts, Transport};
+use invoice_router::mail::transport::{SmtpSettings, SmtpTransport, Transport};
 use invoice_router::store::{
     ChangeAnswer, InvoiceView, IssueAnswer, Judged, Memory, Received, Rules, RunScope, Store,
     WholeInvoice,
@@ -178,7 +179,7 @@ impl House {
             credentials: None,
             ca: None,
             helo_name: "client.example".to_owned(),
-            time_outs: TimeOuts {
+            timeouts: SmtpTimeouts {
                 connect: limit,
                 tls: limit,
                 greeting: limit,
@@ -189,6 +190,7 @@ impl House {
                 data: limit,
                 body: limit,
                 final_dot: limit,
+                idle: limit,
             },
         });
         let dispatch = Dispatch::new(Parts {

@@ -29,11 +29,11 @@ const ANSWERED: [Stage; 6] =
 async fn fail(
     script: Script,
     message: &[u8],
-    limits: impl FnOnce(&mut TimeOuts),
+    limits: impl FnOnce(&mut SmtpTimeouts),
 ) -> (Failure, bool) {
     let relay = ScriptedRelay::start([script]).await;
     let mut settings = settings(&relay);
-    limits(&mut settings.time_outs);
+    limits(&mut settings.timeouts);
     let outcome = match open(settings).await {
         Err(failure) => (failure, false),
         Ok(mut connection) => {
@@ -53,7 +53,7 @@ async fn fail(
     outcome
 }
 
-fn shorten(limits: &mut TimeOuts, stage: Stage) {
+fn shorten(limits: &mut SmtpTimeouts, stage: Stage) {
     match stage {
         Stage::Connect => limits.connect = SHORT,
         Stage::Tls => limits.tls = SHORT,
@@ -317,12 +317,12 @@ async fn a_late_answer_is_never_taken_for_the_next_messages() {
     let second = Script::greeted(&[]).accept();
     let relay = ScriptedRelay::start([first, second]).await;
     let mut settings = settings(&relay);
-    settings.time_outs.final_dot = SHORT;
+    settings.timeouts.final_dot = SHORT;
     let mut connection = open(settings.clone()).await.unwrap();
     let failure = send(&mut connection, MESSAGE).await.unwrap_err();
     assert_eq!(failure.verdict(), Verdict::Uncertain);
     assert!(!connection.is_usable());
-    settings.time_outs.final_dot = LONG;
+    settings.timeouts.final_dot = LONG;
     let mut connection = open(settings).await.unwrap();
     send(&mut connection, MESSAGE).await.unwrap();
     drop(connection);
@@ -334,7 +334,7 @@ async fn a_body_that_the_relay_does_not_read_times_out_before_the_final_dot() {
     let message = b"0123456789\r\n".repeat(1_000_000);
     let relay = ScriptedRelay::start([Script::greeted(&[]).envelope().stall()]).await;
     let mut settings = settings(&relay);
-    settings.time_outs.body = SHORT;
+    settings.timeouts.body = SHORT;
     let mut connection = open(settings).await.unwrap();
     let failure = send(&mut connection, &message).await.unwrap_err();
     assert_eq!(failure, Failure::silence(Stage::Body, "no answer within 50ms"));
@@ -348,7 +348,7 @@ async fn a_relay_that_says_why_it_reads_no_further_is_heard() {
     let script = Script::greeted(&[]).envelope().octets(10).say("552 5.3.4 too large").stall();
     let relay = ScriptedRelay::start([script]).await;
     let mut settings = settings(&relay);
-    settings.time_outs.body = SHORT;
+    settings.timeouts.body = SHORT;
     let mut connection = open(settings).await.unwrap();
     let failure = send(&mut connection, &message).await.unwrap_err();
     assert_eq!(failure.stage, Stage::Body);

@@ -276,8 +276,8 @@ async fn silence_or_a_cut_in_tls_or_auth_ends_at_that_stage() {
                 credentials: with_credentials(&relay).credentials,
                 ..encrypted(&relay, security, &authority)
             };
-            settings.time_outs.tls = limit;
-            settings.time_outs.auth = limit;
+            settings.timeouts.tls = limit;
+            settings.timeouts.auth = limit;
             let failure = open(settings).await.unwrap_err();
             assert_eq!((failure.stage, &failure.reply), (stage, &None));
             assert_eq!(failure.verdict(), Verdict::RelayFailed);
@@ -301,7 +301,7 @@ async fn a_relay_that_does_not_answer_at_all_ends_at_the_connect_time_out() {
     let relay = ScriptedRelay::start([]).await;
     let mut settings = settings(&relay);
     settings.port = address.port();
-    settings.time_outs.connect = SHORT;
+    settings.timeouts.connect = SHORT;
     let failure = open(settings).await.unwrap_err();
     assert_eq!(failure, Failure::silence(Stage::Connect, "no answer within 50ms"));
 }
