@@ -21,6 +21,7 @@ pub use self::step::{Answer, Event, Step, step};
 use super::address::{EmailAddress, MessageId};
 use super::id::{Digest, Sequence, Version};
 use super::invoice::Release;
+use super::named;
 
 /// Which delivery of which invoice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,69 +133,27 @@ pub enum State {
     Undeliverable,
 }
 
-/// A delivery's state as others see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Shown {
-    /// See [`State::Parked`].
-    Parked,
-    /// See [`State::Waiting`].
-    Waiting,
-    /// See [`State::Due`].
-    Due,
-    /// See [`State::Sending`].
-    Sending,
-    /// See [`State::Delivered`].
-    Delivered,
-    /// See [`State::Withheld`].
-    Withheld,
-    /// Waits for an operator.
-    Held,
-    /// See [`State::Withdrawn`].
-    Withdrawn,
-    /// See [`State::Undeliverable`].
-    Undeliverable,
-}
-
-impl Shown {
-    /// Every state, in the order of a delivery's way.
-    pub const ALL: [Self; 9] = [
-        Self::Parked,
-        Self::Waiting,
-        Self::Due,
-        Self::Sending,
-        Self::Delivered,
-        Self::Withheld,
-        Self::Held,
-        Self::Withdrawn,
-        Self::Undeliverable,
-    ];
-
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Parked => "parked",
-            Self::Waiting => "waiting",
-            Self::Due => "due",
-            Self::Sending => "sending",
-            Self::Delivered => "delivered",
-            Self::Withheld => "withheld",
-            Self::Held => "held",
-            Self::Withdrawn => "withdrawn",
-            Self::Undeliverable => "undeliverable",
-        }
-    }
-
-    /// The state of that name.
-    #[must_use]
-    pub fn parse(raw: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == raw)
-    }
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+named! {
+    /// A delivery's state as others see it.
+    pub enum Shown {
+        /// See [`State::Parked`].
+        Parked = "parked",
+        /// See [`State::Waiting`].
+        Waiting = "waiting",
+        /// See [`State::Due`].
+        Due = "due",
+        /// See [`State::Sending`].
+        Sending = "sending",
+        /// See [`State::Delivered`].
+        Delivered = "delivered",
+        /// See [`State::Withheld`].
+        Withheld = "withheld",
+        /// Waits for an operator.
+        Held = "held",
+        /// See [`State::Withdrawn`].
+        Withdrawn = "withdrawn",
+        /// See [`State::Undeliverable`].
+        Undeliverable = "undeliverable",
     }
 }
 
@@ -273,38 +232,23 @@ pub struct AddressDelivery {
     pub waited: Duration,
 }
 
-/// Where one address of a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AddressState {
-    /// To be tried.
-    Pending,
-    /// The relay accepted it: final.
-    Delivered,
-    /// The relay said that it does not exist, or it was given up.
-    Rejected,
-    /// It no longer belongs to the active contact, or the invoice was withdrawn: nothing more is tried at it.
-    Superseded,
-    /// An attempt's outcome is unknown; to be tried again.
-    Unknown,
+named! {
+    /// Where one address of a delivery stands.
+    pub enum AddressState {
+        /// To be tried.
+        Pending = "pending",
+        /// The relay accepted it: final.
+        Delivered = "delivered",
+        /// The relay said that it does not exist, or it was given up.
+        Rejected = "rejected",
+        /// It no longer belongs to the active contact, or the invoice was withdrawn: nothing more is tried at it.
+        Superseded = "superseded",
+        /// An attempt's outcome is unknown; to be tried again.
+        Unknown = "unknown",
+    }
 }
 
 impl AddressState {
-    /// Every state.
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::Delivered, Self::Rejected, Self::Superseded, Self::Unknown];
-
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Rejected => "rejected",
-            Self::Superseded => "superseded",
-            Self::Unknown => "unknown",
-        }
-    }
-
     /// Whether it is still to be tried.
     #[must_use]
     pub fn is_open(self) -> bool {
@@ -352,96 +296,43 @@ pub struct Attempt {
     pub outcome: Outcome,
 }
 
-/// What an attempt came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
-    /// 250 to the final dot.
-    Accepted,
-    /// Failed for now.
-    Deferred,
-    /// Refused for good.
-    Rejected,
-    /// Nobody knows.
-    Uncertain,
-}
-
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Accepted, Self::Deferred, Self::Rejected, Self::Uncertain];
-
-    /// The outcome of that name.
-    #[must_use]
-    pub fn parse(raw: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == raw)
-    }
-
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Deferred => "deferred",
-            Self::Rejected => "rejected",
-            Self::Uncertain => "uncertain",
-        }
+named! {
+    /// What an attempt came to.
+    pub enum Outcome {
+        /// 250 to the final dot.
+        Accepted = "accepted",
+        /// Failed for now.
+        Deferred = "deferred",
+        /// Refused for good.
+        Rejected = "rejected",
+        /// Nobody knows.
+        Uncertain = "uncertain",
     }
 }
 
-/// How far an SMTP transaction got (RFC 5321, section 4.5.3.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// TCP.
-    Connect,
-    /// The TLS handshake, STARTTLS included.
-    Tls,
-    /// The relay's 220.
-    Greeting,
-    /// EHLO.
-    Ehlo,
-    /// AUTH (RFC 4954).
-    Auth,
-    /// MAIL FROM.
-    Mail,
-    /// RCPT TO.
-    Rcpt,
-    /// DATA, up to the 354.
-    Data,
-    /// The message, up to the final dot.
-    Body,
-    /// From the first byte of the final dot on.
-    FinalDot,
-}
-
-impl Stage {
-    /// Every stage in order.
-    pub const ALL: [Self; 10] = [
-        Self::Connect,
-        Self::Tls,
-        Self::Greeting,
-        Self::Ehlo,
-        Self::Auth,
-        Self::Mail,
-        Self::Rcpt,
-        Self::Data,
-        Self::Body,
-        Self::FinalDot,
-    ];
-
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Greeting => "greeting",
-            Self::Ehlo => "ehlo",
-            Self::Auth => "auth",
-            Self::Mail => "mail",
-            Self::Rcpt => "rcpt",
-            Self::Data => "data",
-            Self::Body => "body",
-            Self::FinalDot => "final_dot",
-        }
+named! {
+    /// How far an SMTP transaction got (RFC 5321, section 4.5.3.2).
+    pub enum Stage {
+        /// TCP.
+        Connect = "connect",
+        /// The TLS handshake, STARTTLS included.
+        Tls = "tls",
+        /// The relay's 220.
+        Greeting = "greeting",
+        /// EHLO.
+        Ehlo = "ehlo",
+        /// AUTH (RFC 4954).
+        Auth = "auth",
+        /// MAIL FROM.
+        Mail = "mail",
+        /// RCPT TO.
+        Rcpt = "rcpt",
+        /// DATA, up to the 354.
+        Data = "data",
+        /// The message, up to the final dot.
+        Body = "body",
+        /// From the first byte of the final dot on.
+        FinalDot = "final_dot",
     }
 }
 

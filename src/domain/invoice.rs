@@ -5,10 +5,10 @@ use std::fmt;
 
 use chrono::NaiveDate;
 
-use super::Invalid;
 use super::address::FileName;
 use super::id::{AccountId, Digest, InvoiceNumber, Version};
 use super::money::Money;
+use super::{Invalid, named};
 
 /// Most documents of an invoice.
 pub const DOCUMENTS: usize = 20;
@@ -62,16 +62,36 @@ pub enum Kind {
     Reminder(InvoiceNumber),
 }
 
+named! {
+    /// What a [`Kind`] is, without the number that it refers to.
+    pub enum KindName {
+        /// See [`Kind::Invoice`].
+        Invoice = "invoice",
+        /// See [`Kind::CreditNote`].
+        CreditNote = "credit_note",
+        /// See [`Kind::CorrectedInvoice`].
+        CorrectedInvoice = "corrected_invoice",
+        /// See [`Kind::Reminder`].
+        Reminder = "reminder",
+    }
+}
+
 impl Kind {
+    /// What it is.
+    #[must_use]
+    pub fn name(&self) -> KindName {
+        match self {
+            Self::Invoice => KindName::Invoice,
+            Self::CreditNote(_) => KindName::CreditNote,
+            Self::CorrectedInvoice(_) => KindName::CorrectedInvoice,
+            Self::Reminder(_) => KindName::Reminder,
+        }
+    }
+
     /// The name on the wire.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Invoice => "invoice",
-            Self::CreditNote(_) => "credit_note",
-            Self::CorrectedInvoice(_) => "corrected_invoice",
-            Self::Reminder(_) => "reminder",
-        }
+        self.name().as_str()
     }
 
     /// The document that it refers to.
@@ -85,23 +105,13 @@ impl Kind {
     }
 }
 
-/// When an invoice is to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
-    /// When its account's schedule fires.
-    Scheduled,
-    /// At once.
-    Immediately,
-}
-
-impl Release {
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Immediately => "immediately",
-        }
+named! {
+    /// When an invoice is to be sent.
+    pub enum Release {
+        /// When its account's schedule fires.
+        Scheduled = "scheduled",
+        /// At once.
+        Immediately = "immediately",
     }
 }
 

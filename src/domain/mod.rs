@@ -15,9 +15,13 @@ pub mod delivery;
 pub mod id;
 pub mod invoice;
 pub mod money;
+mod named;
 pub mod recipient;
 pub mod retry;
 pub mod schedule;
+
+pub use self::named::Named;
+pub(crate) use self::named::named;
 
 /// A value that breaks its rule; says what was expected instead, ready for an API caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

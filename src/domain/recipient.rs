@@ -8,52 +8,23 @@ use super::account::Account;
 use super::address::EmailAddress;
 use super::contact::{Contact, Language};
 use super::id::{SubUserId, Version};
+use super::named;
 
-/// Which rule names the recipient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
-    /// A sub-user is selected.
-    BillingContactSelected,
-    /// Nobody is selected: the main contact.
-    NoBillingContact,
-    /// The selected sub-user was removed: the main contact.
-    BillingContactRemoved,
-    /// The selected sub-user left the billing group: the main contact.
-    BillingContactLeftGroup,
-    /// Every address of the billing contact is rejected by the relay: the main contact.
-    FallbackAfterRejection,
-    /// Nobody that the other rules name has an address that can be delivered to.
-    NoDeliverableAddress,
-}
-
-impl Rule {
-    /// Every rule.
-    pub const ALL: [Self; 6] = [
-        Self::BillingContactSelected,
-        Self::NoBillingContact,
-        Self::BillingContactRemoved,
-        Self::BillingContactLeftGroup,
-        Self::FallbackAfterRejection,
-        Self::NoDeliverableAddress,
-    ];
-
-    /// The rule of that name.
-    #[must_use]
-    pub fn parse(raw: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|rule| rule.as_str() == raw)
-    }
-
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BillingContactSelected => "billing_contact_selected",
-            Self::NoBillingContact => "no_billing_contact",
-            Self::BillingContactRemoved => "billing_contact_removed",
-            Self::BillingContactLeftGroup => "billing_contact_left_group",
-            Self::FallbackAfterRejection => "fallback_after_rejection",
-            Self::NoDeliverableAddress => "no_deliverable_address",
-        }
+named! {
+    /// Which rule names the recipient.
+    pub enum Rule {
+        /// A sub-user is selected.
+        BillingContactSelected = "billing_contact_selected",
+        /// Nobody is selected: the main contact.
+        NoBillingContact = "no_billing_contact",
+        /// The selected sub-user was removed: the main contact.
+        BillingContactRemoved = "billing_contact_removed",
+        /// The selected sub-user left the billing group: the main contact.
+        BillingContactLeftGroup = "billing_contact_left_group",
+        /// Every address of the billing contact is rejected by the relay: the main contact.
+        FallbackAfterRejection = "fallback_after_rejection",
+        /// Nobody that the other rules name has an address that can be delivered to.
+        NoDeliverableAddress = "no_deliverable_address",
     }
 }
 
@@ -111,35 +82,15 @@ pub enum Target {
     None,
 }
 
-/// What a [`Target`] is, without the contact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TargetKind {
-    /// See [`Target::SubUser`].
-    SubUser,
-    /// See [`Target::MainContact`].
-    MainContact,
-    /// See [`Target::None`].
-    None,
-}
-
-impl TargetKind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::SubUser, Self::MainContact, Self::None];
-
-    /// The name on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SubUser => "sub_user",
-            Self::MainContact => "main_contact",
-            Self::None => "none",
-        }
-    }
-
-    /// The kind of that name.
-    #[must_use]
-    pub fn parse(raw: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == raw)
+named! {
+    /// What a [`Target`] is, without the contact.
+    pub enum TargetKind {
+        /// See [`Target::SubUser`].
+        SubUser = "sub_user",
+        /// See [`Target::MainContact`].
+        MainContact = "main_contact",
+        /// See [`Target::None`].
+        None = "none",
     }
 }
 

@@ -30,44 +30,31 @@ use super::problem::{Code, Problem};
 use super::signature::{Rejected, Signed};
 use super::{Context, batch, documents};
 use crate::config::Sender;
-use crate::domain::Invalid;
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, WebhookId};
 use crate::domain::invoice::Invoice;
+use crate::domain::{Invalid, named};
 use crate::store::{DocumentAnswer, InvoiceView, Judged, Received};
 
-/// What an event is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum EventType {
-    AccountUpdated,
-    AccountClosed,
-    SubUserSaved,
-    SubUserRemoved,
-    BillingContactSelected,
-    InvoiceIssued,
-    InvoiceWithdrawn,
+named! {
+    /// What an event is about.
+    enum EventType {
+        AccountUpdated = "account.updated",
+        AccountClosed = "account.closed",
+        SubUserSaved = "sub_user.saved",
+        SubUserRemoved = "sub_user.removed",
+        BillingContactSelected = "billing_contact.selected",
+        InvoiceIssued = "invoice.issued",
+        InvoiceWithdrawn = "invoice.withdrawn",
+    }
 }
-
-/// A type with its name on the wire.
-type NamedType = (&'static str, EventType);
 
 impl EventType {
     /// Those that a batch may hold.
-    const OF_ACCOUNTS: [NamedType; 5] =
-        [Self::ALL[0], Self::ALL[1], Self::ALL[2], Self::ALL[3], Self::ALL[4]];
-    const ALL: [NamedType; 7] = [
-        ("account.updated", Self::AccountUpdated),
-        ("account.closed", Self::AccountClosed),
-        ("sub_user.saved", Self::SubUserSaved),
-        ("sub_user.removed", Self::SubUserRemoved),
-        ("billing_contact.selected", Self::BillingContactSelected),
-        ("invoice.issued", Self::InvoiceIssued),
-        ("invoice.withdrawn", Self::InvoiceWithdrawn),
-    ];
+    const OF_ACCOUNTS: &[Self] = Self::ALL.split_at(5).0;
 
-    /// The type that a body claims to have, by its name.
-    fn claimed(body: &Node) -> Option<(&'static str, Self)> {
-        let text = body.text_at("type")?;
-        Self::ALL.into_iter().find(|(name, _)| *name == text)
+    /// The type that a body claims to have.
+    fn claimed(body: &Node) -> Option<Self> {
+        body.text_at("type").and_then(Self::parse)
     }
 
     fn is_allowed_to(self, sender: &Sender) -> bool {
@@ -144,10 +131,10 @@ pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
         aside(body_bytes, move || (json::parse(&body), Digest::of(&body))).await?
     };
     let claimed = parsed.as_ref().ok().and_then(EventType::claimed);
-    if let Some((name, event_type)) = claimed {
-        exchange.about.event_type = Some(name);
+    if let Some(event_type) = claimed {
+        exchange.about.event_type = Some(event_type.as_str());
         if !event_type.is_allowed_to(sender) {
-            return Err(forbidden(&format!("push {name}")));
+            return Err(forbidden(&format!("push {event_type}")));
         }
     }
 
@@ -192,7 +179,7 @@ async fn receive_batch(
         let parsed = json::parse(line);
         let received = received(context, sender, signed.id.of_line(number), Digest::of(line))?;
         let parsed = parsed?;
-        match read_event(&parsed, &EventType::OF_ACCOUNTS, exchange.limits().document_bytes)? {
+        match read_event(&parsed, EventType::OF_ACCOUNTS, exchange.limits().document_bytes)? {
             Event::Account(parsed) => Ok(ChangeUnderWay::of_event(context, received, *parsed)),
             // Its type would have been none of those that are taken.
             Event::Issued(_) | Event::Withdrawn(..) => {
@@ -234,7 +221,7 @@ impl Format {
 }
 
 /// Reads a body with an event of one of these types; every mistake in it is in the problem.
-fn read_event(body: &Node, types: &[NamedType], document_bytes: usize) -> Result<Event, Problem> {
+fn read_event(body: &Node, types: &[EventType], document_bytes: usize) -> Result<Event, Problem> {
     let report = Report::default();
     let event = read_envelope(&Item::root(body, &report), types, document_bytes);
     report.finish(event)
@@ -242,7 +229,7 @@ fn read_event(body: &Node, types: &[NamedType], document_bytes: usize) -> Result
 
 fn read_envelope(
     body: &Item<'_>,
-    types: &[NamedType],
+    types: &[EventType],
     document_bytes: usize,
 ) -> Result<Event, Noted> {
     let envelope = body.fields()?;

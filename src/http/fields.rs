@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 
 use super::json::{Node, push_token};
 use super::problem::{Fault, Problem};
-use crate::domain::Invalid;
+use crate::domain::{Invalid, Named};
 
 /// Most mistakes that an answer lists.
 pub(super) const FAULTS: usize = 50;
@@ -123,12 +123,12 @@ impl<'a> Item<'a> {
         self.check(parse(self.text()?))
     }
 
-    /// One of the names in `choices`.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Result<T, Noted> {
+    /// The name of one of these values.
+    pub(super) fn choice<T: Named>(&self, values: &[T]) -> Result<T, Noted> {
         let text = self.text()?;
-        let chosen = choices.iter().find(|(name, _)| *name == text);
-        chosen.map(|(_, value)| *value).ok_or_else(|| {
-            let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        values.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
+            let names: Vec<String> =
+                values.iter().map(|value| format!("{:?}", value.as_str())).collect();
             self.note(format!("one of {}", names.join(", ")))
         })
     }

@@ -10,7 +10,7 @@ use crate::domain::Invalid;
 use crate::domain::address::FileName;
 use crate::domain::id::{Digest, InvoiceNumber};
 use crate::domain::invoice::{
-    DOCUMENTS, Document, Documents, Invoice, Kind, MediaType, PortalUrl, Release,
+    DOCUMENTS, Document, Documents, Invoice, Kind, KindName, MediaType, PortalUrl, Release,
 };
 use crate::domain::money::{Currency, Money};
 use crate::http::fields::{Fields, Item, Noted};
@@ -25,15 +25,6 @@ pub(super) struct ParsedInvoice {
     pub(super) places: Vec<(Digest, String)>,
 }
 
-/// Which kind, before it is known what it refers to.
-#[derive(Debug, Clone, Copy)]
-enum KindName {
-    Invoice,
-    CreditNote,
-    CorrectedInvoice,
-    Reminder,
-}
-
 pub(super) fn issued(data: Fields<'_>, document_bytes: usize) -> Result<ParsedInvoice, Noted> {
     let account = account_id(&data);
     let number = invoice_number(&data);
@@ -41,9 +32,7 @@ pub(super) fn issued(data: Fields<'_>, document_bytes: usize) -> Result<ParsedIn
     let issued_on = data.required("issued_on").and_then(|item| item.parse(date));
     let due_on = data.optionally("due_on", |item| item.parse(date));
     let total = data.required("total").and_then(|item| total(&item));
-    let release = data.required("release").and_then(|item| {
-        item.choice(&[Release::Scheduled, Release::Immediately].map(|r| (r.as_str(), r)))
-    });
+    let release = data.required("release").and_then(|item| item.choice(&Release::ALL));
     let min_account_version = data.optionally("min_account_version", version);
     let portal_url = data.optionally("portal_url", |item| item.parse(|raw| PortalUrl::parse(raw)));
     let documents = data.required("documents").and_then(|item| documents(&item, document_bytes));
@@ -65,14 +54,7 @@ pub(super) fn issued(data: Fields<'_>, document_bytes: usize) -> Result<ParsedIn
 }
 
 fn kind(data: &Fields<'_>) -> Result<Kind, Noted> {
-    let name = data.required("kind").and_then(|item| {
-        item.choice(&[
-            ("invoice", KindName::Invoice),
-            ("credit_note", KindName::CreditNote),
-            ("corrected_invoice", KindName::CorrectedInvoice),
-            ("reminder", KindName::Reminder),
-        ])
-    });
+    let name = data.required("kind").and_then(|item| item.choice(&KindName::ALL));
     let refers_to =
         data.optionally("refers_to", |item| item.parse(|raw| InvoiceNumber::parse(raw)));
     match (name?, refers_to?) {
