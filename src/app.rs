@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::api::{FailedCheck, Relay};
 use crate::clock::Clock;
 use crate::config::{Access, Config, ConfigError, ConfigErrors, KeyPath, Limits, Location, Secret};
 use crate::dispatch::{self, Dispatch, DispatchError, RelayState};
@@ -378,17 +379,21 @@ fn readiness(
     move || {
         let Health { failure, refuses_new, .. } = store.health();
         let full = refuses_new.filter(|cause| *cause == StoreError::DiskFull);
-        let failing = failure.map(|failure| ("store", failure.to_string()));
-        let full = full.map(|full| ("disk", full.to_string()));
+        let failing = |check: &str, cause: StoreError| FailedCheck {
+            check: check.to_owned(),
+            detail: cause.to_string(),
+        };
+        let failed = failure.map(|failure| failing("store", failure));
+        let full = full.map(|full| failing("disk", full));
         let relay = match &*status.relay.borrow() {
-            RelayState::Untried => http::Relay::Untried,
-            RelayState::Up => http::Relay::Up,
+            RelayState::Untried => Relay::Untried,
+            RelayState::Up => Relay::Up,
             RelayState::Down { since, cause } => {
-                http::Relay::Down { since: *since, cause: cause.clone() }
+                Relay::Down { since: *since, cause: cause.clone() }
             }
         };
         Readiness {
-            failing: failing.into_iter().chain(full).collect(),
+            failing: failed.into_iter().chain(full).collect(),
             relay,
             attempts: status.progress.attempts(),
         }

@@ -13,9 +13,10 @@
 //! 4. What happened and why can always be told: each commit leaves its trail.
 //!
 //! Who may import whom is checked by `tests/it/architecture.rs`: `domain` and `clock` import nothing of
-//! this crate; `config`, `store` and `mail` import `domain`; `http` and `dispatch` import those and
-//! never each other; `app`, `cli` and `fuzzing`, which only tests have, see all.
+//! this crate; `api`, `config`, `store` and `mail` import `domain`; `http` and `dispatch` import those
+//! and never each other; `app`, `cli` and `fuzzing`, which only tests have, see all.
 
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod clock;

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use hyper::StatusCode;
 use hyper::header::AUTHORIZATION;
-use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
 use super::cursor::{self, Place};
@@ -25,7 +24,8 @@ use super::metrics::Moment;
 use super::problem::{Code, Fault, Problem};
 use super::routes::{Params, Query};
 use super::server::Peer;
-use super::{Readiness, Relay, metrics, view};
+use super::{Readiness, metrics, view};
+use crate::api::{self, Acceptance, FailedCheck, Relay, Status};
 use crate::config::Right;
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
 use crate::store::{Actor, PauseInForce, PauseScope, StoreError};
@@ -74,40 +74,31 @@ pub(super) fn authorize(exchange: &Exchange, needed: Right) -> Result<String, Pr
 }
 
 /// The process answers.
-pub(super) fn live() -> Reply {
-    Reply::ok(json!({"status": "live"}))
+pub(super) fn live() -> Result<Reply, Problem> {
+    Reply::ok(&api::Liveness { status: Status::Live.into() })
 }
 
 /// Whether the daemon can do its work. A pause is shown, but is no failure: somebody wants it.
-pub(super) fn ready(exchange: &Exchange) -> Reply {
+pub(super) fn ready(exchange: &Exchange) -> Result<Reply, Problem> {
     let context = exchange.context();
     let Readiness { mut failing, relay, attempts: _ } = (context.readiness)();
     let mut shown = |scope| {
         let paused = in_force(exchange, &scope).unwrap_or_else(|error| {
-            failing.push(("store", error.to_string()));
+            let (check, detail) = ("store".to_owned(), error.to_string());
+            failing.push(FailedCheck { check, detail });
             None
         });
         view::paused(paused.as_ref())
     };
     let paused = shown(PauseScope::Everything);
     let removal_paused = shown(PauseScope::Removal);
-    let (status, word) = if failing.is_empty() {
-        (StatusCode::OK, "ready")
+    let (code, status) = if failing.is_empty() {
+        (StatusCode::OK, Status::Ready)
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+        (StatusCode::SERVICE_UNAVAILABLE, Status::NotReady)
     };
-    let failing: Vec<_> =
-        failing.iter().map(|(check, detail)| json!({"check": check, "detail": detail})).collect();
-    Reply::new(
-        status,
-        json!({
-            "status": word,
-            "failing": failing,
-            "paused": paused,
-            "removal_paused": removal_paused,
-            "relay": view::relay(&relay),
-        }),
-    )
+    let status = status.into();
+    Reply::new(code, &api::Readiness { status, failing, paused, removal_paused, relay })
 }
 
 /// `GET /metrics`.
@@ -151,7 +142,7 @@ pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Repl
     check_known(exchange, &scope)?;
     let now = context.clock.now();
     let changed = context.store.pause(scope.clone(), reason, Actor::Operator(actor), now).await?;
-    switched(exchange, &scope, true, changed)
+    Reply::ok(&switched(exchange, &scope, true, changed)?)
 }
 
 /// How long before a pause rejections are forgotten. More than the ten minutes of the brake, since the clock may
@@ -193,10 +184,11 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
     let changed = context.store.resume(scope.clone(), reason, actor, now).await?;
     context.nudge.notify_one();
     let ended = ended.filter(|_| changed).map(|pause| PauseInForce { scope: scope.clone(), pause });
-    let reply = switched(exchange, &scope, false, changed)?;
-    Ok(reply
-        .with("ended", view::paused(ended.as_ref()))
-        .with("rejections_forgotten", json!(forgotten)))
+    Reply::ok(&api::ResumeAnswer {
+        now: switched(exchange, &scope, false, changed)?,
+        ended: view::paused(ended.as_ref()),
+        rejections_forgotten: forgotten,
+    })
 }
 
 /// What became of a pause or its end, and what stops that scope now.
@@ -205,18 +197,17 @@ fn switched(
     scope: &PauseScope,
     paused: bool,
     changed: bool,
-) -> Result<Reply, Problem> {
-    let account = account_of(scope);
+) -> Result<api::PauseAnswer, Problem> {
     let in_force = in_force(exchange, scope)?;
-    let result = if changed { "applied" } else { "duplicate" };
+    let result = if changed { Acceptance::Applied } else { Acceptance::Duplicate };
     exchange.about.result = Some(result);
-    Ok(Reply::ok(json!({
-        "result": result,
-        "account": account.map(AccountId::as_str),
-        "removal": *scope == PauseScope::Removal,
-        "paused": paused,
-        "in_force": view::paused(in_force.as_ref()),
-    })))
+    Ok(api::PauseAnswer {
+        result: result.into(),
+        account: account_of(scope).map(ToString::to_string),
+        removal: *scope == PauseScope::Removal,
+        paused,
+        in_force: view::paused(in_force.as_ref()),
+    })
 }
 
 /// The pause that stops what is of this scope.

@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 
 use hyper::StatusCode;
-use serde_json::{Value, json};
 
 use super::exchange::{Exchange, Reply};
 use super::problem::{Code, Fault, Problem};
+use crate::api::{AccountAnswer, LineAnswer, LineBody};
 
 /// What such a body is called.
 pub(super) const MEDIA_TYPE: &str = "application/x-ndjson";
@@ -53,11 +53,11 @@ pub(super) async fn answer<'b, W, F>(
     lines: Vec<Line<'b>>,
     mut begin: impl FnMut(&mut Exchange, Line<'b>) -> Result<W, Problem>,
     end: impl Fn(W) -> F,
-) -> Reply
+) -> Result<Reply, Problem>
 where
-    F: Future<Output = Result<Reply, Problem>>,
+    F: Future<Output = Result<AccountAnswer, Problem>>,
 {
-    let mut answers = String::new();
+    let mut answers = Vec::new();
     let mut accepted = 0;
     let count = lines.len();
     let mut under_way = VecDeque::with_capacity(AHEAD);
@@ -77,27 +77,32 @@ where
             Err(problem) => Err(problem),
         };
         accepted += usize::from(answer.is_ok());
-        let (status, body) = spoken(answer, &exchange.request_id);
-        let line = json!({"line": number, "status": status.as_u16(), "body": body});
-        answers.push_str(&line.to_string());
-        answers.push('\n');
+        let line = line_answer(number, answer, &exchange.request_id);
+        serde_json::to_writer(&mut answers, &line)
+            .map_err(|error| Problem::internal(error.to_string()))?;
+        answers.push(b'\n');
     }
     exchange.about.lines = Some((count, accepted));
-    Reply::text(MEDIA_TYPE, answers)
+    Ok(Reply::text(MEDIA_TYPE, answers))
 }
 
-fn spoken(answer: Result<Reply, Problem>, request_id: &str) -> (StatusCode, Value) {
-    match answer {
-        Ok(reply) => reply.into_json(),
+fn line_answer(
+    line: usize,
+    answer: Result<AccountAnswer, Problem>,
+    request_id: &str,
+) -> LineAnswer {
+    let (status, body) = match answer {
+        Ok(answer) => (StatusCode::OK, LineBody::Accepted(Box::new(answer))),
         Err(problem) => {
             let status = problem.code.status();
             if status.is_server_error() {
-                let cause = problem.details.cause.as_deref();
+                let cause = problem.cause.as_deref();
                 tracing::error!(code = problem.code.as_str(), cause, "a line of a batch failed");
             }
-            (status, problem.to_json(request_id))
+            (status, LineBody::Refused(Box::new(problem.told(request_id))))
         }
-    }
+    };
+    LineAnswer { line, status: status.as_u16(), body }
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use serde_json::json;
 
 use super::events::{forbidden, unsigned};
 use super::exchange::{Exchange, Reply, blocking};
 use super::problem::{Code, Fault, Problem};
 use super::routes::Params;
 use super::signature::Signed;
+use crate::api::{self, Acceptance};
 use crate::domain::id::Digest;
 use crate::store::{DocumentAnswer, Store};
 
@@ -62,7 +62,7 @@ pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<
     if bytes.is_empty() {
         let expected = "at least one byte";
         let mut problem = Problem::new(Code::EmptyDocument, format!("expected {expected}"));
-        problem.details.errors.push(Fault::at("", expected));
+        problem.body.errors.push(Fault::at("", expected));
         return Err(problem);
     }
     let length = bytes.len();
@@ -76,15 +76,16 @@ pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<
             Code::DigestDiffers,
             format!("the bytes that came have the digest {found}"),
         );
-        problem.details.errors.push(Fault::at("", format!("bytes with the digest {digest}")));
+        problem.body.errors.push(Fault::at("", format!("bytes with the digest {digest}")));
         return Err(problem);
     }
     let answer = keep(&context.store, &context.clock, digest, bytes).await?;
     let (status, result) = match answer {
         DocumentAnswer::TooMany => return Err(too_many()),
-        DocumentAnswer::Stored => (StatusCode::CREATED, "stored"),
-        DocumentAnswer::Duplicate => (StatusCode::OK, "duplicate"),
+        DocumentAnswer::Stored => (StatusCode::CREATED, Acceptance::Stored),
+        DocumentAnswer::Duplicate => (StatusCode::OK, Acceptance::Duplicate),
     };
     exchange.about.result = Some(result);
-    Ok(Reply::new(status, json!({"sha256": digest.to_string(), "bytes": length, "result": result})))
+    let (sha256, result) = (digest.to_string(), result.into());
+    Reply::new(status, &api::DocumentAnswer { sha256, bytes: length, result })
 }

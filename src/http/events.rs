@@ -188,7 +188,7 @@ async fn receive_batch(
         }
     };
     let end = |work: ChangeUnderWay| async move { work.end(&mut About::default()).await };
-    Ok(batch::answer(exchange, lines, begin, end).await)
+    batch::answer(exchange, lines, begin, end).await
 }
 
 fn is_start_of(digest: [u8; 16], whole: &Digest) -> bool {
@@ -302,7 +302,8 @@ async fn commit(
     match event {
         Event::Account(parsed) => {
             about.account = Some(parsed.change.account.to_string());
-            ChangeUnderWay::of_event(context, received, *parsed).end(about).await
+            let changed = ChangeUnderWay::of_event(context, received, *parsed).end(about).await;
+            Reply::ok(&changed?)
         }
         Event::Issued(parsed) => {
             let ParsedInvoice { invoice, embedded, places } = *parsed;

@@ -20,7 +20,7 @@ use hyper::header::{
     HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use serde_json::Value;
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
@@ -29,6 +29,7 @@ use super::Context;
 use super::problem::{Code, Problem};
 use super::routes;
 use super::server::{Peer, Service, Working};
+use crate::api::Acceptance;
 use crate::config::Limits;
 use crate::domain::address::masked;
 use crate::domain::id::{Digest, SenderName};
@@ -43,44 +44,25 @@ const OWN_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Reply {
     status: StatusCode,
-    body: Answered,
-}
-
-/// What a success says.
-#[derive(Debug)]
-enum Answered {
-    Json(Value),
-    Text(&'static str, Bytes),
+    media_type: &'static str,
+    body: Bytes,
 }
 
 impl Reply {
-    pub(super) fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body: Answered::Json(body) }
+    /// One of the [`api`](crate::api)'s types as JSON.
+    pub(super) fn new(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
+        let json =
+            serde_json::to_vec(body).map_err(|error| Problem::internal(error.to_string()))?;
+        Ok(Self { status, media_type: "application/json", body: json.into() })
     }
 
-    pub(super) fn ok(body: Value) -> Self {
+    pub(super) fn ok(body: &impl Serialize) -> Result<Self, Problem> {
         Self::new(StatusCode::OK, body)
     }
 
     /// Text of a media type.
     pub(super) fn text(media_type: &'static str, text: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, body: Answered::Text(media_type, text.into()) }
-    }
-
-    /// With one member more.
-    pub(super) fn with(mut self, name: &str, value: Value) -> Self {
-        if let Answered::Json(body) = &mut self.body {
-            body[name] = value;
-        }
-        self
-    }
-
-    /// Its status and what it says, to be told as a part of another answer.
-    pub(super) fn into_json(self) -> (StatusCode, Value) {
-        match self.body {
-            Answered::Json(body) => (self.status, body),
-            Answered::Text(_, _) => (self.status, Value::Null),
-        }
+        Self { status: StatusCode::OK, media_type, body: text.into() }
     }
 }
 
@@ -102,7 +84,7 @@ pub(super) struct About {
     /// The document that it brings.
     pub(super) document: Option<Digest>,
     /// How it was accepted.
-    pub(super) result: Option<&'static str>,
+    pub(super) result: Option<Acceptance>,
     /// How many lines a batch had, and how many of them were accepted.
     pub(super) lines: Option<(usize, usize)>,
 }
@@ -428,11 +410,7 @@ async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
 }
 
 fn success(reply: &Reply, request_id: &str) -> Response<Full<Bytes>> {
-    let (media_type, body) = match &reply.body {
-        Answered::Json(body) => ("application/json", Bytes::from(body.to_string())),
-        Answered::Text(media_type, text) => (*media_type, text.clone()),
-    };
-    let mut response = response(reply.status, media_type, body, request_id);
+    let mut response = response(reply.status, reply.media_type, reply.body.clone(), request_id);
     // A probe's answer is no problem document, but those who probe are to come again as others are.
     if reply.status == Code::Busy.status()
         && let Some(seconds) = Code::Busy.retry_after_seconds()
@@ -445,7 +423,7 @@ fn success(reply: &Reply, request_id: &str) -> Response<Full<Bytes>> {
 
 fn refusal(problem: &Problem, request_id: &str) -> Response<Full<Bytes>> {
     let code = problem.code;
-    let body = Bytes::from(problem.to_json(request_id).to_string());
+    let body = Bytes::from(problem.to_json(request_id));
     let mut response = response(code.status(), "application/problem+json", body, request_id);
     let headers = response.headers_mut();
     let mut put = |name: HeaderName, value: &str| {
@@ -456,7 +434,7 @@ fn refusal(problem: &Problem, request_id: &str) -> Response<Full<Bytes>> {
     if let Some(seconds) = problem.retry_after_seconds() {
         put(RETRY_AFTER, &seconds.to_string());
     }
-    if let Some(allow) = &problem.details.allow {
+    if let Some(allow) = &problem.allow {
         put(ALLOW, allow);
     }
     if let Some(challenge) = code.challenge() {
@@ -511,12 +489,12 @@ fn log(
                 account.id = account,
                 invoice.number = number,
                 document.sha256 = document,
-                result,
+                result = result.map(Acceptance::as_str),
                 lines = lines.map(|(all, _)| all),
                 accepted = lines.map(|(_, accepted)| accepted),
                 status = status.as_u16(),
                 code = problem.map(|problem| problem.code.as_str()),
-                cause = problem.and_then(|problem| problem.details.cause.as_deref()),
+                cause = problem.and_then(|problem| problem.cause.as_deref()),
                 duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
                 "request answered"
             )

@@ -48,7 +48,7 @@ impl Report {
             Ok(_) | Err(Noted) => {
                 let mut problem = Problem::invalid(faults);
                 if self.more.get() {
-                    problem.details.sentence = format!("at least {FAULTS} places are wrong");
+                    problem.body.detail = format!("at least {FAULTS} places are wrong");
                 }
                 Err(problem)
             }
@@ -287,7 +287,7 @@ mod tests {
             fields.finish();
             value
         });
-        report.finish(value).map_err(|problem| problem.details.errors)
+        report.finish(value).map_err(|problem| problem.body.errors)
     }
 
     #[test]
@@ -339,9 +339,9 @@ mod tests {
             let report = Report::default();
             let read = Item::root(&node, &report).fields().map(Fields::finish);
             let problem = report.finish(read).unwrap_err();
-            assert_eq!(problem.details.errors.len(), FAULTS);
+            assert_eq!(problem.body.errors.len(), FAULTS);
             let told = format!("{told} are wrong");
-            assert_eq!(problem.details.sentence, told);
+            assert_eq!(problem.body.detail, told);
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Node, Problem> {
     let mut pointer = String::new();
     if let Some(twice) = duplicate(&node, &mut pointer) {
         let mut problem = Problem::new(Code::DuplicateKey, format!("{twice} stands twice"));
-        problem.details.errors.push(Fault::at(twice, "each key once"));
+        problem.body.errors.push(Fault::at(twice, "each key once"));
         return Err(problem);
     }
     Ok(node)
@@ -189,7 +189,7 @@ mod tests {
         let problem = parse(br#"{"a": [{"b/c": 1, "d": {}, "b/c": 1}]}"#).unwrap_err();
         assert_eq!(problem.code, Code::DuplicateKey);
         assert_eq!(
-            problem.details.errors,
+            problem.body.errors,
             [Fault::at("/a/0/b~1c", "each key once")],
             "the same value twice is no better"
         );

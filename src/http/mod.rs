@@ -39,6 +39,7 @@ use self::server::Service;
 pub(crate) use self::{
     cursor::property::cursors, events::property::events, signature::property::signatures,
 };
+use crate::api::{FailedCheck, Relay};
 use crate::clock::Clock;
 use crate::config::{Access, Limits};
 use crate::domain::account::BillingGroups;
@@ -83,28 +84,11 @@ impl Context {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// The checks that fail, with what is wrong; ready if there is none.
-    pub failing: Vec<(&'static str, String)>,
+    pub failing: Vec<FailedCheck>,
     /// How the relay fares, which does not make it ready or not.
     pub relay: Relay,
     /// What was tried there.
     pub attempts: Attempts,
-}
-
-/// How the relay fares.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Relay {
-    /// Nothing was sent since the start.
-    #[default]
-    Untried,
-    /// It answered last time.
-    Up,
-    /// It failed, and nothing is sent until it answers.
-    Down {
-        /// Since when.
-        since: DateTime<Utc>,
-        /// What it said last, without addresses.
-        cause: String,
-    },
 }
 
 /// An interface's listener.

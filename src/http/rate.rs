@@ -46,7 +46,7 @@ impl Rates {
             );
             // Whole seconds; none would be an invitation to come again at once.
             let seconds = wait.as_millis().div_ceil(1000).max(1);
-            problem.details.retry_after_seconds = u32::try_from(seconds).ok();
+            problem.retry_after_seconds = u32::try_from(seconds).ok();
             Err(problem)
         })
     }
@@ -97,7 +97,7 @@ mod tests {
         let rates = Rates::new(2_000);
         rates.charge(&name("portal"), 2_000);
         let problem = rates.admit(&name("portal")).unwrap_err();
-        assert_eq!(problem.details.retry_after_seconds, Some(1));
+        assert_eq!(problem.retry_after_seconds, Some(1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -108,7 +108,7 @@ mod tests {
         let problem = rates.admit(&name("portal")).unwrap_err();
         assert_eq!(problem.code, Code::TooManyRequests);
         // 90 are owed, and one is needed.
-        assert_eq!(problem.details.retry_after_seconds, Some(10));
+        assert_eq!(problem.retry_after_seconds, Some(10));
         advance(Duration::from_secs(9)).await;
         assert!(rates.admit(&name("portal")).is_err());
         advance(Duration::from_millis(100)).await;

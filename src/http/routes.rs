@@ -195,7 +195,7 @@ impl Resource {
                 Code::MethodNotAllowed,
                 format!("this resource has {}", names.join(", ")),
             );
-            problem.details.allow = Some(names.join(", "));
+            problem.allow = Some(names.join(", "));
             return Err(problem);
         };
         Ok(*endpoint)
@@ -283,8 +283,8 @@ pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
         Endpoint::Dispatch => admin::dispatch::run(exchange, actor).await,
         Endpoint::Pause => admin::pause(exchange, actor).await,
         Endpoint::Resume => admin::resume(exchange, actor).await,
-        Endpoint::Live => Ok(admin::live()),
-        Endpoint::Ready => Ok(admin::ready(exchange)),
+        Endpoint::Live => admin::live(),
+        Endpoint::Ready => admin::ready(exchange),
         Endpoint::Metrics => admin::metrics(exchange).await,
         Endpoint::Description => Ok(Reply::text(YAML, DESCRIPTION)),
     }
@@ -541,7 +541,7 @@ mod tests {
         let (resource, _) = routes.find("/v1/accounts/a").unwrap();
         let problem = resource.endpoint(&Method::DELETE).unwrap_err();
         assert_eq!(problem.code, Code::MethodNotAllowed);
-        assert_eq!(problem.details.allow.as_deref(), Some("GET, HEAD"));
+        assert_eq!(problem.allow.as_deref(), Some("GET, HEAD"));
         assert!(resource.endpoint(&Method::HEAD).is_ok());
     }
 
@@ -575,6 +575,6 @@ mod tests {
             assert!(Query::parse(Some(raw), &known).is_err(), "{raw}");
         }
         let many = Query::parse(Some(&"a&".repeat(1000)), &known).unwrap_err();
-        assert_eq!(many.details.errors.len(), FAULTS);
+        assert_eq!(many.body.errors.len(), FAULTS);
     }
 }

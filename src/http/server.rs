@@ -322,7 +322,7 @@ fn too_many_connections(service: &Service) -> Vec<u8> {
 
 /// A problem as the last answer of a connection.
 fn written_out(problem: &Problem, request_id: &str, now: DateTime<Utc>) -> Vec<u8> {
-    let body = problem.to_json(request_id).to_string();
+    let body = String::from_utf8_lossy(&problem.to_json(request_id)).into_owned();
     let retry_after = problem
         .retry_after_seconds()
         .map_or_else(String::new, |seconds| format!("retry-after: {seconds}\r\n"));

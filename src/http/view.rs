@@ -1,99 +1,93 @@
-//! What answers show of accounts, recipients and invoices.
+//! What the store tells, as the interfaces show it.
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
+use chrono::{DateTime, Utc};
 
-use super::Relay;
+use crate::api::{self, InvoiceView as View};
 use crate::domain::account::{Account, BillingGroups, Login, SubUser};
-use crate::domain::address::{EmailAddress, HeaderText};
-use crate::domain::contact::{Contact, Language};
+use crate::domain::address::EmailAddress;
+use crate::domain::contact::Contact;
 use crate::domain::delivery::{Attempt, HoldReason};
 use crate::domain::id::{AccountId, InvoiceNumber, SubUserId};
-use crate::domain::invoice::Invoice;
-use crate::domain::recipient::{Addressee, Recipient, Target};
+use crate::domain::invoice::{Document, Invoice};
+use crate::domain::recipient::{Reason, Recipient, Suspect, Target};
 use crate::store::{
     AccountView, Actor, Audited, Entry, InvoiceView, Listed, Pause, PauseInForce, PauseScope,
     Subject, WholeInvoice,
 };
 
-/// An instant in UTC (RFC 3339).
-pub(super) fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+fn text(value: &impl ToString) -> String {
+    value.to_string()
 }
 
-/// A recipient, everywhere the same.
-pub(super) fn recipient(recipient: &Recipient) -> Value {
-    let Recipient { target, reason } = recipient;
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(text).collect()
+}
+
+pub(super) fn recipient(recipient: &Recipient) -> api::Recipient {
+    let Recipient { target, reason: Reason { rule, account_version, since } } = recipient;
+    let contact = recipient.addressee().map(|addressee| &addressee.contact);
     let sub_user = match target {
-        Target::SubUser(id, _) => Some(id),
+        Target::SubUser(id, _) => Some(text(id)),
         Target::MainContact(_) | Target::None => None,
     };
-    let contact = recipient.addressee().map(|addressee| {
-        let Addressee { contact, .. } = addressee;
-        contact
-    });
-    json!({
-        "kind": target.kind().as_str(),
-        "sub_user": sub_user.map(SubUserId::as_str),
-        "name": contact.map(|contact| contact.name.as_str()),
-        "company": contact.and_then(|contact| contact.company.as_ref()).map(HeaderText::as_str),
-        "addresses": addresses(recipient.addresses()),
-        "reason": {
-            "rule": reason.rule.as_str(),
-            "account_version": reason.account_version.get(),
-            "since": instant(reason.since),
+    api::Recipient {
+        kind: target.kind().into(),
+        sub_user,
+        name: contact.map(|contact| text(&contact.name)),
+        company: contact.and_then(|contact| contact.company.as_ref()).map(text),
+        addresses: texts(recipient.addresses()),
+        reason: api::Reason {
+            rule: (*rule).into(),
+            account_version: account_version.get(),
+            since: *since,
         },
-    })
+    }
 }
 
 /// One account with all that bears upon its recipient.
-pub(super) fn account(view: &AccountView, groups: &BillingGroups) -> Value {
+pub(super) fn account(view: &AccountView, groups: &BillingGroups) -> api::Account {
     let AccountView { account, recipient: active, suspects, paused } = view;
     let profile = account.profile();
-    let main_is_active = matches!(active.target, Target::MainContact(_));
-    let sub_users: Vec<Value> =
-        profile.sub_users.iter().map(|(id, sub)| sub_user(id, sub, active, groups)).collect();
-    let suspects: Vec<Value> = suspects
-        .iter()
-        .map(|(address, suspect)| {
-            json!({
-                "address": address.as_str(),
-                "since": instant(suspect.since),
-                "account_version": suspect.account_version.get(),
-                "reply": suspect.reply,
-            })
-        })
-        .collect();
-    json!({
-        "account": account.id().as_str(),
-        "version": account.version().get(),
-        "changed_at": instant(account.changed_at()),
-        "closed": account.closed(),
-        "name": profile.name.as_ref().map(HeaderText::as_str),
-        "language": profile.language.as_ref().map(Language::as_str),
-        "schedule": account.schedule().as_str(),
-        "main_contact": with_active(contact(&profile.main_contact), main_is_active),
-        "sub_users": sub_users,
-        "billing_contact": profile.billing_contact.as_ref().map(SubUserId::as_str),
-        "recipient": recipient(active),
-        "suspects": suspects,
-        "paused": self::paused(paused.as_ref()),
-    })
+    let main_contact = api::MainContact {
+        contact: contact(&profile.main_contact),
+        active: matches!(active.target, Target::MainContact(_)),
+    };
+    let sub_users = profile.sub_users.iter().map(|(id, sub)| sub_user(id, sub, active, groups));
+    api::Account {
+        account: text(account.id()),
+        version: account.version().get(),
+        changed_at: account.changed_at(),
+        closed: account.closed(),
+        name: profile.name.as_ref().map(text),
+        language: profile.language.as_ref().map(text),
+        schedule: text(&account.schedule()),
+        main_contact,
+        sub_users: sub_users.collect(),
+        billing_contact: profile.billing_contact.as_ref().map(text),
+        recipient: recipient(active),
+        suspects: suspects.iter().map(|(address, mark)| suspect(address, mark)).collect(),
+        paused: self::paused(paused.as_ref()),
+    }
+}
+
+fn suspect(address: &EmailAddress, suspect: &Suspect) -> api::Suspect {
+    let Suspect { since, account_version, reply } = suspect;
+    api::Suspect {
+        address: text(address),
+        since: *since,
+        account_version: account_version.get(),
+        reply: reply.clone(),
+    }
 }
 
 /// An account in short.
-pub(super) fn account_version(account: &Account) -> Value {
-    json!({
-        "account": account.id().as_str(),
-        "version": account.version().get(),
-        "changed_at": instant(account.changed_at()),
-        "closed": account.closed(),
-    })
-}
-
-fn with_active(mut contact: Value, active: bool) -> Value {
-    contact["active"] = active.into();
-    contact
+pub(super) fn account_version(account: &Account) -> api::AccountVersion {
+    api::AccountVersion {
+        account: text(account.id()),
+        version: account.version().get(),
+        changed_at: account.changed_at(),
+        closed: account.closed(),
+    }
 }
 
 fn sub_user(
@@ -101,90 +95,69 @@ fn sub_user(
     sub_user: &SubUser,
     active: &Recipient,
     groups: &BillingGroups,
-) -> Value {
+) -> api::SubUser {
     let SubUser { group, contact: data, login } = sub_user;
-    let is_active = match &active.target {
-        Target::SubUser(active, _) => active == id,
-        Target::MainContact(_) | Target::None => false,
-    };
-    json!({
-        "id": id.as_str(),
-        "group": group.as_str(),
-        "selectable": groups.contains(group) && !data.addresses.is_empty(),
-        "active": is_active,
-        "contact": contact(data),
-        "login": login.as_ref().map(self::login),
-    })
-}
-
-fn contact(contact: &Contact) -> Value {
-    let Contact { name, company, language, addresses: list } = contact;
-    json!({
-        "name": name.as_str(),
-        "company": company.as_ref().map(HeaderText::as_str),
-        "language": language.as_ref().map(Language::as_str),
-        "addresses": addresses(list.as_slice()),
-    })
-}
-
-fn login(login: &Login) -> Value {
-    let permissions: Vec<&str> = login.permissions().iter().map(HeaderText::as_str).collect();
-    json!({
-        "enabled": login.enabled(),
-        "user_name": login.user_name().map(HeaderText::as_str),
-        "permissions": permissions,
-    })
-}
-
-fn addresses(list: &[EmailAddress]) -> Vec<&str> {
-    list.iter().map(EmailAddress::as_str).collect()
-}
-
-/// What stops mail, or `null`.
-pub(super) fn paused(paused: Option<&PauseInForce>) -> Value {
-    let Some(PauseInForce { scope, pause }) = paused else {
-        return Value::Null;
-    };
-    let scope = match scope {
-        PauseScope::Everything => "everything",
-        PauseScope::Account(_) => "account",
-        PauseScope::Removal => "removal",
-    };
-    let Pause { reason, by, since } = pause;
-    json!({"scope": scope, "reason": reason, "by": by, "since": instant(*since)})
-}
-
-/// How the relay fares.
-pub(super) fn relay(relay: &Relay) -> Value {
-    match relay {
-        Relay::Untried => json!({"state": "untried"}),
-        Relay::Up => json!({"state": "up"}),
-        Relay::Down { since, cause } => {
-            json!({"state": "down", "since": instant(*since), "cause": cause})
-        }
+    api::SubUser {
+        id: text(id),
+        group: text(group),
+        selectable: groups.contains(group) && !data.addresses.is_empty(),
+        active: matches!(&active.target, Target::SubUser(active, _) if active == id),
+        contact: contact(data),
+        login: login.as_ref().map(self::login),
     }
 }
 
-/// An entry of the trail.
-pub(super) fn audited(audited: &Audited) -> Value {
-    let Audited { place, subject, entry: Entry { at, actor, what } } = audited;
+fn contact(contact: &Contact) -> api::Contact {
+    let Contact { name, company, language, addresses } = contact;
+    api::Contact {
+        name: text(name),
+        company: company.as_ref().map(text),
+        language: language.as_ref().map(text),
+        addresses: texts(addresses.as_slice()),
+    }
+}
+
+fn login(login: &Login) -> api::Login {
+    api::Login {
+        enabled: login.enabled(),
+        user_name: login.user_name().map(text),
+        permissions: texts(login.permissions()),
+    }
+}
+
+/// What stops mail.
+pub(super) fn paused(paused: Option<&PauseInForce>) -> Option<api::Paused> {
+    let PauseInForce { scope, pause: Pause { reason, by, since } } = paused?;
+    let scope = match scope {
+        PauseScope::Everything => api::PauseScope::Everything,
+        PauseScope::Account(_) => api::PauseScope::Account,
+        PauseScope::Removal => api::PauseScope::Removal,
+    };
+    let (scope, reason, by) = (scope.into(), reason.clone(), by.clone());
+    Some(api::Paused { scope, reason, by, since: *since })
+}
+
+fn history_item(entry: &Entry) -> api::HistoryItem {
+    let Entry { at, actor, what } = entry;
+    api::HistoryItem { at: *at, actor: actor.clone(), what: what.clone() }
+}
+
+pub(super) fn audited(audited: &Audited) -> api::AuditItem {
+    let Audited { place, subject, entry } = audited;
     let (account, number) = match subject {
         Subject::Account(account) => (Some(account), None),
         Subject::Invoice(account, number) => (Some(account), Some(number)),
         Subject::Everything => (None, None),
     };
-    json!({
-        "position": format!("{}-{}", place.batch, place.index),
-        "at": instant(*at),
-        "actor": actor,
-        "account": account.map(AccountId::as_str),
-        "number": number.map(InvoiceNumber::as_str),
-        "what": what,
-    })
+    api::AuditItem {
+        position: format!("{}-{}", place.batch, place.index),
+        item: history_item(entry),
+        account: account.map(text),
+        number: number.map(text),
+    }
 }
 
-/// The members that every answer about an invoice shows of it.
-pub(super) fn invoice(invoice: &Invoice) -> Value {
+pub(super) fn invoice(invoice: &Invoice) -> api::Invoice {
     let Invoice {
         account,
         number,
@@ -197,46 +170,42 @@ pub(super) fn invoice(invoice: &Invoice) -> Value {
         portal_url,
         documents,
     } = invoice;
-    let documents: Vec<Value> = documents
-        .as_slice()
-        .iter()
-        .map(|document| {
-            json!({
-                "sha256": document.digest.to_string(),
-                "file_name": document.file_name.as_str(),
-                "media_type": document.media_type.as_str(),
-            })
-        })
-        .collect();
-    json!({
-        "account": account.as_str(),
-        "number": number.as_str(),
-        "kind": kind.as_str(),
-        "issued_on": issued_on.to_string(),
-        "due_on": due_on.map(|day| day.to_string()),
-        "total": {"amount": total.amount(), "currency": total.currency().code()},
-        "release": release.as_str(),
-        "refers_to": kind.refers_to().map(|number| number.as_str().to_owned()),
-        "min_account_version": min_account_version.map(crate::domain::id::Version::get),
-        "portal_url": portal_url.as_ref().map(|url| url.as_str().to_owned()),
-        "documents": documents,
-    })
+    let currency = total.currency().code().to_owned();
+    api::Invoice {
+        account: text(account),
+        number: text(number),
+        kind: kind.name().into(),
+        issued_on: *issued_on,
+        due_on: *due_on,
+        total: api::Money { amount: total.amount(), currency },
+        release: (*release).into(),
+        refers_to: kind.refers_to().map(text),
+        min_account_version: min_account_version.map(crate::domain::id::Version::get),
+        portal_url: portal_url.as_ref().map(|url| url.as_str().to_owned()),
+        documents: documents.as_slice().iter().map(document).collect(),
+    }
+}
+
+fn document(document: &Document) -> api::Document {
+    let Document { digest, file_name, media_type } = document;
+    api::Document { sha256: text(digest), file_name: text(file_name), media_type: text(media_type) }
 }
 
 /// One line of a list of invoices.
-pub(super) fn listed(listed: &Listed) -> Value {
+pub(super) fn listed(listed: &Listed) -> api::ListedInvoice {
     let Listed { sequence: _, invoice: what, state, next_at, hold, changed_at } = listed;
-    let mut line = invoice(what);
-    line["state"] = state.as_str().into();
-    line["next_attempt_at"] = next_at.map(instant).into();
-    line["held_reason"] = hold.as_ref().map(ToString::to_string).into();
-    line["held_by"] = hold.as_ref().map(held_by).into();
-    line["changed_at"] = instant(*changed_at).into();
-    line
+    api::ListedInvoice {
+        invoice: invoice(what),
+        state: (*state).into(),
+        next_attempt_at: *next_at,
+        held_reason: hold.as_ref().map(text),
+        held_by: hold.as_ref().map(held_by),
+        changed_at: *changed_at,
+    }
 }
 
-/// One invoice with its story; `release_at` is the next time its schedule fires.
-pub(super) fn whole(view: &WholeInvoice, release_at: Option<DateTime<Utc>>) -> Value {
+/// One invoice with its history; `release_at` is the next time its schedule fires.
+fn whole(view: &WholeInvoice, release_at: Option<DateTime<Utc>>) -> api::WholeInvoice {
     let WholeInvoice {
         sequence: _,
         invoice: what,
@@ -250,86 +219,60 @@ pub(super) fn whole(view: &WholeInvoice, release_at: Option<DateTime<Utc>>) -> V
         attempts,
         story,
     } = view;
-    let of = |revision: u32, address: &EmailAddress| -> Vec<&Attempt> {
-        attempts
-            .iter()
-            .filter(|attempt| {
-                attempt.intent.revision == revision && attempt.intent.address == *address
-            })
-            .collect()
-    };
-    let now: Vec<Value> = delivery
-        .addresses
-        .iter()
-        .map(|one| {
-            let attempts = of(delivery.revision, &one.address);
-            let under_way = intent.as_ref().filter(|intent| intent.address == one.address);
-            let message_id = attempts
-                .last()
-                .map(|attempt| &attempt.intent)
-                .or(under_way)
-                .map(|intent| intent.message_id.as_str());
-            json!({
-                "address": one.address.as_str(),
-                "state": one.state.as_str(),
-                "message_id": message_id,
-                "attempts": attempts.into_iter().map(attempt).collect::<Vec<_>>(),
-                "under_way_since": under_way.map(|intent| instant(intent.started_at)),
-            })
-        })
-        .collect();
-    let earlier: Vec<Value> = attempts
-        .iter()
-        .filter(|attempt| attempt.intent.revision != delivery.revision)
-        .map(earlier_attempt)
-        .collect();
-    let story: Vec<Value> = story
-        .iter()
-        .map(|entry| json!({"at": instant(entry.at), "actor": entry.actor, "what": entry.what}))
-        .collect();
-    let mut whole = invoice(what);
-    let more = json!({
-        "state": state.as_str(),
-        "revision": delivery.revision,
-        "received_at": instant(*received_at),
-        "schedule": schedule.as_ref().map(|schedule| schedule.as_str().to_owned()),
-        "release_at": release_at.map(instant),
-        "recipient": who.as_ref().map(recipient),
-        "next_attempt_at": delivery.next_attempt_at().map(instant),
-        "held_reason": delivery.hold.as_ref().map(ToString::to_string),
-        "held_by": delivery.hold.as_ref().map(held_by),
-        "paused": self::paused(paused.as_ref()),
-        "addresses": now,
-        "earlier_attempts": earlier,
-        "story": story,
+    let addresses = delivery.addresses.iter().map(|one| {
+        let of_this = |attempt: &&Attempt| {
+            attempt.intent.revision == delivery.revision && attempt.intent.address == one.address
+        };
+        let under_way = intent.as_ref().filter(|intent| intent.address == one.address);
+        let last = attempts.iter().rfind(of_this).map(|attempt| &attempt.intent);
+        api::AddressDelivery {
+            address: text(&one.address),
+            state: one.state.into(),
+            message_id: last.or(under_way).map(|intent| text(&intent.message_id)),
+            attempts: attempts.iter().filter(of_this).map(attempt).collect(),
+            under_way_since: under_way.map(|intent| intent.started_at),
+        }
     });
-    if let (Value::Object(whole), Value::Object(more)) = (&mut whole, more) {
-        whole.extend(more);
+    let earlier = attempts.iter().filter(|attempt| attempt.intent.revision != delivery.revision);
+    api::WholeInvoice {
+        invoice: invoice(what),
+        state: (*state).into(),
+        revision: delivery.revision,
+        received_at: *received_at,
+        schedule: schedule.as_ref().map(text),
+        release_at,
+        recipient: who.as_ref().map(recipient),
+        next_attempt_at: delivery.next_attempt_at(),
+        held_reason: delivery.hold.as_ref().map(text),
+        held_by: delivery.hold.as_ref().map(held_by),
+        paused: self::paused(paused.as_ref()),
+        addresses: addresses.collect(),
+        earlier_attempts: earlier.map(earlier_attempt).collect(),
+        story: story.iter().map(history_item).collect(),
     }
-    whole
 }
 
 /// An invoice as an operator sees it, whole or what is left of it.
 pub(super) fn invoice_view(
-    account: &str,
-    number: &str,
+    account: &AccountId,
+    number: &InvoiceNumber,
     view: &InvoiceView,
     release_at: Option<DateTime<Utc>>,
-) -> Value {
+) -> View {
     match view {
-        InvoiceView::Whole(view) => whole(view, release_at),
-        InvoiceView::Tombstone { state, at } => json!({
-            "account": account,
-            "number": number,
-            "state": state.as_str(),
-            "recipient": null,
-            "next_attempt_at": null,
-            "held_reason": null,
-            "held_by": null,
-            "paused": null,
-            "addresses": [],
-            "story": [],
-            "tombstone_since": instant(*at),
+        InvoiceView::Whole(view) => View::Whole(Box::new(whole(view, release_at))),
+        InvoiceView::Tombstone { state, at } => View::Removed(api::RemovedInvoice {
+            account: text(account),
+            number: text(number),
+            state: (*state).into(),
+            recipient: (),
+            next_attempt_at: (),
+            held_reason: (),
+            held_by: (),
+            paused: (),
+            addresses: [],
+            story: [],
+            tombstone_since: *at,
         }),
     }
 }
@@ -340,33 +283,28 @@ fn held_by(hold: &HoldReason) -> String {
 }
 
 /// An attempt of a revision that was replaced.
-fn earlier_attempt(earlier: &Attempt) -> Value {
-    let mut line = attempt(earlier);
-    line["revision"] = earlier.intent.revision.into();
-    line["address"] = earlier.intent.address.as_str().into();
-    line["message_id"] = earlier.intent.message_id.as_str().into();
-    line
+fn earlier_attempt(earlier: &Attempt) -> api::EarlierAttempt {
+    api::EarlierAttempt {
+        attempt: attempt(earlier),
+        revision: earlier.intent.revision,
+        address: text(&earlier.intent.address),
+        message_id: text(&earlier.intent.message_id),
+    }
 }
 
-fn attempt(attempt: &Attempt) -> Value {
+fn attempt(attempt: &Attempt) -> api::Attempt {
     let Attempt { intent, stage, reply, cause, outcome } = attempt;
-    let reply = reply.as_ref().map(|reply| {
-        json!({
-            "code": reply.code,
-            "enhanced": reply.enhanced.map(|code| code.to_string()),
-            "text": reply.text,
-        })
-    });
-    json!({
-        "number": intent.number,
-        "started_at": instant(intent.started_at),
-        "stage": stage.as_str(),
-        "reply": reply,
-        "cause": cause,
-        "outcome": outcome.as_str(),
-        "message": {
-            "sha256": intent.message_digest.to_string(),
-            "bytes": intent.message_bytes,
-        },
-    })
+    api::Attempt {
+        number: intent.number,
+        started_at: intent.started_at,
+        stage: (*stage).into(),
+        reply: reply.as_ref().map(|reply| api::Reply {
+            code: reply.code,
+            enhanced: reply.enhanced.as_ref().map(text),
+            text: reply.text.clone(),
+        }),
+        cause: cause.clone(),
+        outcome: (*outcome).into(),
+        message: api::Message { sha256: text(&intent.message_digest), bytes: intent.message_bytes },
+    }
 }

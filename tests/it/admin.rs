@@ -6,9 +6,10 @@
 mod import;
 mod sending;
 
+use invoice_router::api::FailedCheck;
 use invoice_router::domain::delivery::{DeliveryId, Verdict};
+use invoice_router::http::Readiness;
 use invoice_router::http::client::{Method, Target};
-use invoice_router::http::{Readiness, Relay};
 use invoice_router::store::{Filter, PauseScope};
 use serde_json::{Value, json};
 
@@ -328,8 +329,10 @@ async fn no_answer_shows_a_secret_or_what_a_document_holds() {
 #[tokio::test]
 async fn probes_tell_whether_the_daemon_lives_and_works() {
     let interfaces = Interfaces::start_with(limits(), PATIENCE, || Readiness {
-        relay: Relay::Untried,
-        failing: vec![("relay", "the circuit is open".to_owned())],
+        failing: vec![FailedCheck {
+            check: "relay".to_owned(),
+            detail: "the circuit is open".to_owned(),
+        }],
         ..Readiness::default()
     })
     .await;

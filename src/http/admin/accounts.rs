@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::{account_in, cursor_in, page_limit, unknown_account};
+use crate::api::{AccountPage, AccountRecipient};
 use crate::domain::id::AccountId;
 use crate::http::cursor;
 use crate::http::exchange::{Exchange, Reply, blocking};
@@ -36,17 +35,20 @@ pub(in crate::http) async fn list(
     let context = Arc::clone(&exchange.service.context);
     let store = Arc::clone(&context.store);
     let page = blocking(move || {
-        let Accounts { items, next, total, damaged } = store.accounts(after.as_ref(), limit)?;
-        let show = |shown: &AccountView| match detail.unwrap_or(Detail::Full) {
-            Detail::Full => view::account(shown, &context.groups),
-            Detail::Version => view::account_version(&shown.account),
-        };
-        let items: Vec<_> = items.iter().map(show).collect();
-        let next = next.as_ref().map(cursor::write);
-        Ok(json!({"items": items, "next_cursor": next, "total": total, "damaged": damaged}))
+        let page = store.accounts(after.as_ref(), limit)?;
+        Ok(match detail.unwrap_or(Detail::Full) {
+            Detail::Full => Reply::ok(&shown(page, |view| view::account(view, &context.groups))),
+            Detail::Version => Reply::ok(&shown(page, |view| view::account_version(&view.account))),
+        })
     })
     .await?;
-    Ok(Reply::ok(page))
+    page
+}
+
+fn shown<T>(page: Accounts, show: impl Fn(&AccountView) -> T) -> AccountPage<T> {
+    let Accounts { items, next, total, damaged } = page;
+    let (items, next_cursor) = (items.iter().map(show).collect(), next.as_ref().map(cursor::write));
+    AccountPage { items, next_cursor, total, damaged }
 }
 
 /// `GET /v1/accounts/{account}`.
@@ -55,7 +57,7 @@ pub(in crate::http) async fn one(
     params: &Params,
 ) -> Result<Reply, Problem> {
     let account = read(exchange, params).await?;
-    Ok(Reply::ok(view::account(&account, &exchange.context().groups)))
+    Reply::ok(&view::account(&account, &exchange.context().groups))
 }
 
 /// `GET /v1/accounts/{account}/recipient`.
@@ -64,12 +66,12 @@ pub(in crate::http) async fn recipient(
     params: &Params,
 ) -> Result<Reply, Problem> {
     let AccountView { account, recipient, suspects: _, paused } = read(exchange, params).await?;
-    Ok(Reply::ok(json!({
-        "account": account.id().as_str(),
-        "version": account.version().get(),
-        "recipient": view::recipient(&recipient),
-        "paused": view::paused(paused.as_ref()),
-    })))
+    Reply::ok(&AccountRecipient {
+        account: account.id().to_string(),
+        version: account.version().get(),
+        recipient: view::recipient(&recipient),
+        paused: view::paused(paused.as_ref()),
+    })
 }
 
 async fn read(exchange: &mut Exchange, params: &Params) -> Result<AccountView, Problem> {

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::{bad_parameter, cursor_in, page_limit};
+use crate::api::AuditPage;
 use crate::http::cursor;
 use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::problem::Problem;
@@ -32,7 +31,6 @@ pub(in crate::http) async fn list(
     };
     let store = Arc::clone(&exchange.context().store);
     let (page, next) = blocking(move || store.audit(order, after, limit)).await?;
-    let next = next.map(|place| cursor::write(&(order, place)));
-    let items: Vec<_> = page.iter().map(view::audited).collect();
-    Ok(Reply::ok(json!({"items": items, "next_cursor": next})))
+    let next_cursor = next.map(|place| cursor::write(&(order, place)));
+    Reply::ok(&AuditPage { items: page.iter().map(view::audited).collect(), next_cursor })
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 
 use super::{read_body, reason, unknown_account};
+use crate::api::{self, Dispatched, DryRun, Planned};
 use crate::domain::delivery::{DeliveryId, Shown};
 use crate::domain::id::{AccountId, ScheduleName};
 use crate::domain::recipient::{OnRejected, resolve};
@@ -64,24 +64,16 @@ pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Resu
             Ok((items, complete, store.pause_in_force(account.as_ref())?))
         })
         .await?;
-        return Ok(Reply::ok(json!({
-            "dry_run": true,
-            "items": items,
-            "complete": complete,
-            "paused": view::paused(paused.as_ref()),
-        })));
+        let paused = view::paused(paused.as_ref());
+        return Reply::ok(&DryRun { dry_run: true, items, complete, paused });
     }
     let runs = release(&context, scopes, &Actor::Operator(actor), reason, now).await;
     // Also after one that could not be opened: those before it were.
     context.nudge.notify_one();
     let runs = runs?;
     let paused = context.store.pause_in_force(account.as_ref())?;
-    Ok(Reply::ok(json!({
-        "dry_run": false,
-        "instant": view::instant(now),
-        "runs": runs,
-        "paused": view::paused(paused.as_ref()),
-    })))
+    let paused = view::paused(paused.as_ref());
+    Reply::ok(&Dispatched { dry_run: false, instant: now, runs, paused })
 }
 
 /// Releases what waits, and says of each scope whether anything did.
@@ -91,7 +83,7 @@ async fn release(
     actor: &Actor,
     reason: Option<String>,
     now: DateTime<Utc>,
-) -> Result<Vec<Value>, Problem> {
+) -> Result<Vec<api::Run>, Problem> {
     let mut runs = Vec::with_capacity(scopes.len());
     let all = scopes.len();
     for scope in scopes {
@@ -104,17 +96,12 @@ async fn release(
             let mut problem = Problem::from(error);
             if !runs.is_empty() {
                 let done = runs.len();
-                problem.details.sentence =
+                problem.body.detail =
                     format!("only {done} of {all} runs could be opened: ask again");
             }
             problem
         })?;
-        runs.push(json!({
-            "schedule": schedule,
-            "account": account,
-            "opened": opened,
-            "waiting": opened,
-        }));
+        runs.push(api::Run { schedule, account, opened, waiting: opened });
     }
     Ok(runs)
 }
@@ -148,7 +135,7 @@ fn preview(
     store: &dyn Store,
     scopes: &[RunScope],
     on_rejected: OnRejected,
-) -> Result<(Vec<Value>, bool), StoreError> {
+) -> Result<(Vec<Planned>, bool), StoreError> {
     let (mut items, mut left) = (Vec::new(), DRY_RUN_INVOICES);
     for scope in scopes {
         let mut after = None;
@@ -177,7 +164,7 @@ fn preview_account(
     account: &AccountId,
     deliveries: &[DeliveryId],
     on_rejected: OnRejected,
-) -> Result<Option<Value>, StoreError> {
+) -> Result<Option<Planned>, StoreError> {
     let mut shown = None;
     let mut invoices = Vec::new();
     for id in deliveries {
@@ -196,10 +183,6 @@ fn preview_account(
         return Ok(None);
     };
     let paused = store.pause_in_force(Some(account))?;
-    Ok(Some(json!({
-        "account": account.as_str(),
-        "recipient": recipient,
-        "paused": view::paused(paused.as_ref()),
-        "invoices": invoices,
-    })))
+    let (account, paused) = (account.to_string(), view::paused(paused.as_ref()));
+    Ok(Some(Planned { account, recipient, paused, invoices }))
 }

@@ -37,5 +37,5 @@ pub(in crate::http) async fn take(
         ChangeUnderWay::of_import(&context, line, accept_version, actor.clone(), reason.clone(), at)
     };
     let end = |work: ChangeUnderWay| async move { work.end(&mut About::default()).await };
-    Ok(batch::answer(exchange, lines, begin, end).await)
+    batch::answer(exchange, lines, begin, end).await
 }

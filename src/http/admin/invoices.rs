@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use hyper::StatusCode;
-use serde_json::json;
 
 use super::{
     account_in, bad_parameter, cursor_in, number_in, page_limit, read_body, reason, unknown_invoice,
 };
+use crate::api::{Acceptance, InvoicePage, OperationAnswer};
 use crate::domain::delivery::{Answer, Shown};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::http::cursor;
@@ -39,7 +39,7 @@ pub(in crate::http) async fn one(
         }
         InvoiceView::Whole(_) | InvoiceView::Tombstone { .. } => None,
     };
-    Ok(Reply::ok(view::invoice_view(account.as_str(), number.as_str(), &invoice, release)))
+    Reply::ok(&view::invoice_view(&account, &number, &invoice, release))
 }
 
 /// `GET /v1/invoices`: in order of arrival; a page may be short and still have a next one.
@@ -54,17 +54,15 @@ pub(in crate::http) async fn list(
     let page = blocking(move || {
         let page = store.invoices(&filter, after, limit)?;
         let paused = store.pause_in_force(None)?;
-        let items: Vec<_> = page.items.iter().map(view::listed).collect();
-        let next = page.next.as_ref().map(cursor::write);
-        Ok(json!({
-            "items": items,
-            "next_cursor": next,
-            "damaged": page.damaged,
-            "paused": view::paused(paused.as_ref()),
-        }))
+        Ok(InvoicePage {
+            items: page.items.iter().map(view::listed).collect(),
+            next_cursor: page.next.as_ref().map(cursor::write),
+            damaged: page.damaged,
+            paused: view::paused(paused.as_ref()),
+        })
     })
     .await?;
-    Ok(Reply::ok(page))
+    Reply::ok(&page)
 }
 
 fn filter(query: &Query) -> Result<Filter, Problem> {
@@ -178,10 +176,10 @@ async fn operate(
         .ok_or_else(unknown_invoice)?;
     context.nudge.notify_one();
     let (status, result) = match answer {
-        Answer::Done => (StatusCode::OK, "applied"),
-        Answer::Recorded => (StatusCode::ACCEPTED, "applied"),
-        Answer::Already if state == Shown::Sending => (StatusCode::ACCEPTED, "duplicate"),
-        Answer::Already => (StatusCode::OK, "duplicate"),
+        Answer::Done => (StatusCode::OK, Acceptance::Applied),
+        Answer::Recorded => (StatusCode::ACCEPTED, Acceptance::Applied),
+        Answer::Already if state == Shown::Sending => (StatusCode::ACCEPTED, Acceptance::Duplicate),
+        Answer::Already => (StatusCode::OK, Acceptance::Duplicate),
         Answer::AlreadySent => return Err(already_sent(state)),
         Answer::WrongState => return Err(wrong_state(format!("the invoice is {state}"), state)),
         Answer::OtherRevision { named, current } => {
@@ -190,19 +188,13 @@ async fn operate(
         }
     };
     exchange.about.result = Some(result);
-    Ok(Reply::new(
-        status,
-        json!({
-            "result": result,
-            "account": account.as_str(),
-            "number": number.as_str(),
-            "state": state.as_str(),
-        }),
-    ))
+    let (account, number) = (account.to_string(), number.to_string());
+    let (result, state) = (result.into(), state.into());
+    Reply::new(status, &OperationAnswer { result, account, number, state })
 }
 
 fn wrong_state(sentence: String, state: Shown) -> Problem {
     let mut problem = Problem::new(Code::WrongState, sentence);
-    problem.details.state = Some(state);
+    problem.body.state = Some(state.into());
     problem
 }

@@ -1,9 +1,9 @@
 //! From what the store decided to what the sender reads.
 
 use hyper::StatusCode;
-use serde_json::{Value, json};
 
 use super::account::Places;
+use crate::api::{self, Acceptance, AccountAnswer, WarningCode};
 use crate::domain::account::Profile;
 use crate::domain::change::{AccountChange, ChangeKind, ContactChange, Import, Refused, Warning};
 use crate::domain::contact::Language;
@@ -27,9 +27,9 @@ pub(super) fn changed(
     answer: ChangeAnswer,
     repeated: bool,
     places: &Places,
-    settings: Vec<Value>,
+    settings: Vec<api::Warning>,
     about: &mut About,
-) -> Result<Reply, Problem> {
+) -> Result<AccountAnswer, Problem> {
     let (result, account, recipient, warnings, in_flight) = match answer {
         ChangeAnswer::Accepted { result, account, recipient, warnings, in_flight } => {
             (result, account, recipient, warnings, in_flight)
@@ -38,27 +38,26 @@ pub(super) fn changed(
     };
     let name = match result {
         ChangeResult::Applied | ChangeResult::Duplicate | ChangeResult::Stale if repeated => {
-            "duplicate"
+            Acceptance::Duplicate
         }
-        ChangeResult::Applied => "applied",
-        ChangeResult::Duplicate => "duplicate",
-        ChangeResult::Stale => "stale",
+        ChangeResult::Applied => Acceptance::Applied,
+        ChangeResult::Duplicate => Acceptance::Duplicate,
+        ChangeResult::Stale => Acceptance::Stale,
     };
     about.result = Some(name);
-    let mut shown: Vec<Value> = warnings.iter().map(warning).collect();
+    let mut shown: Vec<api::Warning> = warnings.iter().map(warning).collect();
     // What is not in force needs no warning about its settings.
     if result != ChangeResult::Stale {
         shown.extend(settings);
     }
-    let in_flight: Vec<&str> = in_flight.iter().map(InvoiceNumber::as_str).collect();
-    Ok(Reply::ok(json!({
-        "result": name,
-        "account": account.id().as_str(),
-        "version": account.version().get(),
-        "recipient": view::recipient(&recipient),
-        "warnings": shown,
-        "in_flight": in_flight,
-    })))
+    Ok(AccountAnswer {
+        result: name.into(),
+        account: account.id().to_string(),
+        version: account.version().get(),
+        recipient: view::recipient(&recipient),
+        warnings: shown,
+        in_flight: in_flight.iter().map(ToString::to_string).collect(),
+    })
 }
 
 /// The answer to an invoice.
@@ -78,23 +77,23 @@ pub(super) fn issued(
         | IssueAnswer::Stale(standing)
             if repeated =>
         {
-            (StatusCode::OK, "duplicate", standing)
+            (StatusCode::OK, Acceptance::Duplicate, standing)
         }
-        IssueAnswer::Applied(standing) => (StatusCode::OK, "applied", standing),
-        IssueAnswer::Parked(standing) => (StatusCode::ACCEPTED, "parked", standing),
-        IssueAnswer::Duplicate(standing) => (StatusCode::OK, "duplicate", standing),
-        IssueAnswer::Stale(standing) => (StatusCode::OK, "stale", standing),
+        IssueAnswer::Applied(standing) => (StatusCode::OK, Acceptance::Applied, standing),
+        IssueAnswer::Parked(standing) => (StatusCode::ACCEPTED, Acceptance::Parked, standing),
+        IssueAnswer::Duplicate(standing) => (StatusCode::OK, Acceptance::Duplicate, standing),
+        IssueAnswer::Stale(standing) => (StatusCode::OK, Acceptance::Stale, standing),
         IssueAnswer::Conflict { state, differs } => {
             let mut problem = Problem::new(
                 Code::InvoiceConflict,
                 "this number was handed over before, with other content",
             );
-            problem.details.state = Some(state);
-            problem.details.errors = differs
+            problem.body.state = Some(state.into());
+            problem.body.errors = differs
                 .iter()
                 .map(|name| Fault::at(format!("/data/{name}"), "what was handed over before"))
                 .collect();
-            problem.details.differs = differs;
+            problem.body.differs = Some(differs.into_iter().map(str::to_owned).collect());
             return Err(problem);
         }
         IssueAnswer::DocumentsMissing(missing) => {
@@ -102,12 +101,12 @@ pub(super) fn issued(
                 Code::DocumentMissing,
                 "upload the missing documents with PUT /v1/documents/{sha256}, then send this again",
             );
-            problem.details.errors = places
+            problem.body.errors = places
                 .iter()
                 .filter(|(digest, _)| missing.contains(digest))
                 .map(|(_, pointer)| Fault::at(pointer, "the digest of a document that is stored"))
                 .collect();
-            problem.details.missing = missing;
+            problem.body.missing = missing.iter().map(ToString::to_string).collect();
             return Err(problem);
         }
         IssueAnswer::DocumentsTooLarge { most } => {
@@ -130,18 +129,16 @@ pub(super) fn issued(
         | Shown::Withdrawn
         | Shown::Undeliverable => None,
     };
-    Ok(Reply::new(
-        status,
-        json!({
-            "result": result,
-            "account": account.as_str(),
-            "number": number.as_str(),
-            "state": state.as_str(),
-            "release_at": release_at.map(view::instant),
-            "recipient": recipient.as_ref().map(view::recipient),
-            "warnings": [],
-        }),
-    ))
+    let answer = api::InvoiceAnswer {
+        result: result.into(),
+        account: account.to_string(),
+        number: number.to_string(),
+        state: state.into(),
+        release_at,
+        recipient: recipient.as_ref().map(view::recipient),
+        warnings: Vec::new(),
+    };
+    Reply::new(status, &answer)
 }
 
 /// The answer to a withdrawal.
@@ -153,26 +150,24 @@ pub(super) fn withdrawn(
     about: &mut About,
 ) -> Result<Reply, Problem> {
     let (status, result, state) = match answer {
-        WithdrawAnswer::Withdrawn => (StatusCode::OK, "applied", Shown::Withdrawn),
-        WithdrawAnswer::Recorded => (StatusCode::ACCEPTED, "applied", Shown::Sending),
+        WithdrawAnswer::Withdrawn => (StatusCode::OK, Acceptance::Applied, Shown::Withdrawn),
+        WithdrawAnswer::Recorded => (StatusCode::ACCEPTED, Acceptance::Applied, Shown::Sending),
         // Recorded before, by another event: this one is no more certain to be obeyed.
         WithdrawAnswer::Duplicate { state: Shown::Sending } if !repeated => {
-            (StatusCode::ACCEPTED, "duplicate", Shown::Sending)
+            (StatusCode::ACCEPTED, Acceptance::Duplicate, Shown::Sending)
         }
-        WithdrawAnswer::Duplicate { state } => (StatusCode::OK, "duplicate", *state),
+        WithdrawAnswer::Duplicate { state } => (StatusCode::OK, Acceptance::Duplicate, *state),
         WithdrawAnswer::AlreadySent { state } => return Err(already_sent(*state)),
     };
     about.result = Some(result);
-    Ok(Reply::new(
-        status,
-        json!({
-            "result": result,
-            "account": account.as_str(),
-            "number": number.as_str(),
-            "state": state.as_str(),
-            "warnings": [],
-        }),
-    ))
+    let answer = api::WithdrawalAnswer {
+        result: result.into(),
+        account: account.to_string(),
+        number: number.to_string(),
+        state: state.into(),
+        warnings: Vec::new(),
+    };
+    Reply::new(status, &answer)
 }
 
 /// It was, or may have been, sent.
@@ -181,7 +176,7 @@ pub(in crate::http) fn already_sent(state: Shown) -> Problem {
         Code::AlreadySent,
         "an address has it, or may have it; what was still open stops",
     );
-    problem.details.state = Some(state);
+    problem.body.state = Some(state.into());
     problem
 }
 
@@ -190,17 +185,18 @@ pub(super) fn settings_warnings(
     change: &AccountChange,
     places: &Places,
     context: &Context,
-) -> Vec<Value> {
+) -> Vec<api::Warning> {
     let mut warnings = Vec::new();
     let mut language = |field: String, language: Option<&Language>| {
         if let Some(language) = language
             && !context.languages.contains(language)
         {
-            warnings.push(json!({
-                "code": "language_without_template",
-                "field": field,
-                "detail": format!("there is no template for {language:?}; mails are in the default language", language = language.as_str()),
-            }));
+            let detail = format!(
+                "there is no template for {:?}; mails are in the default language",
+                language.as_str()
+            );
+            let code = WarningCode::LanguageWithoutTemplate.into();
+            warnings.push(api::Warning { code, field, detail });
         }
     };
     match &change.kind {
@@ -233,26 +229,25 @@ pub(super) fn settings_warnings(
     warnings
 }
 
-fn unknown_schedule(profile: &Profile, root: &str, context: &Context) -> Option<Value> {
+fn unknown_schedule(profile: &Profile, root: &str, context: &Context) -> Option<api::Warning> {
     let schedule = profile.schedule.as_ref()?;
-    (!context.schedules.contains(schedule)).then(|| {
-        json!({
-            "code": "unknown_schedule",
-            "field": format!("{root}/schedule"),
-            "detail": format!("schedule {:?} is not configured; it acts as \"default\"", schedule.as_str()),
-        })
+    let name = schedule.as_str();
+    (!context.schedules.contains(schedule)).then(|| api::Warning {
+        code: WarningCode::UnknownSchedule.into(),
+        field: format!("{root}/schedule"),
+        detail: format!("schedule {name:?} is not configured; it acts as \"default\""),
     })
 }
 
-fn warning(warning: &Warning) -> Value {
+fn warning(warning: &Warning) -> api::Warning {
     let (code, field, detail) = match warning {
         Warning::BillingContactRemoved(id) => (
-            "billing_contact_removed",
+            WarningCode::BillingContactRemoved,
             "/data/sub_user",
             format!("{id} was the billing contact; the main contact gets the invoices now"),
         ),
         Warning::BillingContactLeftGroup(id) => (
-            "billing_contact_left_group",
+            WarningCode::BillingContactLeftGroup,
             "/data/sub_user/group",
             format!(
                 "{id} was the billing contact and left the billing group; the main contact gets \
@@ -260,10 +255,10 @@ fn warning(warning: &Warning) -> Value {
             ),
         ),
         Warning::SubUserUnknown(id) => {
-            ("sub_user_unknown", "/data/sub_user", format!("{id} was not there"))
+            (WarningCode::SubUserUnknown, "/data/sub_user", format!("{id} was not there"))
         }
     };
-    json!({"code": code, "field": field, "detail": detail})
+    api::Warning { code: code.into(), field: field.to_owned(), detail }
 }
 
 impl Places {
@@ -311,7 +306,7 @@ impl Places {
 fn refused(refused: &Refused, places: &Places) -> Problem {
     let version = |code, detail: &str, current: Version| {
         let mut problem = Problem::new(code, detail);
-        problem.details.current_version = Some(current);
+        problem.body.current_version = Some(current.get());
         problem
     };
     let rule =

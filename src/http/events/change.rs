@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::account::{self, ParsedChange, Places};
 use super::{answer, unless_reused};
+use crate::api::{AccountAnswer, Warning};
 use crate::domain::address::masked;
 use crate::domain::change::{AccountChange, Refused};
 use crate::domain::id::{AccountId, Version};
 use crate::http::Context;
-use crate::http::exchange::{About, Reply};
+use crate::http::exchange::About;
 use crate::http::fields::{Item, Report};
 use crate::http::json;
 use crate::http::problem::Problem;
@@ -25,7 +25,7 @@ pub(in crate::http) struct ChangeUnderWay {
     account: AccountId,
     version: Version,
     places: Places,
-    warnings: Vec<Value>,
+    warnings: Vec<Warning>,
     nudge: Arc<Notify>,
 }
 
@@ -78,7 +78,7 @@ impl ChangeUnderWay {
     }
 
     /// Waits until it is durable or refused.
-    pub(in crate::http) async fn end(self, about: &mut About) -> Result<Reply, Problem> {
+    pub(in crate::http) async fn end(self, about: &mut About) -> Result<AccountAnswer, Problem> {
         let (change_answer, repeated) = match self.commit {
             ChangeCommit::OfEvent(commit) => unless_reused(commit.await?)?,
             ChangeCommit::OfOperator(commit) => (commit.await?, false),

@@ -81,7 +81,7 @@ fn is_event(body: &[u8]) -> bool {
 /// Every mistake has a place in the body, or in an object that lacks it.
 fn refused(said: &Value, problem: &Problem) {
     assert_eq!(problem.code, Code::Invalid);
-    let faults = &problem.details.errors;
+    let faults = &problem.body.errors;
     assert!((1..=50).contains(&faults.len()), "{} mistakes", faults.len());
     for fault in faults {
         let Place::Body(pointer) = &fault.place else {

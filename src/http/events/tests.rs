@@ -9,7 +9,7 @@ fn faults(body: &Value) -> Vec<Fault> {
         Ok(_) => Vec::new(),
         Err(problem) => {
             assert_eq!(problem.code, Code::Invalid);
-            problem.details.errors
+            problem.body.errors
         }
     }
 }

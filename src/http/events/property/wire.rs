@@ -15,7 +15,6 @@ use crate::domain::id::{ScheduleName, SubUserId, Version};
 use crate::domain::invoice::PortalUrl;
 use crate::http::events::account::Places;
 use crate::http::events::instant as read_instant;
-use crate::http::view::instant;
 
 /// The body of an event. What an event of an invoice does not keep, its time-stamp, is as it was `said`.
 pub(super) fn event(event: &Event, said: &Value) -> Value {
@@ -38,7 +37,7 @@ pub(super) fn event(event: &Event, said: &Value) -> Value {
             ("invoice.withdrawn", timestamp, data)
         }
     };
-    json!({"type": name, "timestamp": instant(timestamp), "data": data})
+    json!({"type": name, "timestamp": timestamp, "data": data})
 }
 
 fn change_data(kind: &ChangeKind, places: &Places) -> (&'static str, Value) {
