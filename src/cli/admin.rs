@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::out::complain;
 use super::{Failure, block_on};
+use crate::api::{InvoicePage, LineAnswer, Problem};
 use crate::http::client::{self, ClientError, Method, Target};
 
 /// How long the daemon has for an answer.
@@ -24,6 +26,15 @@ pub(super) struct Line {
     pub(super) bytes: Vec<u8>,
 }
 
+/// A success of the daemon.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    /// As it came.
+    pub(super) raw: String,
+    /// As it is read.
+    pub(super) value: T,
+}
+
 /// The admin interface of the daemon on this machine.
 pub(super) struct Admin {
     socket: PathBuf,
@@ -34,64 +45,53 @@ impl Admin {
         Self { socket }
     }
 
-    pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.ask(Method::GET, path, None)
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Failure> {
+        read(self.exchange(Method::GET, path, None, Vec::new())?)
     }
 
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        self.ask(Method::POST, path, Some(body))
+    pub(super) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Answer<T>, Failure> {
+        let body = serde_json::to_vec(body).map_err(anyhow::Error::new)?;
+        read(self.exchange(Method::POST, path, Some("application/json"), body)?)
     }
 
     /// A list with every item, read page by page; its other members are those of the last page.
-    pub(super) fn all(&self, path: &str) -> Result<Value, Failure> {
-        let mut items = Vec::new();
-        let mut cursor = String::new();
-        let mut damaged = 0;
-        loop {
-            let joint = if path.contains('?') { '&' } else { '?' };
-            let mut page = if cursor.is_empty() {
-                self.get(path)?
-            } else {
-                self.get(&format!("{path}{joint}cursor={}", segment(&cursor)))?
-            };
-            items.extend(super::out::list(&page, "/items").iter().cloned());
-            damaged += page["damaged"].as_u64().unwrap_or(0);
-            let Some(next) = page.get("next_cursor").and_then(Value::as_str) else {
-                page["items"] = items.into();
-                if damaged > 0 {
-                    page["damaged"] = damaged.into();
-                    complain(&left_out(damaged));
-                }
-                return Ok(page);
-            };
-            next.clone_into(&mut cursor);
+    pub(super) fn all_invoices(&self, path: &str) -> Result<InvoicePage, Failure> {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let mut all: InvoicePage = self.get(path)?.value;
+        while let Some(cursor) = &all.next_cursor {
+            let next = format!("{path}{joint}cursor={}", segment(cursor));
+            let InvoicePage { items, next_cursor, damaged, paused } = self.get(&next)?.value;
+            all.items.extend(items);
+            all.damaged += damaged;
+            (all.next_cursor, all.paused) = (next_cursor, paused);
         }
+        if all.damaged > 0 {
+            complain(&left_out(all.damaged));
+        }
+        Ok(all)
     }
 
     /// The answers to the lines of a batch, one for each and in their order.
-    pub(super) fn batch(&self, path: &str, lines: &[Line]) -> Result<Vec<Value>, Failure> {
+    pub(super) fn batch(&self, path: &str, lines: &[Line]) -> Result<Vec<LineAnswer>, Failure> {
         let mut body = Vec::new();
         for line in lines {
             body.extend_from_slice(&line.bytes);
             body.push(b'\n');
         }
         let answer = self.exchange(Method::POST, path, Some("application/x-ndjson"), body)?;
-        let answers: Result<Vec<Value>, _> =
+        let answers: Result<Vec<LineAnswer>, _> =
             serde_json::Deserializer::from_slice(&answer).into_iter().collect();
-        let answers = answers.map_err(not_json)?;
+        let answers = answers.map_err(unreadable)?;
         if answers.len() == lines.len() {
             Ok(answers)
         } else {
             let words = format!("{} lines were answered by {}", lines.len(), answers.len());
             Err(Failure::Failed(anyhow!(words)))
         }
-    }
-
-    fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        let media_type = body.map(|_| "application/json");
-        let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
-        let answer = self.exchange(method, path, media_type, body)?;
-        Ok(serde_json::from_slice(&answer).map_err(not_json)?)
     }
 
     /// The body of a success.
@@ -110,11 +110,17 @@ impl Admin {
         match response.status.as_u16() {
             200..=299 => Ok(response.body),
             status => {
-                let problem = serde_json::from_slice(&response.body).map_err(not_json)?;
-                Err(failure(status, &problem))
+                let problem = serde_json::from_slice(&response.body).map_err(unreadable)?;
+                Err(failure(status, problem))
             }
         }
     }
+}
+
+fn read<T: DeserializeOwned>(body: Vec<u8>) -> Result<Answer<T>, Failure> {
+    let value = serde_json::from_slice(&body).map_err(unreadable)?;
+    let raw = String::from_utf8(body).map_err(anyhow::Error::new)?;
+    Ok(Answer { raw, value })
 }
 
 /// What is told of a list that is not whole.
@@ -124,8 +130,8 @@ pub(super) fn left_out(damaged: u64) -> String {
     )
 }
 
-fn not_json(error: serde_json::Error) -> anyhow::Error {
-    anyhow::Error::new(error).context("the daemon's answer is not JSON")
+fn unreadable(error: serde_json::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context("the daemon's answer cannot be read")
 }
 
 /// The socket's file permissions say who may: then the daemon may well be there.
@@ -148,13 +154,11 @@ fn unreachable(socket: &Path, error: ClientError) -> Failure {
     Failure::Unreachable(anyhow::Error::new(error).context(words))
 }
 
-fn failure(status: u16, problem: &Value) -> Failure {
-    let detail = problem.get("detail").or_else(|| problem.get("title")).and_then(Value::as_str);
-    let mut words =
-        detail.map_or_else(|| format!("the daemon answered with status {status}"), str::to_owned);
-    if let Some(state) = problem.get("state").and_then(Value::as_str) {
-        words = format!("{words} (state: {state})");
-    }
+fn failure(status: u16, problem: Problem) -> Failure {
+    let words = match problem.state {
+        Some(state) => format!("{} (state: {state})", problem.detail),
+        None => problem.detail,
+    };
     match status {
         409 | 422 => Failure::Refused(words),
         _ => Failure::Failed(anyhow!(words)),

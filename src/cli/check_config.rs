@@ -10,7 +10,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let warnings = app::check(&config)?;
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     let value = json!({ "result": "ok", "warnings": warnings });
-    context.out.show(&value, |_| {
+    context.out.show(&value, || {
         let mut lines: Vec<String> =
             warnings.iter().map(|warning| format!("warning: {warning}")).collect();
         lines.push("the configuration is complete and right".to_owned());

@@ -23,8 +23,9 @@ use self::callers::Callers;
 use self::daemon::{Daemon, Home};
 use self::mails::{Expected, mistakes};
 use self::sink::Sink;
-use self::story::{EXPECTED, Story, as_json, in_words};
+use self::story::{EXPECTED, Story, as_json};
 use super::out::{Out, table};
+use super::words::rule_in_words;
 use super::{Context, Failure, block_on};
 
 /// The demo has a configuration of its own; what the command line names is not touched.
@@ -64,7 +65,7 @@ async fn play(out: &Out) -> anyhow::Result<()> {
         bail!("not every mail arrived as it should:\n  {}", mistakes.join("\n  "));
     }
     let summary = json!({"directory": home.directory, "mails": as_json(EXPECTED)});
-    out.show(&summary, |_| {
+    out.show(&summary, || {
         let mails = EXPECTED.len();
         let seconds = begin.elapsed().as_secs_f64();
         format!(
@@ -93,12 +94,14 @@ async fn interrupted() -> anyhow::Result<()> {
 }
 
 fn results(expected: &[Expected]) -> String {
-    let mut rows = vec![["account", "invoice", "who got it", "why"].map(str::to_owned).to_vec()];
-    rows.extend(expected.iter().map(|one| {
-        let Expected { account, number, address, rule, .. } = one;
-        [account, number, address, in_words(rule)].map(str::to_owned).to_vec()
-    }));
-    table(&rows)
+    let rows: Vec<_> = expected
+        .iter()
+        .map(|one| {
+            let Expected { account, number, address, rule, .. } = one;
+            [account, number, address, rule_in_words(*rule)].map(str::to_owned)
+        })
+        .collect();
+    table(["account", "invoice", "who got it", "why"], &rows)
 }
 
 /// Commands to look further with.

@@ -1,15 +1,12 @@
 //! `explain`: who gets it, and why, in a sentence.
 
-use chrono::DateTime;
-use serde_json::Value;
-
 use super::admin::segment;
-use super::out::text;
 use super::words::{
-    each_address, hold_in_words, pause_in_words, relay_in_words, state_in_words,
+    each_address, hold_in_words, pause_in_words, relay_in_words, state_in_words, time,
     tombstone_in_words, who, whom, why,
 };
-use super::{Context, Failure};
+use super::{Context, Failure, invoices};
+use crate::api::{self, AccountRecipient, InvoiceView, Paused, RemovedInvoice, WholeInvoice};
 use crate::clock::Clock;
 use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, InvoiceNumber};
@@ -20,60 +17,56 @@ pub(super) fn run(
     number: Option<&InvoiceNumber>,
 ) -> Result<(), Failure> {
     let admin = context.admin()?;
-    let account = segment(account.as_str());
-    match number {
-        None => {
-            let answer = admin.get(&format!("/v1/accounts/{account}/recipient"))?;
-            context.out.show(&answer, |answer| {
-                let mut lines = vec![recipient(&answer["recipient"])];
-                lines.extend(not_now(answer));
+    if let Some(number) = number {
+        let answer = admin.get(&invoices::path(account.as_str(), number.as_str()))?;
+        let relay = relay_in_words(&admin);
+        context.out.answer(&answer, |view: &InvoiceView| match view {
+            InvoiceView::Removed(removed) => tombstone(removed),
+            InvoiceView::Whole(whole) => {
+                let mut lines = invoice(whole);
+                lines.extend(relay.filter(|_| whole.state == Shown::Due));
                 lines.join("\n")
-            })?;
-        }
-        Some(number) => {
-            let path = format!("/v1/accounts/{account}/invoices/{}", segment(number.as_str()));
-            let answer = admin.get(&path)?;
-            let relay = relay_in_words(&admin);
-            context.out.show(&answer, |answer| {
-                let mut lines = vec![invoice(answer)];
-                let is_due = text(answer, "/state") == Shown::Due.as_str();
-                lines.extend(relay.filter(|_| is_due));
-                lines.join("\n")
-            })?;
-        }
+            }
+        })?;
+    } else {
+        let path = format!("/v1/accounts/{}/recipient", segment(account.as_str()));
+        context.out.answer(&admin.get(&path)?, |answer: &AccountRecipient| {
+            let mut lines = vec![recipient(&answer.recipient)];
+            lines.extend(not_now(answer.paused.as_ref()));
+            lines.join("\n")
+        })?;
     }
     Ok(())
 }
 
 /// Who gets an account's invoices, and why.
-pub(super) fn recipient(recipient: &Value) -> String {
+pub(super) fn recipient(recipient: &api::Recipient) -> String {
     format!("Invoices go to {}.\nWhy: {}.", who(recipient), why(recipient))
 }
 
+fn tombstone(removed: &RemovedInvoice) -> String {
+    let RemovedInvoice { number, state, tombstone_since, .. } = removed;
+    format!("{number} is {}.\n{}", state_in_words(state), tombstone_in_words(*tombstone_since))
+}
+
 /// Who got an invoice or would get it now, and why.
-fn invoice(invoice: &Value) -> String {
-    let state = text(invoice, "/state");
-    let number = text(invoice, "/number");
-    let outcome = state_in_words(state);
-    if let Some(tombstone) = tombstone_in_words(invoice) {
-        return format!("{number} is {outcome}.\n{tombstone}");
-    }
-    let recipient = &invoice["recipient"];
-    if recipient.is_null() {
-        let waits = waits_for(invoice).unwrap_or_default();
-        return format!("{number} is {outcome}.\nNo recipient is known for it yet. {waits}");
-    }
-    let mut lines = vec![format!("{number} is {outcome}.")];
-    let addresses = each_address(invoice);
-    match Shown::parse(state) {
+fn invoice(whole: &WholeInvoice) -> Vec<String> {
+    let mut lines = vec![format!("{} is {}.", whole.invoice.number, state_in_words(&whole.state))];
+    let Some(recipient) = &whole.recipient else {
+        let waits = waits_for(whole).unwrap_or_default();
+        lines.push(format!("No recipient is known for it yet. {waits}"));
+        return lines;
+    };
+    let addresses = each_address(&whole.addresses).map(|address| format!("  {address}"));
+    match whole.state.known() {
         // Not all of the recipient's addresses need have got it.
         Some(Shown::Delivered) => {
             lines.push(format!("It went to {}:", whom(recipient)));
-            lines.extend(addresses.into_iter().map(|address| format!("  {address}")));
+            lines.extend(addresses);
         }
         Some(Shown::Withdrawn | Shown::Undeliverable) => {
             lines.push(format!("It goes to nobody; its recipient is {}.", whom(recipient)));
-            lines.extend(addresses.into_iter().map(|address| format!("  {address}")));
+            lines.extend(addresses);
         }
         Some(
             Shown::Parked
@@ -86,32 +79,35 @@ fn invoice(invoice: &Value) -> String {
         | None => lines.push(format!("It goes to {}.", who(recipient))),
     }
     lines.push(format!("Why: {}.", why(recipient)));
-    lines.extend(hold_in_words(invoice).map(|hold| format!("It is held: {hold}.")));
-    lines.extend(waits_for(invoice));
-    match (not_now(invoice), invoice["next_attempt_at"].as_str()) {
+    let hold = hold_in_words(whole.held_reason.as_deref(), whole.held_by.as_deref());
+    lines.extend(hold.map(|hold| format!("It is held: {hold}.")));
+    lines.extend(waits_for(whole));
+    match (not_now(whole.paused.as_ref()), whole.next_attempt_at) {
         // Until that ends, no time means anything.
         (Some(paused), _) => lines.push(paused),
-        (None, Some(at)) if is_past(at) => lines.push(format!("It has been due since {at}.")),
-        (None, Some(at)) => lines.push(format!("It is tried next at {at}.")),
+        (None, Some(at)) if at <= Clock::system().now() => {
+            lines.push(format!("It has been due since {}.", time(at)));
+        }
+        (None, Some(at)) => lines.push(format!("It is tried next at {}.", time(at))),
         (None, None) => {}
     }
-    lines.join("\n")
+    lines
 }
 
 /// What must come before it can be sent, if that is known.
-fn waits_for(invoice: &Value) -> Option<String> {
-    let words = match Shown::parse(text(invoice, "/state"))? {
-        Shown::Parked => match invoice["min_account_version"].as_u64() {
+fn waits_for(whole: &WholeInvoice) -> Option<String> {
+    let words = match whole.state.known()? {
+        Shown::Parked => match whole.invoice.min_account_version {
             Some(version) => format!("version {version} of its account"),
             None => "its account".to_owned(),
         },
         Shown::Waiting => {
-            let schedule = match invoice["schedule"].as_str() {
+            let schedule = match &whole.schedule {
                 Some(schedule) => format!("its schedule, {schedule}"),
                 None => "its account's schedule".to_owned(),
             };
-            match invoice["release_at"].as_str() {
-                Some(at) => format!("{schedule}, at {at}"),
+            match whole.release_at {
+                Some(at) => format!("{schedule}, at {}", time(at)),
                 None => schedule,
             }
         }
@@ -127,10 +123,6 @@ fn waits_for(invoice: &Value) -> Option<String> {
 }
 
 /// That nothing goes out now, and why.
-fn not_now(answer: &Value) -> Option<String> {
-    pause_in_words(&answer["paused"]).map(|paused| format!("Nothing is sent now: {paused}."))
-}
-
-fn is_past(at: &str) -> bool {
-    DateTime::parse_from_rfc3339(at).is_ok_and(|at| at <= Clock::system().now())
+fn not_now(paused: Option<&Paused>) -> Option<String> {
+    pause_in_words(paused).map(|paused| format!("Nothing is sent now: {paused}."))
 }

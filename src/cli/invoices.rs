@@ -1,14 +1,18 @@
 //! `invoices`, `invoice`, and what an operator may do to one.
 
-use serde_json::Value;
+use serde::Serialize;
 
 use super::admin::segment;
-use super::out::{list, table, text};
+use super::out::table;
 use super::words::{
-    each_address, hold_in_words, outcome_in_words, pause_in_words, state_in_words,
+    each_address, hold_in_words, outcome_in_words, pause_in_words, state_in_words, time,
     tombstone_in_words, who, why,
 };
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments};
+use crate::api::{
+    AddressDelivery, Attempt, HistoryItem, Invoice, InvoiceView, ListedInvoice, Money,
+    OperationAnswer, RemovedInvoice, WholeInvoice,
+};
 
 pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
     let InvoicesArguments { state, account, since } = arguments;
@@ -30,37 +34,37 @@ pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
 }
 
 pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Result<(), Failure> {
-    let invoices = context.admin()?.all(&list_path(arguments))?;
-    context.out.show(&invoices, |value| {
-        let mut rows = vec![
-            ["account", "number", "kind", "issued on", "total", "state"]
+    let invoices = context.admin()?.all_invoices(&list_path(arguments))?;
+    context.out.show(&invoices, || {
+        let heading = ["account", "number", "kind", "issued on", "total", "state"];
+        let row = |ListedInvoice { invoice, state, .. }: &ListedInvoice| {
+            let Invoice { account, number, kind, issued_on, total, .. } = invoice;
+            let Money { amount, currency } = total;
+            let (issued_on, total) = (issued_on.to_string(), format!("{amount} {currency}"));
+            [account, number, kind.as_str(), &issued_on, &total, state_in_words(state)]
                 .map(str::to_owned)
-                .to_vec(),
-        ];
-        for item in list(value, "/items") {
-            let total =
-                format!("{} {}", text(item, "/total/amount"), text(item, "/total/currency"));
-            let cells = [
-                text(item, "/account"),
-                text(item, "/number"),
-                text(item, "/kind"),
-                text(item, "/issued_on"),
-                &total,
-                state_in_words(text(item, "/state")),
-            ];
-            rows.push(cells.map(str::to_owned).to_vec());
-        }
-        match pause_in_words(&value["paused"]) {
-            Some(paused) => format!("{}\n{paused}", table(&rows)),
-            None => table(&rows),
+        };
+        let table = table(heading, &invoices.items.iter().map(row).collect::<Vec<_>>());
+        match pause_in_words(invoices.paused.as_ref()) {
+            Some(paused) => format!("{table}\n{paused}"),
+            None => table,
         }
     })?;
     Ok(())
 }
 
 pub(super) fn show(context: &Context, invoice: &InvoiceArguments) -> Result<(), Failure> {
-    let answer = context.admin()?.get(&path(invoice))?;
-    context.out.show(&answer, describe)?;
+    let InvoiceArguments { account, number } = invoice;
+    let answer = context.admin()?.get(&path(account.as_str(), number.as_str()))?;
+    context.out.answer(&answer, |view: &InvoiceView| match view {
+        InvoiceView::Whole(whole) => describe(whole),
+        InvoiceView::Removed(RemovedInvoice {
+            account, number, state, tombstone_since, ..
+        }) => {
+            let (state, why) = (state_in_words(state), tombstone_in_words(*tombstone_since));
+            format!("{number} of account {account} · {state}\n{why}")
+        }
+    })?;
     Ok(())
 }
 
@@ -68,94 +72,77 @@ pub(super) fn operate(
     context: &Context,
     invoice: &InvoiceArguments,
     what: &str,
-    body: &Value,
+    body: &impl Serialize,
 ) -> Result<(), Failure> {
-    let answer = context.admin()?.post(&format!("{}/{what}", path(invoice)), body)?;
-    context.out.show(&answer, |answer| {
-        let state = state_in_words(text(answer, "/state"));
-        format!("{} of account {} is {state}", invoice.number, invoice.account)
+    let InvoiceArguments { account, number } = invoice;
+    let path = format!("{}/{what}", path(account.as_str(), number.as_str()));
+    let answer = context.admin()?.post(&path, body)?;
+    context.out.answer(&answer, |answer: &OperationAnswer| {
+        format!("{number} of account {account} is {}", state_in_words(&answer.state))
     })?;
     Ok(())
 }
 
-pub(super) fn path(invoice: &InvoiceArguments) -> String {
-    let InvoiceArguments { account, number } = invoice;
-    format!("/v1/accounts/{}/invoices/{}", segment(account.as_str()), segment(number.as_str()))
+pub(super) fn path(account: &str, number: &str) -> String {
+    format!("/v1/accounts/{}/invoices/{}", segment(account), segment(number))
 }
 
-fn describe(invoice: &Value) -> String {
-    let state = state_in_words(text(invoice, "/state"));
-    let number = text(invoice, "/number");
-    let revision = match invoice["revision"].as_u64() {
-        Some(revision) => format!(" · revision {revision}"),
-        None => String::new(),
-    };
-    let mut lines =
-        vec![format!("{number} of account {}{revision} · {state}", text(invoice, "/account"))];
-    let recipient = &invoice["recipient"];
-    if !recipient.is_null() {
+fn describe(whole: &WholeInvoice) -> String {
+    let WholeInvoice { invoice, revision, .. } = whole;
+    let state = state_in_words(&whole.state);
+    let (number, account) = (&invoice.number, &invoice.account);
+    let mut lines = vec![format!("{number} of account {account} · revision {revision} · {state}")];
+    if let Some(recipient) = &whole.recipient {
         lines.push(format!("to {}", who(recipient)));
         lines.push(format!("why: {}", why(recipient)));
     }
-    lines.extend(each_address(invoice));
-    lines.extend(tombstone_in_words(invoice));
-    lines.extend(hold_in_words(invoice).map(|hold| format!("held: {hold}")));
-    if let Some(at) = invoice["next_attempt_at"].as_str() {
-        lines.push(format!("next attempt: {at}"));
-    }
-    lines.extend(pause_in_words(&invoice["paused"]));
-    let mut story = vec![["at", "who", "what"].map(str::to_owned).to_vec()];
-    story.extend(list(invoice, "/story").iter().map(|entry| {
-        [text(entry, "/at"), text(entry, "/actor"), text(entry, "/what")]
-            .map(str::to_owned)
-            .to_vec()
-    }));
-    lines.extend([String::new(), table(&story)]);
-    let attempts = attempts(invoice);
-    if attempts.len() > 1 {
-        lines.push(table(&attempts));
+    lines.extend(each_address(&whole.addresses));
+    let hold = hold_in_words(whole.held_reason.as_deref(), whole.held_by.as_deref());
+    lines.extend(hold.map(|hold| format!("held: {hold}")));
+    lines.extend(whole.next_attempt_at.map(|at| format!("next attempt: {}", time(at))));
+    lines.extend(pause_in_words(whole.paused.as_ref()));
+    let item = |item: &HistoryItem| [time(item.at), item.actor.clone(), item.what.clone()];
+    let history: Vec<_> = whole.story.iter().map(item).collect();
+    lines.extend([String::new(), table(["at", "who", "what"], &history)]);
+    let attempts = attempts(whole);
+    if !attempts.is_empty() {
+        let heading = ["revision", "address", "attempt", "started", "outcome", "stage", "reply"];
+        lines.push(table(heading, &attempts));
     }
     lines.join("\n")
 }
 
 /// Every attempt with its revision, the earlier revisions' first.
-fn attempts(invoice: &Value) -> Vec<Vec<String>> {
-    let heading = ["revision", "address", "attempt", "started", "outcome", "stage", "reply"];
-    let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    rows.extend(
-        list(invoice, "/earlier_attempts")
-            .iter()
-            .map(|earlier| attempt(&earlier["revision"], text(earlier, "/address"), earlier)),
-    );
-    for address in list(invoice, "/addresses") {
-        rows.extend(
-            list(address, "/attempts")
-                .iter()
-                .map(|now| attempt(&invoice["revision"], text(address, "/address"), now)),
-        );
-    }
-    rows
+fn attempts(whole: &WholeInvoice) -> Vec<[String; 7]> {
+    let earlier = whole.earlier_attempts.iter();
+    let earlier = earlier.map(|one| attempt(one.revision, &one.address, &one.attempt));
+    let current =
+        whole.addresses.iter().flat_map(|AddressDelivery { address, attempts, .. }| {
+            attempts.iter().map(move |one| attempt(whole.revision, address, one))
+        });
+    earlier.chain(current).collect()
 }
 
-fn attempt(revision: &Value, address: &str, attempt: &Value) -> Vec<String> {
-    let reply = &attempt["reply"];
-    let reply = match reply["code"].as_u64() {
-        Some(code) => [&code.to_string(), text(reply, "/enhanced"), text(reply, "/text")]
-            .into_iter()
-            .filter(|word| !word.is_empty())
-            .collect::<Vec<_>>()
-            .join(" "),
-        None => text(attempt, "/cause").to_owned(),
+fn attempt(revision: u32, address: &str, attempt: &Attempt) -> [String; 7] {
+    let reply = match &attempt.reply {
+        Some(reply) => {
+            let enhanced = reply.enhanced.as_deref().unwrap_or_default();
+            [&reply.code.to_string(), enhanced, &reply.text]
+                .into_iter()
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ")
+        }
+        None => attempt.cause.clone().unwrap_or_default(),
     };
     [
         &revision.to_string(),
         address,
-        &attempt["number"].to_string(),
-        text(attempt, "/started_at"),
-        outcome_in_words(text(attempt, "/outcome")),
-        text(attempt, "/stage"),
+        &attempt.number.to_string(),
+        &time(attempt.started_at),
+        outcome_in_words(&attempt.outcome),
+        attempt.stage.as_str(),
         &reply,
     ]
     .map(str::to_owned)
-    .to_vec()
 }

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use crate::api::{ReasonRequest, ResendRequest};
 use crate::config::{Config, ConfigErrors};
 use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, InvoiceNumber, ScheduleName, SenderName, WebhookId};
@@ -326,25 +327,20 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Invoices(arguments) => invoices::list_all(context, &arguments),
         Command::Invoice(invoice) => invoices::show(context, &invoice),
         Command::Hold { invoice, reason } => {
-            invoices::operate(context, &invoice, "hold", &serde_json::json!({ "reason": reason }))
+            let request = ReasonRequest { reason: Some(reason) };
+            invoices::operate(context, &invoice, "hold", &request)
         }
         Command::Release(arguments) => release::run(context, arguments),
-        Command::Resend { invoice, revision, reason } => invoices::operate(
-            context,
-            &invoice,
-            "resend",
-            &serde_json::json!({ "revision": revision, "reason": reason }),
-        ),
-        Command::Withdraw { invoice, reason } => invoices::operate(
-            context,
-            &invoice,
-            "withdraw",
-            &serde_json::json!({ "reason": reason }),
-        ),
-        Command::Dispatch(arguments) => sending::dispatch(context, &arguments),
-        Command::Pause { scope, reason } => sending::pause(context, &scope, &reason),
+        Command::Resend { invoice, revision, reason } => {
+            invoices::operate(context, &invoice, "resend", &ResendRequest { revision, reason })
+        }
+        Command::Withdraw { invoice, reason } => {
+            invoices::operate(context, &invoice, "withdraw", &ReasonRequest { reason })
+        }
+        Command::Dispatch(arguments) => sending::dispatch(context, arguments),
+        Command::Pause { scope, reason } => sending::pause(context, &scope, reason),
         Command::Resume { scope, forget_rejections, reason } => {
-            sending::resume(context, &scope, forget_rejections, reason.as_deref())
+            sending::resume(context, &scope, forget_rejections, reason)
         }
         Command::Import { file, accept_versions, reason } => {
             transfer::import(context, &file, accept_versions, reason.as_deref())

@@ -4,7 +4,9 @@
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde::Serialize;
+
+use super::admin::Answer;
 
 /// Where a command's result goes: text for people, or one JSON value for scripts.
 #[derive(Debug)]
@@ -17,13 +19,23 @@ impl Out {
         Self { json }
     }
 
-    /// Prints `value` for scripts, or else what `text` makes of it.
+    /// Prints `value` for scripts, or else what `text` says.
     pub(super) fn show(
         &self,
-        value: &Value,
-        text: impl FnOnce(&Value) -> String,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
-        if self.json { line(&value.to_string()) } else { line(&text(value)) }
+        if self.json { line(&serde_json::to_string(value)?) } else { line(&text()) }
+    }
+
+    /// Prints an answer of the daemon for scripts, as it came, or else what `text` makes of it.
+    pub(super) fn answer<T>(
+        &self,
+        answer: &Answer<T>,
+        text: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        let Answer { raw, value } = answer;
+        if self.json { line(raw) } else { line(&text(value)) }
     }
 
     /// Prints what is going on, for people; a script wants the result only.
@@ -57,36 +69,22 @@ pub(super) fn complain(text: &str) {
     drop(writeln!(io::stderr().lock(), "invoice-router: {text}"));
 }
 
-/// Lines up columns, two blanks apart. The first row is the heading.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+/// Lines up columns under their headings, two blanks apart.
+pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    let heading = heading.map(str::to_owned);
+    let rows = || std::iter::once(&heading).chain(rows);
+    let mut widths = [0; N];
+    for row in rows() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}", width = *width))
-            .collect();
+    for row in rows() {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
     text
-}
-
-/// A member of a JSON object as text; empty if it is absent or `null`.
-pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The members of an array; none if it is absent.
-pub(super) fn list<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

@@ -1,53 +1,67 @@
 //! `release`: one invoice, or all that are in a state that only an operator or a change ends.
 
 use anyhow::anyhow;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::invoices::{self, list_path};
-use super::out::{list, table, text};
+use super::out::table;
 use super::words::hold_in_words;
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments, ReleaseArguments};
+use crate::api::{Invoice, ListedInvoice, OperationAnswer, ReleaseRequest};
 use crate::domain::delivery::Shown;
-use crate::domain::id::{AccountId, InvoiceNumber};
 
 pub(super) fn run(context: &Context, arguments: ReleaseArguments) -> Result<(), Failure> {
     let ReleaseArguments { account, number, state, dry_run, now, reason } = arguments;
-    let body = json!({ "now": now, "reason": reason });
+    let request = ReleaseRequest { now, reason };
     match (account, number, state) {
         (Some(account), Some(number), _) => {
             let invoice = InvoiceArguments { account, number };
-            invoices::operate(context, &invoice, "release", &body)
+            invoices::operate(context, &invoice, "release", &request)
         }
-        (_, _, Some(state)) => all(context, state, dry_run, &body),
+        (_, _, Some(state)) => all(context, state, dry_run, &request),
         (_, None, None) | (None, _, None) => {
             Err(Failure::Failed(anyhow!("name an invoice or a state")))
         }
     }
 }
 
-fn all(context: &Context, state: Shown, dry_run: bool, body: &Value) -> Result<(), Failure> {
+#[derive(Serialize)]
+struct Summary {
+    dry_run: bool,
+    items: Vec<Released>,
+    refused: usize,
+}
+
+#[derive(Serialize)]
+struct Released {
+    account: String,
+    number: String,
+    reason: String,
+    result: String,
+}
+
+fn all(
+    context: &Context,
+    state: Shown,
+    dry_run: bool,
+    request: &ReleaseRequest,
+) -> Result<(), Failure> {
     let admin = context.admin()?;
-    let listed = admin.all(&list_path(&InvoicesArguments {
-        state: Some(state),
-        account: None,
-        since: None,
-    }))?;
-    let mut items = Vec::new();
-    let mut refused = 0_usize;
+    let filter = InvoicesArguments { state: Some(state), account: None, since: None };
+    let listed = admin.all_invoices(&list_path(&filter))?;
+    let mut summary = Summary { dry_run, items: Vec::new(), refused: 0 };
     let mut failed = None;
-    for item in list(&listed, "/items") {
-        let invoice = InvoiceArguments {
-            account: parsed(AccountId::parse(text(item, "/account")))?,
-            number: parsed(InvoiceNumber::parse(text(item, "/number")))?,
-        };
+    for ListedInvoice { invoice, held_reason, held_by, .. } in listed.items {
+        let Invoice { account, number, .. } = invoice;
         let result = if dry_run {
             "would be released".to_owned()
         } else {
             // One that moved on meanwhile, or is gone, is no reason to leave the others.
-            match admin.post(&format!("{}/release", invoices::path(&invoice)), body) {
-                Ok(answer) => text(&answer, "/state").to_owned(),
+            let path = format!("{}/release", invoices::path(&account, &number));
+            match admin.post::<OperationAnswer>(&path, request) {
+                Ok(answer) => answer.value.state.to_string(),
                 Err(failure @ (Failure::Refused(_) | Failure::Failed(_))) => {
-                    refused += 1;
+                    summary.refused += 1;
                     failure.to_string()
                 }
                 // What was released before is told all the same.
@@ -57,23 +71,19 @@ fn all(context: &Context, state: Shown, dry_run: bool, body: &Value) -> Result<(
                 }
             }
         };
-        items.push(json!({
-            "account": invoice.account.as_str(),
-            "number": invoice.number.as_str(),
-            "reason": hold_in_words(item).unwrap_or_else(|| why_it_stopped(state).to_owned()),
-            "result": result,
-        }));
+        let hold = hold_in_words(held_reason.as_deref(), held_by.as_deref());
+        let reason = hold.unwrap_or_else(|| why_it_stopped(state).to_owned());
+        summary.items.push(Released { account, number, reason, result });
     }
-    let answer = json!({ "dry_run": dry_run, "items": items, "refused": refused });
-    context.out.show(&answer, |answer| {
+    context.out.show(&summary, || {
         let heading = ["account", "number", "why it stopped", "result"];
-        let mut rows = vec![heading.map(str::to_owned).to_vec()];
-        for item in list(answer, "/items") {
-            let cells = ["/account", "/number", "/reason", "/result"];
-            rows.push(cells.map(|cell| text(item, cell).to_owned()).to_vec());
-        }
-        if rows.len() == 1 { format!("no invoice is {state}") } else { table(&rows) }
+        let row = |Released { account, number, reason, result }: &Released| {
+            [account, number, reason, result].map(ToOwned::to_owned)
+        };
+        let rows: Vec<_> = summary.items.iter().map(row).collect();
+        if rows.is_empty() { format!("no invoice is {state}") } else { table(heading, &rows) }
     })?;
+    let refused = summary.refused;
     match failed {
         Some(failure) => Err(failure),
         None if refused == 0 => Ok(()),
@@ -94,11 +104,4 @@ fn why_it_stopped(state: Shown) -> &'static str {
         | Shown::Held
         | Shown::Withdrawn => "",
     }
-}
-
-/// What the daemon answers is always right, but for a daemon of another version.
-fn parsed<T, E: std::error::Error + Send + Sync + 'static>(
-    parsed: Result<T, E>,
-) -> Result<T, Failure> {
-    parsed.map_err(|invalid| Failure::Failed(anyhow::Error::new(invalid)))
 }

@@ -1,40 +1,39 @@
 //! `dispatch`, `pause` and `resume`.
 
-use serde_json::{Value, json};
-
-use super::out::{list, table, text};
+use super::out::table;
 use super::words::{pause_in_words, relay_in_words, who, why};
 use super::{Context, DispatchArguments, Failure, PauseArguments};
+use crate::api::{
+    Acceptance, DispatchRequest, Dispatched, DryRun, PauseAnswer, PauseRequest, Planned,
+    ResumeAnswer, ResumeRequest,
+};
 
-pub(super) fn dispatch(context: &Context, arguments: &DispatchArguments) -> Result<(), Failure> {
+pub(super) fn dispatch(context: &Context, arguments: DispatchArguments) -> Result<(), Failure> {
     let DispatchArguments { dry_run, schedule, account, reason } = arguments;
-    let mut body = json!({ "dry_run": dry_run });
-    if let Some(schedule) = schedule {
-        body["schedule"] = json!(schedule.as_str());
+    let request = DispatchRequest {
+        dry_run,
+        schedule: schedule.map(|schedule| schedule.to_string()),
+        account: account.map(|account| account.to_string()),
+        reason,
+    };
+    let (admin, path) = (context.admin()?, "/v1/dispatch");
+    let with_relay = |words: String| match relay_in_words(&admin) {
+        Some(relay) => format!("{}\n{relay}", words.trim_end()),
+        None => words,
+    };
+    if dry_run {
+        let answer = admin.post(path, &request)?;
+        context.out.answer(&answer, |answer| with_relay(plan(answer)))?;
+    } else {
+        let answer = admin.post(path, &request)?;
+        context.out.answer(&answer, |answer| with_relay(released(answer)))?;
     }
-    if let Some(account) = account {
-        body["account"] = json!(account.as_str());
-    }
-    if let Some(reason) = reason {
-        body["reason"] = json!(reason);
-    }
-    let admin = context.admin()?;
-    let answer = admin.post("/v1/dispatch", &body)?;
-    let relay = relay_in_words(&admin);
-    context.out.show(&answer, |answer| {
-        let mut words = if *dry_run { plan(answer) } else { released(answer) };
-        if let Some(relay) = relay {
-            words = format!("{}\n{relay}", words.trim_end());
-        }
-        words
-    })?;
     Ok(())
 }
 
-fn released(answer: &Value) -> String {
-    let is_waiting = |run: &Value| run["waiting"] == Value::Bool(true);
-    let waiting = list(answer, "/runs").iter().any(is_waiting);
-    match (waiting, pause_in_words(&answer["paused"])) {
+fn released(answer: &Dispatched) -> String {
+    let waiting = answer.runs.iter().any(|run| run.waiting);
+    match (waiting, pause_in_words(answer.paused.as_ref())) {
         (true, None) => "released: what was waiting is being sent".to_owned(),
         (true, Some(paused)) => format!("released, but {paused}"),
         (false, None) => "nothing was waiting".to_owned(),
@@ -42,49 +41,45 @@ fn released(answer: &Value) -> String {
     }
 }
 
-fn plan(answer: &Value) -> String {
-    let paused = pause_in_words(&answer["paused"]);
-    let items = list(answer, "/items");
-    if items.is_empty() {
-        return match paused {
+fn plan(answer: &DryRun) -> String {
+    let all_paused = pause_in_words(answer.paused.as_ref());
+    if answer.items.is_empty() {
+        return match all_paused {
             None => "nothing is waiting".to_owned(),
             Some(paused) => format!("nothing is waiting; {paused}"),
         };
     }
-    let mut rows = vec![["account", "number", "would go to", "why"].map(str::to_owned).to_vec()];
-    for item in items {
-        let recipient = &item["recipient"];
+    let mut rows = Vec::new();
+    for Planned { account, recipient, paused, invoices } in &answer.items {
         let mut why = why(recipient);
         // What is said of all need not be said of each.
-        if let (None, Some(paused)) = (&paused, pause_in_words(&item["paused"])) {
+        if let (None, Some(paused)) = (&all_paused, pause_in_words(paused.as_ref())) {
             why = format!("{why}; but {paused}");
         }
-        for invoice in list(item, "/invoices") {
-            let (account, number) = (text(item, "/account"), text(invoice, "/number"));
-            rows.push(vec![account.to_owned(), number.to_owned(), who(recipient), why.clone()]);
+        for invoice in invoices {
+            rows.push([account.clone(), invoice.number.clone(), who(recipient), why.clone()]);
         }
     }
-    if answer["complete"] == Value::Bool(false) {
-        rows.push(vec!["…".to_owned()]);
+    if !answer.complete {
+        rows.push(["…", "", "", ""].map(str::to_owned));
     }
-    match paused {
-        None => table(&rows),
-        Some(paused) => format!("{}\nnothing of it is sent now: {paused}", table(&rows)),
+    let table = table(["account", "number", "would go to", "why"], &rows);
+    match all_paused {
+        None => table,
+        Some(paused) => format!("{table}\nnothing of it is sent now: {paused}"),
     }
 }
 
 pub(super) fn pause(
     context: &Context,
     scope: &PauseArguments,
-    reason: &str,
+    reason: String,
 ) -> Result<(), Failure> {
-    let mut body = asked(scope);
-    body["reason"] = json!(reason);
-    let answer = context.admin()?.post("/v1/pause", &body)?;
-    context.out.show(&answer, |answer| {
+    let answer = context.admin()?.post("/v1/pause", &request(scope, Some(reason)))?;
+    context.out.answer(&answer, |answer: &PauseAnswer| {
         let Named { what, of, meanwhile } = named(scope);
-        let in_force = pause_in_words(&answer["in_force"]).unwrap_or_default();
-        if text(answer, "/result") == "duplicate" {
+        let in_force = pause_in_words(answer.in_force.as_ref()).unwrap_or_default();
+        if answer.result == Acceptance::Duplicate {
             format!("{of} was paused before, and stays so: {in_force}")
         } else {
             format!("{what} is paused; {meanwhile}")
@@ -97,33 +92,27 @@ pub(super) fn resume(
     context: &Context,
     scope: &PauseArguments,
     forget_rejections: bool,
-    reason: Option<&str>,
+    reason: Option<String>,
 ) -> Result<(), Failure> {
-    let mut body = asked(scope);
-    if forget_rejections {
-        body["forget_rejections"] = json!(true);
-    }
-    if let Some(reason) = reason {
-        body["reason"] = json!(reason);
-    }
-    let answer = context.admin()?.post("/v1/resume", &body)?;
-    context.out.show(&answer, |answer| {
+    let request = ResumeRequest { scope: request(scope, reason), forget_rejections };
+    let answer = context.admin()?.post("/v1/resume", &request)?;
+    context.out.answer(&answer, |answer: &ResumeAnswer| {
+        let ResumeAnswer { now, ended, rejections_forgotten } = answer;
         let Named { what, of, .. } = named(scope);
-        let was_paused = text(answer, "/result") != "duplicate";
-        let said = match (was_paused, pause_in_words(&answer["in_force"])) {
+        let was_paused = now.result != Acceptance::Duplicate;
+        let said = match (was_paused, pause_in_words(now.in_force.as_ref())) {
             (true, None) => format!("{what} goes on"),
             (true, Some(paused)) => format!("the pause of {of} has ended, but {paused}"),
             (false, None) => format!("there was no pause of {of}"),
             (false, Some(paused)) => format!("there was no pause of {of}, but {paused}"),
         };
-        let forgotten = answer["rejections_forgotten"]
-            .as_u64()
+        let forgotten = rejections_forgotten
             .map(|count| format!("; rejected addresses that count as good again: {count}"));
-        let why = match text(answer, "/ended/reason") {
-            "" => String::new(),
-            why => format!("\nit was paused: {why}"),
-        };
-        format!("{said}{}{why}", forgotten.unwrap_or_default())
+        let why = ended
+            .as_ref()
+            .filter(|ended| !ended.reason.is_empty())
+            .map(|ended| format!("\nit was paused: {}", ended.reason));
+        format!("{said}{}{}", forgotten.unwrap_or_default(), why.unwrap_or_default())
     })?;
     Ok(())
 }
@@ -154,13 +143,8 @@ fn named(scope: &PauseArguments) -> Named {
     Named { what, of, meanwhile }
 }
 
-fn asked(scope: &PauseArguments) -> Value {
-    let mut body = json!({});
-    if let Some(account) = &scope.account {
-        body["account"] = json!(account.as_str());
-    }
-    if scope.removal {
-        body["removal"] = json!(true);
-    }
-    body
+fn request(scope: &PauseArguments, reason: Option<String>) -> PauseRequest {
+    let PauseArguments { account, removal } = scope;
+    let account = account.as_ref().map(ToString::to_string);
+    PauseRequest { account, removal: *removal, reason }
 }

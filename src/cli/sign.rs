@@ -1,7 +1,8 @@
 //! `sign`: the headers of a signed webhook, for curl.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
-use serde_json::{Value, json};
 
 use super::{Context, Failure, SignArguments};
 use crate::app;
@@ -29,8 +30,7 @@ pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Fai
         (TIMESTAMP_HEADER, timestamp.to_string()),
         (SIGNATURE_HEADER, sign(&secret, &id, timestamp, &payload)),
     ];
-    let value = headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-    context.out.show(&Value::Object(value), |_| {
+    context.out.show(&headers.iter().cloned().collect::<BTreeMap<_, _>>(), || {
         let lines = headers.map(|(name, value)| format!("{name}: {value}"));
         lines.join("\n")
     })?;

@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context, address: &str) -> Result<(), Failure> {
         "message_id": message_id.as_str(),
         "reply": reply.to_string(),
     });
-    context.out.show(&value, |_| {
+    context.out.show(&value, || {
         format!("accepted by relay {relay}: {reply}\nMessage-ID: <{message_id}>")
     })?;
     Ok(())

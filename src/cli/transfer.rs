@@ -12,11 +12,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::admin::{Admin, Line, left_out, segment};
-use super::out::{self, list, text};
-use super::{Context, Failure};
+use super::{Context, Failure, out};
+use crate::api::{
+    Acceptance, Account, AccountPage, Code, Contact, Fault, LineAnswer, LineBody, Login, Name,
+    Problem, SubUser,
+};
 
 /// Lines that the daemon is sent at once; it takes up to a thousand.
 const LINES: usize = 500;
@@ -31,7 +34,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 const NAMED: usize = 100;
 
 /// What became of the lines so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 struct Tally {
     applied: u64,
     duplicate: u64,
@@ -39,7 +42,16 @@ struct Tally {
     refused: u64,
     /// The fault was the daemon's.
     failed: u64,
-    named: Vec<Value>,
+    #[serde(rename = "refused_lines")]
+    named: Vec<RefusedLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct RefusedLine {
+    line: usize,
+    code: Name<Code>,
+    detail: String,
+    errors: Vec<Fault>,
 }
 
 pub(super) fn import(
@@ -73,7 +85,7 @@ pub(super) fn import(
     };
     progress.finish_and_clear();
     // What was done is told, whatever ended it.
-    let said = context.out.show(&tally.to_json(), |_| tally.describe(accept_versions));
+    let said = context.out.show(&tally, || tally.describe(accept_versions));
     answer?;
     said?;
     let Tally { refused, failed, .. } = tally;
@@ -97,7 +109,7 @@ fn send(
     let mut left = batch;
     for _ in 0..TRIES {
         let answers = admin.batch(target, &left)?;
-        left = tally.take(left, &answers, progress)?;
+        left = tally.take(left, answers, progress)?;
         if left.is_empty() {
             return Ok(());
         }
@@ -115,22 +127,27 @@ impl Tally {
     fn take(
         &mut self,
         lines: Vec<Line>,
-        answers: &[Value],
+        answers: Vec<LineAnswer>,
         progress: &ProgressBar,
     ) -> Result<Vec<Line>, Failure> {
         let mut left: Vec<Line> = Vec::new();
         let mut stopped = None;
         for (line, answer) in lines.into_iter().zip(answers) {
-            let body = &answer["body"];
-            let is_unavailable = answer["status"] == 503;
-            let is_busy = is_unavailable && text(body, "/code") == "busy";
-            if is_busy || !left.is_empty() {
-                left.push(line);
-            } else if is_unavailable {
+            match answer.body {
+                _ if !left.is_empty() => left.push(line),
+                LineBody::Accepted(answer) => match answer.result.known() {
+                    Some(Acceptance::Duplicate) => self.duplicate += 1,
+                    Some(Acceptance::Stale) => self.stale += 1,
+                    Some(Acceptance::Applied | Acceptance::Parked | Acceptance::Stored) | None => {
+                        self.applied += 1;
+                    }
+                },
+                LineBody::Refused(problem) if problem.code == Code::Busy => left.push(line),
                 // No rule refuses it: the disk is full, or the daemon stops. One after it may have been a duplicate.
-                stopped.get_or_insert((line.number, text(body, "/detail")));
-            } else {
-                self.count(&line, body, progress);
+                LineBody::Refused(problem) if answer.status == 503 => {
+                    stopped.get_or_insert((line.number, problem.detail));
+                }
+                LineBody::Refused(problem) => self.refuse(line.number, *problem, progress),
             }
         }
         match stopped {
@@ -141,43 +158,19 @@ impl Tally {
         }
     }
 
-    fn count(&mut self, line: &Line, answer: &Value, progress: &ProgressBar) {
-        match text(answer, "/result") {
-            "applied" => self.applied += 1,
-            "duplicate" => self.duplicate += 1,
-            "stale" => self.stale += 1,
-            _ => {
-                if text(answer, "/code") == "internal" {
-                    self.failed += 1;
-                } else {
-                    self.refused += 1;
-                }
-                let number = line.number;
-                let code = text(answer, "/code");
-                let detail = text(answer, "/detail");
-                let errors = list(answer, "/errors");
-                progress.suspend(|| {
-                    out::complain(&format!("line {number}: {code}: {detail}{}", places(errors)));
-                });
-                if self.named.len() < NAMED {
-                    let named =
-                        json!({"line": number, "code": code, "detail": detail, "errors": errors});
-                    self.named.push(named);
-                }
-            }
+    fn refuse(&mut self, line: usize, problem: Problem, progress: &ProgressBar) {
+        let Problem { code, detail, errors, .. } = problem;
+        if code == Code::Internal {
+            self.failed += 1;
+        } else {
+            self.refused += 1;
         }
-    }
-
-    fn to_json(&self) -> Value {
-        let Self { applied, duplicate, stale, refused, failed, named } = self;
-        json!({
-            "applied": applied,
-            "duplicate": duplicate,
-            "stale": stale,
-            "refused": refused,
-            "failed": failed,
-            "refused_lines": named,
-        })
+        progress.suspend(|| {
+            out::complain(&format!("line {line}: {code}: {detail}{}", places(&errors)));
+        });
+        if self.named.len() < NAMED {
+            self.named.push(RefusedLine { line, code, detail, errors });
+        }
     }
 
     fn describe(&self, accept_versions: bool) -> String {
@@ -199,11 +192,9 @@ impl Tally {
 }
 
 /// Where a line is wrong, in brackets.
-fn places(errors: &[Value]) -> String {
-    let places: Vec<String> = errors
-        .iter()
-        .map(|error| format!("{}: {}", text(error, "/pointer"), text(error, "/expected")))
-        .collect();
+fn places(errors: &[Fault]) -> String {
+    let place = |error: &Fault| format!("{}: {}", error.place.as_str(), error.expected);
+    let places: Vec<String> = errors.iter().map(place).collect();
     if places.is_empty() { String::new() } else { format!(" ({})", places.join("; ")) }
 }
 
@@ -298,18 +289,15 @@ pub(super) fn export(context: &Context) -> Result<(), Failure> {
     let mut path = "/v1/accounts?limit=500".to_owned();
     let mut damaged = 0;
     let result = loop {
-        let page = match admin.get(&path) {
-            Ok(page) => page,
+        let page: AccountPage<Account> = match admin.get(&path) {
+            Ok(page) => page.value,
             Err(failure) => break Err(failure),
         };
-        let items = list(&page, "/items");
-        damaged += page["damaged"].as_u64().unwrap_or(0);
-        if let Some(total) = page["total"].as_u64() {
-            progress.set_length(total);
-        }
+        damaged += page.damaged;
+        progress.set_length(page.total);
         let mut lines = String::new();
-        for item in items {
-            lines.push_str(&data(item).to_string());
+        for account in &page.items {
+            lines.push_str(&serde_json::to_string(&data(account)).map_err(anyhow::Error::new)?);
             lines.push('\n');
         }
         match out::stream(&lines) {
@@ -318,52 +306,58 @@ pub(super) fn export(context: &Context) -> Result<(), Failure> {
             Ok(false) => break Ok(()),
             Err(error) => break Err(Failure::from(error)),
         }
-        progress.inc(u64::try_from(items.len()).unwrap_or(u64::MAX));
-        let Some(cursor) = page["next_cursor"].as_str() else {
+        progress.inc(u64::try_from(page.items.len()).unwrap_or(u64::MAX));
+        let Some(cursor) = page.next_cursor else {
             break Ok(());
         };
-        path = format!("/v1/accounts?limit=500&cursor={}", segment(cursor));
+        path = format!("/v1/accounts?limit=500&cursor={}", segment(&cursor));
     };
     progress.finish_and_clear();
     result?;
     if damaged == 0 { Ok(()) } else { Err(Failure::Failed(anyhow!(left_out(damaged)))) }
 }
 
-/// The data of an `account.updated` that says what is stored. That an account is closed stands beside it.
-fn data(account: &Value) -> Value {
-    let contact = |contact: &Value| {
-        json!({
-            "name": contact["name"],
-            "company": contact["company"],
-            "language": contact["language"],
-            "addresses": contact["addresses"],
-        })
-    };
-    let sub_users: Vec<Value> = list(account, "/sub_users")
-        .iter()
-        .map(|sub_user| {
-            json!({
-                "id": sub_user["id"],
-                "group": sub_user["group"],
-                "contact": contact(&sub_user["contact"]),
-                "login": sub_user["login"],
-            })
-        })
-        .collect();
-    let mut data = json!({
-        "account": account["account"],
-        "version": account["version"],
-        "name": account["name"],
-        "language": account["language"],
-        "schedule": account["schedule"],
-        "main_contact": contact(&account["main_contact"]),
-        "sub_users": sub_users,
-        "billing_contact": account["billing_contact"],
-    });
-    if account["closed"] == Value::Bool(true) {
-        data["closed"] = Value::Bool(true);
+/// The data of an `account.updated` that says what is stored.
+#[derive(Serialize)]
+struct Data<'a> {
+    account: &'a str,
+    version: u64,
+    name: Option<&'a str>,
+    language: Option<&'a str>,
+    schedule: &'a str,
+    main_contact: &'a Contact,
+    sub_users: Vec<SubUserData<'a>>,
+    billing_contact: Option<&'a str>,
+    /// That an account is closed stands beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct SubUserData<'a> {
+    id: &'a str,
+    group: &'a str,
+    contact: &'a Contact,
+    login: Option<&'a Login>,
+}
+
+fn data(account: &Account) -> Data<'_> {
+    Data {
+        account: &account.account,
+        version: account.version,
+        name: account.name.as_deref(),
+        language: account.language.as_deref(),
+        schedule: &account.schedule,
+        main_contact: &account.main_contact.contact,
+        sub_users: account.sub_users.iter().map(sub_user_data).collect(),
+        billing_contact: account.billing_contact.as_deref(),
+        closed: account.closed.then_some(true),
     }
-    data
+}
+
+fn sub_user_data(sub_user: &SubUser) -> SubUserData<'_> {
+    let SubUser { id, group, selectable: _, active: _, contact, login } = sub_user;
+    SubUserData { id, group, contact, login: login.as_ref() }
 }
 
 /// A bar for whoever watches a terminal; scripts and logs get none. What it writes goes to standard error.
@@ -393,6 +387,8 @@ fn template(count: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn lines(text: &str, most: usize) -> Lines<&[u8]> {
@@ -436,22 +432,38 @@ mod tests {
 
     #[test]
     fn a_line_that_the_daemon_fails_at_keeps_none_after_it_from_being_counted() {
-        let answer = |status: u16, body: Value| json!({"status": status, "body": body});
-        let applied = || answer(200, json!({"result": "applied"}));
-        let busy = || answer(503, json!({"code": "busy"}));
-        let full = answer(503, json!({"code": "disk_full", "detail": "no room"}));
-        let failed = answer(500, json!({"code": "internal"}));
-        let refused = answer(422, json!({"code": "invalid"}));
+        let answer = |status: u16, body: serde_json::Value| -> LineAnswer {
+            serde_json::from_value(json!({"line": 1, "status": status, "body": body})).unwrap()
+        };
+        let applied = || {
+            let reason = json!({"rule": "no_billing_contact", "account_version": 1, "since": "2026-11-23T08:00:00Z"});
+            let recipient =
+                json!({"kind": "main_contact", "name": "Erika", "addresses": [], "reason": reason});
+            answer(
+                200,
+                json!({"result": "applied", "account": "K", "version": 1, "recipient": recipient, "warnings": [], "in_flight": []}),
+            )
+        };
+        let problem = |status: u16, code: &str, detail: &str| {
+            answer(
+                status,
+                json!({"type": "", "title": "", "status": status, "detail": detail, "code": code, "retryable": true, "request_id": ""}),
+            )
+        };
+        let busy = || problem(503, "busy", "");
+        let full = problem(503, "disk_full", "no room");
+        let failed = problem(500, "internal", "");
+        let refused = problem(422, "invalid", "");
         let lines = || (1..=4).map(|number| Line { number, bytes: Vec::new() }).collect();
         let progress = ProgressBar::hidden();
         let mut tally = Tally::default();
-        let left = tally.take(lines(), &[applied(), failed, refused, applied()], &progress);
+        let left = tally.take(lines(), vec![applied(), failed, refused, applied()], &progress);
         assert!(left.unwrap().is_empty());
         assert_eq!((tally.applied, tally.failed, tally.refused), (2, 1, 1));
-        let left = tally.take(lines(), &[applied(), busy(), applied(), busy()], &progress);
+        let left = tally.take(lines(), vec![applied(), busy(), applied(), busy()], &progress);
         assert_eq!(numbers(&left.unwrap()), [2, 3, 4]);
         assert_eq!(tally.applied, 3);
-        let stopped = tally.take(lines(), &[applied(), full, applied(), applied()], &progress);
+        let stopped = tally.take(lines(), vec![applied(), full, applied(), applied()], &progress);
         let told = stopped.unwrap_err().to_string();
         assert!(
             told.starts_with("line 2 and others from there on were not imported: no room"),

@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         "strays": strays.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         "findings": findings,
     });
-    context.out.show(&value, |_| {
+    context.out.show(&value, || {
         let left_over = match left_over {
             0 => String::new(),
             some => format!(

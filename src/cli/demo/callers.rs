@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::daemon::{Daemon, Home};
 use super::examples::{Document, Event};
-use crate::cli::out::text;
+use crate::api::DocumentAnswer;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::domain::id::WebhookId;
@@ -16,6 +17,12 @@ use crate::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 
 /// How long the daemon has for an answer.
 const TIME_OUT: Duration = Duration::from_secs(20);
+
+/// An event, as far as it is read.
+#[derive(Deserialize)]
+struct Typed {
+    r#type: String,
+}
 
 /// Everybody who talks to the daemon.
 #[derive(Debug)]
@@ -37,10 +44,10 @@ impl Callers {
     }
 
     /// Pushes an event as the one who sends events of this kind.
-    pub(super) async fn push(&self, event: &Event) -> anyhow::Result<Value> {
-        let body: Value = serde_json::from_str(event.body).context("an example is not JSON")?;
-        let secret =
-            if text(&body, "/type").starts_with("invoice.") { &self.billing } else { &self.portal };
+    pub(super) async fn push<T: DeserializeOwned>(&self, event: &Event) -> anyhow::Result<T> {
+        let Typed { r#type } =
+            serde_json::from_str(event.body).context("an example has no type")?;
+        let secret = if r#type.starts_with("invoice.") { &self.billing } else { &self.portal };
         let bytes = event.body.as_bytes();
         self.send_signed(secret, Method::POST, "/v1/events", "application/json", bytes, bytes)
             .await
@@ -48,7 +55,7 @@ impl Callers {
     }
 
     /// Uploads a document as the billing system. What is signed is its digest.
-    pub(super) async fn upload(&self, document: &Document) -> anyhow::Result<Value> {
+    pub(super) async fn upload(&self, document: &Document) -> anyhow::Result<DocumentAnswer> {
         let digest = document.digest().to_string();
         let path = format!("/v1/documents/{digest}");
         self.send_signed(
@@ -64,21 +71,25 @@ impl Callers {
     }
 
     /// Asks as an operator.
-    pub(super) async fn ask(&self, path: &str) -> anyhow::Result<Value> {
+    pub(super) async fn ask<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         send(&self.admin, Method::GET, path, &[], Vec::new())
             .await
             .with_context(|| format!("asking for {path}"))
     }
 
     /// Acts as an operator.
-    pub(super) async fn operate(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(super) async fn operate<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
         let headers = [("content-type", "application/json")];
-        send(&self.admin, Method::POST, path, &headers, body.to_string().into_bytes())
+        send(&self.admin, Method::POST, path, &headers, serde_json::to_vec(body)?)
             .await
             .with_context(|| format!("posting to {path}"))
     }
 
-    async fn send_signed(
+    async fn send_signed<T: DeserializeOwned>(
         &self,
         secret: &Secret,
         method: Method,
@@ -86,7 +97,7 @@ impl Callers {
         media_type: &str,
         payload: &[u8],
         body: &[u8],
-    ) -> anyhow::Result<Value> {
+    ) -> anyhow::Result<T> {
         let id = WebhookId::parse(format!("demo_{:016x}", fastrand::u64(..)))
             .map_err(|invalid| anyhow::anyhow!("a webhook-id: {invalid}"))?;
         let timestamp = Clock::system().now().timestamp();
@@ -101,18 +112,18 @@ impl Callers {
     }
 }
 
-/// The JSON of the answer, which must be a success.
-async fn send(
+/// What is answered, which must be a success.
+async fn send<T: DeserializeOwned>(
     target: &Target,
     method: Method,
     path: &str,
     headers: &[(&str, &str)],
     body: Vec<u8>,
-) -> anyhow::Result<Value> {
+) -> anyhow::Result<T> {
     let answer = request(target, method, path, headers, body, TIME_OUT).await?;
     if !answer.status.is_success() {
         let body = String::from_utf8_lossy(&answer.body);
         bail!("the daemon answered {}: {body}", answer.status);
     }
-    serde_json::from_slice(&answer.body).context("the daemon's answer is not JSON")
+    serde_json::from_slice(&answer.body).context("the daemon's answer cannot be read")
 }

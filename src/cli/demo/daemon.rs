@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{TimeDelta, Timelike as _};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::oneshot;
@@ -216,11 +217,14 @@ async fn keep_log(stdout: ChildStdout, mut log: File, said: oneshot::Sender<Sock
 }
 
 fn ready_address(line: &str) -> Option<SocketAddr> {
-    let event: serde_json::Value = serde_json::from_str(line).ok()?;
-    if event["message"] != "ready" {
-        return None;
+    #[derive(Deserialize)]
+    struct Event {
+        message: String,
+        #[serde(rename = "webhook.address")]
+        address: SocketAddr,
     }
-    event["webhook.address"].as_str()?.parse().ok()
+    let Event { message, address } = serde_json::from_str(line).ok()?;
+    (message == "ready").then_some(address)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::examples::Document;
 use super::sink::Received;
+use crate::domain::recipient::Rule;
 
 /// A mail that should arrive.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub(super) struct Expected {
     pub(super) account: &'static str,
     pub(super) number: &'static str,
     pub(super) address: &'static str,
-    /// The rule by which this address gets it, as the daemon names it.
-    pub(super) rule: &'static str,
+    /// The rule by which this address gets it.
+    pub(super) rule: Rule,
     /// How the subject begins, in the language of the account.
     pub(super) subject: &'static str,
     pub(super) documents: &'static [Document],
@@ -144,7 +145,7 @@ mod tests {
         account: "K-1001",
         number: "RE-1",
         address: "a@muster.example",
-        rule: "no_billing_contact",
+        rule: Rule::NoBillingContact,
         subject: "Rechnung RE-1 ",
         documents: &[Document { file: "RE-1.pdf", bytes: b"%PDF" }],
     };

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -12,10 +13,15 @@ use super::callers::Callers;
 use super::examples::{self, Event};
 use super::mails::Expected;
 use super::sink::Sink;
-use crate::cli::admin::segment;
-use crate::cli::out::{Out, list, text};
-pub(super) use crate::cli::words::rule_in_words as in_words;
-use crate::cli::words::{addresses, whom};
+use crate::api::{
+    Acceptance, AccountAnswer, DispatchRequest, Dispatched, DryRun, Invoice, InvoiceAnswer,
+    InvoiceView, Planned, Recipient,
+};
+use crate::cli::invoices;
+use crate::cli::out::Out;
+use crate::cli::words::{time, whom};
+use crate::domain::delivery::Shown;
+use crate::domain::recipient::{Rule, TargetKind};
 
 /// How long mails may take to arrive, and deliveries to be settled.
 const TIME_OUT: Duration = Duration::from_secs(20);
@@ -28,7 +34,7 @@ pub(super) const EXPECTED: &[Expected] = &[
         account: "K-1001",
         number: "RE-2026/0043",
         address: "rechnungseingang@muster.example",
-        rule: "billing_contact_selected",
+        rule: Rule::BillingContactSelected,
         subject: "Rechnung RE-2026/0043 ",
         documents: &[examples::RE_43, examples::RE_43_XML],
     },
@@ -36,7 +42,7 @@ pub(super) const EXPECTED: &[Expected] = &[
         account: "K-1001",
         number: "RE-2026/0043",
         address: "buchhaltung@muster.example",
-        rule: "billing_contact_selected",
+        rule: Rule::BillingContactSelected,
         subject: "Rechnung RE-2026/0043 ",
         documents: &[examples::RE_43, examples::RE_43_XML],
     },
@@ -44,7 +50,7 @@ pub(super) const EXPECTED: &[Expected] = &[
         account: "K-1001",
         number: "RE-2026/0042",
         address: "rechnungseingang@muster.example",
-        rule: "billing_contact_selected",
+        rule: Rule::BillingContactSelected,
         subject: "Rechnung RE-2026/0042 ",
         documents: &[examples::RE_42],
     },
@@ -52,7 +58,7 @@ pub(super) const EXPECTED: &[Expected] = &[
         account: "K-1001",
         number: "RE-2026/0042",
         address: "buchhaltung@muster.example",
-        rule: "billing_contact_selected",
+        rule: Rule::BillingContactSelected,
         subject: "Rechnung RE-2026/0042 ",
         documents: &[examples::RE_42],
     },
@@ -60,7 +66,7 @@ pub(super) const EXPECTED: &[Expected] = &[
         account: "K-2001",
         number: "INV-2026-0007",
         address: "invoices@sample.example",
-        rule: "billing_contact_selected",
+        rule: Rule::BillingContactSelected,
         subject: "Invoice INV-2026-0007 ",
         documents: &[examples::INV_7],
     },
@@ -68,7 +74,7 @@ pub(super) const EXPECTED: &[Expected] = &[
         account: "K-1001",
         number: "RE-2026/0044",
         address: "muster-gmbh@steuerberatung.example",
-        rule: "billing_contact_selected",
+        rule: Rule::BillingContactSelected,
         subject: "Rechnung RE-2026/0044 ",
         documents: &[examples::RE_44],
     },
@@ -76,7 +82,7 @@ pub(super) const EXPECTED: &[Expected] = &[
         account: "K-1001",
         number: "RE-2026/0045",
         address: "erika@muster.example",
-        rule: "billing_contact_removed",
+        rule: Rule::BillingContactRemoved,
         subject: "Rechnung RE-2026/0045 ",
         documents: &[examples::RE_45],
     },
@@ -104,19 +110,25 @@ impl Story<'_> {
     async fn contacts(&self) -> anyhow::Result<()> {
         self.head("1. The portal pushes account K-1001 and its contacts");
         self.say("A new account has a main contact only, who gets the invoices.");
-        self.change(&examples::ACCOUNT, "main_contact", "no_billing_contact").await?;
+        self.change(&examples::ACCOUNT, TargetKind::MainContact, Rule::NoBillingContact).await?;
         self.say("A login for the technician, in group \"Technik\", changes nothing about that.");
-        self.change(&examples::TECHNICIAN, "main_contact", "no_billing_contact").await?;
+        self.change(&examples::TECHNICIAN, TargetKind::MainContact, Rule::NoBillingContact).await?;
         self.say(
             "Neither does a contact for the accounting department, as long as nobody selects it:",
         );
         self.say("copied from the main contact, two addresses of its own, group \"Rechnungen\", no login.");
-        self.change(&examples::BILLING_CONTACT, "main_contact", "no_billing_contact").await?;
-        self.say("Now it is selected in the payment settings.");
-        self.change(&examples::BILLING_CONTACT_SELECTED, "sub_user", "billing_contact_selected")
+        self.change(&examples::BILLING_CONTACT, TargetKind::MainContact, Rule::NoBillingContact)
             .await?;
+        self.say("Now it is selected in the payment settings.");
+        self.change(
+            &examples::BILLING_CONTACT_SELECTED,
+            TargetKind::SubUser,
+            Rule::BillingContactSelected,
+        )
+        .await?;
         self.say("An English account comes as a whole, with its billing contact selected.");
-        self.change(&examples::ENGLISH_ACCOUNT, "sub_user", "billing_contact_selected").await
+        self.change(&examples::ENGLISH_ACCOUNT, TargetKind::SubUser, Rule::BillingContactSelected)
+            .await
     }
 
     async fn invoices(&self) -> anyhow::Result<()> {
@@ -125,52 +137,58 @@ impl Story<'_> {
             self.callers.upload(&document).await?;
         }
         self.say("Two invoices wait for the schedule; one brings its document along.");
-        self.issue(&examples::INVOICE_SCHEDULED, &["waiting"]).await?;
-        self.issue(&examples::ENGLISH_INVOICE, &["waiting"]).await?;
+        self.issue(&examples::INVOICE_SCHEDULED, &[Shown::Waiting]).await?;
+        self.issue(&examples::ENGLISH_INVOICE, &[Shown::Waiting]).await?;
         self.say("One with PDF and XML is to be sent immediately, and is.");
-        self.issue(&examples::INVOICE_IMMEDIATE, &["due", "sending"]).await?;
+        self.issue(&examples::INVOICE_IMMEDIATE, &[Shown::Due, Shown::Sending]).await?;
         self.arrived(0..2).await
     }
 
     async fn schedule(&self) -> anyhow::Result<()> {
         self.head("3. The schedule fires");
         self.say("It would in half a day; `dispatch` fires it now. Before, `dispatch --dry-run`:");
-        let plan = self.callers.operate("/v1/dispatch", &json!({"dry_run": true})).await?;
-        let items = list(&plan, "/items");
-        ensure!(items.len() == 2, "two accounts should have something waiting: {plan}");
-        for item in items {
-            let account = text(item, "/account");
-            let recipient = who(&item["recipient"]);
-            for invoice in list(item, "/invoices") {
-                let number = text(invoice, "/number");
+        let plan: DryRun = self.dispatch(true, None).await?;
+        ensure!(plan.items.len() == 2, "two accounts should have something waiting: {plan:?}");
+        for Planned { account, recipient, invoices, paused: _ } in plan.items {
+            let recipient = who(&recipient);
+            for Invoice { number, .. } in invoices {
                 self.note(&format!("{account}, {number} → would go to {recipient}"));
             }
         }
         self.say("Then for good: both addresses get it, main contact and technician nothing.");
-        self.callers.operate("/v1/dispatch", &json!({})).await?;
+        let _: Dispatched = self.dispatch(false, None).await?;
         self.arrived(2..5).await
     }
 
     async fn replacement(&self) -> anyhow::Result<()> {
         self.head("4. The billing contact is replaced");
         self.say("A second contact in a billing group; still the first one is active ...");
-        self.change(&examples::REPLACEMENT, "sub_user", "billing_contact_selected").await?;
-        self.say("... until the second is selected: there is never more than one.");
-        self.change(&examples::REPLACEMENT_SELECTED, "sub_user", "billing_contact_selected")
+        self.change(&examples::REPLACEMENT, TargetKind::SubUser, Rule::BillingContactSelected)
             .await?;
+        self.say("... until the second is selected: there is never more than one.");
+        self.change(
+            &examples::REPLACEMENT_SELECTED,
+            TargetKind::SubUser,
+            Rule::BillingContactSelected,
+        )
+        .await?;
         self.callers.upload(&examples::RE_44).await?;
-        self.issue(&examples::INVOICE_FOR_REPLACEMENT, &["due", "sending"]).await?;
+        self.issue(&examples::INVOICE_FOR_REPLACEMENT, &[Shown::Due, Shown::Sending]).await?;
         self.arrived(5..6).await
     }
 
     async fn removal(&self) -> anyhow::Result<()> {
         self.head("5. The billing contact is removed");
         self.say("Invoices go to the main contact again, and the daemon can say why.");
-        self.change(&examples::REPLACEMENT_REMOVED, "main_contact", "billing_contact_removed")
-            .await?;
+        self.change(
+            &examples::REPLACEMENT_REMOVED,
+            TargetKind::MainContact,
+            Rule::BillingContactRemoved,
+        )
+        .await?;
         self.callers.upload(&examples::RE_45).await?;
-        self.issue(&examples::INVOICE_FOR_MAIN_CONTACT, &["waiting"]).await?;
-        self.callers.operate("/v1/dispatch", &json!({"account": "K-1001"})).await?;
+        self.issue(&examples::INVOICE_FOR_MAIN_CONTACT, &[Shown::Waiting]).await?;
+        let _: Dispatched = self.dispatch(false, Some("K-1001".to_owned())).await?;
         self.arrived(6..7).await
     }
 
@@ -179,40 +197,46 @@ impl Story<'_> {
     async fn settled(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + TIME_OUT;
         for Expected { account, number, address, rule, .. } in EXPECTED {
-            let path = format!("/v1/accounts/{}/invoices/{}", segment(account), segment(number));
-            let invoice = loop {
-                let invoice = self.callers.ask(&path).await?;
-                if text(&invoice, "/state") == "delivered" {
-                    break invoice;
+            let path = invoices::path(account, number);
+            let recipient = loop {
+                let view = self.callers.ask(&path).await?;
+                let InvoiceView::Whole(invoice) = view else { bail!("{number} is gone: {view:?}") };
+                if invoice.state == Shown::Delivered {
+                    break invoice.recipient;
                 }
-                ensure!(
-                    Instant::now() < deadline,
-                    "{number} is {}, not delivered",
-                    text(&invoice, "/state")
-                );
+                ensure!(Instant::now() < deadline, "{number} is {}, not delivered", invoice.state);
                 sleep(POLL).await;
             };
-            let recipient = &invoice["recipient"];
+            let recipient = recipient.with_context(|| format!("{number} has no recipient"))?;
             ensure!(
-                list(recipient, "/addresses").contains(&json!(address)),
+                recipient.addresses.iter().any(|one| one == address),
                 "{number} went to {}, not to {address}",
-                who(recipient)
+                who(&recipient)
             );
-            let found = text(recipient, "/reason/rule");
-            ensure!(found == *rule, "{number} went out by rule {found}, not {rule}");
+            let found = &recipient.reason.rule;
+            ensure!(found == rule, "{number} went out by rule {found}, not {rule}");
         }
         Ok(())
     }
 
+    async fn dispatch<T: DeserializeOwned>(
+        &self,
+        dry_run: bool,
+        account: Option<String>,
+    ) -> anyhow::Result<T> {
+        let request = DispatchRequest { dry_run, schedule: None, account, reason: None };
+        self.callers.operate("/v1/dispatch", &request).await
+    }
+
     /// Pushes a change of an account, and checks who gets its invoices from now on.
-    async fn change(&self, event: &Event, kind: &str, rule: &str) -> anyhow::Result<()> {
-        let answer = self.callers.push(event).await?;
-        let recipient = &answer["recipient"];
+    async fn change(&self, event: &Event, kind: TargetKind, rule: Rule) -> anyhow::Result<()> {
+        let answer: AccountAnswer = self.callers.push(event).await?;
+        let recipient = &answer.recipient;
         ensure!(
-            text(&answer, "/result") == "applied"
-                && text(recipient, "/kind") == kind
-                && text(recipient, "/reason/rule") == rule,
-            "{} should make the recipient a {kind} by rule {rule}: {answer}",
+            answer.result == Acceptance::Applied
+                && recipient.kind == kind
+                && recipient.reason.rule == rule,
+            "{} should make the recipient a {kind} by rule {rule}: {answer:?}",
             event.file
         );
         self.note(&format!("{} → invoices go to {}", event.file, who(recipient)));
@@ -220,20 +244,17 @@ impl Story<'_> {
     }
 
     /// Hands over an invoice, and checks that it is in one of these states.
-    async fn issue(&self, event: &Event, states: &[&str]) -> anyhow::Result<()> {
-        let answer = self.callers.push(event).await?;
-        let state = text(&answer, "/state");
+    async fn issue(&self, event: &Event, states: &[Shown]) -> anyhow::Result<()> {
+        let answer: InvoiceAnswer = self.callers.push(event).await?;
+        let InvoiceAnswer { result, number, state, release_at, .. } = &answer;
         ensure!(
-            text(&answer, "/result") == "applied" && states.contains(&state),
-            "{} should be {}: {answer}",
-            event.file,
-            states.join(" or ")
+            *result == Acceptance::Applied && states.iter().any(|expected| state == expected),
+            "{} should be one of {states:?}: {answer:?}",
+            event.file
         );
-        let until = match text(&answer, "/release_at") {
-            at if state == "waiting" => format!(" until {at}"),
-            _ => String::new(),
-        };
-        self.note(&format!("{} → {} is {state}{until}", event.file, text(&answer, "/number")));
+        let until = release_at.filter(|_| *state == Shown::Waiting);
+        let until = until.map(|at| format!(" until {}", time(at))).unwrap_or_default();
+        self.note(&format!("{} → {number} is {state}{until}", event.file));
         Ok(())
     }
 
@@ -265,15 +286,15 @@ impl Story<'_> {
 }
 
 /// A recipient, its addresses on a line of their own.
-fn who(recipient: &Value) -> String {
-    format!("{}\n         {}", whom(recipient), addresses(recipient))
+fn who(recipient: &Recipient) -> String {
+    format!("{}\n         {}", whom(recipient), recipient.addresses.join(", "))
 }
 
 /// The mails of the story, for scripts.
 pub(super) fn as_json(expected: &[Expected]) -> Vec<Value> {
     let mail = |one: &Expected| {
         let Expected { account, number, address, rule, .. } = one;
-        json!({"account": account, "number": number, "address": address, "rule": rule})
+        json!({"account": account, "number": number, "address": address, "rule": rule.as_str()})
     };
     expected.iter().map(mail).collect()
 }
