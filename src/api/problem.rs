@@ -51,6 +51,7 @@ pub enum Place {
 }
 
 impl Place {
+    #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Body(text) | Self::Parameter(text) => text,

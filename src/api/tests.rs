@@ -142,8 +142,8 @@ impl Shape {
 
     /// Of what both hold for.
     fn and(self, other: Self) -> Self {
-        fn common(one: BTreeSet<String>, other: BTreeSet<String>) -> BTreeSet<String> {
-            if one.is_empty() || other.is_empty() { &one | &other } else { &one & &other }
+        fn common(one: &BTreeSet<String>, other: &BTreeSet<String>) -> BTreeSet<String> {
+            if one.is_empty() || other.is_empty() { one | other } else { one & other }
         }
         let names = match (self.names, other.names) {
             (Some(one), Some(other)) => Some(&one & &other),
@@ -154,7 +154,7 @@ impl Shape {
             (one, other) => one.or(other),
         };
         Self {
-            types: common(self.types, other.types),
+            types: common(&self.types, &other.types),
             names,
             format: self.format.or(other.format),
             members: merged(self.members, other.members, Self::and),

@@ -34,15 +34,14 @@ pub(in crate::http) async fn list(
     let after: Option<AccountId> = cursor_in(query)?;
     let context = Arc::clone(&exchange.service.context);
     let store = Arc::clone(&context.store);
-    let page = blocking(move || {
+    blocking(move || {
         let page = store.accounts(after.as_ref(), limit)?;
         Ok(match detail.unwrap_or(Detail::Full) {
             Detail::Full => Reply::ok(&shown(page, |view| view::account(view, &context.groups))),
             Detail::Version => Reply::ok(&shown(page, |view| view::account_version(&view.account))),
         })
     })
-    .await?;
-    page
+    .await?
 }
 
 fn shown<T>(page: Accounts, show: impl Fn(&AccountView) -> T) -> AccountPage<T> {
