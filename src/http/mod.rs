@@ -28,7 +28,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 
