@@ -38,6 +38,7 @@ use super::{StoreError, disk};
 
 /// What this program writes: the kinds of records and keys, and what they mean. A program that knows fewer would
 /// take what it does not know for damage, or lose it; so each addition raises this, and a newer one is refused.
+/// Whoever raises it first has an older one opened and `CURRENT` written anew before anything else is.
 pub(super) const FORMAT: u32 = 1;
 
 const LOCK: &str = "lock";
