@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::engine::backend::{Backend, Urgency};
 use super::engine::keys::{self, Object, kind};
 use super::engine::tx::{Evaluated, Records, Tree, Tx, Unit};
-use super::record::{CounterRow, TrailRow};
+use super::record::{CounterRow, EntryRow, TrailRow};
 use super::{Entry, Rules, StoreError};
 use crate::domain::account::BillingGroups;
 use crate::domain::id::Group;
@@ -115,7 +115,7 @@ pub(super) fn verify_trail(tree: &impl Tree) -> u64 {
     let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
     let mut told = 0;
     for (key, value) in all(tree, &keys::kind_prefix(kind::ENTRY)) {
-        let entry = tree.whole(&key, &value).unwrap();
+        let entry = tree.whole::<EntryRow>(&key, &value).unwrap();
         let (rest, index) = key.split_at(key.len() - 8);
         let batch = number(&rest[rest.len() - 8..]);
         let digest: [u8; 32] = Sha256::digest([key.as_slice(), &entry].concat()).into();

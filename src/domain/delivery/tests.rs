@@ -251,11 +251,10 @@ fn check(before: &Delivery, name: &str, event: &Event<'_>) {
         let newly = delivered(&after).saturating_sub(delivered(before));
         assert!(newly == 0 || accepted, "only a 250 delivers: {cell}");
         assert!(delivered(&after) >= delivered(before), "accepted is final: {cell}");
-        let is_dropped = |old: &AddressDelivery| match event {
-            Event::Resolved { addresses, .. } => {
-                old.attempts == 0 && delivered(before) == 0 && !addresses.contains(&old.address)
-            }
-            _ => false,
+        let is_dropped = |old: &AddressDelivery| {
+            matches!(event, Event::Resolved { addresses, .. } if !addresses.contains(&old.address))
+                && old.attempts == 0
+                && delivered(before) == 0
         };
         let kept: Vec<_> = before.addresses.iter().filter(|old| !is_dropped(old)).collect();
         for (old, new) in kept.iter().zip(&after.addresses) {

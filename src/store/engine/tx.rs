@@ -33,6 +33,10 @@ pub(in crate::store) trait Tree {
     fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError>;
 }
 
+fn damaged<R: Record>(cause: String) -> StoreError {
+    StoreError::Damaged { key: format!("of kind {}", R::KIND), cause }
+}
+
 /// Reading records from a tree.
 pub(in crate::store) trait Records: Tree {
     /// The record under `key`.
@@ -57,21 +61,21 @@ pub(in crate::store) trait Records: Tree {
 
     /// Decodes a value that was met at `key`, with its further parts.
     fn decode<R: Record>(&self, key: &[u8], first: &[u8]) -> Result<R, StoreError> {
-        let damaged = |cause| StoreError::Damaged { key: format!("of kind {}", R::KIND), cause };
-        let whole = self.whole(key, first).map_err(|error| match error {
-            StoreError::Damaged { key: _, cause } => damaged(cause),
-            error => error,
-        })?;
-        R::decode(&whole).map_err(|error| damaged(error.to_string()))
+        let whole = self.whole::<R>(key, first)?;
+        R::decode(&whole).map_err(|error| damaged::<R>(error.to_string()))
     }
 
     /// A record's bytes, put together from a value that was met at `key` and its further parts.
-    fn whole<'v>(&self, key: &[u8], first: &'v [u8]) -> Result<Cow<'v, [u8]>, StoreError> {
-        let damaged = |cause| StoreError::Damaged { key: "in parts".to_owned(), cause };
-        let (parts, head) = first.split_first().ok_or_else(|| damaged("empty".to_owned()))?;
+    fn whole<'v, R: Record>(
+        &self,
+        key: &[u8],
+        first: &'v [u8],
+    ) -> Result<Cow<'v, [u8]>, StoreError> {
+        let empty = || damaged::<R>("empty".to_owned());
+        let (parts, head) = first.split_first().ok_or_else(empty)?;
         let mut whole = Cow::Borrowed(head);
         for part in 1..=*parts {
-            let missing = || damaged(format!("part {part} of {parts} is missing"));
+            let missing = || damaged::<R>(format!("part {part} of {parts} is missing"));
             let part = self.get(&keys::continued(key, part))?.ok_or_else(missing)?;
             whole.to_mut().extend(part);
         }

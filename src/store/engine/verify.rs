@@ -319,7 +319,7 @@ impl Check<'_> {
         }
         let link = self.other::<TrailRow>(&keys::trail(batch))?;
         let told = link.and_then(|link| Some(link.links.get(usize::try_from(index).ok()?)?.digest));
-        let digest = hash(&[key, &self.tree.whole(key, value)?].concat());
+        let digest = hash(&[key, &self.tree.whole::<EntryRow>(key, value)?].concat());
         self.expect(key, told == Some(digest), "it is not what the trail says");
         Ok(())
     }

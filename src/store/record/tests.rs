@@ -171,13 +171,15 @@ fn addressee() -> Addressee {
     Addressee { contact: contact(), deliverable, language: None }
 }
 
+/// Whether bytes are read as a certain record.
+type IsReadFrom = Box<dyn Fn(&[u8]) -> bool>;
+
 /// A record of which golden bytes are kept.
 struct Sample {
     /// Its kind, and what is special about it.
     name: String,
     encoded: Vec<u8>,
-    /// Whether bytes are read as this record.
-    is_read_from: Box<dyn Fn(&[u8]) -> bool>,
+    is_read_from: IsReadFrom,
 }
 
 /// Every kind of record with all its fields and without, and with every variant of every enum.
