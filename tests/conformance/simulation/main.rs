@@ -36,7 +36,7 @@ use clap::Parser as _;
 use crate::figures::Figures;
 use crate::world::{Outcome, live};
 
-const WORLDS: u64 = 10_000;
+const WORLDS: u64 = 1_000;
 const WORLDS_LONG: u64 = 200_000;
 /// Each of so many worlds is lived through twice, and must go the same way.
 const TWICE: u64 = 50;
@@ -49,7 +49,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Lives through made-up worlds and looks whether anything is lost, sent to the wrong person or sent twice.
 #[derive(clap::Parser)]
 struct Options {
-    /// 200,000 worlds instead of 10,000.
+    /// 200,000 worlds instead of 1,000.
     #[arg(long)]
     long: bool,
     /// So many worlds.

@@ -2,15 +2,14 @@
 
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
 
 from debian import has
+from suite import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "config" / "examples"
 CLIENTS = EXAMPLES / "clients"
 # What runs each, and a line that prints the client's own signature of the arguments SECRET ID TIMESTAMP PAYLOAD.
