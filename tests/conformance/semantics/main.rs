@@ -38,10 +38,10 @@ use tokio::runtime::Runtime;
 
 use crate::figures::Figures;
 
-const SEQUENCES: u64 = 10_000;
+const SEQUENCES: u64 = 5_000;
 const SEQUENCES_LONG: u64 = 1_000_000;
 /// From so many on each kind of answer must have been given.
-const ENOUGH: u64 = 10_000;
+const ENOUGH: u64 = SEQUENCES;
 /// Each must have been given once in so many sequences.
 const RAREST: u64 = 5_000;
 /// Sequences that go wrong are told up to so many; then all stops.
@@ -50,7 +50,7 @@ const TOLD: usize = 3;
 /// Sends random sequences of events and compares answers and end state with the contract, written a second time.
 #[derive(clap::Parser)]
 struct Options {
-    /// 1,000,000 sequences instead of 10,000.
+    /// 1,000,000 sequences instead of 5,000.
     #[arg(long)]
     long: bool,
     /// So many sequences.
