@@ -9,15 +9,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 TOOLS = pathlib.Path(os.environ.get("TOOLS", TARGET / "tools"))
 PROGRAM = TARGET / "proof" / "invoice-router"
+PROFILE = ["--locked", "--profile", "proof"]
 # The program and the proofs that are written in Rust. Naming examples, of which there are none, has cargo take the
 # features that the tests need: so the dependencies are the same, and built once.
-BUILD = "cargo build --locked --profile proof --workspace --bins --examples"
+PROGRAMS = ["--workspace", "--bins", "--examples"]
 SEED = 1
 
 
 def program():
     if not PROGRAM.is_file():
-        sys.exit(f"{PROGRAM} is not there: {BUILD}")
+        sys.exit(f"{PROGRAM} is not there: cargo build {' '.join(PROFILE + PROGRAMS)}")
     return PROGRAM
 
 
