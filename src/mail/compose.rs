@@ -278,7 +278,7 @@ fn recipients<'x>(name: &'x HeaderText, to: &'x [EmailAddress]) -> HeaderType<'x
 
 fn mailbox<'x>(name: Option<&'x HeaderText>, address: &'x EmailAddress) -> HeaderType<'x> {
     match name {
-        Some(name) if looks_encoded(name.as_str()) => {
+        Some(name) if may_be_misread(name.as_str()) => {
             Raw::new(format!("{} <{address}>", encoded_words(name.as_str()))).into()
         }
         Some(_) | None => {
@@ -289,12 +289,12 @@ fn mailbox<'x>(name: Option<&'x HeaderText>, address: &'x EmailAddress) -> Heade
 
 /// `text` is one printable line.
 fn text_header(text: &str) -> HeaderType<'_> {
-    if looks_encoded(text) { Raw::new(encoded_words(text)).into() } else { Text::new(text).into() }
+    if may_be_misread(text) { Raw::new(encoded_words(text)).into() } else { Text::new(text).into() }
 }
 
-/// Whether a reader might decode what was meant literally.
-fn looks_encoded(text: &str) -> bool {
-    text.contains("=?")
+/// Whether a reader might decode what was meant literally, or make one blank of several where a line is folded.
+fn may_be_misread(text: &str) -> bool {
+    text.contains("=?") || text.contains("  ")
 }
 
 /// The text as encoded words (RFC 2047), to be folded between them.

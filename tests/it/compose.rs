@@ -143,17 +143,19 @@ fn an_attachment_of_five_megabytes_composes() {
 }
 
 #[test]
-fn what_looks_encoded_is_read_literally() {
-    let lookalike = "=?utf-8?B?SGVsbG8=?=";
-    let mut mail = Mail::of(Kind::Invoice, lookalike, "1", "de");
-    mail.addressee.contact.name = header_text(lookalike);
-    mail.brand.name = Some(header_text(lookalike));
-    let bytes = mail.bytes();
-    let seen = read(&bytes);
-    assert!(seen.subject.contains(lookalike), "{}", seen.subject);
-    assert_eq!(number_header(&bytes), lookalike);
-    assert_eq!(seen.to[0].0.as_deref(), Some(lookalike));
-    assert_eq!(seen.from.unwrap().0.as_deref(), Some(lookalike));
+fn what_a_reader_might_decode_or_refold_is_read_literally() {
+    // The second is folded between its two blanks.
+    for text in ["=?utf-8?B?SGVsbG8=?=", &format!("{}  {}", "9".repeat(40), "9".repeat(60))] {
+        let mut mail = Mail::of(Kind::Invoice, text, "1", "de");
+        mail.addressee.contact.name = header_text(text);
+        mail.brand.name = Some(header_text(text));
+        let bytes = mail.bytes();
+        let seen = read(&bytes);
+        assert!(seen.subject.contains(text), "{}", seen.subject);
+        assert_eq!(number_header(&bytes), text);
+        assert_eq!(seen.to[0].0.as_deref(), Some(text));
+        assert_eq!(seen.from.unwrap().0.as_deref(), Some(text));
+    }
 }
 
 #[test]
