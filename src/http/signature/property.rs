@@ -74,10 +74,12 @@ pub(crate) fn signatures(request: &[u8]) {
     let (id, timestamp) = (values(&lines, ID_HEADER)[0], values(&lines, TIMESTAMP_HEADER)[0]);
     let theirs = values(&lines, SIGNATURE_HEADER)[0];
     assert_eq!(signed.id.as_str().as_bytes(), id);
+    // Of several senders the first by name.
     let by = KEYS
         .iter()
         .zip(&right)
-        .find(|(_, right)| theirs.split(|byte| *byte == b' ').any(|one| one == right.as_bytes()));
+        .filter(|(_, right)| theirs.split(|byte| *byte == b' ').any(|one| one == right.as_bytes()))
+        .min_by_key(|((name, _), _)| *name);
     let verified = signed.verify(&SENDERS, payload);
     assert_eq!(
         verified.map(|sender| sender.name.as_str()),
