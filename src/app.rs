@@ -24,12 +24,13 @@ use crate::api::{FailedCheck, Relay};
 use crate::clock::Clock;
 use crate::config::{Access, Config, ConfigError, ConfigErrors, KeyPath, Limits, Location, Secret};
 use crate::dispatch::{self, Dispatch, DispatchError, RelayState};
+use crate::domain::audit::Actor;
 use crate::domain::id::SenderName;
 use crate::http::{self, Listener, Readiness};
 use crate::mail::compose::Brand;
 use crate::mail::transport::Transport;
 use crate::store::{
-    self, Actor, Finding, Health, OpenError, PauseScope, Retention, Store, StoreError, Verified,
+    self, Finding, Health, OpenError, PauseScope, Retention, Store, StoreError, Verified,
 };
 use crate::systemd::Notifier;
 use crate::telemetry;

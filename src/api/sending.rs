@@ -4,24 +4,17 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Acceptance, Invoice, Name, Recipient};
+use crate::domain::audit::PausedScope;
 use crate::domain::named;
 
 /// A pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Paused {
-    pub scope: Name<PauseScope>,
+    pub scope: Name<PausedScope>,
     pub reason: String,
     pub by: String,
     pub since: DateTime<Utc>,
-}
-
-named! {
-    pub enum PauseScope {
-        Everything = "everything",
-        Account = "account",
-        Removal = "removal",
-    }
 }
 
 #[derive(Debug, Clone, Default, Serialize)]

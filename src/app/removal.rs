@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::StopError;
 use crate::clock::Clock;
-use crate::store::{Actor, PauseScope, Retention, Store};
+use crate::domain::audit::Actor;
+use crate::store::{PauseScope, Retention, Store};
 
 /// How often retention is applied.
 const SWEEP: Duration = Duration::from_secs(3600);

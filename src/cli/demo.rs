@@ -25,8 +25,8 @@ use self::mails::{Expected, mistakes};
 use self::sink::Sink;
 use self::story::{EXPECTED, Story, as_json};
 use super::out::{Out, table};
-use super::words::rule_in_words;
 use super::{Context, Failure, block_on};
+use crate::domain::audit::rule_in_words;
 
 /// The demo has a configuration of its own; what the command line names is not touched.
 pub(super) fn run(context: &Context) -> Result<(), Failure> {

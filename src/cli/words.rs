@@ -4,9 +4,10 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::admin::Admin;
-use crate::api::{AddressDelivery, Name, PauseScope, Paused, Readiness, Recipient, Relay};
+use crate::api::{AddressDelivery, Name, Paused, Readiness, Recipient, Relay};
+use crate::domain::audit::{PausedScope, rule_in_words};
 use crate::domain::delivery::{AddressState, Outcome, Shown};
-use crate::domain::recipient::{Rule, TargetKind};
+use crate::domain::recipient::TargetKind;
 
 /// An instant (RFC 3339).
 pub(super) fn time(at: DateTime<Utc>) -> String {
@@ -100,20 +101,6 @@ pub(super) fn why(recipient: &Recipient) -> String {
     format!("{rule}, since version {} of the account ({since})", reason.account_version)
 }
 
-/// A rule as people read it.
-pub(super) fn rule_in_words(rule: Rule) -> &'static str {
-    match rule {
-        Rule::BillingContactSelected => "it is selected as billing contact",
-        Rule::NoBillingContact => "no billing contact is selected",
-        Rule::BillingContactRemoved => "the selected billing contact was removed",
-        Rule::BillingContactLeftGroup => "the selected billing contact left the billing group",
-        Rule::FallbackAfterRejection => {
-            "the relay rejected every address of the selected billing contact"
-        }
-        Rule::NoDeliverableAddress => "there is no address that mail could be delivered to",
-    }
-}
-
 /// Who holds an invoice, and why, if it is held.
 pub(super) fn hold_in_words(reason: Option<&str>, by: Option<&str>) -> Option<String> {
     let reason = reason?;
@@ -124,9 +111,9 @@ pub(super) fn hold_in_words(reason: Option<&str>, by: Option<&str>) -> Option<St
 pub(super) fn pause_in_words(paused: Option<&Paused>) -> Option<String> {
     let Paused { scope, reason, by, since } = paused?;
     let what = match scope.known() {
-        Some(PauseScope::Account) => "sending for this account is paused",
-        Some(PauseScope::Removal) => "nothing is removed",
-        Some(PauseScope::Everything) | None => "all sending is paused",
+        Some(PausedScope::Account) => "sending for this account is paused",
+        Some(PausedScope::Removal) => "nothing is removed",
+        Some(PausedScope::Everything) | None => "all sending is paused",
     };
     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     Some(format!("{what} since {} by {by}{reason}", time(*since)))

@@ -16,9 +16,10 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
+use crate::domain::audit::Actor;
 use crate::domain::id::ScheduleName;
 use crate::domain::schedule::{Schedules, Timetable};
-use crate::store::{Actor, Run, RunScope, Store, StoreError};
+use crate::store::{Run, RunScope, Store, StoreError};
 
 /// A clock that was put back further than this was wrong before: the last run counts as now then, so that no
 /// schedule stands still until the clock is there again; a run more does no harm. After a shorter step, as a
@@ -150,7 +151,7 @@ impl ScheduleRunner {
     async fn open(&self, name: &ScheduleName, instant: DateTime<Utc>) -> Result<(), StoreError> {
         let scope = RunScope::Schedule(name.clone());
         let now = self.shared.clock.now();
-        if self.shared.store.release(scope, instant, Actor::Daemon, None, now).await? {
+        if self.shared.store.release(scope, instant, Actor::schedule(name), None, now).await? {
             info!(schedule = %name, %instant, "released what is waiting");
             self.nudge.notify_one();
         }

@@ -24,15 +24,14 @@ use super::composed_message::{ComposeFailure, ComposedMessage};
 use super::relay_session::RelaySession;
 use super::{Shared, can_be_repeated, stopped};
 use crate::domain::address::{EmailAddress, masked};
-use crate::domain::delivery::{DeliveryId, Event, Intent, Stage, Verdict, step};
+use crate::domain::audit::Actor;
+use crate::domain::delivery::{DeliveryId, Event, HoldReason, Intent, Stage, Verdict, step};
 use crate::domain::id::AccountId;
 use crate::domain::recipient::{Recipient, resolve};
 use crate::mail::message::Message;
 use crate::mail::outcome::Failure;
 use crate::mail::transport::{BegunMessage, Connection};
-use crate::store::{
-    Actor, Begin, Begun, Command, Commit, Job, PauseScope, Settle, Settled, StoreError,
-};
+use crate::store::{Begin, Begun, Commit, Job, PauseScope, Settle, Settled, StoreError};
 
 /// The first and the longest wait between two tries to commit.
 const COMMIT_WAIT_FIRST: Duration = Duration::from_millis(50);
@@ -383,15 +382,10 @@ impl Round {
             invoice.number = %masked(job.invoice.number.as_str()),
             sequence = %self.sequence, "held: no message could be made: {cause}"
         );
-        let held = self.shared.store.operate(
-            job.account.id(),
-            &job.invoice.number,
-            Command::Hold { reason: cause }.into(),
-            Actor::Daemon,
-            self.shared.clock.now(),
-        );
+        let reason = HoldReason::NotComposable(cause);
+        let held = self.shared.store.hold(self.sequence, reason, self.shared.clock.now());
         match held.await {
-            Ok(_) => End::Through,
+            Ok(()) => End::Through,
             Err(failure) => self.stop(failure),
         }
     }

@@ -163,8 +163,8 @@ pub enum HoldReason {
     /// An operator wants it.
     Operator {
         /// Who.
-        by: String,
-        /// Why, in his words.
+        name: String,
+        /// Why, in their words.
         reason: String,
     },
     /// The relay refused the message without blaming an address.
@@ -181,18 +181,58 @@ pub enum HoldReason {
     WithdrawnAfterUncertain,
 }
 
-impl HoldReason {
-    /// The operator who holds it; none if the daemon does.
+named! {
+    /// What a [`HoldReason`] is, without the words of others.
+    pub enum HoldKind {
+        /// See [`HoldReason::Operator`].
+        Operator = "operator",
+        /// See [`HoldReason::MessageRefused`].
+        MessageRefused = "message_refused",
+        /// See [`HoldReason::NotComposable`].
+        NotComposable = "not_composable",
+        /// See [`HoldReason::Uncertain`].
+        Uncertain = "uncertain",
+        /// See [`HoldReason::UncertainTooOften`].
+        UncertainTooOften = "uncertain_too_often",
+        /// See [`HoldReason::RejectedAfterUncertain`].
+        RejectedAfterUncertain = "rejected_after_uncertain",
+        /// See [`HoldReason::WithdrawnAfterUncertain`].
+        WithdrawnAfterUncertain = "withdrawn_after_uncertain",
+    }
+}
+
+impl HoldKind {
+    /// As people read it.
     #[must_use]
-    pub fn operator(&self) -> Option<&str> {
+    pub fn in_words(self) -> &'static str {
         match self {
-            Self::Operator { by, reason: _ } => Some(by),
-            Self::MessageRefused(_)
-            | Self::NotComposable(_)
-            | Self::Uncertain
-            | Self::UncertainTooOften
-            | Self::RejectedAfterUncertain
-            | Self::WithdrawnAfterUncertain => None,
+            Self::Operator => "an operator holds it",
+            Self::MessageRefused => "the relay refused the message",
+            Self::NotComposable => "no message could be made",
+            Self::Uncertain => "the outcome of an attempt is unknown",
+            Self::UncertainTooOften => "the outcome of three attempts is unknown",
+            Self::RejectedAfterUncertain => {
+                "an address was rejected that may have accepted an earlier attempt"
+            }
+            Self::WithdrawnAfterUncertain => {
+                "withdrawn, but an attempt of unknown outcome may have delivered it"
+            }
+        }
+    }
+}
+
+impl HoldReason {
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> HoldKind {
+        match self {
+            Self::Operator { .. } => HoldKind::Operator,
+            Self::MessageRefused(_) => HoldKind::MessageRefused,
+            Self::NotComposable(_) => HoldKind::NotComposable,
+            Self::Uncertain => HoldKind::Uncertain,
+            Self::UncertainTooOften => HoldKind::UncertainTooOften,
+            Self::RejectedAfterUncertain => HoldKind::RejectedAfterUncertain,
+            Self::WithdrawnAfterUncertain => HoldKind::WithdrawnAfterUncertain,
         }
     }
 }
@@ -200,17 +240,14 @@ impl HoldReason {
 impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Operator { by: _, reason } => f.write_str(reason),
-            Self::MessageRefused(reply) => write!(f, "the relay refused the message: {reply}"),
-            Self::NotComposable(cause) => write!(f, "no message could be made: {cause}"),
-            Self::Uncertain => f.write_str("the outcome of an attempt is unknown"),
-            Self::UncertainTooOften => f.write_str("the outcome of three attempts is unknown"),
-            Self::RejectedAfterUncertain => {
-                f.write_str("an address was rejected that may have accepted an earlier attempt")
+            Self::Operator { name: _, reason } => f.write_str(reason),
+            Self::MessageRefused(words) | Self::NotComposable(words) => {
+                write!(f, "{}: {words}", self.kind().in_words())
             }
-            Self::WithdrawnAfterUncertain => {
-                f.write_str("withdrawn, but an attempt of unknown outcome may have delivered it")
-            }
+            Self::Uncertain
+            | Self::UncertainTooOften
+            | Self::RejectedAfterUncertain
+            | Self::WithdrawnAfterUncertain => f.write_str(self.kind().in_words()),
         }
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod account;
 pub mod address;
+pub mod audit;
 pub mod change;
 pub mod contact;
 pub mod delivery;

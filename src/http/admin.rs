@@ -27,8 +27,9 @@ use super::server::Peer;
 use super::{Readiness, metrics, view};
 use crate::api::{self, Acceptance, FailedCheck, Relay, Status};
 use crate::config::Right;
+use crate::domain::audit::Actor;
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
-use crate::store::{Actor, PauseInForce, PauseScope, StoreError};
+use crate::store::{PauseInForce, PauseScope, StoreError};
 
 /// Items on a page of a list, unless the caller wants fewer.
 const PAGE: usize = 100;

@@ -7,6 +7,7 @@
 //! named in this folder only, its client for the command line included.
 
 mod admin;
+mod audit;
 mod batch;
 pub mod client;
 mod cursor;

@@ -2,16 +2,18 @@
 
 use chrono::{DateTime, Utc};
 
+use super::audit::history_item;
 use crate::api::{self, InvoiceView as View};
 use crate::domain::account::{Account, BillingGroups, Login, SubUser};
 use crate::domain::address::EmailAddress;
+use crate::domain::audit::{Actor, PausedScope};
 use crate::domain::contact::Contact;
 use crate::domain::delivery::{Attempt, HoldReason};
 use crate::domain::id::{AccountId, InvoiceNumber, SubUserId};
 use crate::domain::invoice::{Document, Invoice};
 use crate::domain::recipient::{Reason, Recipient, Suspect, Target};
 use crate::store::{
-    AccountView, Actor, Audited, Entry, InvoiceView, Listed, Pause, PauseInForce, PauseScope,
+    AccountView, Audited, FurtherReason, InvoiceView, Listed, Pause, PauseInForce, PauseScope,
     Subject, WholeInvoice,
 };
 
@@ -127,19 +129,19 @@ fn login(login: &Login) -> api::Login {
 
 /// What stops mail.
 pub(super) fn paused(paused: Option<&PauseInForce>) -> Option<api::Paused> {
-    let PauseInForce { scope, pause: Pause { reason, by, since } } = paused?;
+    let PauseInForce { scope, pause } = paused?;
     let scope = match scope {
-        PauseScope::Everything => api::PauseScope::Everything,
-        PauseScope::Account(_) => api::PauseScope::Account,
-        PauseScope::Removal => api::PauseScope::Removal,
+        PauseScope::Everything => PausedScope::Everything,
+        PauseScope::Account(_) => PausedScope::Account,
+        PauseScope::Removal => PausedScope::Removal,
     };
-    let (scope, reason, by) = (scope.into(), reason.clone(), by.clone());
-    Some(api::Paused { scope, reason, by, since: *since })
-}
-
-fn history_item(entry: &Entry) -> api::HistoryItem {
-    let Entry { at, actor, what } = entry;
-    api::HistoryItem { at: *at, actor: actor.clone(), what: what.clone() }
+    let Pause { reason, by, since, further } = pause;
+    // Who gave the first reason is told beside it.
+    let further = further.iter().map(|FurtherReason { reason, by }| format!("{reason} ({by})"));
+    let first = (!reason.is_empty()).then(|| reason.clone());
+    let reasons: Vec<String> = first.into_iter().chain(further).collect();
+    let (reason, by) = (reasons.join("; "), text(by));
+    Some(api::Paused { scope: scope.into(), reason, by, since: *since })
 }
 
 pub(super) fn audited(audited: &Audited) -> api::AuditItem {
@@ -279,7 +281,16 @@ pub(super) fn invoice_view(
 
 /// Who holds it.
 fn held_by(hold: &HoldReason) -> String {
-    hold.operator().map_or_else(|| Actor::Daemon.to_string(), ToOwned::to_owned)
+    let by = match hold {
+        HoldReason::Operator { name, reason: _ } => Actor::Operator(name.clone()),
+        HoldReason::MessageRefused(_)
+        | HoldReason::NotComposable(_)
+        | HoldReason::Uncertain
+        | HoldReason::UncertainTooOften
+        | HoldReason::RejectedAfterUncertain
+        | HoldReason::WithdrawnAfterUncertain => Actor::Daemon,
+    };
+    by.to_string()
 }
 
 /// An attempt of a revision that was replaced.

@@ -28,8 +28,9 @@ use std::task::{Context, Poll};
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, oneshot};
 
+use crate::domain::audit::Actor;
 use crate::domain::change::AccountChange;
-use crate::domain::delivery::{DeliveryId, Intent, Lane};
+use crate::domain::delivery::{DeliveryId, HoldReason, Intent, Lane};
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, WebhookId,
 };
@@ -236,13 +237,13 @@ pub trait Store: Send + Sync + 'static {
 
     // Operator.
 
-    /// Moves one invoice; `None` if it is not known.
+    /// Moves one invoice, as an operator wants it; `None` if it is not known.
     fn operate(
         &self,
         account: &AccountId,
         number: &InvoiceNumber,
         order: Order,
-        actor: Actor,
+        operator: String,
         at: DateTime<Utc>,
     ) -> Commit<Option<OperateAnswer>>;
 
@@ -356,6 +357,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Commits what came of the attempt whose intent stands.
     fn settle(&self, delivery: DeliveryId, settle: Settle) -> Commit<Settled>;
+
+    /// Has an invoice wait for an operator, for a reason of the daemon's, unless it waits for one already.
+    fn hold(&self, delivery: DeliveryId, reason: HoldReason, at: DateTime<Utc>) -> Commit<()>;
 
     /// Commits that nobody can be reached, if delivery and account are as they were read.
     fn withhold(&self, delivery: DeliveryId, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;

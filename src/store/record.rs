@@ -19,8 +19,9 @@ use minicbor::{Decoder, Encoder};
 use sha2::{Digest as _, Sha256};
 
 use self::codec::{Read, RecordError, Write};
+use super::ProcessId;
 use super::engine::keys::Object;
-use super::{Entry, ProcessId};
+use crate::domain::audit::AuditEntry;
 use crate::domain::delivery::{Delivery, Intent, Shown};
 use crate::domain::id::{Digest, Sequence};
 use crate::domain::invoice::Invoice;
@@ -135,7 +136,7 @@ pub(super) struct DocumentRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EntryRow {
     pub(super) salt: [u8; 16],
-    pub(super) entry: Entry,
+    pub(super) entry: AuditEntry,
 }
 
 /// What the hash chain holds of one batch.

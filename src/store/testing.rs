@@ -11,8 +11,9 @@ use super::engine::backend::{Backend, Urgency};
 use super::engine::keys::{self, Object, kind};
 use super::engine::tx::{Evaluated, Records, Tree, Tx, Unit};
 use super::record::{CounterRow, EntryRow, TrailRow};
-use super::{Entry, Rules, StoreError};
+use super::{Rules, StoreError};
 use crate::domain::account::BillingGroups;
+use crate::domain::audit::{Actor, AuditEntry, AuditEvent, AuditText, PausedScope};
 use crate::domain::id::Group;
 use crate::domain::recipient::OnRejected;
 use crate::domain::retry::{AfterUncertain, Backoff, Policy};
@@ -66,12 +67,14 @@ pub(super) fn unit(work: impl FnOnce(&mut Tx<'_>) + Send + 'static) -> (Unit, An
 pub(super) fn count(tx: &mut Tx<'_>, name: &str) {
     let value = counted(tx, name) + 1;
     tx.put(&keys::counter(name), &CounterRow(value)).unwrap();
-    tx.tell(Object::Daemon, line(format!("counted {name} to {value}")));
+    tx.tell(Object::Daemon, entry(format!("counted {name} to {value}")));
 }
 
 /// A line of a story.
-pub(super) fn line(what: String) -> Entry {
-    Entry { at: DateTime::UNIX_EPOCH, actor: "test".to_owned(), what }
+pub(super) fn entry(reason: impl AsRef<str>) -> AuditEntry {
+    let event = AuditEvent::Paused { scope: PausedScope::Everything };
+    let reason = Some(AuditText::new(reason));
+    AuditEntry { at: DateTime::UNIX_EPOCH, actor: Actor::Daemon, event, reason }
 }
 
 /// The value of a counter.

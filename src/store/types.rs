@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::StoreError;
 use crate::domain::account::{Account, BillingGroups};
+use crate::domain::audit::{Actor, AuditEntry};
 use crate::domain::change::{Refused, Warning};
 use crate::domain::delivery::{
     Answer, Attempt, Delivery, DeliveryId, HoldReason, Intent, Shown, Verdict,
@@ -55,24 +56,20 @@ pub struct Received {
     pub at: DateTime<Utc>,
 }
 
-/// Who did something.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Actor {
-    /// A sender of webhooks, by the `webhook-id` of its event.
-    Sender(SenderName, WebhookId),
-    /// A person at the admin interface, by the name of the token or the socket.
-    Operator(String),
-    /// The daemon itself.
-    Daemon,
-}
+impl Received {
+    /// What is kept of the body's digest.
+    #[must_use]
+    pub fn short_digest(&self) -> [u8; 16] {
+        let [short, _] = *self.body.as_bytes().as_chunks::<16>().0 else {
+            return [0; 16];
+        };
+        short
+    }
 
-impl std::fmt::Display for Actor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Sender(name, id) => write!(f, "sender {name} ({id})"),
-            Self::Operator(name) => write!(f, "operator {name}"),
-            Self::Daemon => f.write_str("invoice-router"),
-        }
+    /// Who sent it, for the audit log.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::Sender(self.sender.clone(), self.id.clone())
     }
 }
 
@@ -255,9 +252,28 @@ pub struct Pause {
     /// For those who read it later.
     pub reason: String,
     /// Who did it.
-    pub by: String,
+    pub by: Actor,
     /// When.
     pub since: DateTime<Utc>,
+    /// What was given as reason since then.
+    pub further: Vec<FurtherReason>,
+}
+
+impl Pause {
+    /// Each reason with whose it is, in order.
+    pub fn reasons(&self) -> impl Iterator<Item = (&Actor, &str)> {
+        let further = self.further.iter().map(|FurtherReason { reason, by }| (by, reason.as_str()));
+        std::iter::once((&self.by, self.reason.as_str())).chain(further)
+    }
+}
+
+/// One more reason for a pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FurtherReason {
+    /// For those who read it later.
+    pub reason: String,
+    /// Who gave it.
+    pub by: Actor,
 }
 
 /// The pause that stops mail: that of everything or, if there is none, that of the account.
@@ -482,18 +498,7 @@ pub struct WholeInvoice {
     /// Attempts that counted, of every revision, in order.
     pub attempts: Vec<Attempt>,
     /// What else happened.
-    pub story: Vec<Entry>,
-}
-
-/// One line of an object's story.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Who.
-    pub actor: String,
-    /// What, in words, without an e-mail address.
-    pub what: String,
+    pub story: Vec<AuditEntry>,
 }
 
 /// Which invoices a list holds.
@@ -578,7 +583,7 @@ pub struct Audited {
     /// What it is about.
     pub subject: Subject,
     /// What happened.
-    pub entry: Entry,
+    pub entry: AuditEntry,
 }
 
 /// In which order the trail is read.

@@ -7,6 +7,7 @@ mod import;
 mod sending;
 
 use invoice_router::api::FailedCheck;
+use invoice_router::domain::audit::Actor;
 use invoice_router::domain::delivery::{DeliveryId, Verdict};
 use invoice_router::http::Readiness;
 use invoice_router::http::client::{Method, Target};
@@ -119,7 +120,17 @@ async fn an_invoice_shows_its_story() {
     assert_eq!(shown["total"], json!({"amount": "119.00", "currency": "EUR"}));
     assert_eq!(shown["recipient"]["sub_user"], "u-7");
     assert_eq!(shown["release_at"], "2026-11-23T09:00:00Z");
-    assert_eq!(shown["story"][0]["actor"], "sender billing (evt_2)");
+    assert_eq!(
+        shown["story"],
+        json!([{
+            "at": "2026-11-23T08:00:00Z",
+            "actor": "sender billing (evt_2)",
+            "by": {"kind": "sender", "name": "billing", "webhook_id": "evt_2"},
+            "what": "issued, to be released by schedule; now waiting",
+            "event": {"kind": "issued", "release": "scheduled", "state": "waiting"},
+            "reason": null,
+        }])
+    );
     assert_eq!(interfaces.get("/v1/accounts/K-1001/invoices/RE-0").await.status, 404);
 }
 
@@ -392,9 +403,11 @@ async fn whoever_changes_something_stands_in_the_trail_with_the_reason() {
         let reason = if path.starts_with("/v1/import") { "a lawsuit" } else { &path };
         // After that of a dispatch come those of what it released.
         let newest = interfaces.get("/v1/audit?order=newest&limit=2").await;
-        let is_it = |entry: &&Value| entry["what"].as_str().unwrap().contains(reason);
-        let entry = newest.body["items"].as_array().unwrap().iter().find(is_it);
-        assert_eq!(entry.unwrap()["actor"], "operator ops", "{path}: {newest:?}");
+        let mut items = newest.body["items"].as_array().unwrap().iter();
+        let entry = items.find(|entry| entry["reason"] == *reason).unwrap();
+        assert_eq!(entry["actor"], "operator ops", "{path}: {entry}");
+        assert_eq!(entry["by"], json!({"kind": "operator", "name": "ops"}), "{path}: {entry}");
+        assert!(entry["what"].as_str().unwrap().ends_with(reason), "{path}: {entry}");
     }
 }
 
@@ -454,7 +467,7 @@ async fn over_tcp_a_token_says_who_may_what() {
     let operate = "Bearer ops-token";
     assert_eq!(ask(Method::POST, "/v1/pause", operate).await.status, 200);
     let pause = interfaces.store.paused(&PauseScope::Everything).unwrap();
-    assert!(pause.unwrap().by.contains("ops"));
+    assert_eq!(pause.unwrap().by, Actor::Operator("ops".to_owned()));
 }
 
 #[tokio::test]

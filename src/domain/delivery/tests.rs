@@ -61,7 +61,7 @@ fn part(raw: &str, state: AddressState) -> AddressDelivery {
 }
 
 fn operator(reason: &str) -> HoldReason {
-    HoldReason::Operator { by: "operator erika".to_owned(), reason: reason.to_owned() }
+    HoldReason::Operator { name: "erika".to_owned(), reason: reason.to_owned() }
 }
 
 fn delivery(state: State, held: bool, withdraw: bool, addresses: Vec<AddressDelivery>) -> Delivery {
@@ -482,7 +482,7 @@ fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
     let first = step(&fresh, &resolved(&billing), at(10), &policy(), 0.0).delivery;
     let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
     let theirs =
-        HoldReason::Operator { by: "operator anna".to_owned(), reason: "a wrong total".to_owned() };
+        HoldReason::Operator { name: "anna".to_owned(), reason: "a wrong total".to_owned() };
     let asked = step(&begin(&unknown, A), &Event::Hold(theirs.clone()), at(20), &policy(), 0.0);
     let rejected = end(&asked.delivery, A, Verdict::AddressRejected, true);
     assert_eq!(rejected.hold, Some(theirs));

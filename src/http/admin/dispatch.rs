@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{read_body, reason, unknown_account};
 use crate::api::{self, Dispatched, DryRun, Planned};
+use crate::domain::audit::Actor;
 use crate::domain::delivery::{DeliveryId, Shown};
 use crate::domain::id::{AccountId, ScheduleName};
 use crate::domain::recipient::{OnRejected, resolve};
@@ -14,7 +15,7 @@ use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::fields::Item;
 use crate::http::problem::{Fault, Problem};
 use crate::http::{Context, view};
-use crate::store::{Actor, RunScope, Store, StoreError};
+use crate::store::{RunScope, Store, StoreError};
 
 /// Most accounts that a dry run shows.
 const DRY_RUN_ACCOUNTS: usize = 1000;

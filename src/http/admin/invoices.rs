@@ -18,7 +18,7 @@ use crate::http::fields::Item;
 use crate::http::problem::{Code, Problem};
 use crate::http::routes::{Params, Query};
 use crate::http::view;
-use crate::store::{Actor, Command, Filter, InvoiceView, OperateAnswer, Order};
+use crate::store::{Command, Filter, InvoiceView, OperateAnswer, Order};
 
 /// `GET /v1/accounts/{account}/invoices/{number}`.
 pub(in crate::http) async fn one(
@@ -171,7 +171,7 @@ async fn operate(
     let context = Arc::clone(&exchange.service.context);
     let OperateAnswer { answer, state } = context
         .store
-        .operate(&account, &number, order, Actor::Operator(actor), context.clock.now())
+        .operate(&account, &number, order, actor, context.clock.now())
         .await?
         .ok_or_else(unknown_invoice)?;
     context.nudge.notify_one();

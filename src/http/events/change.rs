@@ -10,6 +10,7 @@ use super::account::{self, ParsedChange, Places};
 use super::{answer, unless_reused};
 use crate::api::{AccountAnswer, Warning};
 use crate::domain::address::masked;
+use crate::domain::audit::Actor;
 use crate::domain::change::{AccountChange, Refused};
 use crate::domain::id::{AccountId, Version};
 use crate::http::Context;
@@ -17,7 +18,7 @@ use crate::http::exchange::About;
 use crate::http::fields::{Item, Report};
 use crate::http::json;
 use crate::http::problem::Problem;
-use crate::store::{Actor, ChangeAnswer, Commit, Judged, Received};
+use crate::store::{ChangeAnswer, Commit, Judged, Received};
 
 /// A change of an account on its way to the disk.
 pub(in crate::http) struct ChangeUnderWay {

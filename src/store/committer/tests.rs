@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use super::super::engine::keys::{self, Object};
 use super::super::engine::tx::{BATCH_OPERATIONS, Tx, Visit};
 use super::super::record::CounterRow;
-use super::super::testing::{Answer, count, counted, line, unit, unit_with_next, verify_trail};
+use super::super::testing::{Answer, count, counted, entry, unit, unit_with_next, verify_trail};
 use super::*;
 use crate::domain::id::AccountId;
 
@@ -223,7 +223,7 @@ fn a_batch_of_stories_alone_keeps_its_limit() {
         let mut answers = Vec::new();
         behind_a_first_batch(&committer, &warden, || {
             for _ in 0..300 {
-                let (object, entry) = (object.clone(), line(what.clone()));
+                let (object, entry) = (object.clone(), entry(&what));
                 answers.push(submit(&committer, move |tx| tx.tell(object, entry)));
             }
         });

@@ -5,22 +5,22 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
 
-use super::invoices::By;
 use super::keys::{self, Object};
 use super::last_looks::LastLooks;
 use super::read;
 use super::standing_by::{self, StandingBy};
 use super::tx::{Records, Tx};
-use super::write::{self, Memory};
+use super::write::{self, By, Memory};
 use crate::domain::account::{Account, Profile};
 use crate::domain::address::EmailAddress;
+use crate::domain::audit::{AccountChangeKind, AccountChanged, Actor, AuditEvent, AuditText};
 use crate::domain::change::{AccountChange, Applied, ChangeKind, Refused, Warning, apply};
 use crate::domain::contact::Contact;
 use crate::domain::delivery::{Answer, DeliveryId, Event, step};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence, SubUserId, Version};
-use crate::domain::recipient::{Recipient, Suspect, Target};
+use crate::domain::recipient::{Recipient, Suspect};
 use crate::store::record::{CursorRow, InvoiceRow, Record as _};
-use crate::store::{Actor, ChangeAnswer, ChangeResult, Judged, Received, Rules, StoreError};
+use crate::store::{ChangeAnswer, ChangeResult, Judged, Received, Rules, StoreError};
 
 /// Largest account, so that all of its parts fit into one batch beside what else a change writes.
 const ACCOUNT_BYTES: usize = 300 * 1024;
@@ -98,9 +98,9 @@ fn judge(
         return Ok((accepted(tx, rules, result, account)?, false));
     }
 
-    let mut marks = 0;
+    let mut suppressions_cleared = 0;
     if let Some(current) = current {
-        marks = clear_marks(tx, current, &account)?;
+        suppressions_cleared = write::count_of(clear_marks(tx, current, &account)?);
         if current.schedule() != account.schedule() {
             tx.remove(&keys::scheduled(&current.schedule(), current.id()))?;
         }
@@ -109,16 +109,19 @@ fn judge(
     }
     write::mark_schedule(tx, &account)?;
     let recipient = read::recipient(tx, &account, rules)?;
-    let mut what = describe(change, &account, &recipient, &warnings);
-    if let Some(current) = current
-        && account.version() <= current.version()
-    {
-        let over = current.version();
-        what = format!("{what}; accepted over version {over}");
-    }
-    let what = write::with_reason(with_marks_cleared(what, marks), by.reason);
+    let changed = AccountChanged {
+        change: kind_of(&change.kind),
+        version: account.version(),
+        replaced: current.map(Account::version).filter(|before| account.version() <= *before),
+        deselected: warnings.iter().any(|warning| match warning {
+            Warning::BillingContactRemoved(_) | Warning::BillingContactLeftGroup(_) => true,
+            Warning::SubUserUnknown(_) => false,
+        }),
+        recipient: (&recipient).into(),
+        suppressions_cleared,
+    };
     let object = Object::Account(account.id().clone());
-    write::tell(tx, object, at, by.actor, what);
+    write::tell(tx, object, at, by, AuditEvent::AccountChanged(changed));
 
     let more = free(tx, rules, &account, None, at)?;
     let answer = ChangeAnswer::Accepted {
@@ -200,15 +203,13 @@ fn free(
             // Whoever is withheld was known before; an import may have lowered the version since.
             let is_known = known || event == Event::AccountChanged;
             if is_known && freed.answer == Answer::Done {
-                let mut what = if event == Event::AccountChanged {
-                    "due again: somebody may be reached by now".to_owned()
+                let held = before.hold.is_some();
+                let told = if event == Event::AccountChanged {
+                    AuditEvent::Retried { held }
                 } else {
-                    format!("freed by version {} of the account", account.version())
+                    AuditEvent::Freed { version: account.version(), held }
                 };
-                if before.hold.is_some() {
-                    what = format!("{what}; still held");
-                }
-                return Ok(Some((freed.delivery, what)));
+                return Ok(Some((freed.delivery, told)));
             }
         }
         Ok(None)
@@ -254,15 +255,6 @@ fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<usi
         tx.remove(&keys::suspect(before.id(), address))?;
     }
     Ok(cleared.len())
-}
-
-/// Adds how many marks something cleared.
-pub(super) fn with_marks_cleared(what: String, marks: usize) -> String {
-    if marks == 0 {
-        what
-    } else {
-        format!("{what}; rejected addresses that count as good again: {marks}")
-    }
 }
 
 fn contact_of<'p>(profile: &'p Profile, id: &SubUserId) -> Option<&'p Contact> {
@@ -332,9 +324,8 @@ pub(super) fn forget_marks(
     if count == 0 {
         return Ok(0);
     }
-    let what = format!("rejected addresses that count as good again: {count}");
-    let what = write::with_reason(what, by.reason);
-    write::tell(tx, Object::Account(account.clone()), at, by.actor, what);
+    let cleared = AuditEvent::SuppressionsCleared { count: write::count_of(count) };
+    write::tell(tx, Object::Account(account.clone()), at, by, cleared);
     tx.put(&keys::freeing(account), &cursor(at, &[]))?;
     Ok(count)
 }
@@ -388,46 +379,21 @@ pub(super) fn name_in_flight(
     }
 }
 
-fn describe(
-    change: &AccountChange,
-    account: &Account,
-    recipient: &Recipient,
-    warnings: &[Warning],
-) -> String {
-    let what = match &change.kind {
-        ChangeKind::Updated(_) => "account updated".to_owned(),
-        ChangeKind::Imported(import) if import.closed => "account imported, closed".to_owned(),
-        ChangeKind::Imported(_) => "account imported".to_owned(),
-        ChangeKind::Closed => "account closed".to_owned(),
+/// What a change is, without what it says of people.
+fn kind_of(kind: &ChangeKind) -> AccountChangeKind {
+    match kind {
+        ChangeKind::Updated(_) => AccountChangeKind::Updated,
+        ChangeKind::Imported(import) => AccountChangeKind::Imported { closed: import.closed },
+        ChangeKind::Closed => AccountChangeKind::Closed,
         ChangeKind::SubUserSaved { id, group, contact: _, login: _ } => {
-            format!("sub-user {id} saved in group {group}")
+            let (sub_user, group) = (AuditText::new(id), AuditText::new(group));
+            AccountChangeKind::SubUserSaved { sub_user, group }
         }
-        ChangeKind::SubUserRemoved(id) => format!("sub-user {id} removed"),
-        ChangeKind::BillingContactSelected(Some(id)) => {
-            format!("sub-user {id} selected as billing contact")
+        ChangeKind::SubUserRemoved(id) => {
+            AccountChangeKind::SubUserRemoved { sub_user: AuditText::new(id) }
         }
-        ChangeKind::BillingContactSelected(None) => {
-            "main contact selected as billing contact".to_owned()
+        ChangeKind::BillingContactSelected(id) => {
+            AccountChangeKind::BillingContactSelected { sub_user: id.as_ref().map(AuditText::new) }
         }
-    };
-    let deselected = warnings.iter().any(|warning| match warning {
-        Warning::BillingContactRemoved(_) | Warning::BillingContactLeftGroup(_) => true,
-        Warning::SubUserUnknown(_) => false,
-    });
-    let deselected = if deselected { ", and thereby deselected" } else { "" };
-    let to = describe_target(recipient);
-    format!(
-        "version {}: {what}{deselected}; invoices go to {to} ({})",
-        account.version(),
-        recipient.reason.rule.as_str()
-    )
-}
-
-/// Names a recipient for the story, without personal data.
-pub(super) fn describe_target(recipient: &Recipient) -> String {
-    match &recipient.target {
-        Target::SubUser(id, _) => format!("sub-user {id}"),
-        Target::MainContact(_) => "the main contact".to_owned(),
-        Target::None => "nobody".to_owned(),
     }
 }

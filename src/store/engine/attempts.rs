@@ -4,22 +4,22 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
 
-use super::accounts::describe_target;
 use super::keys::{self, Key, Object};
 use super::read;
 use super::tx::{Records, Tx};
-use super::write::{self, Placed};
+use super::write::{self, By, Placed};
 use crate::domain::account::Account;
+use crate::domain::audit::{AttemptEnded, AuditEvent, AuditReply, AuditText, Consequence};
 use crate::domain::delivery::{
     AddressDelivery, AddressState, Answer, Attempt, Delivery, DeliveryId, Event, HoldReason,
-    Intent, Outcome, Shown, Stage, Verdict, step,
+    Intent, Outcome, Reply, Shown, Stage, Verdict, step,
 };
 use crate::domain::id::Version;
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::{OnRejected, Recipient, Suspect, resolve};
 use crate::domain::retry::Policy;
 use crate::store::record::{DeliveryRow, IntentRow};
-use crate::store::{Actor, Begin, Begun, ProcessId, Rules, Seen, Settle, Settled, StoreError};
+use crate::store::{Begin, Begun, ProcessId, Rules, Seen, Settle, Settled, StoreError};
 
 /// Commits an intent, if account and delivery are as they were when it was decided.
 pub(super) fn begin(
@@ -53,9 +53,8 @@ pub(super) fn begin(
     };
     if sent_to.as_ref() != Some(recipient) {
         tx.put(&keys::recipient(id), recipient)?;
-        let what =
-            format!("goes to {} ({})", describe_target(recipient), recipient.reason.rule.as_str());
-        write::tell(tx, Object::Invoice(id.invoice), intent.started_at, &Actor::Daemon, what);
+        let resolved = AuditEvent::RecipientResolved { recipient: recipient.into() };
+        write::tell(tx, Object::Invoice(id.invoice), intent.started_at, &By::DAEMON, resolved);
     }
     tx.put(&keys::intent(id), &IntentRow { intent: intent.clone(), owner })?;
     subject.put(tx, id, sending.delivery, intent.started_at)?;
@@ -111,18 +110,15 @@ fn end(
     let address = &attempt.intent.address;
     // Without a reply it was us who saw that it cannot be sent, and the cause says why.
     let reply = match (&attempt.reply, &attempt.cause) {
-        (Some(reply), _) => reply.to_string(),
-        (None, cause) => cause.clone().unwrap_or_default(),
+        (Some(reply), _) => AuditText::new(reply.to_string()),
+        (None, cause) => AuditText::new(cause.as_deref().unwrap_or_default()),
     };
     let mut fallback = false;
     if verdict == Verdict::AddressRejected
         && let Some(account) = &subject.account
     {
-        let mark = Suspect {
-            since: at,
-            account_version: account.version(),
-            reply: write::without_addresses(&reply),
-        };
+        let mark =
+            Suspect { since: at, account_version: account.version(), reply: reply.to_string() };
         tx.put(&keys::suspect(account.id(), address), &mark)?;
         // Whoever is left is asked for in the next round. If that is nobody, the invoice is withheld then,
         // and comes back with the next change of its account.
@@ -135,12 +131,11 @@ fn end(
             }
         };
     }
-    let reply = write::without_addresses(&reply);
-    let event = Event::AttemptEnded { address, verdict, reply: &reply, fallback };
+    let event = Event::AttemptEnded { address, verdict, reply: reply.as_str(), fallback };
     let ended = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
     tx.remove(&keys::intent(id))?;
     if verdict != Verdict::RelayFailed {
-        let consequence = describe_end(&subject.row.delivery, &ended, verdict, fallback);
+        let consequence = consequence_of(&subject.row.delivery, &ended, verdict, fallback);
         keep(tx, id, subject, attempt, consequence, at)?;
     }
     subject.put(tx, id, ended, at)
@@ -152,89 +147,76 @@ fn keep(
     id: DeliveryId,
     subject: &Subject,
     attempt: &Attempt,
-    consequence: Option<String>,
+    consequence: Option<Consequence>,
     at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     tx.put(&keys::attempt(id, subject.row.stamp), attempt)?;
-    let mut what = describe(&subject.row.delivery, attempt);
-    if let Some(consequence) = consequence {
-        what = format!("{what}; {consequence}");
-    }
-    write::tell(tx, Object::Invoice(id.invoice), at, &Actor::Daemon, what);
+    let told = Box::new(told_of(&subject.row.delivery, attempt, consequence));
+    write::tell(tx, Object::Invoice(id.invoice), at, &By::DAEMON, AuditEvent::AttemptEnded(told));
     Ok(())
 }
 
-/// An attempt for the trail: all that proves it, and the address by its place alone.
-fn describe(delivery: &Delivery, attempt: &Attempt) -> String {
+/// An attempt for the audit log: all that proves it, and the address by its place alone.
+fn told_of(
+    delivery: &Delivery,
+    attempt: &Attempt,
+    consequence: Option<Consequence>,
+) -> AttemptEnded {
     let Attempt { intent, stage, reply, cause, outcome } = attempt;
     let addresses = &delivery.addresses;
     let place = addresses.iter().position(|one| one.address == intent.address);
-    let said = match (reply, cause) {
-        (Some(reply), _) => reply.to_string(),
-        (None, cause) => cause.clone().unwrap_or_default(),
-    };
-    let outcome = match outcome {
-        Outcome::Accepted => format!(
-            "accepted by the relay, {} bytes with SHA-256 {}",
-            intent.message_bytes, intent.message_digest
-        ),
-        Outcome::Deferred => "deferred".to_owned(),
-        Outcome::Rejected => "rejected".to_owned(),
-        Outcome::Uncertain => "uncertain".to_owned(),
-    };
-    format!(
-        "attempt {} at address {} of {}: {outcome} ({}: {said})",
-        intent.number,
-        place.map_or(0, |place| place + 1),
-        addresses.len(),
-        stage.as_str(),
-    )
+    AttemptEnded {
+        revision: intent.revision,
+        number: intent.number,
+        started_at: intent.started_at,
+        address: place.map_or(0, |place| write::count_of(place + 1)),
+        addresses: write::count_of(addresses.len()),
+        outcome: *outcome,
+        stage: *stage,
+        reply: reply.as_ref().map(|Reply { code, enhanced, text }| AuditReply {
+            code: *code,
+            enhanced: *enhanced,
+            text: AuditText::new(text),
+        }),
+        cause: cause.as_ref().map(AuditText::new),
+        message_digest: intent.message_digest,
+        message_bytes: intent.message_bytes,
+        consequence,
+    }
 }
 
 /// What an attempt's end means for the whole invoice, if it is more than the attempt itself tells.
-fn describe_end(
+fn consequence_of(
     before: &Delivery,
     after: &Delivery,
     verdict: Verdict,
     fallback: bool,
-) -> Option<String> {
-    let state = after.shown();
+) -> Option<Consequence> {
     if let Some(reason) = after.hold.as_ref().filter(|_| before.hold.is_none()) {
-        // What the relay said to the message, the attempt has just told.
-        return Some(if matches!(reason, HoldReason::MessageRefused(_)) {
-            "held: the relay refused the message".to_owned()
-        } else {
-            format!("held: {reason}")
-        });
+        return Some(Consequence::Held(reason.kind()));
     }
-    match state {
+    let in_state = |state: AddressState| {
+        let addresses = after.addresses.iter().filter(|address| address.state == state);
+        write::count_of(addresses.count())
+    };
+    match after.shown() {
         Shown::Delivered => {
-            let count = after
-                .addresses
-                .iter()
-                .filter(|address| address.state == AddressState::Delivered)
-                .count();
-            if count == 0 {
-                let what = "withdrawn, but an earlier revision was accepted: delivered";
-                return Some(what.to_owned());
-            }
-            let stopped = after
-                .addresses
-                .iter()
-                .filter(|address| address.state == AddressState::Superseded)
-                .count();
-            let total = after.addresses.len() - stopped;
-            let mut what = format!("delivered to {count} of {total} addresses");
-            if before.withdraw {
-                what =
-                    format!("the withdrawal came too late: {what}; {stopped} others get nothing");
-            }
-            Some(what)
+            let (accepted, superseded) =
+                (in_state(AddressState::Delivered), in_state(AddressState::Superseded));
+            Some(if accepted == 0 {
+                Consequence::EarlierRevisionDelivered
+            } else {
+                Consequence::Delivered {
+                    accepted,
+                    of: write::count_of(after.addresses.len()) - superseded,
+                    withdrawal_stopped: before.withdraw.then_some(superseded),
+                }
+            })
         }
-        Shown::Undeliverable => Some("no address is left: undeliverable".to_owned()),
-        Shown::Withdrawn => Some("withdrawn".to_owned()),
+        Shown::Undeliverable => Some(Consequence::Undeliverable),
+        Shown::Withdrawn => Some(Consequence::Withdrawn),
         Shown::Due if verdict == Verdict::AddressRejected && fallback => {
-            Some("this address is left out from now on".to_owned())
+            Some(Consequence::AddressSuppressed)
         }
         Shown::Parked
         | Shown::Waiting
@@ -267,22 +249,18 @@ pub(super) fn withhold(
     if resolved.answer != Answer::Done || is_open {
         return Ok(false);
     }
-    let why = match &resolved.delivery.hold {
-        Some(reason) => reason.to_string(),
-        None => recipient.reason.rule.as_str().to_owned(),
-    };
     let superseded = |delivery: &Delivery| {
         let of = |address: &&AddressDelivery| address.state == AddressState::Superseded;
         delivery.addresses.iter().filter(of).count()
     };
     let stopped = superseded(&resolved.delivery).saturating_sub(superseded(&subject.row.delivery));
-    let mut what = format!("{} ({why})", resolved.delivery.shown());
-    if stopped > 0 {
-        what = format!(
-            "{what}; addresses that are the recipient's no more, or were rejected, and get nothing: {stopped}"
-        );
-    }
-    write::tell(tx, Object::Invoice(id.invoice), at, &Actor::Daemon, what);
+    let nothing = AuditEvent::NothingToSend {
+        state: resolved.delivery.shown(),
+        rule: recipient.reason.rule,
+        held: resolved.delivery.hold.as_ref().map(HoldReason::kind),
+        superseded: write::count_of(stopped),
+    };
+    write::tell(tx, Object::Invoice(id.invoice), at, &By::DAEMON, nothing);
     subject.put(tx, id, resolved.delivery, at)?;
     Ok(true)
 }
@@ -351,7 +329,8 @@ fn recover_intent(
         outcome: Outcome::Uncertain,
     };
     tx.remove(key)?;
-    let consequence = describe_end(&subject.row.delivery, &interrupted, Verdict::Uncertain, false);
+    let before = &subject.row.delivery;
+    let consequence = consequence_of(before, &interrupted, Verdict::Uncertain, false);
     keep(tx, id, &subject, &attempt, consequence, at)?;
     subject.put(tx, id, interrupted, at)?;
     Ok(Recovered::Settled(id, intent))

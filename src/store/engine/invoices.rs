@@ -5,18 +5,19 @@ use sha2::{Digest as _, Sha256};
 
 use super::keys::{self, Object};
 use super::tx::{Records, Tx};
-use super::write::{self, Memory, Placed};
+use super::write::{self, By, Memory, Placed};
 use super::{accounts, read};
 use crate::domain::account::Account;
+use crate::domain::audit::{Actor, AuditEvent, AuditText, Effect};
 use crate::domain::delivery::{
     Answer, Delivery, DeliveryId, Event, HoldReason, Shown, State, step,
 };
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Sequence, Version};
-use crate::domain::invoice::{Document, Invoice, Release};
+use crate::domain::invoice::{Document, Invoice};
 use crate::store::record::{CounterRow, DocumentRow, IdentityRow, InvoiceRow};
 use crate::store::{
-    Actor, Command, IssueAnswer, Judged, OperateAnswer, Order, Received, Rules, Standing,
-    StoreError, WithdrawAnswer,
+    Command, IssueAnswer, Judged, OperateAnswer, Order, Received, Rules, Standing, StoreError,
+    WithdrawAnswer,
 };
 
 /// Takes an invoice.
@@ -130,15 +131,9 @@ fn accept(
     let placed = Placed { id, account_id: &invoice.account, account: account.as_ref() };
     let row = write::put_delivery(tx, &placed, None, delivery, received.at)?;
     let standing = read::standing(tx, invoice, id, &row, rules)?;
-    let what = format!(
-        "issued, to be released {}; {}",
-        match invoice.release {
-            Release::Scheduled => "by schedule",
-            Release::Immediately => "at once",
-        },
-        standing.state
-    );
-    write::tell(tx, Object::Invoice(sequence), received.at, &received.actor(), what);
+    let by = By { actor: &received.actor(), reason: None };
+    let issued = AuditEvent::Issued { release: invoice.release, state: standing.state };
+    write::tell(tx, Object::Invoice(sequence), received.at, &by, issued);
     Ok(if known { IssueAnswer::Applied(standing) } else { IssueAnswer::Parked(standing) })
 }
 
@@ -171,18 +166,18 @@ pub(super) fn withdraw(
         let state = state_now(tx, known.as_ref())?;
         return Ok(Judged::Repeated(WithdrawAnswer::Duplicate { state }));
     }
+    let by = By { actor: &received.actor(), reason: None };
     let answer = match known {
         None => {
             let tombstone =
                 IdentityRow::Tombstone { content: None, state: Shown::Withdrawn, at: received.at };
             tx.put(&keys::identity(account, number), &tombstone)?;
-            let what = format!("invoice {number} withdrawn before it came");
-            write::tell(tx, Object::Account(account.clone()), received.at, &received.actor(), what);
+            let withdrawn = AuditEvent::WithdrawnBeforeIssue { number: AuditText::new(number) };
+            write::tell(tx, Object::Account(account.clone()), received.at, &by, withdrawn);
             WithdrawAnswer::Withdrawn
         }
         Some(IdentityRow::Tombstone { content: _, state, at: _ }) => withdrawn_in(state),
         Some(IdentityRow::Sequence(sequence)) => {
-            let by = By { actor: &received.actor(), reason: None };
             let id = DeliveryId::of_invoice(sequence);
             let moved = move_delivery(tx, rules, id, &Event::Withdraw, &by, received.at)?;
             match moved.answer {
@@ -235,7 +230,7 @@ pub(super) fn operate(
     account: &AccountId,
     number: &InvoiceNumber,
     order: &Order,
-    actor: &Actor,
+    operator: &str,
     at: DateTime<Utc>,
 ) -> Result<Option<OperateAnswer>, StoreError> {
     let Order { command, reason } = order;
@@ -253,25 +248,30 @@ pub(super) fn operate(
         }
         None => return Ok(None),
     };
-    let event = match (command, actor) {
-        (Command::Hold { reason }, Actor::Daemon) => {
-            Event::Hold(HoldReason::NotComposable(reason.clone()))
+    let (event, reason) = match command {
+        Command::Hold { reason } => {
+            let hold = HoldReason::Operator { name: operator.to_owned(), reason: reason.clone() };
+            (Event::Hold(hold), Some(reason))
         }
-        (Command::Hold { reason }, Actor::Sender(..) | Actor::Operator(_)) => {
-            Event::Hold(HoldReason::Operator { by: actor.to_string(), reason: reason.clone() })
-        }
-        (Command::Release { now }, _) => Event::Release { now: *now },
-        (Command::Withdraw, _) => Event::Withdraw,
-        (Command::Resend { revision }, _) => Event::Resend { revision: *revision },
+        Command::Release { now } => (Event::Release { now: *now }, reason.as_ref()),
+        Command::Withdraw => (Event::Withdraw, reason.as_ref()),
+        Command::Resend { revision } => (Event::Resend { revision: *revision }, reason.as_ref()),
     };
-    let by = By { actor, reason: reason.as_deref() };
+    let actor = Actor::Operator(operator.to_owned());
+    let by = By { actor: &actor, reason: reason.map(String::as_str) };
     move_delivery(tx, rules, DeliveryId::of_invoice(sequence), &event, &by, at).map(Some)
 }
 
-/// Who does something, and why.
-pub(super) struct By<'a> {
-    pub(super) actor: &'a Actor,
-    pub(super) reason: Option<&'a str>,
+/// Has a delivery wait for an operator, for a reason of the daemon's.
+pub(super) fn hold(
+    tx: &mut Tx<'_>,
+    rules: &Rules,
+    id: DeliveryId,
+    reason: HoldReason,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    move_delivery(tx, rules, id, &Event::Hold(reason), &By::DAEMON, at)?;
+    Ok(())
 }
 
 fn move_delivery(
@@ -290,16 +290,17 @@ fn move_delivery(
     let state = moved.delivery.shown();
     if changed {
         let placed = Placed { id, account_id: &invoice.account, account: account.as_ref() };
-        let mut what = describe(event, moved.answer, state);
+        let mut suppressions_cleared = 0;
         write::put_delivery(tx, &placed, Some(&row), moved.delivery, at)?;
         if is_to_be_tried_anew(event, &row.delivery)
             && let Some(account) = &account
         {
             let marks = accounts::clear_marks_of_recipients(tx, account, at)?;
-            what = accounts::with_marks_cleared(what, marks);
+            suppressions_cleared = write::count_of(marks);
         }
-        let what = write::with_reason(what, by.reason);
-        write::tell(tx, Object::Invoice(id.invoice), at, by.actor, what);
+        if let Some(told) = told_of(event, moved.answer, state, suppressions_cleared) {
+            write::tell(tx, Object::Invoice(id.invoice), at, by, told);
+        }
     }
     Ok(OperateAnswer { answer: moved.answer, state })
 }
@@ -328,13 +329,36 @@ fn is_to_be_tried_anew(event: &Event<'_>, before: &Delivery) -> bool {
     }
 }
 
-fn describe(event: &Event<'_>, answer: Answer, state: Shown) -> String {
-    let what = match event {
-        Event::Hold(reason) => format!("held: {reason}"),
-        Event::Release { now: true } => "released at once".to_owned(),
-        Event::Release { now: false } => "released".to_owned(),
-        Event::Withdraw => "withdrawn".to_owned(),
-        Event::Resend { revision } => format!("sent again, in place of revision {revision}"),
+/// What the audit log tells of a command that changed a delivery.
+fn told_of(
+    event: &Event<'_>,
+    answer: Answer,
+    state: Shown,
+    suppressions_cleared: u64,
+) -> Option<AuditEvent> {
+    let effect = match answer {
+        Answer::Done | Answer::Already | Answer::WrongState | Answer::OtherRevision { .. } => {
+            Effect::Applied
+        }
+        Answer::Recorded => Effect::Deferred,
+        Answer::AlreadySent => Effect::AlreadySent,
+    };
+    match event {
+        Event::Hold(reason) => {
+            let cause = if let HoldReason::NotComposable(cause) = reason {
+                Some(AuditText::new(cause))
+            } else {
+                None
+            };
+            Some(AuditEvent::Held { kind: reason.kind(), cause, effect, state })
+        }
+        Event::Release { now } => {
+            Some(AuditEvent::Released { now: *now, effect, state, suppressions_cleared })
+        }
+        Event::Withdraw => Some(AuditEvent::Withdrawn { effect, state }),
+        Event::Resend { revision } => {
+            Some(AuditEvent::Resent { revision: *revision, state, suppressions_cleared })
+        }
         Event::Freed(_)
         | Event::AccountChanged
         | Event::ScheduleFired
@@ -342,16 +366,7 @@ fn describe(event: &Event<'_>, answer: Answer, state: Shown) -> String {
         | Event::AttemptBegan(_)
         | Event::AttemptEnded { .. }
         | Event::AttemptDropped
-        | Event::Interrupted(_) => "moved".to_owned(),
-    };
-    match answer {
-        Answer::Recorded => format!("{what}, once the attempt under way has ended"),
-        Answer::AlreadySent => {
-            format!("{what}, but it was or may have been sent: what was open stops; {state}")
-        }
-        Answer::Done | Answer::Already | Answer::WrongState | Answer::OtherRevision { .. } => {
-            format!("{what}; {state}")
-        }
+        | Event::Interrupted(_) => None,
     }
 }
 

@@ -29,21 +29,21 @@ use chrono::{DateTime, NaiveDate, Utc};
 use parking_lot::Mutex;
 
 use self::backend::{Backend, Urgency, new_id};
-use self::invoices::By;
 use self::last_looks::LastLooks;
 use self::sweep::Swept;
 use self::tx::{Evaluated, Records, Tx, Unit};
+use self::write::By;
 use super::documents::Documents;
 use super::record::DocumentRow;
 use super::{
-    AccountView, Accounts, Actor, Audited, Backlog, Begin, Begun, ChangeAnswer, Commit,
-    DocumentAnswer, DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer,
-    Order, Page, Pause, PauseInForce, PauseScope, ProcessId, Received, Retention, Rules, Run,
-    RunScope, Seen, Settle, Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace,
-    WithdrawAnswer,
+    AccountView, Accounts, Audited, Backlog, Begin, Begun, ChangeAnswer, Commit, DocumentAnswer,
+    DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Order, Page,
+    Pause, PauseInForce, PauseScope, ProcessId, Received, Retention, Rules, Run, RunScope, Seen,
+    Settle, Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
 };
+use crate::domain::audit::Actor;
 use crate::domain::change::AccountChange;
-use crate::domain::delivery::{DeliveryId, Intent, Lane};
+use crate::domain::delivery::{DeliveryId, HoldReason, Intent, Lane};
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
@@ -431,19 +431,25 @@ impl<B: Backend> Store for Engine<B> {
         account: &AccountId,
         number: &InvoiceNumber,
         order: Order,
-        actor: Actor,
+        operator: String,
         at: DateTime<Utc>,
     ) -> Commit<Option<OperateAnswer>> {
         let (account, number) = (account.clone(), number.clone());
         let freeing_rules = Arc::clone(&self.rules);
         let evaluate = move |tx: &mut Tx<'_>, rules: &Rules| {
-            let answer = invoices::operate(tx, rules, &account, &number, &order, &actor, at)?;
+            let answer = invoices::operate(tx, rules, &account, &number, &order, &operator, at)?;
             let frees = tx.is_there(&keys::freeing(&account))?;
             let next = frees.then(|| go_on(freeing_rules, Unfinished::Freeing(account)));
             Ok((answer, next))
         };
         self.submit(Urgency::Settle, evaluate, |answer| answer)
             .unwrap_or_else(|error| Commit::ready(Err(error)))
+    }
+
+    fn hold(&self, delivery: DeliveryId, reason: HoldReason, at: DateTime<Utc>) -> Commit<()> {
+        self.commit(Urgency::Settle, move |tx, rules| {
+            invoices::hold(tx, rules, delivery, reason, at)
+        })
     }
 
     fn pause(
@@ -453,7 +459,7 @@ impl<B: Backend> Store for Engine<B> {
         actor: Actor,
         at: DateTime<Utc>,
     ) -> Commit<bool> {
-        self.commit(Urgency::Settle, move |tx, _| runs::pause(tx, &scope, reason, &actor, at))
+        self.commit(Urgency::Settle, move |tx, _| runs::pause(tx, &scope, reason, actor, at))
     }
 
     fn forget_rejections(
@@ -497,7 +503,8 @@ impl<B: Backend> Store for Engine<B> {
         at: DateTime<Utc>,
     ) -> Commit<bool> {
         self.commit(Urgency::Settle, move |tx, _| {
-            runs::resume(tx, &scope, reason.as_deref(), &actor, at)
+            let by = By { actor: &actor, reason: reason.as_deref() };
+            runs::resume(tx, &scope, &by, at)
         })
     }
 

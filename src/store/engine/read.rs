@@ -7,6 +7,7 @@ use chrono::{DateTime, Days, Utc};
 use super::keys::{self, Class, Object};
 use super::tx::Records;
 use crate::domain::account::Account;
+use crate::domain::audit::AuditEntry;
 use crate::domain::delivery::{Attempt, DeliveryId, Intent, State};
 use crate::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookId};
 use crate::domain::invoice::Invoice;
@@ -14,7 +15,7 @@ use crate::domain::recipient::{Recipient, Suspect, Suspects, resolve};
 use crate::store::record::{
     DeliveryRow, EntryRow, IdempotencyRow, IdentityRow, IntentRow, InvoiceRow,
 };
-use crate::store::{Entry, Pause, PauseInForce, PauseScope, Rules, Standing, StoreError};
+use crate::store::{Pause, PauseInForce, PauseScope, Rules, Standing, StoreError};
 
 /// What the key and the value of an entry have in common: they came from the same place.
 pub(super) fn damaged(key: &str, cause: impl Into<String>) -> StoreError {
@@ -210,7 +211,7 @@ pub(super) fn attempts<T: Records + ?Sized>(
 pub(super) fn story<T: Records + ?Sized>(
     tree: &T,
     object: &Object,
-) -> Result<Vec<Entry>, StoreError> {
+) -> Result<Vec<AuditEntry>, StoreError> {
     let rows: Vec<EntryRow> = collect(tree, &keys::entries(object))?;
     Ok(rows.into_iter().map(|row| row.entry).collect())
 }

@@ -4,15 +4,16 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::invoices::By;
 use super::keys::{self, Class, Object};
 use super::standing_by::{self, StandingBy};
 use super::tx::{Records, Tx};
-use super::{invoices, read, write};
+use super::write::{self, By};
+use super::{invoices, read};
 use crate::domain::address::masked;
+use crate::domain::audit::{Actor, AuditEvent, AuditText, PausedFor, PausedScope, ReleaseScope};
 use crate::domain::delivery::{Answer, DeliveryId, Event, step};
 use crate::domain::id::{AccountId, ScheduleName, Sequence};
-use crate::store::{Actor, Pause, PauseScope, Rules, Run, RunCursor, RunScope, StoreError};
+use crate::store::{FurtherReason, Pause, PauseScope, Rules, Run, RunCursor, RunScope, StoreError};
 
 /// How many accounts one unit looks at.
 const ACCOUNTS_AT_ONCE: usize = 64;
@@ -36,7 +37,7 @@ pub(super) fn release(
     let instant = match (by.actor, last) {
         // An operator means now, whatever a clock that was ahead has left behind.
         (Actor::Operator(_), Some(last)) => instant.max(last + TimeDelta::milliseconds(1)),
-        (Actor::Operator(_) | Actor::Sender(..) | Actor::Daemon, _) => instant,
+        (Actor::Operator(_) | Actor::Sender(..) | Actor::Schedule(_) | Actor::Daemon, _) => instant,
     };
     if last.is_some_and(|last| last >= instant) {
         return Ok((false, false));
@@ -52,9 +53,8 @@ pub(super) fn release(
         }
         return Ok((false, false));
     }
-    let what = format!("run of {} opened", describe(&scope));
-    let what = write::with_reason(what, by.reason);
-    write::tell(tx, Object::Daemon, at, by.actor, what);
+    let (object, released) = told_of(&scope);
+    write::tell(tx, object, at, by, AuditEvent::RunOpened { scope: released });
     let high_water = invoices::last_sequence(tx)?;
     let opened_by = by.actor.clone();
     let run = Run { scope, instant, at, opened_by, high_water, cursor: None, open: true };
@@ -130,10 +130,11 @@ fn release_account(
         up_to: run.high_water,
         after: after.map(key),
     };
-    let what = format!("released by the run of {}", describe(&run.scope));
+    let (_, scope) = told_of(&run.scope);
+    let told = AuditEvent::ReleasedByRun { scope };
     let last = standing_by::advance(tx, &standing_by, &run.opened_by, run.at, |_, _, delivery| {
         let released = step(delivery, &Event::ScheduleFired, run.at, &rules.policy, 0.0);
-        Ok((released.answer == Answer::Done).then(|| (released.delivery, what.clone())))
+        Ok((released.answer == Answer::Done).then(|| (released.delivery, told.clone())))
     })?;
     // None was looked at, if the key is empty.
     Ok(last.map(|key| keys::delivery_at_the_end(&key).map_or(Sequence(0), |id| id.invoice)))
@@ -152,10 +153,11 @@ fn next_account(tx: &Tx<'_>, run: &Run) -> Result<Option<AccountId>, StoreError>
     }
 }
 
-fn describe(scope: &RunScope) -> String {
+/// What a run is about, and what the audit log says of it there.
+fn told_of(scope: &RunScope) -> (Object, ReleaseScope) {
     match scope {
-        RunScope::Schedule(name) => format!("schedule {name}"),
-        RunScope::Account(id) => format!("account {id}"),
+        RunScope::Schedule(name) => (Object::Daemon, ReleaseScope::Schedule(AuditText::new(name))),
+        RunScope::Account(id) => (Object::Account(id.clone()), ReleaseScope::Account),
     }
 }
 
@@ -262,7 +264,7 @@ fn scheduled_accounts<T: Records + ?Sized>(
         .collect()
 }
 
-/// A longer reason has nothing added to it: above the longest of an operator's.
+/// Reasons that are longer together have none added: above the longest of an operator's.
 const REASON_BYTES: usize = 2_500;
 
 /// Stops sending, or removing. Another reason is kept beside that of a pause that is there, with whose it is: whoever
@@ -271,61 +273,54 @@ pub(super) fn pause(
     tx: &mut Tx<'_>,
     scope: &PauseScope,
     reason: String,
-    actor: &Actor,
+    actor: Actor,
     at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let key = keys::pause(scope);
-    if let Some(before) = tx.read::<Pause>(&key)? {
-        if !reason.is_empty() && !before.reason.contains(&reason) {
-            let told = format!("{} stays paused, now also since: {reason}", what(scope));
-            write::tell(tx, object(scope), at, actor, told);
-            if before.reason.len() < REASON_BYTES {
-                let reason = match before.reason.as_str() {
-                    "" => format!("{reason} ({actor})"),
-                    before => format!("{before}; {reason} ({actor})"),
-                };
-                tx.put(&key, &Pause { reason, ..before })?;
-            }
+    let (object, paused) = paused(scope);
+    let by = By { actor: &actor, reason: Some(&reason) };
+    let Some(mut pause) = tx.read::<Pause>(&key)? else {
+        write::tell(tx, object, at, &by, AuditEvent::Paused { scope: paused });
+        tx.put(&key, &Pause { reason, by: actor, since: at, further: Vec::new() })?;
+        return Ok(true);
+    };
+    let is_known = pause.reasons().any(|(_, known)| known == reason);
+    if !reason.is_empty() && !is_known {
+        write::tell(tx, object, at, &by, AuditEvent::PauseReasonAdded { scope: paused });
+        if pause.reasons().map(|(_, reason)| reason.len()).sum::<usize>() < REASON_BYTES {
+            pause.further.push(FurtherReason { reason, by: actor });
+            tx.put(&key, &pause)?;
         }
-        return Ok(false);
     }
-    write::tell(tx, object(scope), at, actor, format!("{} paused: {reason}", what(scope)));
-    tx.put(&key, &Pause { reason, by: actor.to_string(), since: at })?;
-    Ok(true)
+    Ok(false)
 }
 
 /// Goes on with it.
 pub(super) fn resume(
     tx: &mut Tx<'_>,
     scope: &PauseScope,
-    reason: Option<&str>,
-    actor: &Actor,
+    by: &By<'_>,
     at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let key = keys::pause(scope);
     let Some(ended) = tx.read::<Pause>(&key)? else {
         return Ok(false);
     };
-    let told = match ended.reason.as_str() {
-        "" => format!("{} resumed", what(scope)),
-        why => format!("{} resumed, which was paused: {why}", what(scope)),
-    };
-    let told = write::with_reason(told, reason);
-    write::tell(tx, object(scope), at, actor, told);
+    let (object, scope) = paused(scope);
+    let given = ended.reasons().filter(|(_, reason)| !reason.is_empty());
+    let paused_for = given
+        .map(|(by, reason)| PausedFor { actor: by.clone(), reason: AuditText::new(reason) })
+        .collect();
+    write::tell(tx, object, at, by, AuditEvent::Resumed { scope, paused_for });
     tx.remove(&key)?;
     Ok(true)
 }
 
-fn what(scope: &PauseScope) -> &'static str {
+/// What a pause is about, and what the audit log says of it there.
+fn paused(scope: &PauseScope) -> (Object, PausedScope) {
     match scope {
-        PauseScope::Everything | PauseScope::Account(_) => "sending",
-        PauseScope::Removal => "removal",
-    }
-}
-
-fn object(scope: &PauseScope) -> Object {
-    match scope {
-        PauseScope::Everything | PauseScope::Removal => Object::Daemon,
-        PauseScope::Account(id) => Object::Account(id.clone()),
+        PauseScope::Everything => (Object::Daemon, PausedScope::Everything),
+        PauseScope::Removal => (Object::Daemon, PausedScope::Removal),
+        PauseScope::Account(id) => (Object::Account(id.clone()), PausedScope::Account),
     }
 }

@@ -7,11 +7,12 @@ use chrono::{DateTime, Utc};
 use super::keys::{self, Class, Key, Object};
 use super::read;
 use super::tx::{Records, Tx};
-use super::write::{self, Placed};
+use super::write::{self, By, Placed};
 use crate::domain::account::Account;
+use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::delivery::{Delivery, DeliveryId};
 use crate::domain::id::Sequence;
-use crate::store::{Actor, StoreError};
+use crate::store::StoreError;
 
 /// How many invoices of an account one unit looks at.
 const AT_ONCE: usize = 64;
@@ -55,7 +56,7 @@ impl StandingBy<'_> {
     }
 }
 
-/// Moves what stands by, as much as fits into the unit. `moved` says what becomes of a delivery, in words too;
+/// Moves what stands by, as much as fits into the unit. `moved` says what becomes of a delivery, and what is told of it;
 /// nothing if it goes on standing by. Returns the key that was looked at last, if more is left: an empty one if
 /// it was none.
 pub(super) fn advance(
@@ -63,8 +64,9 @@ pub(super) fn advance(
     standing_by: &StandingBy<'_>,
     actor: &Actor,
     at: DateTime<Utc>,
-    moved: impl Fn(&Tx<'_>, DeliveryId, &Delivery) -> Result<Option<(Delivery, String)>, StoreError>,
+    moved: impl Fn(&Tx<'_>, DeliveryId, &Delivery) -> Result<Option<(Delivery, AuditEvent)>, StoreError>,
 ) -> Result<Option<Key>, StoreError> {
+    let by = By { actor, reason: None };
     let mut last = standing_by.after.clone();
     for (done, key) in standing_by.first(tx)?.into_iter().enumerate() {
         if done == AT_ONCE || tx.operations() >= OPERATIONS {
@@ -75,11 +77,11 @@ pub(super) fn advance(
         last = Some(key);
         let read = read::delivery(tx, id).and_then(|row| Ok((moved(tx, id, &row.delivery)?, row)));
         match read {
-            Ok((Some((delivery, what)), row)) => {
+            Ok((Some((delivery, event)), row)) => {
                 let account = standing_by.account;
                 let placed = Placed { id, account_id: account.id(), account: Some(account) };
                 write::put_delivery(tx, &placed, Some(&row), delivery, at)?;
-                write::tell(tx, Object::Invoice(id.invoice), at, actor, what);
+                write::tell(tx, Object::Invoice(id.invoice), at, &by, event);
             }
             Ok((None, _)) => {}
             // It must not stand in the way of what its account does, nor of the others.

@@ -13,6 +13,7 @@ use super::tx::Visit;
 use super::*;
 use crate::domain::account::{Profile, SubUser};
 use crate::domain::address::{EmailAddress, FileName, HeaderText};
+use crate::domain::audit::{AuditEvent, AuditText, ReleaseScope};
 use crate::domain::change::ChangeKind;
 use crate::domain::contact::{Addresses, Contact};
 use crate::domain::delivery::{Answer, DeliveryId, State};
@@ -285,8 +286,8 @@ fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_
     }
     for n in [0, 131] {
         let command = Command::Hold { reason: "a look".to_owned() };
-        let by = Actor::Operator("anna".to_owned());
-        let held = whole.operate(of[n], &number(n), command.into(), by, at(1));
+        let anna = "anna".to_owned();
+        let held = whole.operate(of[n], &number(n), command.into(), anna, at(1));
         assert_eq!(held.wait().unwrap().unwrap().answer, Answer::Done);
     }
     // It is passed by, and stands in nobody's way.
@@ -312,8 +313,8 @@ fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_
         if units == 2 {
             let let_go = |n: usize| {
                 let command = Command::Release { now: false };
-                let by = Actor::Operator("anna".to_owned());
-                let done = ending.operate(of[n], &number(n), command.into(), by, at(11));
+                let anna = "anna".to_owned();
+                let done = ending.operate(of[n], &number(n), command.into(), anna, at(11));
                 assert_eq!(done.wait().unwrap().unwrap().state.as_str(), "waiting");
             };
             // Behind the cursor it waits for the next release, ahead of it is released; what is new waits anyway.
@@ -325,13 +326,14 @@ fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_
     assert!(units > 4, "{units} units");
 
     let whole = engine(memory.reopen(), &directory);
-    let words = "released by the run of schedule default";
+    let scope = ReleaseScope::Schedule(AuditText::new("default"));
+    let event = AuditEvent::ReleasedByRun { scope };
     let stays = |n: usize| matches!(n, 0 | 132);
     for n in (0..=132).filter(|n| *n != 1) {
         let account = of.get(n).copied().unwrap_or(&accounts[3]);
         let view = whole.invoice(account, &number(n)).unwrap();
         let Some(InvoiceView::Whole(view)) = view else { panic!("{view:?}") };
-        let told = view.story.iter().filter(|entry| entry.what == words).count();
+        let told = view.story.iter().filter(|entry| entry.event == event).count();
         let expected = if stays(n) { ("waiting", 0) } else { ("due", 1) };
         assert_eq!((view.state.as_str(), told), expected, "{n}");
         assert!(stays(n) || view.delivery.next_at == Some(at(10)), "{n}");
@@ -585,8 +587,8 @@ pub(super) fn withdraw_after<B: Backend>(engine: &Engine<B>, n: usize, changes: 
         } else {
             Command::Release { now: false }
         };
-        let by = Actor::Operator("anna".to_owned());
-        engine.operate(&account(), &number(n), command.into(), by, at(1)).wait().unwrap();
+        let anna = "anna".to_owned();
+        engine.operate(&account(), &number(n), command.into(), anna, at(1)).wait().unwrap();
     }
     engine.withdraw(received(&format!("withdraw-{n}"), 1), account(), number(n)).wait().unwrap();
 }

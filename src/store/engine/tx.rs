@@ -11,8 +11,9 @@ use std::ops::ControlFlow;
 use sha2::{Digest as _, Sha256};
 
 use super::keys::{self, Key, Object};
+use crate::domain::audit::AuditEntry;
+use crate::store::StoreError;
 use crate::store::record::{EntryRow, Link, Record, TrailRow};
-use crate::store::{Entry, StoreError};
 
 /// Most operations that a batch may hold: larger ones were not atomic over a power cut.
 pub(in crate::store) const BATCH_OPERATIONS: usize = 128;
@@ -135,7 +136,7 @@ pub(in crate::store) struct Tx<'a> {
     base: &'a dyn Tree,
     batch: &'a Writes,
     own: Writes,
-    entries: Vec<(Object, Entry)>,
+    entries: Vec<Told>,
 }
 
 impl Tree for Tx<'_> {
@@ -228,9 +229,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Adds a line to an object's story and to the trail.
-    pub(in crate::store) fn tell(&mut self, object: Object, entry: Entry) {
-        self.entries.push((object, entry));
+    /// Adds an entry to an object's history and to the audit log.
+    pub(in crate::store) fn tell(&mut self, object: Object, entry: AuditEntry) {
+        // Each salt is as long as every other.
+        let row = EntryRow { salt: [0; 16], entry };
+        let values = row.encode().len().div_ceil(VALUE_BYTES);
+        self.entries.push(Told { object, row, values });
     }
 
     /// How many operations this unit comes to so far.
@@ -292,7 +296,7 @@ impl TrailHead {
 /// A unit that has been evaluated and waits for its place in a batch.
 pub(in crate::store) struct Prepared {
     writes: Writes,
-    entries: Vec<(Object, Entry)>,
+    entries: Vec<Told>,
     evaluated: Evaluated,
 }
 
@@ -300,47 +304,51 @@ pub(in crate::store) struct Prepared {
 pub(in crate::store) struct Batch {
     head: TrailHead,
     writes: Writes,
-    entries: Vec<(Object, Entry)>,
-    told: Told,
+    entries: Vec<Told>,
+    room: EntryRoom,
     answers: Vec<Answerer>,
 }
 
-/// What the stories' lines of a batch come to at most.
-#[derive(Debug, Clone, Copy, Default)]
+/// An entry of the audit log that waits for its place in a batch.
 struct Told {
-    /// Operations for the lines themselves.
-    lines: usize,
+    object: Object,
+    /// Its salt comes with its place.
+    row: EntryRow,
+    /// Into how many values it is split.
+    values: usize,
+}
+
+/// What the entries of a batch need at most.
+#[derive(Debug, Clone, Copy, Default)]
+struct EntryRoom {
+    /// Operations for the entries themselves.
+    values: usize,
     /// What the chain's link holds for them, in bytes.
     link_bytes: usize,
 }
 
-impl Told {
-    /// With these lines, too.
-    fn with(self, entries: &[(Object, Entry)]) -> Self {
-        /// What encoding adds to a line's words, or to a link: time, salt, hash, checksum, lengths.
+impl EntryRoom {
+    /// With these entries, too.
+    fn with(self, entries: &[Told]) -> Self {
+        /// What encoding adds to a link: hash, checksum, lengths.
         const BESIDE_BYTES: usize = 64;
         /// A digest, and the lengths of it, of a name and of both.
         const LINKED_BYTES: usize = 32 + 6;
-        let mut told = self;
-        for (object, Entry { at: _, actor, what }) in entries {
-            if told.lines == 0 {
-                told.link_bytes = BESIDE_BYTES;
+        let mut room = self;
+        for Told { object, row: _, values } in entries {
+            if room.values == 0 {
+                room.link_bytes = BESIDE_BYTES;
             }
-            told.lines += values(BESIDE_BYTES + actor.len() + what.len());
-            told.link_bytes += LINKED_BYTES + object.name().len();
+            room.values += values;
+            room.link_bytes += LINKED_BYTES + object.name().len();
         }
-        told
+        room
     }
 
     /// How many operations that is, the link's included.
     fn operations(self) -> usize {
-        self.lines + self.link_bytes.div_ceil(VALUE_BYTES)
+        self.values + self.link_bytes.div_ceil(VALUE_BYTES)
     }
-}
-
-/// Into how many values so many bytes are split.
-fn values(bytes: usize) -> usize {
-    bytes.div_ceil(VALUE_BYTES).max(1)
 }
 
 /// A batch ready to be written.
@@ -357,7 +365,7 @@ impl Batch {
             head,
             writes: Writes::new(),
             entries: Vec::new(),
-            told: Told::default(),
+            room: EntryRoom::default(),
             answers: Vec::new(),
         }
     }
@@ -393,16 +401,16 @@ impl Batch {
     /// Whether the batch keeps its limit with this unit; a first unit always fits.
     fn fits(&self, unit: &Prepared) -> bool {
         let writes = self.writes.len() + unit.writes.len();
-        let told = self.told.with(&unit.entries);
+        let room = self.room.with(&unit.entries);
         self.answers.is_empty()
-            || self.answers.len() < BATCH_UNITS && writes + told.operations() <= BATCH_OPERATIONS
+            || self.answers.len() < BATCH_UNITS && writes + room.operations() <= BATCH_OPERATIONS
     }
 
     /// Takes the unit in; returns what it leaves for later.
     pub(in crate::store) fn add(&mut self, unit: Prepared) -> Option<Unit> {
         let Prepared { writes, entries, evaluated: Evaluated { answer, next } } = unit;
         self.writes.extend(writes);
-        self.told = self.told.with(&entries);
+        self.room = self.room.with(&entries);
         self.entries.extend(entries);
         self.answers.push(answer);
         next
@@ -415,8 +423,8 @@ impl Batch {
         if !self.entries.is_empty() {
             head.batch += 1;
             let mut links = Vec::with_capacity(self.entries.len());
-            for (index, (object, entry)) in (0..).zip(self.entries) {
-                let row = EntryRow { salt: salt(), entry };
+            for (index, Told { object, row, values: _ }) in (0..).zip(self.entries) {
+                let row = EntryRow { salt: salt(), ..row };
                 let key = keys::entry(&object, head.batch, index);
                 let encoded = row.encode();
                 links.push(Link { digest: hash(&[key.as_slice(), &encoded].concat()), object });

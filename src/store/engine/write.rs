@@ -7,10 +7,11 @@ use super::keys::{self, Class, Key, Object};
 use super::read;
 use super::tx::{Records, Tx};
 use crate::domain::account::Account;
+use crate::domain::audit::{Actor, AuditEntry, AuditEvent, AuditText};
 use crate::domain::delivery::{Delivery, DeliveryId, State};
 use crate::domain::id::{AccountId, Digest};
 use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdempotencyRow};
-use crate::store::{Actor, Entry, Received, StoreError};
+use crate::store::{Received, StoreError};
 
 /// What is remembered of a `webhook-id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,23 +38,6 @@ pub(super) fn memory(tx: &Tx<'_>, received: &Received, days: u32) -> Result<Memo
 pub(super) fn remember(tx: &mut Tx<'_>, received: &Received) -> Result<(), StoreError> {
     let key = keys::remembered(received.at.date_naive(), &received.sender, &received.id);
     tx.put(&key, &IdempotencyRow { body: received.short_digest() })
-}
-
-impl Received {
-    /// What is kept of the body's digest.
-    #[must_use]
-    pub fn short_digest(&self) -> [u8; 16] {
-        let [short, _] = *self.body.as_bytes().as_chunks::<16>().0 else {
-            return [0; 16];
-        };
-        short
-    }
-
-    /// Who sent it, for the story.
-    #[must_use]
-    pub fn actor(&self) -> Actor {
-        Actor::Sender(self.sender.clone(), self.id.clone())
-    }
 }
 
 /// What a document counts as at least, while no invoice refers to it: a block of the file system.
@@ -185,30 +169,31 @@ pub(super) fn mark_schedule(tx: &mut Tx<'_>, account: &Account) -> Result<(), St
     Ok(())
 }
 
-/// What was done, with the reason that an operator gave for it.
-pub(super) fn with_reason(what: String, reason: Option<&str>) -> String {
-    match reason.filter(|reason| !reason.is_empty()) {
-        Some(reason) => format!("{what}; reason given: {reason}"),
-        None => what,
-    }
+/// Who does something, and why, if they said so.
+#[derive(Clone, Copy)]
+pub(super) struct By<'a> {
+    pub(super) actor: &'a Actor,
+    pub(super) reason: Option<&'a str>,
 }
 
-/// Adds a line to an object's story. What others said in it, an operator or a relay, or an id that is
-/// an address, goes in without addresses.
+impl By<'static> {
+    /// The daemon, without a word.
+    pub(super) const DAEMON: Self = Self { actor: &Actor::Daemon, reason: None };
+}
+
+/// Adds an entry to the audit log, and to an object's history.
 pub(super) fn tell(
     tx: &mut Tx<'_>,
     object: Object,
     at: DateTime<Utc>,
-    actor: &Actor,
-    what: impl AsRef<str>,
+    by: &By<'_>,
+    event: AuditEvent,
 ) {
-    tx.tell(object, Entry { at, actor: actor.to_string(), what: without_addresses(what.as_ref()) });
+    let reason = by.reason.filter(|reason| !reason.is_empty()).map(AuditText::new);
+    tx.tell(object, AuditEntry { at, actor: by.actor.clone(), event, reason });
 }
 
-/// Words with everything left out that looks like an address.
-pub(super) fn without_addresses(words: &str) -> String {
-    let masked = |word| {
-        if str::contains(word, '@') { "<address>" } else { word }
-    };
-    words.split(' ').map(masked).collect::<Vec<_>>().join(" ")
+/// A number of things as an entry holds it.
+pub(super) fn count_of(things: usize) -> u64 {
+    u64::try_from(things).unwrap_or(u64::MAX)
 }

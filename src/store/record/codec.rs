@@ -14,6 +14,7 @@ use minicbor::{Decoder, Encoder, decode, encode};
 
 use crate::domain::Invalid;
 use crate::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
+use crate::domain::audit::AuditText;
 use crate::domain::contact::{Addresses, Language};
 use crate::domain::delivery::EnhancedCode;
 use crate::domain::id::{
@@ -208,6 +209,18 @@ impl<T: Read> Read for Option<T> {
     }
 }
 
+impl<T: Write> Write for Box<T> {
+    fn write(&self, to: &mut Writer) -> Written {
+        (**self).write(to)
+    }
+}
+
+impl<T: Read> Read for Box<T> {
+    fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
+        T::read(from).map(Self::new)
+    }
+}
+
 impl<T: Write> Write for [T] {
     fn write(&self, to: &mut Writer) -> Written {
         to.array(self.len() as u64)?;
@@ -311,6 +324,17 @@ values! {
     Object: |to, value| to.bytes(&value.name()), |from| {
         expected("an object with a story", Object::parse(from.bytes()?))?
     };
+    // Behind a slash, the line of a batch, which no sender can send.
+    WebhookId: |to, value| to.str(value.as_str()), |from| {
+        let text = from.str()?;
+        match text.split_once('/') {
+            Some((id, line)) => {
+                WebhookId::parse(id)?.of_line(expected("the number of a line", line.parse().ok())?)
+            }
+            None => WebhookId::parse(text)?,
+        }
+    };
+    AuditText: |to, value| to.str(value.as_str()), |from| AuditText::new(from.str()?);
     Currency: |to, value| to.str(value.code()), |from| Currency::parse(from.str()?)?;
     Addresses: |to, value| value.as_slice().write(to), |from| Addresses::parse(Vec::read(from)?)?;
     Documents: |to, value| value.as_slice().write(to), |from| Documents::parse(Vec::read(from)?)?;
@@ -324,7 +348,7 @@ macro_rules! texts {
 }
 
 texts! {
-    AccountId SubUserId InvoiceNumber Group ScheduleName SenderName WebhookId
+    AccountId SubUserId InvoiceNumber Group ScheduleName SenderName
     EmailAddress HeaderText FileName MessageId Language MediaType PortalUrl
 }
 

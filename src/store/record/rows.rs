@@ -14,15 +14,19 @@ use super::{
     IntentRow, InvoiceRow, Link, Record, TrailRow,
 };
 use crate::domain::account::{Account, AccountParts, Login, Profile, SubUser};
+use crate::domain::audit::{
+    AccountChangeKind, AccountChanged, Actor, AttemptEnded, AuditEntry, AuditEvent, AuditRecipient,
+    AuditReply, AuditTarget, Consequence, Effect, PausedFor, PausedScope, ReleaseScope,
+};
 use crate::domain::contact::Contact;
 use crate::domain::delivery::{
-    AddressDelivery, AddressState, Attempt, Delivery, HoldReason, Intent, Lane, Outcome, Reply,
-    Shown, Stage, State,
+    AddressDelivery, AddressState, Attempt, Delivery, HoldKind, HoldReason, Intent, Lane, Outcome,
+    Reply, Shown, Stage, State,
 };
 use crate::domain::invoice::{Document, Invoice, Kind, Release};
 use crate::domain::money::Money;
 use crate::domain::recipient::{Addressee, Reason, Recipient, Rule, Suspect, Target};
-use crate::store::types::{Actor, Entry, Pause, Run, RunCursor, RunScope};
+use crate::store::types::{FurtherReason, Pause, Run, RunCursor, RunScope};
 
 /// A struct's fields; a tuple's; or those that it gives away, and how they are checked and put together again.
 macro_rules! row {
@@ -251,9 +255,18 @@ choice!(Shown {
     8 Undeliverable,
 });
 choice!(HoldReason {
-    0 Operator { 1 by, 2 reason },
+    0 Operator { 1 name, 2 reason },
     1 MessageRefused(1 reply),
     2 NotComposable(1 cause),
+    3 Uncertain,
+    4 UncertainTooOften,
+    5 RejectedAfterUncertain,
+    6 WithdrawnAfterUncertain,
+});
+choice!(HoldKind {
+    0 Operator,
+    1 MessageRefused,
+    2 NotComposable,
     3 Uncertain,
     4 UncertainTooOften,
     5 RejectedAfterUncertain,
@@ -293,12 +306,81 @@ row!(Reply { 0 code, 1 text, 2 enhanced });
 row!(Run { 0 scope, 1 instant, 2 at, 3 opened_by, 4 high_water, 5 open, 6 cursor });
 row!(RunCursor { 0 account, 1 last });
 choice!(RunScope { 0 Schedule(1 name), 1 Account(1 id) });
-choice!(Actor { 0 Sender(1 name, 2 id), 1 Operator(1 name), 2 Daemon });
-row!(Pause { 0 reason, 1 by, 2 since });
-row!(EntryRow { 0 salt, 1 entry });
-row!(Entry { 0 at, 1 actor, 2 what });
+row!(Pause { 0 reason, 1 by, 2 since, 3 further });
+row!(FurtherReason { 0 reason, 1 by });
 row!(TrailRow { 0 previous, 1 links });
 row!(Link { 0 digest, 1 object });
 row!(CursorRow(0 key));
 row!(CounterRow(0 number));
 row!(IdempotencyRow { 0 body });
+
+// The audit log.
+
+row!(EntryRow { 0 salt, 1 entry });
+row!(AuditEntry { 0 at, 1 actor, 2 event, 3 reason });
+choice!(Actor { 0 Sender(1 name, 2 webhook_id), 1 Operator(1 name), 2 Daemon, 3 Schedule(1 name) });
+choice!(AuditEvent {
+    0 AccountChanged(1 changed),
+    1 SuppressionsCleared { 1 count },
+    2 WithdrawnBeforeIssue { 1 number },
+    3 Issued { 1 release, 2 state },
+    4 Freed { 1 version, 2 held },
+    5 Retried { 1 held },
+    6 Held { 1 kind, 2 effect, 3 state, 4 cause },
+    7 Released { 1 now, 2 effect, 3 state, 4 suppressions_cleared },
+    8 Withdrawn { 1 effect, 2 state },
+    9 Resent { 1 revision, 2 state, 3 suppressions_cleared },
+    10 RecipientResolved { 1 recipient },
+    11 AttemptEnded(1 attempt),
+    12 NothingToSend { 1 state, 2 rule, 3 superseded, 4 held },
+    13 RunOpened { 1 scope },
+    14 Paused { 1 scope },
+    15 PauseReasonAdded { 1 scope },
+    16 Resumed { 1 scope, 2 paused_for },
+    17 ReleasedByRun { 1 scope },
+});
+row!(AccountChanged {
+    0 change,
+    1 version,
+    2 deselected,
+    3 recipient,
+    4 suppressions_cleared,
+    5 replaced,
+});
+choice!(AccountChangeKind {
+    0 Updated,
+    1 Imported { 1 closed },
+    2 Closed,
+    3 SubUserSaved { 1 sub_user, 2 group },
+    4 SubUserRemoved { 1 sub_user },
+    5 BillingContactSelected { 1 sub_user },
+});
+row!(AuditRecipient { 0 target, 1 rule });
+choice!(AuditTarget { 0 SubUser(1 id), 1 MainContact, 2 None });
+choice!(Effect { 0 Applied, 1 Deferred, 2 AlreadySent });
+choice!(ReleaseScope { 0 Schedule(1 name), 1 Account });
+choice!(PausedScope { 0 Everything, 1 Account, 2 Removal });
+row!(PausedFor { 0 actor, 1 reason });
+row!(AttemptEnded {
+    0 revision,
+    1 number,
+    2 started_at,
+    3 address,
+    4 addresses,
+    5 outcome,
+    6 stage,
+    7 message_digest,
+    8 message_bytes,
+    9 reply,
+    10 cause,
+    11 consequence,
+});
+row!(AuditReply { 0 code, 1 text, 2 enhanced });
+choice!(Consequence {
+    0 Held(1 kind),
+    1 Delivered { 1 accepted, 2 of, 3 withdrawal_stopped },
+    2 EarlierRevisionDelivered,
+    3 Undeliverable,
+    4 Withdrawn,
+    5 AddressSuppressed,
+});

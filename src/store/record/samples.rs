@@ -10,6 +10,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::codec::RecordError;
 use super::*;
 use crate::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
+use crate::domain::audit::AuditText;
 use crate::domain::contact::{Addresses, Language};
 use crate::domain::delivery::EnhancedCode;
 use crate::domain::id::{
@@ -91,6 +92,12 @@ sampled! {
         1 => Self::Invoice(Sampled::sampled(random)),
         _ => Self::Daemon,
     };
+    SenderName: |random| Self::parse(word(random, LOWER)).unwrap();
+    WebhookId: |random| {
+        let id = Self::parse(word(random, LOWER)).unwrap();
+        if random.bool() { id } else { id.of_line(random.usize(..)) }
+    };
+    AuditText: |random| Self::new(String::sampled(random));
     Currency: |random| Self::parse(one_of(random, &["EUR", "JPY", "KWD"])).unwrap();
     Addresses: |random| accepted(|| Ok(Self::parse(Sampled::sampled(random))?));
     Documents: |random| accepted(|| Ok(Self::parse(Sampled::sampled(random))?));
@@ -100,8 +107,6 @@ sampled! {
     InvoiceNumber: |random| Self::parse(format!("RE-{}", random.u64(..))).unwrap();
     Group: |random| Self::parse(one_of(random, &["Rechnungen", "support"])).unwrap();
     ScheduleName: |random| Self::parse(word(random, LOWER)).unwrap();
-    SenderName: |random| Self::parse(word(random, LOWER)).unwrap();
-    WebhookId: |random| Self::parse(format!("msg_{}", random.u64(..))).unwrap();
     EmailAddress: |random| {
         let (local, domain) = (word(random, LOWER), word(random, LOWER));
         let host = one_of(random, &["", "xn--mller-kva."]);
@@ -118,6 +123,12 @@ sampled! {
 impl<T: Sampled> Sampled for Option<T> {
     fn sampled(random: &mut Random) -> Self {
         random.bool().then(|| T::sampled(random))
+    }
+}
+
+impl<T: Sampled> Sampled for Box<T> {
+    fn sampled(random: &mut Random) -> Self {
+        Self::new(T::sampled(random))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What lies on the disk stays readable, and rows can grow. That every record comes back as it was and a damaged one
 //! does not is held in [`super::property`].
 
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::rows::{KINDS, choice, row};
 use super::*;
 use crate::domain::account::{Account, AccountParts, Login, Profile, SubUser};
 use crate::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
+use crate::domain::audit::{Actor, samples as audit};
 use crate::domain::contact::{Addresses, Contact, Language};
 use crate::domain::delivery::{
     AddressDelivery, AddressState, Attempt, EnhancedCode, HoldReason, Intent, Lane, Outcome, Reply,
@@ -23,7 +25,7 @@ use crate::domain::id::{
 use crate::domain::invoice::{Document, Documents, Kind, MediaType, PortalUrl, Release};
 use crate::domain::money::{Currency, Money};
 use crate::domain::recipient::{Addressee, Reason, Recipient, Rule, Suspect, Target};
-use crate::store::types::{Actor, Pause, Run, RunCursor, RunScope};
+use crate::store::types::{FurtherReason, Pause, Run, RunCursor, RunScope};
 
 fn at(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_790_000_000_000 + millis).unwrap()
@@ -273,7 +275,7 @@ fn of_deliveries(samples: &mut Samples) {
         add(&state, &|delivery| delivery.state = state);
     }
     for (what, reason) in [
-        ("Operator", HoldReason::Operator { by: "erika".to_owned(), reason: "why".to_owned() }),
+        ("Operator", HoldReason::Operator { name: "erika".to_owned(), reason: "why".to_owned() }),
         ("MessageRefused", HoldReason::MessageRefused("552 no".to_owned())),
         ("NotComposable", HoldReason::NotComposable("no document".to_owned())),
         ("Uncertain", HoldReason::Uncertain),
@@ -326,11 +328,17 @@ fn of_the_store(samples: &mut Samples) {
         samples.add(what, Run { opened_by, ..run.clone() });
     }
     samples.add("Schedule", Run { scope, cursor: None, open: false, ..run });
-    let by = "operator erika".to_owned();
-    samples.add("whole", Pause { reason: "moving".to_owned(), by, since: at(7) });
-    let entry =
-        Entry { at: at(10), actor: "sender portal".to_owned(), what: "accepted".to_owned() };
-    samples.add("whole", EntryRow { salt: [0x5A; 16], entry });
+    let by = Actor::Operator("erika".to_owned());
+    let further = vec![FurtherReason { reason: "an audit".to_owned(), by: Actor::Daemon }];
+    samples.add("whole", Pause { reason: "moving".to_owned(), by, since: at(7), further });
+    let mut numbers = BTreeMap::<String, u32>::new();
+    for entry in audit::entries() {
+        let event = format!("{:?}", entry.event);
+        let variant = event.split([' ', '(']).next().unwrap_or_default().to_owned();
+        let number = numbers.entry(variant.clone()).or_default();
+        *number += 1;
+        samples.add((variant, *number), EntryRow { salt: [0x5A; 16], entry });
+    }
     let objects = [Object::Account(account), Object::Invoice(Sequence(300)), Object::Daemon];
     let links = (2..).zip(objects).map(|(byte, object)| Link { digest: [byte; 32], object });
     samples.add("whole", TrailRow { previous: [1; 32], links: links.collect() });

@@ -117,8 +117,8 @@ def are_refused(work, findings, router, causes):
         if state == "held":
             why = shown["held_reason"]
             findings.holds(f"{name}: why it is held", f"{code} {enhanced}" in why, why)
-        told = [one["what"] for one in shown["story"]]
-        findings.holds(f"{name}: the story tells the code", any(str(code) in what for what in told), told)
+        replies = [(one["event"].get("reply") or {}).get("code") for one in shown["story"]]
+        findings.holds(f"{name}: the history tells the code", code in replies, replies)
     findings.equal("what arrived", [name for name in causes if work.receiver.of_number(f"cause/{name}")], [])
 
 
@@ -184,8 +184,8 @@ def several(work):
         findings.equal("all bad: the recipient", (shown["recipient"]["kind"], shown["recipient"]["reason"]["rule"]),
                        ("main_contact", "fallback_after_rejection"))
         arrived_once(work, findings, shown)
-        told = [one["what"] for one in shown["story"]]
-        findings.holds("all bad: the story tells", any("main contact" in what for what in told), told)
+        told = [(one["event"].get("recipient") or {}).get("kind") for one in shown["story"]]
+        findings.holds("all bad: the history tells", "main_contact" in told, told)
         _, said = router.command("explain", "all", "several/all")
         findings.holds("all bad: explain tells", "rejected every address" in said, said)
 

@@ -1,10 +1,11 @@
 //! Operators: they hold, release, withdraw, resend, pause and dispatch, at any time.
 
 use chrono::TimeDelta;
+use invoice_router::domain::audit::Actor;
 use invoice_router::domain::delivery::Answer;
 use invoice_router::domain::id::ScheduleName;
 use invoice_router::store::{
-    Actor, Command, InvoiceView, OperateAnswer, Order, PauseScope, RunScope, StoreError,
+    Command, InvoiceView, OperateAnswer, Order, PauseScope, RunScope, StoreError,
 };
 
 use crate::model::Model;
@@ -64,7 +65,7 @@ impl World {
             &id(account),
             &number_of(number),
             Order::from(command),
-            anna(),
+            "anna".to_owned(),
             self.clock.now(),
         );
         self.disk.tell(commit, move |model, answer, _| {

@@ -67,8 +67,10 @@ async fn versions_that_went_back_are_healed_by_accepting_them() {
     let told = &trail.body["items"][0];
     assert!(told["actor"].as_str().unwrap().starts_with("operator uid:"), "{told}");
     let what = told["what"].as_str().unwrap();
-    assert!(what.starts_with("version 4: account imported"), "{what}");
-    assert!(what.ends_with("accepted over version 4"), "{what}");
+    assert!(what.starts_with("version 4: account imported, replaces version 4"), "{what}");
+    let event = &told["event"];
+    assert_eq!((&event["change"], &event["version"]), (&json!("imported"), &json!(4)));
+    assert_eq!(event["replaced_version"], 4);
 }
 
 #[tokio::test]

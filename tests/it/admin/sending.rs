@@ -66,11 +66,13 @@ async fn a_pause_is_kept_and_shown_until_it_is_resumed() {
         .await;
     assert_eq!(resumed.body["result"], "applied");
     let audit = interfaces.get("/v1/audit?order=newest").await;
-    let told = &audit.body["items"][0]["what"];
-    assert_eq!(
-        told,
-        "sending resumed, which was paused: wrong logo; reason given: asked the customer"
-    );
+    let told = &audit.body["items"][0];
+    let event = &told["event"];
+    assert_eq!((&event["kind"], &event["scope"]), (&json!("resumed"), &json!("account")));
+    assert_eq!(event["paused_for"], json!([{"by": told["by"], "reason": "wrong logo"}]));
+    assert_eq!(told["reason"], "asked the customer");
+    let what = told["what"].as_str().unwrap();
+    assert!(what.contains("wrong logo") && what.ends_with("reason: asked the customer"), "{what}");
     assert_eq!(resumed.body["ended"]["reason"], "wrong logo");
     assert_eq!(resumed.body["rejections_forgotten"], Value::Null);
     let forget = json!({"forget_rejections": true});
@@ -97,7 +99,7 @@ async fn a_pause_of_removals_stops_no_mail() {
     assert_eq!(ready.body["paused"], Value::Null);
     assert_eq!(ready.body["removal_paused"]["reason"], "an audit");
     let audit = interfaces.get("/v1/audit?order=newest").await;
-    assert_eq!(audit.body["items"][0]["what"], "removal paused: an audit");
+    assert_eq!(audit.body["items"][0]["what"], "removal by retention paused; reason: an audit");
     assert_eq!(
         interfaces.act("/v1/resume", json!({"removal": true})).await.body["result"],
         "applied"

@@ -8,7 +8,7 @@ use invoice_router::dispatch::RelayState;
 use invoice_router::domain::delivery::{AddressState, Outcome, Shown};
 use invoice_router::domain::id::InvoiceNumber;
 use invoice_router::domain::invoice::Release;
-use invoice_router::store::{Actor, Command};
+use invoice_router::store::Command;
 
 use super::house::{House, account};
 use super::relay::{Gate, Mail, Moment, Reaction};
@@ -282,7 +282,7 @@ async fn an_address_whose_message_is_refused_comes_after_the_others_once_it_is_r
         &account("K-1"),
         &InvoiceNumber::parse("R-1").unwrap(),
         release.into(),
-        Actor::Operator("anna".to_owned()),
+        "anna".to_owned(),
         house.clock.now(),
     );
     released.await.unwrap().unwrap();

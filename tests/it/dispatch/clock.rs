@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use invoice_router::domain::audit::{Actor, AuditEvent, AuditText, ReleaseScope};
 use invoice_router::domain::delivery::{Outcome, Shown};
 use invoice_router::domain::id::ScheduleName;
 use invoice_router::domain::invoice::Release;
 use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
-use invoice_router::store::{Actor, PauseScope, RunScope, TrailOrder, WholeInvoice};
+use invoice_router::store::{PauseScope, RunScope, TrailOrder, WholeInvoice};
 
 use super::house::{House, Running, account, at};
 use super::pauses::{pause, resume};
@@ -287,8 +288,9 @@ async fn an_hourly_schedule_fires_in_each_hour_that_there_is_when_the_clocks_cha
 fn runs_opened(house: &House, name: &str) -> usize {
     let (trail, rest) = house.store.audit(TrailOrder::OldestFirst, None, 10_000).unwrap();
     assert_eq!(rest, None);
-    let opened = format!("run of schedule {name} opened");
-    trail.iter().filter(|told| told.entry.what == opened).count()
+    let scope = ReleaseScope::Schedule(AuditText::new(name));
+    let opened = AuditEvent::RunOpened { scope };
+    trail.iter().filter(|told| told.entry.event == opened).count()
 }
 
 #[tokio::test]

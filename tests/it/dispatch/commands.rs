@@ -1,8 +1,9 @@
 //! Commands for an invoice that come while the relay stands at a point of an attempt.
 
+use invoice_router::domain::audit::Actor;
 use invoice_router::domain::delivery::{AddressState, Outcome, Shown};
 use invoice_router::domain::invoice::Release;
-use invoice_router::store::{Actor, PauseScope, RunScope};
+use invoice_router::store::{PauseScope, RunScope};
 use serde_json::json;
 
 use super::house::account;

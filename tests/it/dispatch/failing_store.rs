@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
+use invoice_router::domain::audit::Actor;
 use invoice_router::domain::change::AccountChange;
-use invoice_router::domain::delivery::{DeliveryId, Intent, Lane};
+use invoice_router::domain::delivery::{DeliveryId, HoldReason, Intent, Lane};
 use invoice_router::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
@@ -124,7 +125,8 @@ impl Store for FailingStore {
         fn withdraw(&self, received: Received, account: AccountId, number: InvoiceNumber) -> Commit<Judged<WithdrawAnswer>>;
         fn put_document(&self, digest: Digest, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer>;
         fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
-        fn operate(&self, account: &AccountId, number: &InvoiceNumber, order: Order, actor: Actor, at: DateTime<Utc>) -> Commit<Option<OperateAnswer>>;
+        fn operate(&self, account: &AccountId, number: &InvoiceNumber, order: Order, operator: String, at: DateTime<Utc>) -> Commit<Option<OperateAnswer>>;
+        fn hold(&self, delivery: DeliveryId, reason: HoldReason, at: DateTime<Utc>) -> Commit<()>;
         fn pause(&self, scope: PauseScope, reason: String, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
         fn forget_rejections(&self, since: DateTime<Utc>, reason: Option<String>, actor: Actor, at: DateTime<Utc>) -> Result<usize, StoreError>;
         fn resume(&self, scope: PauseScope, reason: Option<String>, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;

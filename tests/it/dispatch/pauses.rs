@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
+use invoice_router::domain::audit::Actor;
 use invoice_router::domain::delivery::{Answer, Shown};
 use invoice_router::domain::id::InvoiceNumber;
 use invoice_router::domain::invoice::Release;
-use invoice_router::store::{Actor, Command, PauseScope};
+use invoice_router::store::{Command, PauseScope};
 
 use super::house::{House, account, at};
 use super::relay::{Gate, Moment, Reaction};
@@ -62,7 +63,7 @@ async fn what_is_held_when_its_schedule_fires_waits_for_the_next_time_and_a_paus
     pause(&house, PauseScope::Everything).await;
     let operate = async |command: Command| {
         let number = InvoiceNumber::parse("R-1").unwrap();
-        let by = Actor::Operator("erika".to_owned());
+        let by = "erika".to_owned();
         let (store, now) = (&house.store, house.clock.now());
         let answer = store.operate(&account("K-1"), &number, command.into(), by, now);
         assert_eq!(answer.await.unwrap().unwrap().answer, Answer::Done);

@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use invoice_router::domain::delivery::{AddressState, Outcome, Shown};
+use chrono::DateTime;
+use invoice_router::domain::audit::{
+    AttemptEnded, AuditEvent, AuditRecipient, AuditReply, AuditTarget, AuditText, Consequence,
+};
+use invoice_router::domain::delivery::{AddressState, EnhancedCode, Outcome, Shown, Stage};
+use invoice_router::domain::id::Digest;
 use invoice_router::domain::invoice::Release;
+use invoice_router::domain::recipient::Rule;
 use invoice_router::store::PauseScope;
 use serde_json::{Value, json};
 
 use super::house::{House, account};
 use super::pauses::{pause, resume};
 use super::relay::{Gate, Mail, Moment, Reaction};
-use super::scene::{LastWord, Point, Scene, address_states, outcomes, story};
+use super::scene::{LastWord, Point, Scene, address_states, history, outcomes};
 use crate::interface::Interfaces;
 
 const MAIN: &str = "erika@muster.example";
@@ -32,14 +38,37 @@ fn selecting(billing: &str) -> Value {
     })
 }
 
-fn accepted_in_words() -> String {
-    "attempt 1 at address 1 of 1: accepted by the relay \
-     (final_dot: 250 2.0.0 queued); delivered to 1 of 1 addresses"
-        .to_owned()
+/// An invoice is delivered by its first attempt, at its one address.
+fn accepted() -> AuditEvent {
+    let text = AuditText::new("queued");
+    let reply = AuditReply { code: 250, enhanced: Some(EnhancedCode(2, 0, 0)), text };
+    AuditEvent::AttemptEnded(Box::new(AttemptEnded {
+        revision: 1,
+        number: 1,
+        started_at: DateTime::UNIX_EPOCH,
+        address: 1,
+        addresses: 1,
+        outcome: Outcome::Accepted,
+        stage: Stage::FinalDot,
+        reply: Some(reply),
+        cause: None,
+        message_digest: Digest::from_bytes([0; 32]),
+        message_bytes: 0,
+        consequence: Some(Consequence::Delivered { accepted: 1, of: 1, withdrawal_stopped: None }),
+    }))
+}
+
+fn goes_to(target: AuditTarget, rule: Rule) -> AuditEvent {
+    let recipient = AuditRecipient { target, rule };
+    AuditEvent::RecipientResolved { recipient }
+}
+
+fn goes_to_the_billing_contact() -> AuditEvent {
+    goes_to(AuditTarget::SubUser(AuditText::new("u-7")), Rule::BillingContactSelected)
 }
 
 /// What was sent is sent, and named in the answer; whatever is not, goes to who is the recipient now.
-async fn the_first_byte_decides(kind: &str, change: Value, to: &str, goes_to: &str) {
+async fn the_first_byte_decides(kind: &str, change: Value, to: &str, then: AuditEvent) {
     for point in Point::ALL {
         let scene = at(point).await;
         let answer = scene.portal(kind, 2, change.clone()).await;
@@ -52,16 +81,16 @@ async fn the_first_byte_decides(kind: &str, change: Value, to: &str, goes_to: &s
 
         let whole = scene.until(Shown::Delivered).await;
         assert_eq!(outcomes(&whole), [Outcome::Accepted], "{point:?}");
-        let told = story(&whole);
-        let old = "goes to sub-user u-7 (billing_contact_selected)";
+        let told = history(&whole);
+        let old = goes_to_the_billing_contact();
         let recipient = if is_late {
             assert_eq!(address_states(&whole), [(OLD, AddressState::Delivered)]);
-            assert_eq!(told, [old, &accepted_in_words()]);
+            assert_eq!(told, [old, accepted()]);
             OLD
         } else {
             // Nothing was tried at the old one.
             assert_eq!(address_states(&whole), [(to, AddressState::Delivered)]);
-            assert_eq!(told, [old, goes_to, &accepted_in_words()]);
+            assert_eq!(told, [old, then.clone(), accepted()]);
             to
         };
         let version = whole.attempts[0].intent.account_version.get();
@@ -74,23 +103,23 @@ async fn the_first_byte_decides(kind: &str, change: Value, to: &str, goes_to: &s
 #[tokio::test]
 async fn up_to_the_first_byte_a_changed_billing_contact_gets_the_invoice_at_the_new_address_alone()
 {
-    let goes_to = "goes to sub-user u-7 (billing_contact_selected)";
-    the_first_byte_decides("account.updated", selecting(NEW), NEW, goes_to).await;
+    let then = goes_to_the_billing_contact();
+    the_first_byte_decides("account.updated", selecting(NEW), NEW, then).await;
 }
 
 #[tokio::test]
 async fn up_to_the_first_byte_a_removed_billing_contact_gets_nothing() {
-    let goes_to = "goes to the main contact (billing_contact_removed)";
+    let then = goes_to(AuditTarget::MainContact, Rule::BillingContactRemoved);
     let removed = json!({"sub_user": "u-7"});
-    the_first_byte_decides("sub_user.removed", removed, MAIN, goes_to).await;
+    the_first_byte_decides("sub_user.removed", removed, MAIN, then).await;
 }
 
 #[tokio::test]
 async fn up_to_the_first_byte_a_billing_contact_moved_out_of_its_group_gets_nothing() {
-    let goes_to = "goes to the main contact (billing_contact_left_group)";
+    let then = goes_to(AuditTarget::MainContact, Rule::BillingContactLeftGroup);
     let moved = json!({"sub_user": {"id": "u-7", "group": "Technik",
         "contact": {"name": "Buchhaltung", "addresses": [OLD]}}});
-    the_first_byte_decides("sub_user.saved", moved, MAIN, goes_to).await;
+    the_first_byte_decides("sub_user.saved", moved, MAIN, then).await;
 }
 
 /// It was decided whom to send to, and nothing of that is committed: who comes now finds an invoice that is
@@ -130,8 +159,7 @@ async fn what_comes_before_the_relay_has_greeted_finds_nothing_under_way() {
         running.stop().await;
         let book = house.relay.book();
         if action == "change" {
-            let goes_to = "goes to sub-user u-7 (billing_contact_selected)";
-            assert_eq!(story(&whole), [goes_to, &accepted_in_words()]);
+            assert_eq!(history(&whole), [goes_to_the_billing_contact(), accepted()]);
             assert_eq!(book.begun, [NEW]);
         } else {
             assert!(book.begun.is_empty(), "{action}: {:?}", book.begun);
@@ -149,10 +177,7 @@ async fn an_account_closed_while_its_invoice_is_sent_stops_nothing_and_names_not
         assert_eq!(answer.body["in_flight"], json!([]), "{point:?}");
         scene.go_on();
         let whole = scene.until(Shown::Delivered).await;
-        assert_eq!(
-            story(&whole),
-            ["goes to sub-user u-7 (billing_contact_selected)", &accepted_in_words()]
-        );
+        assert_eq!(history(&whole), [goes_to_the_billing_contact(), accepted()]);
         assert_eq!(scene.house.relay.book().connections, 1, "it is not begun again");
         let (begun, accepted) = scene.end().await;
         assert_eq!((begun, accepted), (vec![OLD.to_owned()], vec![OLD.to_owned()]));

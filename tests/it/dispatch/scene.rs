@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
+use chrono::DateTime;
+use invoice_router::domain::audit::{AttemptEnded, AuditEvent};
 use invoice_router::domain::delivery::{AddressState, Outcome, Shown};
+use invoice_router::domain::id::Digest;
 use invoice_router::domain::invoice::Release;
 use invoice_router::store::WholeInvoice;
 use serde_json::{Value, json};
@@ -189,21 +192,20 @@ pub(super) fn stand(house: &House, point: Point, last_word: LastWord) -> Arc<Gat
     gate
 }
 
-/// What an invoice's story tells, without how it began and what the relay was handed.
-pub(super) fn story(whole: &WholeInvoice) -> Vec<String> {
-    let told = whole.story.iter().skip(1);
-    told.map(|entry| {
-        let digest = entry.what.find(" bytes with SHA-256 ");
-        let number = digest.and_then(|at| entry.what[..at].rfind(", "));
-        let reply = entry.what.find(" (final_dot");
-        match (number, reply) {
-            (Some(number), Some(reply)) => {
-                format!("{}{}", &entry.what[..number], &entry.what[reply..])
-            }
-            _ => entry.what.clone(),
-        }
-    })
-    .collect()
+/// What happened to an invoice after it was issued, without when and which bytes were sent.
+pub(super) fn history(whole: &WholeInvoice) -> Vec<AuditEvent> {
+    let events = whole.story.iter().skip(1).map(|entry| entry.event.clone());
+    events
+        .map(|event| match event {
+            AuditEvent::AttemptEnded(attempt) => AuditEvent::AttemptEnded(Box::new(AttemptEnded {
+                started_at: DateTime::UNIX_EPOCH,
+                message_digest: Digest::from_bytes([0; 32]),
+                message_bytes: 0,
+                ..*attempt
+            })),
+            event => event,
+        })
+        .collect()
 }
 
 pub(super) fn address_states(whole: &WholeInvoice) -> Vec<(&str, AddressState)> {

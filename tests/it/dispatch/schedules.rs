@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use invoice_router::domain::audit::{Actor, AuditEvent, AuditRecipient, AuditTarget, ReleaseScope};
 use invoice_router::domain::delivery::Shown;
 use invoice_router::domain::id::ScheduleName;
 use invoice_router::domain::invoice::Release;
+use invoice_router::domain::recipient::Rule;
 use invoice_router::domain::schedule::Schedules;
-use invoice_router::store::{Actor, RunScope};
+use invoice_router::store::RunScope;
 
 use super::clock::timetable;
 use super::house::{House, account, at};
@@ -165,12 +167,17 @@ async fn an_operators_run_of_one_account_releases_that_account_alone() {
     running.stop().await;
     assert_eq!(house.whole("K-1", "R-K-1").state, Shown::Waiting);
     let story = house.whole("K-2", "R-K-2").story;
-    let told: Vec<_> = story[1..3].iter().map(|one| (&*one.actor, &*one.what)).collect();
+    let recipient =
+        AuditRecipient { target: AuditTarget::MainContact, rule: Rule::NoBillingContact };
+    let told: Vec<_> = story[1..3].iter().map(|entry| (&entry.actor, &entry.event)).collect();
     assert_eq!(
         told,
         [
-            ("operator erika", "released by the run of account K-2"),
-            ("invoice-router", "goes to the main contact (no_billing_contact)")
+            (
+                &Actor::Operator("erika".to_owned()),
+                &AuditEvent::ReleasedByRun { scope: ReleaseScope::Account }
+            ),
+            (&Actor::Daemon, &AuditEvent::RecipientResolved { recipient })
         ]
     );
 }

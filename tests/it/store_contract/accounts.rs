@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use invoice_router::domain::account::Profile;
 use invoice_router::domain::address::HeaderText;
+use invoice_router::domain::audit::{Actor, AuditEvent, AuditText, PausedScope};
 use invoice_router::domain::change::{AccountChange, ChangeKind, Import, Warning};
 use invoice_router::domain::delivery::{DeliveryId, Lane, Shown, Verdict};
 use invoice_router::domain::id::InvoiceNumber;
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{Recipient, Rule};
 use invoice_router::store::{
-    Accounts, Actor, ChangeAnswer, ChangeResult, Command, Filter, IssueAnswer, Judged, PauseScope,
-    Settle,
+    Accounts, ChangeAnswer, ChangeResult, Command, Filter, IssueAnswer, Judged, PauseScope, Settle,
 };
 
 use super::sample::{
@@ -527,25 +527,31 @@ fn all_that_speaks_for_a_pause_is_kept_with_whose_it_is(world: &mut World) {
         assert_eq!(paused.wait(), Ok(is_new), "{reason}");
     }
     let paused = world.step().paused(&scope).unwrap().unwrap();
+    let (anna, ben) = (Actor::Operator("anna".to_owned()), Actor::Operator("ben".to_owned()));
     assert_eq!(
-        paused.reason,
-        "an audit; a lawsuit (operator ben); the clock stepped (invoice-router)"
+        paused.reasons().collect::<Vec<_>>(),
+        [(&anna, "an audit"), (&ben, "a lawsuit"), (&Actor::Daemon, "the clock stepped")]
     );
-    assert_eq!(paused.by, "operator anna");
     let (trail, _) = world.step().audit(TrailOrder::NewestFirst, None, 5).unwrap();
-    let told: Vec<&str> = trail.iter().map(|audited| audited.entry.what.as_str()).collect();
+    let told: Vec<_> = trail
+        .iter()
+        .map(|audited| {
+            let reason = audited.entry.reason.as_ref().map(AuditText::as_str);
+            (&audited.entry.event, reason.unwrap_or_default())
+        })
+        .collect();
+    let scope = PausedScope::Removal;
     assert_eq!(
         told,
         [
-            "removal stays paused, now also since: the clock stepped",
-            "removal stays paused, now also since: a lawsuit",
-            "removal paused: an audit"
+            (&AuditEvent::PauseReasonAdded { scope }, "the clock stepped"),
+            (&AuditEvent::PauseReasonAdded { scope }, "a lawsuit"),
+            (&AuditEvent::Paused { scope }, "an audit"),
         ]
     );
 }
 
 fn pausing_one_account_leaves_others_alone(world: &mut World) {
-    use invoice_router::store::Actor;
     world.account("K-1", 1, profile());
     world.account("K-2", 1, profile());
     let first = world.take(urgent("K-1", "R-1"));
@@ -561,7 +567,7 @@ fn pausing_one_account_leaves_others_alone(world: &mut World) {
     assert!(pause(world, &scope));
     assert!(!pause(world, &scope), "it is paused already");
     let paused = world.step().paused(&scope).unwrap().unwrap();
-    assert_eq!((paused.by.as_str(), paused.since), ("operator anna", now));
+    assert_eq!((paused.by, paused.since), (anna(), now));
     assert!(world.step().job(first).unwrap().unwrap().paused.is_some());
     assert!(world.step().job(second).unwrap().unwrap().paused.is_none());
     assert!(world.step().paused(&PauseScope::Everything).unwrap().is_none());

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use invoice_router::domain::account::Account;
+use invoice_router::domain::audit::Actor;
 use invoice_router::domain::change::{AccountChange, Applied, apply};
 use invoice_router::domain::contact::Addresses;
 use invoice_router::domain::delivery::{
@@ -17,8 +18,8 @@ use invoice_router::domain::id::{AccountId, InvoiceNumber, Sequence, WebhookId};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{OnRejected, Recipient, Suspect, Suspects, resolve};
 use invoice_router::store::{
-    Actor, Begin, ChangeAnswer, ChangeResult, Command, IssueAnswer, Judged, OperateAnswer,
-    Received, Rules, Run, RunScope, Seen, Standing, WithdrawAnswer,
+    Begin, ChangeAnswer, ChangeResult, Command, IssueAnswer, Judged, OperateAnswer, Received,
+    Rules, Run, RunScope, Seen, Standing, WithdrawAnswer,
 };
 
 /// All that a store knows.
@@ -347,7 +348,7 @@ impl Model {
         };
         let event = match command {
             Command::Hold { reason } => Event::Hold(HoldReason::Operator {
-                by: "operator anna".to_owned(),
+                name: "anna".to_owned(),
                 reason: reason.clone(),
             }),
             Command::Release { now } => Event::Release { now: *now },

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use invoice_router::domain::audit::{Actor, AuditEvent, AuditText, ReleaseScope};
 use invoice_router::domain::delivery::{DeliveryId, Lane, Shown, Verdict};
-use invoice_router::store::{Actor, Command, DuePlace, Run};
+use invoice_router::store::{Command, DuePlace, Run};
 
 use super::sample::{
     id, instant, invoice, of_account, of_schedule, on_schedule, profile, schedule, urgent,
@@ -77,8 +78,8 @@ fn a_release_of_thousands_leaves_nothing_behind_and_says_who_did_it(world: &mut 
         world.take(invoice("L-1", "R-1"));
     });
     let now = world.now;
-    let operator = Actor::Operator("erika".to_owned());
-    let released = world.step().release(of_schedule("default"), now, operator, None, now);
+    let erika = Actor::Operator("erika".to_owned());
+    let released = world.step().release(of_schedule("default"), now, erika.clone(), None, now);
     assert!(released.wait().unwrap());
     world.until_released();
     assert_eq!(world.due(), all);
@@ -87,8 +88,9 @@ fn a_release_of_thousands_leaves_nothing_behind_and_says_who_did_it(world: &mut 
     assert_eq!((run.cursor, run.open), (None, false));
     for (account, raw) in [("K-1", "R-0"), ("K-1", "R-149"), ("K-4", "R-29")] {
         let view = world.view(account, raw);
-        let told: Vec<_> = view.story[1..].iter().map(|one| (&*one.actor, &*one.what)).collect();
-        assert_eq!(told, [("operator erika", "released by the run of schedule default")]);
+        let told: Vec<_> = view.story[1..].iter().map(|one| (&one.actor, &one.event)).collect();
+        let scope = ReleaseScope::Schedule(AuditText::new("default"));
+        assert_eq!(told, [(&erika, &AuditEvent::ReleasedByRun { scope })]);
         assert_eq!(view.delivery.next_at, Some(now));
     }
 }

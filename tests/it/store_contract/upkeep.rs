@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use invoice_router::domain::audit::Actor;
 use invoice_router::domain::delivery::{HoldReason, Shown, Verdict};
 use invoice_router::domain::id::Sequence;
 use invoice_router::domain::invoice::{Documents, Invoice};
 use invoice_router::store::{
-    Actor, DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, PauseScope, StoreError,
-    WithdrawAnswer,
+    DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, PauseScope, StoreError, WithdrawAnswer,
 };
 
 use super::sample::{
@@ -318,7 +318,7 @@ fn a_list_of_invoices_is_filtered(world: &mut World) {
     assert_eq!(list(world, &in_state(Shown::Due)), ["R-1", "R-2"]);
     let held = world.step().invoices(&in_state(Shown::Held), None, 10).unwrap();
     let expected =
-        HoldReason::Operator { by: "operator anna".to_owned(), reason: "look at it".to_owned() };
+        HoldReason::Operator { name: "anna".to_owned(), reason: "look at it".to_owned() };
     assert_eq!(held.items[0].hold, Some(expected));
 }
 

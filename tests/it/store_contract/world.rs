@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use invoice_router::domain::account::Profile;
+use invoice_router::domain::audit::Actor;
 use invoice_router::domain::change::{AccountChange, ChangeKind};
 use invoice_router::domain::delivery::{Answer, DeliveryId, Lane, Shown, Verdict};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::resolve;
 use invoice_router::store::{
-    self, Actor, Begin, Begun, ChangeAnswer, ChangeResult, Command, DocumentAnswer, InvoiceView,
+    self, Begin, Begun, ChangeAnswer, ChangeResult, Command, DocumentAnswer, InvoiceView,
     IssueAnswer, Judged, Memory, OperateAnswer, Received, Retention, Rules, Run, RunScope,
     Settings, Settle, Settled, Store, WholeInvoice, WithdrawAnswer,
 };
@@ -203,9 +204,8 @@ impl World {
         raw: &str,
         command: Command,
     ) -> Option<OperateAnswer> {
-        let actor = Actor::Operator("anna".to_owned());
-        let now = self.now;
-        self.step().operate(&id(account), &number(raw), command.into(), actor, now).wait().unwrap()
+        let (anna, now) = ("anna".to_owned(), self.now);
+        self.step().operate(&id(account), &number(raw), command.into(), anna, now).wait().unwrap()
     }
 
     /// An operator's command that takes effect; returns the state afterwards.

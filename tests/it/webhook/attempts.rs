@@ -99,9 +99,9 @@ async fn rejections_shortly_before_a_pause_are_forgotten_at_an_operators_wish() 
         assert_eq!(recipient().await, kind);
         let audit = interfaces.get("/v1/audit?order=newest&limit=2").await;
         let told = &audit.body["items"][1];
-        let is_told = told["what"]
-            == "rejected addresses that count as good again: 1; reason given: the relay is mended"
-            && told["actor"].as_str().unwrap().starts_with("operator ");
+        let is_told = told["event"] == json!({"kind": "suppressions_cleared", "count": 1})
+            && told["reason"] == "the relay is mended"
+            && told["by"]["kind"] == "operator";
         assert_eq!(is_told, forgotten > 0, "{audit:?}");
     }
 }

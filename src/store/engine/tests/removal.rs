@@ -78,8 +78,8 @@ fn an_invoice_that_is_sent_again_between_look_and_removal_stays() {
     assert_eq!(found, [DeliveryId::of_invoice(Sequence(1))]);
 
     let resend = Command::Resend { revision: 1 };
-    let by = Actor::Operator("anna".to_owned());
-    let answer = engine.operate(&account(), &number(0), resend.into(), by, at(90));
+    let anna = "anna".to_owned();
+    let answer = engine.operate(&account(), &number(0), resend.into(), anna, at(90));
     assert_eq!(answer.wait().unwrap().unwrap().answer, Answer::Done);
     let before = snapshot(&memory);
     // The clock went back meanwhile: that it is not finished protects it alone.

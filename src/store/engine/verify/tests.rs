@@ -6,6 +6,7 @@ use super::super::tests::{
     SOON, account, at, change, engine, issue, number, received, snapshot, submit, withdraw_after,
 };
 use super::*;
+use crate::domain::audit::AuditText;
 use crate::domain::delivery::Lane;
 use crate::domain::id::ScheduleName;
 use crate::store::Store as _;
@@ -127,7 +128,7 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
             |map| {
                 let key = map.first(kind::ENTRY);
                 let mut entry: EntryRow = map.read(&key).unwrap().unwrap();
-                entry.entry.what.push_str(", or so they say");
+                entry.entry.reason = Some(AuditText::new("or so they say"));
                 let value = [vec![0], entry.encode()].concat();
                 map.0.insert(key, value);
             },
