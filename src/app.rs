@@ -132,7 +132,7 @@ impl App {
             transport: Arc::clone(&parts.transport),
             templates: Arc::clone(&parts.templates),
             settings: parts::dispatch_settings(&config),
-            schedules: parts.schedules.clone(),
+            schedules: config.schedules.clone(),
         });
         let readiness = readiness(&store, dispatch.status());
         let (access, granted) = watch::channel(Arc::new(parts.secrets.access.clone()));
@@ -363,7 +363,7 @@ fn context(
         access,
         groups: config.billing.groups.clone(),
         languages: parts.templates.languages().cloned().collect(),
-        schedules: parts.schedules.clone(),
+        schedules: config.schedules.clone(),
         on_rejected: config.retry.on_rejected,
         readiness: Arc::new(readiness),
         metrics: Arc::default(),
@@ -403,11 +403,11 @@ fn readiness(
 
 /// Checks the store of a configuration; see [`store::verify`].
 pub fn verify(config: &Config, tell: &mut dyn FnMut(Finding)) -> Result<Verified, OpenError> {
-    store::verify(&parts::store_settings(config), tell)
+    store::verify(&config.state, tell)
 }
 
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    let settings = parts::store_settings(config);
+    let settings = config.state.clone();
     let rules = parts::rules(config);
     let opened = tokio::task::spawn_blocking(move || store::open(&settings, rules)).await;
     match opened {

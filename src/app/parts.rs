@@ -10,7 +10,6 @@ use crate::domain::contact::Language;
 use crate::domain::delivery::DeliveryId;
 use crate::domain::id::Sequence;
 use crate::domain::invoice::documents_bytes_max;
-use crate::domain::schedule::{Schedule, Schedules, Timetable};
 use crate::mail::compose::{Brand, message_id};
 use crate::mail::file::FileTransport;
 use crate::mail::template::Templates;
@@ -21,7 +20,6 @@ use crate::telemetry::{self, TelemetryError};
 /// All that the configuration names, read and compiled.
 pub(super) struct Parts {
     pub(super) secrets: Secrets,
-    pub(super) schedules: Schedules,
     pub(super) templates: Arc<Templates>,
     pub(super) transport: Arc<Transport>,
 }
@@ -33,7 +31,6 @@ impl Parts {
         if let Err(error) = telemetry::check_level(&config.log.level) {
             errors.push(logging_error(config, &error));
         }
-        let schedules = schedules(config, &mut errors);
         let templates = templates(config, &mut errors);
         let domain = &config.mail.message_id_domain;
         if message_id(&[0; 16], DeliveryId::of_invoice(Sequence(0)), 1, domain).is_err() {
@@ -45,31 +42,12 @@ impl Parts {
             transport(config, secrets).map_err(|error| errors.push(error)).ok()
         });
         match (secrets, templates, transport) {
-            (Some(secrets), Some(templates), Some(transport)) if errors.is_empty() => Ok(Self {
-                secrets,
-                schedules,
-                templates: Arc::new(templates),
-                transport: Arc::new(transport),
-            }),
+            (Some(secrets), Some(templates), Some(transport)) if errors.is_empty() => {
+                Ok(Self { secrets, templates: Arc::new(templates), transport: Arc::new(transport) })
+            }
             _ => Err(ConfigErrors::all(errors)),
         }
     }
-}
-
-fn schedules(config: &Config, errors: &mut Vec<ConfigError>) -> Schedules {
-    let mut schedules = Schedules::default();
-    for (name, config::Schedule { cron, time_zone, catch_up }) in &config.schedules {
-        match Schedule::parse(cron, *time_zone) {
-            Ok(schedule) => {
-                schedules.insert(name.clone(), Timetable { schedule, catch_up: *catch_up });
-            }
-            Err(invalid) => {
-                let key = KeyPath::new(&["schedules", name.as_str(), "cron"]);
-                errors.push(config.error_at(&key, &invalid));
-            }
-        }
-    }
-    schedules
 }
 
 /// What is wrong with `[log]`.
@@ -152,14 +130,6 @@ pub(super) fn brand(config: &Config) -> Brand {
         name: config.mail.from.name.clone(),
         from: config.mail.from.address.clone(),
         reply_to: config.mail.reply_to.clone(),
-    }
-}
-
-pub(super) fn store_settings(config: &Config) -> store::Settings {
-    store::Settings {
-        directory: config.state.directory.clone(),
-        reserve_bytes: config.state.reserve_bytes,
-        cache_bytes: config.state.cache_bytes,
     }
 }
 

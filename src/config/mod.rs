@@ -7,7 +7,7 @@
 //! Secrets are not part of it. They lie in files that only the service may read, while every command
 //! needs the rest; [`Config::secrets`] reads them, and again whenever they may have been exchanged.
 //!
-//! Expressions of schedules and templates are checked by those who know them; [`Config::error_at`]
+//! Templates are checked by those who know them; [`Config::error_at`]
 //! gives their errors the place in the file.
 
 mod access;
@@ -27,9 +27,10 @@ use crate::domain::account::BillingGroups;
 use crate::domain::address::{EmailAddress, MailDomain, Mailbox};
 use crate::domain::contact::Language;
 use crate::domain::delivery::Stage;
-use crate::domain::id::{ScheduleName, SenderName};
+use crate::domain::id::SenderName;
 use crate::domain::recipient::OnRejected;
 use crate::domain::retry::Policy;
+use crate::domain::schedule::Schedules;
 
 pub use access::{Access, Right, Secret, Sender, Senders, SharedSecret, Token};
 pub use error::{ConfigError, ConfigErrors};
@@ -55,7 +56,7 @@ pub struct Config {
     /// Who can be a billing contact.
     pub billing: Billing,
     /// When waiting invoices are released; `default` is always there.
-    pub schedules: BTreeMap<ScheduleName, Schedule>,
+    pub schedules: Schedules,
     /// How mails look and leave.
     pub mail: Mail,
     /// What happens after failures.
@@ -69,14 +70,14 @@ pub struct Config {
     layers: Layers,
 }
 
-/// `[state]`
-#[derive(Debug, Clone)]
+/// `[state]`: where a store lies and what it may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// Accounts, invoices and documents.
+    /// The state directory; it exists and belongs to the daemon.
     pub directory: PathBuf,
-    /// With less free disk nothing is accepted, in bytes.
+    /// Free disk space in bytes below which nothing more is accepted.
     pub reserve_bytes: u64,
-    /// Of the store, in bytes.
+    /// Memory for the database's pages, in bytes.
     pub cache_bytes: u64,
 }
 
@@ -153,17 +154,6 @@ pub struct AdminListen {
 pub struct Billing {
     /// Groups whose sub-users may be selected.
     pub groups: BillingGroups,
-}
-
-/// `[schedules.NAME]`
-#[derive(Debug, Clone)]
-pub struct Schedule {
-    /// The expression as it was written; what runs it checks it.
-    pub cron: String,
-    /// In whose wall-clock time the expression is.
-    pub time_zone: chrono_tz::Tz,
-    /// Whether a missed run is made up for at start.
-    pub catch_up: bool,
 }
 
 /// `[mail]`

@@ -8,8 +8,8 @@ use super::reader::{Noted, Reader, as_text};
 use super::source::{KeyPath, Layers};
 use super::{
     Admin, AdminListen, Billing, Config, Environment, Limits, Log, LogFormat, Mail, RelayHost,
-    Retention, Retry, Schedule, Security, SenderTable, Smtp, SmtpLogin, SmtpTimeouts, State,
-    Templates, Transport, Webhook,
+    Retention, Retry, Security, SenderTable, Smtp, SmtpLogin, SmtpTimeouts, State, Templates,
+    Transport, Webhook,
 };
 use crate::domain::Invalid;
 use crate::domain::account::BillingGroups;
@@ -19,6 +19,7 @@ use crate::domain::id::{Group, ScheduleName, SenderName};
 use crate::domain::invoice::{MESSAGE_OVERHEAD_BYTES, documents_bytes_max};
 use crate::domain::recipient::OnRejected;
 use crate::domain::retry::{AfterUncertain, Backoff, Policy};
+use crate::domain::schedule::{Schedule, Schedules, Timetable};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -216,10 +217,10 @@ fn billing(reader: &mut Reader<'_>) -> Result<Billing, Noted> {
     Ok(Billing { groups: groups? })
 }
 
-fn schedules(reader: &mut Reader<'_>) -> Result<BTreeMap<ScheduleName, Schedule>, Noted> {
+fn schedules(reader: &mut Reader<'_>) -> Result<Schedules, Noted> {
     let table = KeyPath::new(&["schedules"]);
     let default = ScheduleName::default();
-    let schedules: Vec<Result<(ScheduleName, Schedule), Noted>> = reader
+    let schedules: Vec<Result<(ScheduleName, Timetable), Noted>> = reader
         .names(&table)
         .iter()
         .map(|name| {
@@ -229,18 +230,20 @@ fn schedules(reader: &mut Reader<'_>) -> Result<BTreeMap<ScheduleName, Schedule>
                 let own = own.child(key);
                 if reader.has(&own) { own } else { default.child(key) }
             };
-            let cron = reader.text(&own.child("cron"), |text| Ok(text.to_owned()));
             let key = or_default(reader, "time_zone");
             let time_zone = reader.text(&key, |text| {
                 text.parse::<chrono_tz::Tz>().map_err(|_| {
                     Invalid::expected("an IANA time zone such as \"Europe/Berlin\" or \"UTC\"")
                 })
             });
+            // In any time zone it has the same mistakes.
+            let zone = time_zone.unwrap_or(chrono_tz::UTC);
+            let schedule = reader.text(&own.child("cron"), |text| Schedule::parse(text, zone));
             let key = or_default(reader, "catch_up");
             let catch_up = reader.truth(&key);
             let name = named(reader, &own, ScheduleName::parse(name));
-            let schedule = Schedule { cron: cron?, time_zone: time_zone?, catch_up: catch_up? };
-            Ok((name?, schedule))
+            time_zone?;
+            Ok((name?, Timetable { schedule: schedule?, catch_up: catch_up? }))
         })
         .collect();
     schedules.into_iter().collect()

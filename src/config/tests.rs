@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use chrono::SecondsFormat;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::domain::id::ScheduleName;
 
 const ORIGIN: &str = "test.toml";
 const KEY: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -42,11 +44,7 @@ fn the_shipped_file_is_the_configuration_of_who_has_none() {
     assert_eq!(config.state.directory, Path::new("/var/lib/invoice-router"));
     assert_eq!(config.mail.message_id_domain.as_str(), "example.com");
     assert_eq!(config.mail.envelope_from, config.mail.from.address);
-    let default = &config.schedules[&ScheduleName::default()];
-    let schedule =
-        crate::domain::schedule::Schedule::parse(&default.cron, default.time_zone).unwrap();
-    let fires = schedule.next_after("2026-11-23T08:00:00Z".parse().unwrap());
-    assert_eq!(fires, Some("2026-11-24T07:00:00Z".parse().unwrap()), "every morning, in Berlin");
+    assert_eq!(next(&config, "default"), "2026-12-01T07:00:00Z", "every morning, in Berlin");
     assert!(config.admin.listen.is_none());
     let Transport::Smtp(smtp) = &config.mail.transport else {
         panic!("mails must leave the house by default");
@@ -102,6 +100,13 @@ fn every_known_key_stands_in_the_shipped_file() {
     assert_eq!(known, standing);
 }
 
+/// When a schedule fires next after the last midnight of November 2026, in UTC.
+fn next(config: &Config, schedule: &str) -> String {
+    let after = "2026-11-30T23:59:59Z".parse().unwrap();
+    let next = config.schedules.next_after(&ScheduleName::parse(schedule).unwrap(), after);
+    next.unwrap().to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 #[test]
 fn a_file_needs_only_what_differs() {
     let config = parse("[webhook]\nconnections = 7\n[schedules.default]\ncron = \"0 9 * * 1\"\n");
@@ -109,8 +114,8 @@ fn a_file_needs_only_what_differs() {
     let config = config.unwrap();
     assert_eq!(config.webhook.limits.connections, 7);
     assert_eq!(config.webhook.limits.header_time, Duration::from_secs(10));
-    let default = &config.schedules[&ScheduleName::default()];
-    assert_eq!(default.cron, "0 9 * * 1");
+    let default = config.schedules.get_or_default(&ScheduleName::default()).unwrap();
+    assert_eq!(next(&config, "default"), "2026-12-07T08:00:00Z");
     assert!(default.catch_up);
 }
 
@@ -121,9 +126,8 @@ fn a_further_schedule_takes_what_it_leaves_out_from_the_default_one() {
     )
     .unwrap();
 
-    assert_eq!(config.schedules.len(), 2);
-    let name = ScheduleName::parse("month end").unwrap();
-    assert_eq!(config.schedules[&name].time_zone, chrono_tz::UTC);
+    assert_eq!(config.schedules.iter().count(), 2);
+    assert_eq!(next(&config, "month end"), "2026-12-01T09:00:00Z");
     assert_eq!(
         errors("[schedules.weekly]\ncatch_up = true\n"),
         ["test.toml:1: schedules.weekly.cron: expected a value, since it has no default"]
@@ -298,15 +302,12 @@ fn what_is_no_toml_is_told_with_its_line() {
 
 #[test]
 fn a_value_judged_elsewhere_gets_its_place() {
-    let config = parse("[schedules.default]\n\ncron = \"61 * * * *\"\n").unwrap();
-    let key = KeyPath::new(&["schedules", "default", "cron"]);
+    let config = parse("[log]\n\nlevel = \"loud\"\n").unwrap();
+    let key = KeyPath::new(&["log", "level"]);
 
-    let error = config.error_at(&key, &Invalid::expected("a minute from 0 to 59"));
+    let error = config.error_at(&key, &Invalid::expected("a level"));
 
-    assert_eq!(
-        error.to_string(),
-        "test.toml:3: schedules.default.cron: expected a minute from 0 to 59, got \"61 * * * *\""
-    );
+    assert_eq!(error.to_string(), "test.toml:3: log.level: expected a level, got \"loud\"");
 }
 
 #[test]

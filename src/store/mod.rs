@@ -28,6 +28,7 @@ use std::task::{Context, Poll};
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, oneshot};
 
+use crate::config::State;
 use crate::domain::audit::Actor;
 use crate::domain::change::AccountChange;
 use crate::domain::delivery::{DeliveryId, HoldReason, Intent, Lane};
@@ -39,7 +40,7 @@ use crate::domain::recipient::Recipient;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::record::property::records;
-pub use self::sled::{OpenError, Settings};
+pub use self::sled::OpenError;
 pub use self::types::*;
 
 use self::documents::Documents;
@@ -48,7 +49,7 @@ use self::memory::MemoryBackend;
 use self::sled::SledBackend;
 
 /// Opens the store of a state directory, or creates one if the directory is empty. Blocks.
-pub fn open(settings: &Settings, rules: Rules) -> Result<Arc<dyn Store>, OpenError> {
+pub fn open(settings: &State, rules: Rules) -> Result<Arc<dyn Store>, OpenError> {
     let backend = SledBackend::open(settings)?;
     let documents = Documents::open(&settings.directory)?;
     Ok(Arc::new(Engine::new(backend, documents, rules)?))
@@ -57,7 +58,7 @@ pub fn open(settings: &Settings, rules: Rules) -> Result<Arc<dyn Store>, OpenErr
 /// Checks all that a state directory holds: every record, index, link of the trail and document. `tell`
 /// hears each thing that is wrong. Nothing is changed, but for what opening a database recovers; nobody
 /// else may have it open. Blocks.
-pub fn verify(settings: &Settings, tell: &mut dyn FnMut(Finding)) -> Result<Verified, OpenError> {
+pub fn verify(settings: &State, tell: &mut dyn FnMut(Finding)) -> Result<Verified, OpenError> {
     let opened = sled::Opened::open(settings)?;
     let documents = Documents::to_be_read(&settings.directory);
     Ok(engine::verify::verify(opened.tree(), &documents, tell)?)

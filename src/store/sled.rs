@@ -35,6 +35,7 @@ use super::engine::keys::{self, kind};
 use super::engine::tx::{TrailHead, Tree, Unit, Visit, Writes};
 use super::types::{Health, StoreId};
 use super::{StoreError, disk};
+use crate::config::State;
 
 /// What this program writes: the kinds of records and keys, and what they mean. A program that knows fewer would
 /// take what it does not know for damage, or lose it; so each addition raises this, and a newer one is refused.
@@ -49,17 +50,6 @@ const READING: &str = "reading the database";
 /// How long a database that was closed in this process may take to let go of its file.
 const RELEASE: Duration = Duration::from_secs(10);
 const RELEASE_POLL: Duration = Duration::from_millis(5);
-
-/// Where a store lies and what it may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The state directory; it exists and belongs to the daemon.
-    pub directory: PathBuf,
-    /// Free disk space in bytes below which nothing more is accepted.
-    pub reserve_bytes: u64,
-    /// Memory for the database's pages, in bytes.
-    pub cache_bytes: u64,
-}
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +125,7 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens the database of a state directory, or creates one if the directory is empty. It comes
     /// before everything else that lies there.
-    fn open_or_create(settings: &Settings) -> Result<Self, OpenError> {
+    fn open_or_create(settings: &State) -> Result<Self, OpenError> {
         let lock = lock(&settings.directory)?;
         let current = match Current::read(&settings.directory, CURRENT)? {
             Some(current) => current,
@@ -145,7 +135,7 @@ impl Opened {
     }
 
     /// Opens the database of a state directory that has one.
-    pub(super) fn open(settings: &Settings) -> Result<Self, OpenError> {
+    pub(super) fn open(settings: &State) -> Result<Self, OpenError> {
         let lock = lock(&settings.directory)?;
         let current =
             Current::read(&settings.directory, CURRENT)?.ok_or_else(|| OpenError::Mismatch {
@@ -155,7 +145,7 @@ impl Opened {
         Self::of(settings, &current, lock)
     }
 
-    fn of(settings: &Settings, current: &Current, lock: File) -> Result<Self, OpenError> {
+    fn of(settings: &State, current: &Current, lock: File) -> Result<Self, OpenError> {
         let mismatch = |cause| OpenError::Mismatch { directory: settings.directory.clone(), cause };
         let path = settings.directory.join(&current.database);
         if !path.join("db").is_file() {
@@ -190,7 +180,7 @@ pub(super) struct SledBackend {
 
 impl SledBackend {
     /// Opens the store of a state directory, or creates one if the directory is empty.
-    pub(super) fn open(settings: &Settings) -> Result<Self, OpenError> {
+    pub(super) fn open(settings: &State) -> Result<Self, OpenError> {
         let Opened { database, id, lock } = Opened::open_or_create(settings)?;
         let database = Arc::new(database);
         let head =

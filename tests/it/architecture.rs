@@ -20,7 +20,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("api", &["domain"]),
     ("config", &["domain"]),
-    ("store", &["domain"]),
+    ("store", &["config", "domain"]),
     ("mail", &["config", "domain"]),
     ("http", &["domain", "api", "clock", "config", "store", "mail"]),
     ("dispatch", &["domain", "clock", "config", "store", "mail"]),

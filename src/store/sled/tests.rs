@@ -9,8 +9,8 @@ use super::super::record::CursorRow;
 use super::super::testing::{all, commit, count, counted, verify_trail};
 use super::*;
 
-fn settings(directory: &tempfile::TempDir) -> Settings {
-    Settings { directory: directory.path().to_owned(), reserve_bytes: 0, cache_bytes: 8 << 20 }
+fn settings(directory: &tempfile::TempDir) -> State {
+    State { directory: directory.path().to_owned(), reserve_bytes: 0, cache_bytes: 8 << 20 }
 }
 
 fn open(directory: &tempfile::TempDir) -> Result<SledBackend, OpenError> {

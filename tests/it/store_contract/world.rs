@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use invoice_router::config::State;
 use invoice_router::domain::account::Profile;
 use invoice_router::domain::audit::Actor;
 use invoice_router::domain::change::{AccountChange, ChangeKind};
@@ -12,8 +13,8 @@ use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::resolve;
 use invoice_router::store::{
     self, Begin, Begun, ChangeAnswer, ChangeResult, Command, DocumentAnswer, InvoiceView,
-    IssueAnswer, Judged, Memory, OperateAnswer, Received, Retention, Rules, Run, RunScope,
-    Settings, Settle, Settled, Store, WholeInvoice, WithdrawAnswer,
+    IssueAnswer, Judged, Memory, OperateAnswer, Received, Retention, Rules, Run, RunScope, Settle,
+    Settled, Store, WholeInvoice, WithdrawAnswer,
 };
 
 use super::sample::{self, digest, id, number, sender, version, webhook_id};
@@ -35,7 +36,7 @@ pub(super) enum Passage {
 
 enum Ground {
     Memory(Memory),
-    Sled(Settings),
+    Sled(State),
 }
 
 /// A store and all that a scenario does with it.
@@ -55,7 +56,7 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let ground = match medium {
             Medium::Memory => Ground::Memory(Memory::new(directory.path()).unwrap()),
-            Medium::Sled => Ground::Sled(Settings {
+            Medium::Sled => Ground::Sled(State {
                 directory: directory.path().to_owned(),
                 reserve_bytes: 0,
                 cache_bytes: 1 << 20,
