@@ -17,12 +17,12 @@ mod sweep;
 mod tests;
 mod trail;
 pub(in crate::store) mod tx;
+mod unfinished;
 mod upkeep;
 pub(in crate::store) mod verify;
 mod views;
 mod write;
 
-use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -32,6 +32,7 @@ use self::backend::{Backend, Urgency, new_id};
 use self::last_looks::LastLooks;
 use self::sweep::Swept;
 use self::tx::{Evaluated, Records, Tx, Unit};
+use self::unfinished::{Recovery, Unfinished, go_on, recover};
 use self::write::By;
 use super::documents::Documents;
 use super::record::DocumentRow;
@@ -169,108 +170,6 @@ impl<B: Backend> Engine<B> {
             tracing::warn!(%error, "the file of a refused document could not be removed");
         }
     }
-}
-
-/// What is done in one unit after another; a durable cursor remembers how far it has come.
-enum Unfinished {
-    /// Freeing what stands by under an account.
-    Freeing(AccountId),
-    /// Releasing what waits under a scope, by the run that was opened at that time.
-    Releasing(RunScope, DateTime<Utc>),
-}
-
-impl Unfinished {
-    /// All that a process left unfinished.
-    fn all<T: Records + ?Sized>(tree: &T) -> Result<Vec<Self>, StoreError> {
-        let mut all = Vec::new();
-        let prefix = keys::kind_prefix(keys::kind::FREEING);
-        tree.prefix(&prefix, None, &mut |key, _| {
-            let account = keys::text_after(key, prefix.len());
-            all.extend(account.and_then(|id| AccountId::parse(id).ok()).map(Self::Freeing));
-            ControlFlow::Continue(())
-        })?;
-        tree.prefix(&keys::kind_prefix(keys::kind::RUN), None, &mut |key, value| {
-            match tree.decode::<Run>(key, value) {
-                Ok(run) if run.open => all.push(Self::Releasing(run.scope, run.at)),
-                Ok(_) => {}
-                // Accepting must not hang on it.
-                Err(error) => tracing::error!(%error, "a run cannot be taken up again"),
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(all)
-    }
-
-    /// Does as much as fits into a unit. Says whether more is left.
-    fn go_on(&self, tx: &mut Tx<'_>, rules: &Rules) -> Result<bool, StoreError> {
-        match self {
-            Self::Freeing(account) => accounts::go_on_freeing(tx, rules, account),
-            Self::Releasing(scope, at) => runs::go_on(tx, rules, scope, *at),
-        }
-    }
-}
-
-/// The unit that goes on with something, and those that follow it until nothing is left.
-fn go_on(rules: Arc<Rules>, unfinished: Unfinished) -> Unit {
-    Box::new(move |tx| {
-        let next = match unfinished.go_on(tx, &rules) {
-            Ok(true) => Some(go_on(rules, unfinished)),
-            Ok(false) => None,
-            Err(error) => {
-                // The cursor stays: the next change, release or start takes it up.
-                tracing::error!(%error, "moving on what stands by stopped");
-                tx.roll_back();
-                None
-            }
-        };
-        Evaluated { answer: Box::new(drop), next }
-    })
-}
-
-/// What is left to be settled of processes that are gone.
-struct Recovery {
-    rules: Arc<Rules>,
-    /// Whether the owner of an intent is gone.
-    is_gone: Box<dyn Fn(ProcessId) -> bool + Send>,
-    at: DateTime<Utc>,
-    jitter: f64,
-    /// The last intent that was left.
-    after: Option<keys::Key>,
-    settled: Vec<(DeliveryId, Intent)>,
-    answer: tokio::sync::oneshot::Sender<Result<Vec<(DeliveryId, Intent)>, StoreError>>,
-}
-
-/// The unit that settles one intent after the other, and answers after the last.
-fn recover(mut left: Recovery) -> Unit {
-    use self::attempts::Recovered::{Damaged, Done, Owned, Settled};
-    Box::new(move |tx| {
-        let after = left.after.as_deref();
-        match attempts::recover_one(tx, &left.rules, &left.is_gone, after, left.at, left.jitter) {
-            Ok(Settled(delivery, intent)) => left.settled.push((delivery, intent)),
-            Ok(Owned(key)) => left.after = Some(key),
-            Ok(Damaged(key, error)) => {
-                tracing::error!(%error, "an attempt of the last process cannot be settled: its invoice is left alone");
-                tx.roll_back();
-                left.after = Some(key);
-            }
-            Ok(Done) => {
-                let Recovery { settled, answer, .. } = left;
-                return Evaluated {
-                    answer: Box::new(move |durable| drop(answer.send(durable.map(|()| settled)))),
-                    next: None,
-                };
-            }
-            Err(error) => {
-                tx.roll_back();
-                let answer = left.answer;
-                return Evaluated {
-                    answer: Box::new(move |durable| drop(answer.send(durable.and(Err(error))))),
-                    next: None,
-                };
-            }
-        }
-        Evaluated { answer: Box::new(drop), next: Some(recover(left)) }
-    })
 }
 
 impl<B: Backend> Store for Engine<B> {
