@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use hyper::Method;
 
@@ -138,7 +138,10 @@ const TABLE: &[(Interface, Method, &str, Endpoint)] = {
 };
 
 /// The resources of one interface, by path.
-pub(super) struct Routes(matchit::Router<Resource>);
+struct Routes(matchit::Router<Resource>);
+
+static WEBHOOK: LazyLock<Routes> = LazyLock::new(|| Routes::build(Interface::Webhook));
+static ADMIN: LazyLock<Routes> = LazyLock::new(|| Routes::build(Interface::Admin));
 
 /// What a path of the table stands for.
 struct Resource {
@@ -152,9 +155,16 @@ struct Resource {
 pub(super) struct Params(BTreeMap<String, String>);
 
 impl Routes {
+    fn of(interface: Interface) -> &'static Self {
+        match interface {
+            Interface::Webhook => &WEBHOOK,
+            Interface::Admin => &ADMIN,
+        }
+    }
+
     /// The table's part for one interface.
     #[expect(clippy::expect_used, reason = "the table is constant, and a test builds it")]
-    pub(super) fn of(interface: Interface) -> Self {
+    fn build(interface: Interface) -> Self {
         let mut paths: BTreeMap<&'static str, Vec<(Method, Endpoint)>> = BTreeMap::new();
         for (of, method, path, endpoint) in TABLE {
             if *of == interface {
@@ -241,8 +251,7 @@ pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
             format!("the path and its query may have at most {TARGET_BYTES} bytes"),
         ));
     }
-    let service = Arc::clone(&exchange.service);
-    let found = service.routes.find(exchange.uri.path());
+    let found = Routes::of(exchange.service.interface).find(exchange.uri.path());
     exchange.about.path = match &found {
         Ok((resource, _)) => Some(Cow::Borrowed(resource.pattern)),
         Err(_) => stray(exchange.uri.path()).map(Cow::Owned),

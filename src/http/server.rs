@@ -32,7 +32,7 @@ use self::peers::{Peers, Seat, TurnedAway};
 use self::stalling::Stalling;
 use super::problem::{Code, Problem};
 use super::rate::Rates;
-use super::routes::{Interface, Routes};
+use super::routes::Interface;
 use super::{Context, exchange};
 use crate::config::Limits;
 
@@ -48,7 +48,6 @@ pub(super) struct Service {
     pub(super) interface: Interface,
     pub(super) context: Arc<Context>,
     pub(super) limits: Limits,
-    pub(super) routes: Routes,
     pub(super) rates: Rates,
     /// The memory that bodies share of which nobody knows yet who sends them, in bytes.
     pub(super) bodies: Arc<Semaphore>,
@@ -66,7 +65,6 @@ impl Service {
             interface,
             context,
             limits,
-            routes: Routes::of(interface),
         })
     }
 }
