@@ -17,13 +17,12 @@ use hyper::header::AUTHORIZATION;
 use subtle::ConstantTimeEq as _;
 
 use super::cursor::{self, Place};
-use super::exchange::{Exchange, Reply, blocking};
 use super::fields::{Fields, Item, Noted, Report};
+use super::interface::Peer;
 use super::json::{self, Node};
 use super::metrics::Moment;
 use super::problem::{Code, Fault, Problem};
-use super::routes::{Params, Query};
-use super::server::Peer;
+use super::request::{Exchange, Params, Query, Reply, blocking};
 use super::{Readiness, metrics, view};
 use crate::api::{self, Acceptance, FailedCheck, Relay, Status};
 use crate::config::Right;

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use hyper::StatusCode;
 
-use super::exchange::{Exchange, Reply};
 use super::problem::{Code, Fault, Problem};
+use super::request::{Exchange, Reply};
 use crate::api::{AccountAnswer, LineAnswer, LineBody};
 
 /// What such a body is called.

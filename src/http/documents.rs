@@ -7,10 +7,8 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 
-use super::events::{forbidden, unsigned};
-use super::exchange::{Exchange, Reply, blocking};
-use super::problem::{Code, Fault, Problem};
-use super::routes::Params;
+use super::problem::{Code, Fault, Problem, forbidden, unsigned};
+use super::request::{Exchange, Params, Reply, blocking};
 use super::signature::Signed;
 use crate::api::{self, Acceptance};
 use crate::domain::id::Digest;

@@ -13,27 +13,27 @@ mod invoice;
 #[cfg(any(test, fuzzing))]
 pub(super) mod property;
 
-pub(super) use self::answer::already_sent;
 pub(super) use self::change::ChangeUnderWay;
-pub(super) use self::invoice::date;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Utc};
 
 use self::account::ParsedChange;
+use self::answer::unless_reused;
 use self::invoice::ParsedInvoice;
-use super::exchange::{About, Exchange, Reply, aside, blocking};
 use super::fields::{Fields, Item, Noted, Report};
 use super::json::{self, Node};
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, forbidden, unsigned};
+use super::request::{About, Exchange, Reply, aside, blocking};
 use super::signature::{Rejected, Signed};
+use super::values::{account_id, instant, invoice_number};
 use super::{Context, batch, documents};
 use crate::config::Sender;
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, WebhookId};
 use crate::domain::invoice::Invoice;
-use crate::domain::{Invalid, named};
-use crate::store::{DocumentAnswer, InvoiceView, Judged, Received};
+use crate::domain::named;
+use crate::store::{DocumentAnswer, InvoiceView, Received};
 
 named! {
     /// What an event is about.
@@ -75,20 +75,6 @@ enum Event {
     Account(Box<ParsedChange>),
     Issued(Box<ParsedInvoice>),
     Withdrawn(AccountId, InvoiceNumber),
-}
-
-/// The bland answer to whatever is wrong about a signature.
-pub(super) fn unsigned(rejected: &Rejected) -> Problem {
-    Problem::new(
-        Code::SignatureInvalid,
-        "expected the three headers of Standard Webhooks, signed with a known secret",
-    )
-    .because(rejected.to_string())
-}
-
-/// The sender is known and may not.
-pub(super) fn forbidden(what: &str) -> Problem {
-    Problem::new(Code::Forbidden, format!("this sender may not {what}"))
 }
 
 /// Takes an event, or a batch of them.
@@ -272,26 +258,6 @@ fn read_data(
     Ok(Event::Account(Box::new(change?)))
 }
 
-fn account_id(data: &Fields<'_>) -> Result<AccountId, Noted> {
-    data.required("account")?.parse(|raw| AccountId::parse(raw))
-}
-
-fn invoice_number(data: &Fields<'_>) -> Result<InvoiceNumber, Noted> {
-    data.required("number")?.parse(|raw| InvoiceNumber::parse(raw))
-}
-
-/// RFC 3339 with any offset, to UTC in whole milliseconds, which is what the store keeps.
-pub(super) fn instant(raw: &str) -> Result<DateTime<Utc>, Invalid> {
-    let invalid = || Invalid::expected("an instant of RFC 3339 such as 2026-11-23T08:00:00Z");
-    // chrono takes a blank for the T, and a minus sign that is none of ASCII.
-    let has_form = raw.is_ascii() && raw.as_bytes().get(10).is_some_and(|b| b"Tt".contains(b));
-    let parsed = DateTime::parse_from_rfc3339(raw).map_err(|_| invalid())?;
-    DateTime::from_timestamp_millis(parsed.timestamp_millis())
-        // It is told in UTC again, where a year has four digits, too.
-        .filter(|at| has_form && (0..=9999).contains(&at.year()))
-        .ok_or_else(invalid)
-}
-
 async fn commit(
     exchange: &mut Exchange,
     context: &Context,
@@ -355,15 +321,6 @@ async fn keep_embedded(
         }
     }
     Ok(())
-}
-
-/// The answer, and whether it was given before.
-fn unless_reused<T>(judged: Judged<T>) -> Result<(T, bool), Problem> {
-    match judged {
-        Judged::New(answer) => Ok((answer, false)),
-        Judged::Repeated(answer) => Ok((answer, true)),
-        Judged::IdReused => Err(answer::id_reused()),
-    }
 }
 
 #[cfg(test)]

@@ -9,20 +9,24 @@
 mod admin;
 mod audit;
 mod batch;
+mod body;
 pub mod client;
 mod cursor;
 mod documents;
 mod events;
-mod exchange;
 mod fields;
 mod head;
+mod interface;
 mod json;
 mod metrics;
 mod problem;
 mod rate;
+mod request;
 mod routes;
 mod server;
+mod service;
 pub mod signature;
+mod values;
 mod view;
 
 use std::collections::BTreeSet;
@@ -32,9 +36,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 
+use self::interface::{Interface, Service};
 pub use self::metrics::{Attempts, Metrics};
-use self::routes::Interface;
-use self::server::Service;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::{
     cursor::property::cursors, events::property::events, signature::property::signatures,

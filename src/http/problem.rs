@@ -7,8 +7,10 @@
 
 use hyper::StatusCode;
 
+use super::signature::Rejected;
 use crate::api;
 pub(super) use crate::api::{Code, Fault, Place};
+use crate::domain::delivery::Shown;
 use crate::store::StoreError;
 
 /// A request that did not succeed.
@@ -153,6 +155,30 @@ impl From<StoreError> for Problem {
         }
         .because(cause)
     }
+}
+
+/// The bland answer to whatever is wrong about a signature.
+pub(super) fn unsigned(rejected: &Rejected) -> Problem {
+    Problem::new(
+        Code::SignatureInvalid,
+        "expected the three headers of Standard Webhooks, signed with a known secret",
+    )
+    .because(rejected.to_string())
+}
+
+/// The sender is known and may not.
+pub(super) fn forbidden(what: &str) -> Problem {
+    Problem::new(Code::Forbidden, format!("this sender may not {what}"))
+}
+
+/// It was, or may have been, sent.
+pub(super) fn already_sent(state: Shown) -> Problem {
+    let mut problem = Problem::new(
+        Code::AlreadySent,
+        "an address has it, or may have it; what was still open stops",
+    );
+    problem.body.state = Some(state.into());
+    problem
 }
 
 #[cfg(test)]

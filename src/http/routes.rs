@@ -1,4 +1,4 @@
-//! Every resource of both interfaces, in one table; and how paths and queries are read.
+//! Every resource of both interfaces, in one table.
 //!
 //! A path is split before it is percent-decoded: an invoice's number may hold a slash.
 
@@ -8,11 +8,10 @@ use std::sync::LazyLock;
 
 use hyper::Method;
 
-use super::admin;
-use super::exchange::{Exchange, Reply};
-use super::fields::FAULTS;
-use super::problem::{Code, Fault, Problem};
-use super::{documents, events, head};
+use super::interface::Interface;
+use super::problem::{Code, Problem};
+use super::request::{Exchange, Params, Query, Reply, decode};
+use super::{admin, documents, events, head};
 use crate::config::Right;
 use crate::domain::address::masked;
 
@@ -24,24 +23,6 @@ const DESCRIPTION: &str = include_str!("openapi.yaml");
 const DESCRIPTION_PATH: &str = "/openapi.yaml";
 /// Its media type (RFC 9512, section 2.1).
 const YAML: &str = "application/yaml";
-
-/// Which of the two interfaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interface {
-    /// For portal and billing system.
-    Webhook,
-    /// For operators.
-    Admin,
-}
-
-impl Interface {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Webhook => "webhook",
-            Self::Admin => "admin",
-        }
-    }
-}
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,10 +131,6 @@ struct Resource {
     methods: Vec<(Method, Endpoint)>,
 }
 
-/// What stood in a path in place of its `{…}`, not decoded yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Params(BTreeMap<String, String>);
-
 impl Routes {
     fn of(interface: Interface) -> &'static Self {
         match interface {
@@ -183,12 +160,7 @@ impl Routes {
 
     fn find(&self, path: &str) -> Result<(&Resource, Params), Problem> {
         let matched = self.0.at(path).map_err(|_| Problem::not_found())?;
-        let params = matched
-            .params
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        Ok((matched.value, Params(params)))
+        Ok((matched.value, Params::new(matched.params.iter())))
     }
 }
 
@@ -209,19 +181,6 @@ impl Resource {
             return Err(problem);
         };
         Ok(*endpoint)
-    }
-}
-
-impl Params {
-    /// As it stood in the path.
-    pub(super) fn raw(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
-    }
-
-    /// Decoded.
-    pub(super) fn decoded(&self, name: &str) -> Result<String, Problem> {
-        decode(self.raw(name), false)
-            .ok_or_else(|| Problem::new(Code::BadPath, "percent-encode UTF-8 in the path"))
     }
 }
 
@@ -297,83 +256,6 @@ pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
         Endpoint::Metrics => admin::metrics(exchange).await,
         Endpoint::Description => Ok(Reply::text(YAML, DESCRIPTION)),
     }
-}
-
-/// The parameters of a query.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Query(BTreeMap<String, String>);
-
-impl Query {
-    /// Reads `name=value` pairs; refuses one that is not in `known`, or that stands twice.
-    fn parse(raw: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
-        let mut parameters = BTreeMap::new();
-        let mut faults = Vec::new();
-        for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            if faults.len() == FAULTS {
-                break;
-            }
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (Some(name), Some(value)) = (decode(name, true), decode(value, true)) else {
-                faults.push(Fault::parameter(name, "percent-encoded UTF-8"));
-                continue;
-            };
-            if !known.contains(&name.as_str()) {
-                let expected = match known {
-                    [] => "no parameters".to_owned(),
-                    known => format!("one of the parameters {}", known.join(", ")),
-                };
-                faults.push(Fault::parameter(name, expected));
-            } else if parameters.insert(name.clone(), value).is_some() {
-                faults.push(Fault::parameter(name, "each parameter once"));
-            }
-        }
-        if faults.is_empty() { Ok(Self(parameters)) } else { Err(Problem::invalid(faults)) }
-    }
-
-    /// A parameter; an empty one counts as absent.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let value = self.0.get(name)?;
-        (!value.is_empty()).then_some(value.as_str())
-    }
-
-    /// A parameter that `parse` takes, or what it `expected`.
-    pub(super) fn read<T>(
-        &self,
-        name: &str,
-        expected: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, Problem> {
-        let Some(raw) = self.get(name) else {
-            return Ok(None);
-        };
-        match parse(raw) {
-            Some(value) => Ok(Some(value)),
-            None => Err(Problem::invalid(vec![Fault::parameter(name, expected)])),
-        }
-    }
-}
-
-/// Percent-decodes (RFC 3986, section 2.1); in a query `+` is a blank.
-fn decode(raw: &str, plus_is_blank: bool) -> Option<String> {
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        match first {
-            b'%' => {
-                let (digits, after) = rest.split_at_checked(2)?;
-                let digits = std::str::from_utf8(digits).ok()?;
-                if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-                    return None;
-                }
-                bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = after;
-            }
-            b'+' if plus_is_blank => bytes.push(b' '),
-            other => bytes.push(*other),
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -564,26 +446,5 @@ mod tests {
         );
         assert_eq!(shown("/v1/account/erika%2540muster.example"), None);
         assert_eq!(shown("/%FF"), None);
-    }
-
-    #[test]
-    fn what_is_not_percent_encoded_utf8_is_refused() {
-        assert_eq!(decode("a%C3%A4+b", false).as_deref(), Some("aä+b"));
-        assert_eq!(decode("a+b", true).as_deref(), Some("a b"));
-        for raw in ["%", "%4", "%zz", "%+4", "%FF"] {
-            assert_eq!(decode(raw, false), None, "{raw}");
-        }
-    }
-
-    #[test]
-    fn a_query_has_known_parameters_once_each() {
-        let known = ["state", "account"];
-        let query = Query::parse(Some("state=held&account=K%2F1&"), &known).unwrap();
-        assert_eq!(query.get("account"), Some("K/1"));
-        for raw in ["stat=held", "state=a&state=b", "state=%zz"] {
-            assert!(Query::parse(Some(raw), &known).is_err(), "{raw}");
-        }
-        let many = Query::parse(Some(&"a&".repeat(1000)), &known).unwrap_err();
-        assert_eq!(many.body.errors.len(), FAULTS);
     }
 }

@@ -11,7 +11,6 @@ mod stalling;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,11 +29,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::peers::{Peers, Seat, TurnedAway};
 use self::stalling::Stalling;
+use super::interface::{Peer, Service};
 use super::problem::{Code, Problem};
-use super::rate::Rates;
-use super::routes::Interface;
-use super::{Context, exchange};
-use crate::config::Limits;
+use super::service::{self, Working};
 
 /// How long a client has for taking in our last words before its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -42,41 +39,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const NO_ROOM: Duration = Duration::from_millis(100);
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// One interface, as all of its connections share it.
-pub(super) struct Service {
-    pub(super) interface: Interface,
-    pub(super) context: Arc<Context>,
-    pub(super) limits: Limits,
-    pub(super) rates: Rates,
-    /// The memory that bodies share of which nobody knows yet who sends them, in bytes.
-    pub(super) bodies: Arc<Semaphore>,
-    /// The memory that all others share, so that nobody without a secret takes it from them.
-    pub(super) verified_bodies: Arc<Semaphore>,
-}
-
-impl Service {
-    pub(super) fn new(interface: Interface, context: Arc<Context>, limits: Limits) -> Arc<Self> {
-        let shared = || Arc::new(Semaphore::new(limits.bodies_bytes.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self {
-            bodies: shared(),
-            verified_bodies: shared(),
-            rates: Rates::new(limits.sender_requests_per_second),
-            interface,
-            context,
-            limits,
-        })
-    }
-}
-
-/// Who is at the other end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Peer {
-    /// Somebody, from this address.
-    Tcp(IpAddr),
-    /// Somebody whom the socket's file permissions let in; the user's id, if the system tells.
-    Unix(Option<u32>),
-}
 
 /// Where connections come from.
 pub(super) trait Listen: Send + Sync + 'static {
@@ -105,9 +67,6 @@ impl Listen for UnixListener {
         Ok((stream, Peer::Unix(uid)))
     }
 }
-
-/// Held by each piece of work that a drain waits for.
-pub(super) type Working = mpsc::Sender<Infallible>;
 
 /// Serves until `shutdown` is true or its sender is gone; then waits for what is under way, at most
 /// `grace`. Work that takes longer goes on in its task, its connection is cut.
@@ -227,7 +186,7 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let asked = AtomicU32::new(0);
     let answer = service_fn(move |request| {
         let is_last = asked.fetch_add(1, Ordering::Relaxed) + 1 >= limits.requests_per_connection;
-        let answer = exchange::answer(Arc::clone(&service), peer.clone(), request, working.clone());
+        let answer = service::answer(Arc::clone(&service), peer.clone(), request, working.clone());
         async move {
             let mut response = answer.await?;
             if is_last {
@@ -297,7 +256,7 @@ async fn say<I: AsyncRead + AsyncWrite + Unpin>(
 
 /// The answer to a head that comes too slowly: hyper only closes the connection.
 fn head_time_out(limit: Duration, now: DateTime<Utc>) -> Vec<u8> {
-    let request_id = exchange::new_request_id();
+    let request_id = service::new_request_id();
     let within = format!("the head must be complete within {} s", limit.as_secs());
     let problem = Problem::new(Code::TimeOut, within);
     tracing::warn!(
@@ -314,7 +273,7 @@ fn too_many_connections(service: &Service) -> Vec<u8> {
     let most = service.limits.connections_per_peer;
     let sentence = format!("one address may have at most {most} connections at once");
     let problem = Problem::new(Code::TooManyConnections, sentence);
-    let request_id = exchange::new_request_id();
+    let request_id = service::new_request_id();
     written_out(&problem, &request_id, service.context.clock.now())
 }
 

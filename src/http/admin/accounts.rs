@@ -6,9 +6,8 @@ use super::{account_in, cursor_in, page_limit, unknown_account};
 use crate::api::{AccountPage, AccountRecipient};
 use crate::domain::id::AccountId;
 use crate::http::cursor;
-use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::problem::Problem;
-use crate::http::routes::{Params, Query};
+use crate::http::request::{Exchange, Params, Query, Reply, blocking};
 use crate::http::view;
 use crate::store::{AccountView, Accounts};
 

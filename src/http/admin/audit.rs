@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::{bad_parameter, cursor_in, page_limit};
 use crate::api::AuditPage;
 use crate::http::cursor;
-use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::problem::Problem;
-use crate::http::routes::Query;
+use crate::http::request::{Exchange, Query, Reply, blocking};
 use crate::http::view;
 use crate::store::{TrailOrder, TrailPlace};
 

@@ -11,9 +11,9 @@ use crate::domain::audit::Actor;
 use crate::domain::delivery::{DeliveryId, Shown};
 use crate::domain::id::{AccountId, ScheduleName};
 use crate::domain::recipient::{OnRejected, resolve};
-use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::fields::Item;
 use crate::http::problem::{Fault, Problem};
+use crate::http::request::{Exchange, Reply, blocking};
 use crate::http::{Context, view};
 use crate::store::{RunScope, Store, StoreError};
 

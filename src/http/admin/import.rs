@@ -8,9 +8,8 @@ use super::{is_reason, one_line};
 use crate::domain::audit::Actor;
 use crate::http::batch;
 use crate::http::events::ChangeUnderWay;
-use crate::http::exchange::{About, Exchange, Reply};
 use crate::http::problem::{Code, Problem};
-use crate::http::routes::Query;
+use crate::http::request::{About, Exchange, Query, Reply};
 
 /// Takes a batch of accounts.
 pub(in crate::http) async fn take(

@@ -12,11 +12,10 @@ use crate::api::{Acceptance, InvoicePage, OperationAnswer};
 use crate::domain::delivery::{Answer, Shown};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::http::cursor;
-use crate::http::events::{already_sent, date, instant};
-use crate::http::exchange::{Exchange, Reply, blocking};
 use crate::http::fields::Item;
-use crate::http::problem::{Code, Problem};
-use crate::http::routes::{Params, Query};
+use crate::http::problem::{Code, Problem, already_sent};
+use crate::http::request::{Exchange, Params, Query, Reply, blocking};
+use crate::http::values::{date, instant};
 use crate::http::view;
 use crate::store::{Command, Filter, InvoiceView, OperateAnswer, Order};
 

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 
-use super::account_id;
 use crate::domain::account::{Login, Profile, SUB_USERS, SubUser};
 use crate::domain::address::{EmailAddress, HeaderText};
 use crate::domain::change::{
@@ -11,6 +10,7 @@ use crate::domain::change::{
 use crate::domain::contact::{ADDRESSES, Addresses, Contact, Language};
 use crate::domain::id::{Group, ScheduleName, SubUserId, Version};
 use crate::http::fields::{Fields, Item, Noted, Presence};
+use crate::http::values::account_id;
 
 /// Longest list of permissions that is read; the domain has its own rule below that.
 const PERMISSIONS_READ: usize = 1000;

@@ -9,10 +9,10 @@ use crate::domain::change::{AccountChange, ChangeKind, ContactChange, Import, Re
 use crate::domain::contact::Language;
 use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, SubUserId, Version};
-use crate::http::exchange::{About, Reply};
-use crate::http::problem::{Code, Fault, Problem};
+use crate::http::problem::{Code, Fault, Problem, already_sent};
+use crate::http::request::{About, Reply};
 use crate::http::{Context, view};
-use crate::store::{ChangeAnswer, ChangeResult, IssueAnswer, Standing, WithdrawAnswer};
+use crate::store::{ChangeAnswer, ChangeResult, IssueAnswer, Judged, Standing, WithdrawAnswer};
 
 /// Other bytes succeeded under the id.
 pub(super) fn id_reused() -> Problem {
@@ -20,6 +20,15 @@ pub(super) fn id_reused() -> Problem {
         Code::WebhookIdReused,
         "other content was accepted under this webhook-id: send it under one of its own",
     )
+}
+
+/// The answer, and whether it was given before.
+pub(super) fn unless_reused<T>(judged: Judged<T>) -> Result<(T, bool), Problem> {
+    match judged {
+        Judged::New(answer) => Ok((answer, false)),
+        Judged::Repeated(answer) => Ok((answer, true)),
+        Judged::IdReused => Err(id_reused()),
+    }
 }
 
 /// The answer to a change of an account.
@@ -168,16 +177,6 @@ pub(super) fn withdrawn(
         warnings: Vec::new(),
     };
     Reply::new(status, &answer)
-}
-
-/// It was, or may have been, sent.
-pub(in crate::http) fn already_sent(state: Shown) -> Problem {
-    let mut problem = Problem::new(
-        Code::AlreadySent,
-        "an address has it, or may have it; what was still open stops",
-    );
-    problem.body.state = Some(state.into());
-    problem
 }
 
 /// What a portal should know about settings that have no effect here.

@@ -7,17 +7,17 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use super::account::{self, ParsedChange, Places};
-use super::{answer, unless_reused};
+use super::answer::{self, unless_reused};
 use crate::api::{AccountAnswer, Warning};
 use crate::domain::address::masked;
 use crate::domain::audit::Actor;
 use crate::domain::change::{AccountChange, Refused};
 use crate::domain::id::{AccountId, Version};
 use crate::http::Context;
-use crate::http::exchange::About;
 use crate::http::fields::{Item, Report};
 use crate::http::json;
 use crate::http::problem::Problem;
+use crate::http::request::About;
 use crate::store::{ChangeAnswer, Commit, Judged, Received};
 
 /// A change of an account on its way to the disk.

@@ -2,11 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::NaiveDate;
 
 use super::account::version;
-use super::{account_id, invoice_number};
-use crate::domain::Invalid;
 use crate::domain::address::FileName;
 use crate::domain::id::{Digest, InvoiceNumber};
 use crate::domain::invoice::{
@@ -14,6 +11,7 @@ use crate::domain::invoice::{
 };
 use crate::domain::money::{Currency, Money};
 use crate::http::fields::{Fields, Item, Noted};
+use crate::http::values::{account_id, date, invoice_number};
 
 /// An invoice, with the documents that came inside the event.
 #[derive(Debug)]
@@ -69,19 +67,6 @@ fn kind(data: &Fields<'_>) -> Result<Kind, Noted> {
             data.fault("refers_to", "the number that this kind refers to")
         }
     }
-}
-
-/// `2026-11-30` and nothing else.
-pub(in crate::http) fn date(raw: &str) -> Result<NaiveDate, Invalid> {
-    let has_form = raw.len() == 10
-        && raw.bytes().enumerate().all(|(at, b)| match at {
-            4 | 7 => b == b'-',
-            _ => b.is_ascii_digit(),
-        });
-    has_form
-        .then(|| NaiveDate::parse_from_str(raw, "%Y-%m-%d").ok())
-        .flatten()
-        .ok_or_else(|| Invalid::expected("a date such as 2026-11-30"))
 }
 
 fn total(item: &Item<'_>) -> Result<Money, Noted> {

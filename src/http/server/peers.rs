@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Peer;
+use crate::http::interface::Peer;
 
 /// How long nothing is said of further clients that were turned away.
 const SILENCE: Duration = Duration::from_secs(10);

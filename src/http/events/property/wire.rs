@@ -14,7 +14,7 @@ use crate::domain::contact::{Addresses, Contact, Language};
 use crate::domain::id::{ScheduleName, SubUserId, Version};
 use crate::domain::invoice::PortalUrl;
 use crate::http::events::account::Places;
-use crate::http::events::instant as read_instant;
+use crate::http::values::instant as read_instant;
 
 /// The body of an event. What an event of an invoice does not keep, its time-stamp, is as it was `said`.
 pub(super) fn event(event: &Event, said: &Value) -> Value {
