@@ -22,7 +22,7 @@ use super::interface::Peer;
 use super::json::{self, Node};
 use super::metrics::Moment;
 use super::problem::{Code, Fault, Problem};
-use super::request::{Exchange, Params, Query, Reply, blocking};
+use super::request::{Params, Query, Reply, RequestContext, blocking};
 use super::{Readiness, metrics, view};
 use crate::api::{self, Acceptance, FailedCheck, Relay, Status};
 use crate::config::Right;
@@ -40,14 +40,14 @@ const REASON_CHARACTERS: usize = 500;
 const BODY_BYTES: usize = 64 * 1024;
 
 /// Says who asks, if they may.
-pub(super) fn authorize(exchange: &Exchange, needed: Right) -> Result<String, Problem> {
-    match exchange.peer {
+pub(super) fn authorize(request: &RequestContext, needed: Right) -> Result<String, Problem> {
+    match request.peer {
         Peer::Unix(Some(uid)) => return Ok(format!("uid:{uid}")),
         Peer::Unix(None) => return Ok("socket".to_owned()),
         Peer::Tcp(_) => {}
     }
     let refused = || Problem::new(Code::TokenInvalid, "expected Authorization: Bearer TOKEN");
-    let mut values = exchange.headers.get_all(AUTHORIZATION).iter();
+    let mut values = request.headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(refused().because("the Authorization header does not stand exactly once"));
     };
@@ -59,7 +59,7 @@ pub(super) fn authorize(exchange: &Exchange, needed: Right) -> Result<String, Pr
         .map(|(_, token)| token.trim())
         .ok_or_else(|| refused().because("no bearer token"))?;
     let digest = Digest::of(token.as_bytes());
-    let access = exchange.context().access();
+    let access = request.context().access();
     let holder = access
         .tokens
         .iter()
@@ -79,11 +79,11 @@ pub(super) fn live() -> Result<Reply, Problem> {
 }
 
 /// Whether the daemon can do its work. A pause is shown, but is no failure: somebody wants it.
-pub(super) fn ready(exchange: &Exchange) -> Result<Reply, Problem> {
-    let context = exchange.context();
+pub(super) fn ready(request: &RequestContext) -> Result<Reply, Problem> {
+    let context = request.context();
     let Readiness { mut failing, relay, attempts: _ } = (context.readiness)();
     let mut shown = |scope| {
-        let paused = in_force(exchange, &scope).unwrap_or_else(|error| {
+        let paused = in_force(request, &scope).unwrap_or_else(|error| {
             let (check, detail) = ("store".to_owned(), error.to_string());
             failing.push(FailedCheck { check, detail });
             None
@@ -102,8 +102,8 @@ pub(super) fn ready(exchange: &Exchange) -> Result<Reply, Problem> {
 }
 
 /// `GET /metrics`.
-pub(super) async fn metrics(exchange: &Exchange) -> Result<Reply, Problem> {
-    let context = Arc::clone(&exchange.service.context);
+pub(super) async fn metrics(request: &RequestContext) -> Result<Reply, Problem> {
+    let context = Arc::clone(&request.service.context);
     let store = Arc::clone(&context.store);
     let Readiness { failing, relay, attempts } = (context.readiness)();
     let backlog = if let Some(recent) = context.metrics.recent_backlog() {
@@ -131,18 +131,18 @@ pub(super) async fn metrics(exchange: &Exchange) -> Result<Reply, Problem> {
 }
 
 /// `POST /v1/pause`: accepts, but does not send; or keeps what retention no longer covers.
-pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
-    let (scope, reason) = read_body(exchange, |fields| {
+pub(super) async fn pause(request: &mut RequestContext, actor: String) -> Result<Reply, Problem> {
+    let (scope, reason) = read_body(request, |fields| {
         let scope = scope(fields);
         let reason = fields.optionally("reason", reason);
         Ok((scope?, reason?.unwrap_or_default()))
     })
     .await?;
-    let context = Arc::clone(&exchange.service.context);
-    check_known(exchange, &scope)?;
+    let context = Arc::clone(&request.service.context);
+    check_known(request, &scope)?;
     let now = context.clock.now();
     let changed = context.store.pause(scope.clone(), reason, Actor::Operator(actor), now).await?;
-    Reply::ok(&switched(exchange, &scope, true, changed)?)
+    Reply::ok(&switched(request, &scope, true, changed)?)
 }
 
 /// How long before a pause rejections are forgotten. More than the ten minutes of the brake, since the clock may
@@ -150,8 +150,8 @@ pub(super) async fn pause(exchange: &mut Exchange, actor: String) -> Result<Repl
 const FORGOTTEN: TimeDelta = TimeDelta::hours(2);
 
 /// `POST /v1/resume`.
-pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
-    let (scope, forget, reason) = read_body(exchange, |fields| {
+pub(super) async fn resume(request: &mut RequestContext, actor: String) -> Result<Reply, Problem> {
+    let (scope, forget, reason) = read_body(request, |fields| {
         let scope = scope(fields);
         let forget = fields.optionally("forget_rejections", Item::boolean);
         let reason = fields.optionally("reason", reason);
@@ -162,8 +162,8 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
         Ok((scope, forget, reason?))
     })
     .await?;
-    let context = Arc::clone(&exchange.service.context);
-    check_known(exchange, &scope)?;
+    let context = Arc::clone(&request.service.context);
+    check_known(request, &scope)?;
     let (actor, now) = (Actor::Operator(actor), context.clock.now());
     let ended = context.store.paused(&scope)?;
     // Before anything goes on.
@@ -185,7 +185,7 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
     context.nudge.notify_one();
     let ended = ended.filter(|_| changed).map(|pause| PauseInForce { scope: scope.clone(), pause });
     Reply::ok(&api::ResumeAnswer {
-        now: switched(exchange, &scope, false, changed)?,
+        now: switched(request, &scope, false, changed)?,
         ended: view::paused(ended.as_ref()),
         rejections_forgotten: forgotten,
     })
@@ -193,14 +193,14 @@ pub(super) async fn resume(exchange: &mut Exchange, actor: String) -> Result<Rep
 
 /// What became of a pause or its end, and what stops that scope now.
 fn switched(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     scope: &PauseScope,
     paused: bool,
     changed: bool,
 ) -> Result<api::PauseAnswer, Problem> {
-    let in_force = in_force(exchange, scope)?;
+    let in_force = in_force(request, scope)?;
     let result = if changed { Acceptance::Applied } else { Acceptance::Duplicate };
-    exchange.about.result = Some(result);
+    request.log_fields.result = Some(result);
     Ok(api::PauseAnswer {
         result: result.into(),
         account: account_of(scope).map(ToString::to_string),
@@ -211,8 +211,11 @@ fn switched(
 }
 
 /// The pause that stops what is of this scope.
-fn in_force(exchange: &Exchange, scope: &PauseScope) -> Result<Option<PauseInForce>, StoreError> {
-    let store = &exchange.context().store;
+fn in_force(
+    request: &RequestContext,
+    scope: &PauseScope,
+) -> Result<Option<PauseInForce>, StoreError> {
+    let store = &request.context().store;
     match scope {
         PauseScope::Everything => store.pause_in_force(None),
         PauseScope::Account(account) => store.pause_in_force(Some(account)),
@@ -224,12 +227,12 @@ fn in_force(exchange: &Exchange, scope: &PauseScope) -> Result<Option<PauseInFor
 }
 
 /// A mistyped account must not leave an operator believing that its mail has been stopped, or goes on.
-fn check_known(exchange: &mut Exchange, scope: &PauseScope) -> Result<(), Problem> {
+fn check_known(request: &mut RequestContext, scope: &PauseScope) -> Result<(), Problem> {
     let Some(account) = account_of(scope) else {
         return Ok(());
     };
-    exchange.about.account = Some(account.to_string());
-    if exchange.context().store.account_version(account)? == Version::UNKNOWN {
+    request.log_fields.account = Some(account.to_string());
+    if request.context().store.account_version(account)? == Version::UNKNOWN {
         return Err(unknown_account());
     }
     Ok(())
@@ -268,12 +271,12 @@ fn one_line() -> String {
 
 /// Reads a request's JSON object; no body is an empty one.
 async fn read_body<T>(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     read: impl FnOnce(&Fields<'_>) -> Result<T, Noted>,
 ) -> Result<T, Problem> {
-    let most = exchange.limits().event_body_bytes.min(BODY_BYTES);
-    exchange.check_encoding()?;
-    let body = exchange.read_body(most).await?;
+    let most = request.limits().event_body_bytes.min(BODY_BYTES);
+    request.check_encoding()?;
+    let body = request.read_body(most).await?;
     let node = if body.is_empty() { Node::Object(Vec::new()) } else { json::parse(&body)? };
     let report = Report::default();
     let value = Item::root(&node, &report).fields().and_then(|fields| {

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use hyper::StatusCode;
 
 use super::problem::{Code, Fault, Problem};
-use super::request::{Exchange, Reply};
+use super::request::{Reply, RequestContext};
 use crate::api::{AccountAnswer, LineAnswer, LineBody};
 
 /// What such a body is called.
@@ -49,9 +49,9 @@ pub(super) fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, Problem> {
 
 /// Answers each line: `begin` sets its work going, `end` waits for it.
 pub(super) async fn answer<'b, W, F>(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     lines: Vec<Line<'b>>,
-    mut begin: impl FnMut(&mut Exchange, Line<'b>) -> Result<W, Problem>,
+    mut begin: impl FnMut(&mut RequestContext, Line<'b>) -> Result<W, Problem>,
     end: impl Fn(W) -> F,
 ) -> Result<Reply, Problem>
 where
@@ -67,7 +67,7 @@ where
             && let Some(line) = lines.next()
         {
             let (number, _) = line;
-            under_way.push_back((number, begin(exchange, line)));
+            under_way.push_back((number, begin(request, line)));
         }
         let Some((number, work)) = under_way.pop_front() else {
             break;
@@ -77,12 +77,12 @@ where
             Err(problem) => Err(problem),
         };
         accepted += usize::from(answer.is_ok());
-        let line = line_answer(number, answer, &exchange.request_id);
+        let line = line_answer(number, answer, &request.request_id);
         serde_json::to_writer(&mut answers, &line)
             .map_err(|error| Problem::internal(error.to_string()))?;
         answers.push(b'\n');
     }
-    exchange.about.lines = Some((count, accepted));
+    request.log_fields.lines = Some((count, accepted));
     Ok(Reply::text(MEDIA_TYPE, answers))
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 
 use super::problem::{Code, Fault, Problem, forbidden, unsigned};
-use super::request::{Exchange, Params, Reply, blocking};
+use super::request::{Params, Reply, RequestContext, blocking};
 use super::signature::Signed;
 use crate::api::{self, Acceptance};
 use crate::domain::id::Digest;
@@ -36,27 +36,30 @@ pub(super) fn too_many() -> Problem {
 }
 
 /// Takes a document.
-pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<Reply, Problem> {
-    let most = exchange.limits().document_bytes;
-    exchange.check_announced(most)?;
-    let context = Arc::clone(&exchange.service.context);
+pub(super) async fn receive(
+    request: &mut RequestContext,
+    params: &Params,
+) -> Result<Reply, Problem> {
+    let most = request.limits().document_bytes;
+    request.check_announced(most)?;
+    let context = Arc::clone(&request.service.context);
     let digits = params.raw("sha256");
     let access = context.access();
-    let sender = Signed::read(&exchange.headers, context.clock.now())
+    let sender = Signed::read(&request.headers, context.clock.now())
         .and_then(|signed| signed.verify(&access.senders, digits.as_bytes()))
         .map_err(|rejected| unsigned(&rejected))?;
-    exchange.about.sender = Some(sender.name.clone());
-    exchange.service.rates.admit(&sender.name)?;
-    exchange.is_verified = true;
+    request.log_fields.sender = Some(sender.name.clone());
+    request.service.rates.admit(&sender.name)?;
+    request.is_verified = true;
     if !sender.invoices {
         return Err(forbidden("hand over documents"));
     }
     let digest = Digest::parse(digits).map_err(|invalid| {
         Problem::invalid(vec![Fault::parameter("sha256", invalid.expectation())])
     })?;
-    exchange.about.document = Some(digest);
+    request.log_fields.document = Some(digest);
 
-    let bytes = exchange.read_body(most).await?;
+    let bytes = request.read_body(most).await?;
     if bytes.is_empty() {
         let expected = "at least one byte";
         let mut problem = Problem::new(Code::EmptyDocument, format!("expected {expected}"));
@@ -83,7 +86,7 @@ pub(super) async fn receive(exchange: &mut Exchange, params: &Params) -> Result<
         DocumentAnswer::Stored => (StatusCode::CREATED, Acceptance::Stored),
         DocumentAnswer::Duplicate => (StatusCode::OK, Acceptance::Duplicate),
     };
-    exchange.about.result = Some(result);
+    request.log_fields.result = Some(result);
     let (sha256, result) = (digest.to_string(), result.into());
     Reply::new(status, &api::DocumentAnswer { sha256, bytes: length, result })
 }

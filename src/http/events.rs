@@ -25,7 +25,7 @@ use self::invoice::ParsedInvoice;
 use super::fields::{Fields, Item, Noted, Report};
 use super::json::{self, Node};
 use super::problem::{Code, Problem, forbidden, unsigned};
-use super::request::{About, Exchange, Reply, aside, blocking};
+use super::request::{LogFields, Reply, RequestContext, blocking, blocking_if_large};
 use super::signature::{Rejected, Signed};
 use super::values::{account_id, instant, invoice_number};
 use super::{Context, batch, documents};
@@ -78,19 +78,19 @@ enum Event {
 }
 
 /// Takes an event, or a batch of them.
-pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
+pub(super) async fn receive(request: &mut RequestContext) -> Result<Reply, Problem> {
     // Limits and headers.
-    let most = exchange.limits().event_body_bytes;
-    exchange.check_announced(most)?;
-    let format = Format::of(exchange)?;
+    let most = request.limits().event_body_bytes;
+    request.check_announced(most)?;
+    let format = Format::of(request)?;
     let most = match format {
         Format::Event => most,
         Format::Batch => batch::body_bytes(most),
     };
-    let context = Arc::clone(&exchange.service.context);
-    let signed = Signed::read(&exchange.headers, context.clock.now())
+    let context = Arc::clone(&request.service.context);
+    let signed = Signed::read(&request.headers, context.clock.now())
         .map_err(|rejected| unsigned(&rejected))?;
-    let body = Arc::new(exchange.read_body(most).await?);
+    let body = Arc::new(request.read_body(most).await?);
     let body_bytes = body.len();
 
     // Signature and right. What is no JSON has no type that could be forbidden; it is refused below.
@@ -102,23 +102,23 @@ pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
             let name = sender.map(|sender| sender.name.clone());
             (signed, name)
         };
-        aside(body_bytes, verify).await?
+        blocking_if_large(body_bytes, verify).await?
     };
     let sender = sender
         .and_then(|name| access.senders.get(&name).ok_or(Rejected::NoMatch))
         .map_err(|rejected| unsigned(&rejected))?;
-    exchange.about.sender = Some(sender.name.clone());
-    exchange.service.rates.admit(&sender.name)?;
+    request.log_fields.sender = Some(sender.name.clone());
+    request.service.rates.admit(&sender.name)?;
     if format == Format::Batch {
-        return receive_batch(exchange, &context, sender, &signed, &body).await;
+        return receive_batch(request, &context, sender, &signed, &body).await;
     }
     let (parsed, digest) = {
         let body = Arc::clone(&body);
-        aside(body_bytes, move || (json::parse(&body), Digest::of(&body))).await?
+        blocking_if_large(body_bytes, move || (json::parse(&body), Digest::of(&body))).await?
     };
     let claimed = parsed.as_ref().ok().and_then(EventType::claimed);
     if let Some(event_type) = claimed {
-        exchange.about.event_type = Some(event_type.as_str());
+        request.log_fields.event_type = Some(event_type.as_str());
         if !event_type.is_allowed_to(sender) {
             return Err(forbidden(&format!("push {event_type}")));
         }
@@ -128,8 +128,8 @@ pub(super) async fn receive(exchange: &mut Exchange) -> Result<Reply, Problem> {
     let received = received(&context, sender, signed.id, digest)?;
 
     // JSON, then everything else inside the store's commit.
-    let event = read_event(&parsed?, &EventType::ALL, exchange.limits().document_bytes)?;
-    commit(exchange, &context, received, event).await
+    let event = read_event(&parsed?, &EventType::ALL, request.limits().document_bytes)?;
+    commit(request, &context, received, event).await
 }
 
 /// Where an event came from; refused if other bytes were accepted under its id.
@@ -149,7 +149,7 @@ fn received(
 
 /// Takes account events, each as if it had come alone under an id of its own.
 async fn receive_batch(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     context: &Context,
     sender: &Sender,
     signed: &Signed,
@@ -160,12 +160,12 @@ async fn receive_batch(
     }
     let lines = batch::lines(body)?;
     let more = u32::try_from(lines.len() - 1).unwrap_or(u32::MAX);
-    exchange.service.rates.charge(&sender.name, more);
-    let begin = |exchange: &mut Exchange, (number, line): batch::Line<'_>| {
+    request.service.rates.charge(&sender.name, more);
+    let begin = |request: &mut RequestContext, (number, line): batch::Line<'_>| {
         let parsed = json::parse(line);
         let received = received(context, sender, signed.id.of_line(number), Digest::of(line))?;
         let parsed = parsed?;
-        match read_event(&parsed, EventType::OF_ACCOUNTS, exchange.limits().document_bytes)? {
+        match read_event(&parsed, EventType::OF_ACCOUNTS, request.limits().document_bytes)? {
             Event::Account(parsed) => Ok(ChangeUnderWay::of_event(context, received, *parsed)),
             // Its type would have been none of those that are taken.
             Event::Issued(_) | Event::Withdrawn(..) => {
@@ -173,8 +173,8 @@ async fn receive_batch(
             }
         }
     };
-    let end = |work: ChangeUnderWay| async move { work.end(&mut About::default()).await };
-    batch::answer(exchange, lines, begin, end).await
+    let end = |work: ChangeUnderWay| async move { work.end(&mut LogFields::default()).await };
+    batch::answer(request, lines, begin, end).await
 }
 
 fn is_start_of(digest: [u8; 16], whole: &Digest) -> bool {
@@ -191,10 +191,10 @@ enum Format {
 }
 
 impl Format {
-    fn of(exchange: &Exchange) -> Result<Self, Problem> {
-        if exchange.has_content_type("application/json") {
+    fn of(request: &RequestContext) -> Result<Self, Problem> {
+        if request.has_content_type("application/json") {
             Ok(Self::Event)
-        } else if exchange.has_content_type(batch::MEDIA_TYPE) {
+        } else if request.has_content_type(batch::MEDIA_TYPE) {
             Ok(Self::Batch)
         } else {
             let media_type = batch::MEDIA_TYPE;
@@ -259,35 +259,36 @@ fn read_data(
 }
 
 async fn commit(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     context: &Context,
     received: Received,
     event: Event,
 ) -> Result<Reply, Problem> {
-    let about = &mut exchange.about;
+    let log_fields = &mut request.log_fields;
     match event {
         Event::Account(parsed) => {
-            about.account = Some(parsed.change.account.to_string());
-            let changed = ChangeUnderWay::of_event(context, received, *parsed).end(about).await;
+            log_fields.account = Some(parsed.change.account.to_string());
+            let changed =
+                ChangeUnderWay::of_event(context, received, *parsed).end(log_fields).await;
             Reply::ok(&changed?)
         }
         Event::Issued(parsed) => {
             let ParsedInvoice { invoice, embedded, places } = *parsed;
-            about.account = Some(invoice.account.to_string());
-            about.number = Some(invoice.number.to_string());
+            log_fields.account = Some(invoice.account.to_string());
+            log_fields.number = Some(invoice.number.to_string());
             keep_embedded(context, &invoice, embedded).await?;
             let (account, number) = (invoice.account.clone(), invoice.number.clone());
             let judged = context.store.issue(received, invoice).await?;
             context.nudge.notify_one();
             let (issued, repeated) = unless_reused(judged)?;
-            answer::issued(&account, &number, issued, repeated, &places, context, about)
+            answer::issued(&account, &number, issued, repeated, &places, context, log_fields)
         }
         Event::Withdrawn(account, number) => {
-            about.account = Some(account.to_string());
-            about.number = Some(number.to_string());
+            log_fields.account = Some(account.to_string());
+            log_fields.number = Some(number.to_string());
             let judged = context.store.withdraw(received, account.clone(), number.clone()).await?;
             let (withdrawn, repeated) = unless_reused(judged)?;
-            answer::withdrawn(&account, &number, &withdrawn, repeated, about)
+            answer::withdrawn(&account, &number, &withdrawn, repeated, log_fields)
         }
     }
 }

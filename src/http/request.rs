@@ -22,14 +22,14 @@ use crate::domain::id::{Digest, SenderName};
 use crate::store::StoreError;
 
 /// A request under way.
-pub(super) struct Exchange {
+pub(super) struct RequestContext {
     pub(super) service: Arc<Service>,
     pub(super) peer: Peer,
     pub(super) version: hyper::Version,
     pub(super) method: hyper::Method,
     pub(super) uri: hyper::Uri,
     pub(super) headers: HeaderMap,
-    pub(super) about: About,
+    pub(super) log_fields: LogFields,
     /// Stands in the answer and in the log.
     pub(super) request_id: String,
     pub(super) body: Body,
@@ -37,7 +37,7 @@ pub(super) struct Exchange {
     pub(super) is_verified: bool,
 }
 
-impl Exchange {
+impl RequestContext {
     pub(super) fn context(&self) -> &Context {
         &self.service.context
     }
@@ -92,7 +92,7 @@ impl Exchange {
 
 /// What the log says of a request, apart from its answer.
 #[derive(Debug, Default)]
-pub(super) struct About {
+pub(super) struct LogFields {
     /// The route's pattern. What stands in the path itself may be an address.
     pub(super) path: Option<Cow<'static, str>>,
     /// Who asked at the admin interface.
@@ -261,7 +261,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Does `work` on the body where it holds nobody else up, if the body is large.
-pub(super) async fn aside<T: Send + 'static>(
+pub(super) async fn blocking_if_large<T: Send + 'static>(
     body_bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {

@@ -10,7 +10,7 @@ use hyper::Method;
 
 use super::interface::Interface;
 use super::problem::{Code, Problem};
-use super::request::{Exchange, Params, Query, Reply, decode};
+use super::request::{Params, Query, Reply, RequestContext, decode};
 use super::{admin, documents, events, head};
 use crate::config::Right;
 use crate::domain::address::masked;
@@ -201,59 +201,59 @@ fn stray(path: &str) -> Option<String> {
 }
 
 /// Answers a request.
-pub(super) async fn handle(exchange: &mut Exchange) -> Result<Reply, Problem> {
-    head::check(exchange.version, &exchange.headers)?;
-    let target = exchange.uri.path_and_query().map_or(0, |target| target.as_str().len());
+pub(super) async fn handle(request: &mut RequestContext) -> Result<Reply, Problem> {
+    head::check(request.version, &request.headers)?;
+    let target = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > TARGET_BYTES {
         return Err(Problem::new(
             Code::UriTooLong,
             format!("the path and its query may have at most {TARGET_BYTES} bytes"),
         ));
     }
-    let found = Routes::of(exchange.service.interface).find(exchange.uri.path());
-    exchange.about.path = match &found {
+    let found = Routes::of(request.service.interface).find(request.uri.path());
+    request.log_fields.path = match &found {
         Ok((resource, _)) => Some(Cow::Borrowed(resource.pattern)),
-        Err(_) => stray(exchange.uri.path()).map(Cow::Owned),
+        Err(_) => stray(request.uri.path()).map(Cow::Owned),
     };
-    let actor = match exchange.service.interface {
+    let actor = match request.service.interface {
         Interface::Webhook => String::new(),
         Interface::Admin => {
-            let needed = match &exchange.method {
+            let needed = match &request.method {
                 &Method::GET | &Method::HEAD => Right::Read,
                 _ => Right::Operate,
             };
-            let actor = admin::authorize(exchange, needed)?;
-            exchange.about.actor = Some(actor.clone());
-            exchange.is_verified = true;
+            let actor = admin::authorize(request, needed)?;
+            request.log_fields.actor = Some(actor.clone());
+            request.is_verified = true;
             actor
         }
     };
     let (resource, params) = found?;
-    let endpoint = resource.endpoint(&exchange.method)?;
+    let endpoint = resource.endpoint(&request.method)?;
     let query = match endpoint.parameters() {
-        Some(known) => Query::parse(exchange.uri.query(), known)?,
+        Some(known) => Query::parse(request.uri.query(), known)?,
         None => Query::default(),
     };
     match endpoint {
-        Endpoint::Events => events::receive(exchange).await,
-        Endpoint::Document => documents::receive(exchange, &params).await,
-        Endpoint::Accounts => admin::accounts::list(exchange, &query).await,
-        Endpoint::Account => admin::accounts::one(exchange, &params).await,
-        Endpoint::Recipient => admin::accounts::recipient(exchange, &params).await,
-        Endpoint::Invoice => admin::invoices::one(exchange, &params).await,
-        Endpoint::Invoices => admin::invoices::list(exchange, &query).await,
-        Endpoint::Hold => admin::invoices::hold(exchange, &params, actor).await,
-        Endpoint::Release => admin::invoices::release(exchange, &params, actor).await,
-        Endpoint::Resend => admin::invoices::resend(exchange, &params, actor).await,
-        Endpoint::Withdraw => admin::invoices::withdraw(exchange, &params, actor).await,
-        Endpoint::Import => admin::import::take(exchange, &query, actor).await,
-        Endpoint::Audit => admin::audit::list(exchange, &query).await,
-        Endpoint::Dispatch => admin::dispatch::run(exchange, actor).await,
-        Endpoint::Pause => admin::pause(exchange, actor).await,
-        Endpoint::Resume => admin::resume(exchange, actor).await,
+        Endpoint::Events => events::receive(request).await,
+        Endpoint::Document => documents::receive(request, &params).await,
+        Endpoint::Accounts => admin::accounts::list(request, &query).await,
+        Endpoint::Account => admin::accounts::one(request, &params).await,
+        Endpoint::Recipient => admin::accounts::recipient(request, &params).await,
+        Endpoint::Invoice => admin::invoices::one(request, &params).await,
+        Endpoint::Invoices => admin::invoices::list(request, &query).await,
+        Endpoint::Hold => admin::invoices::hold(request, &params, actor).await,
+        Endpoint::Release => admin::invoices::release(request, &params, actor).await,
+        Endpoint::Resend => admin::invoices::resend(request, &params, actor).await,
+        Endpoint::Withdraw => admin::invoices::withdraw(request, &params, actor).await,
+        Endpoint::Import => admin::import::take(request, &query, actor).await,
+        Endpoint::Audit => admin::audit::list(request, &query).await,
+        Endpoint::Dispatch => admin::dispatch::run(request, actor).await,
+        Endpoint::Pause => admin::pause(request, actor).await,
+        Endpoint::Resume => admin::resume(request, actor).await,
         Endpoint::Live => admin::live(),
-        Endpoint::Ready => admin::ready(exchange),
-        Endpoint::Metrics => admin::metrics(exchange).await,
+        Endpoint::Ready => admin::ready(request),
+        Endpoint::Metrics => admin::metrics(request).await,
         Endpoint::Description => Ok(Reply::text(YAML, DESCRIPTION)),
     }
 }

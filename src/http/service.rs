@@ -26,7 +26,7 @@ use tracing::Instrument as _;
 use super::body::Body;
 use super::interface::{Peer, Service};
 use super::problem::{Code, Problem};
-use super::request::{About, Exchange, Reply};
+use super::request::{LogFields, Reply, RequestContext};
 use super::routes;
 use crate::api::Acceptance;
 use crate::domain::address::masked;
@@ -74,37 +74,37 @@ async fn work(
 ) -> Response<Full<Bytes>> {
     let started = Instant::now();
     let (head, body) = request.into_parts();
-    let mut exchange = Exchange {
+    let mut request = RequestContext {
         service,
         peer,
         version: head.version,
         method: head.method,
         uri: head.uri,
         headers: head.headers,
-        about: About::default(),
+        log_fields: LogFields::default(),
         request_id: request_id.to_owned(),
         body: Body::new(body),
         is_verified: false,
     };
     // Its own line names the id itself, and comes outside of the span, which would say it again.
     let span = tracing::info_span!("request", request_id);
-    let handled = caught(routes::handle(&mut exchange).instrument(span))
+    let handled = caught(routes::handle(&mut request).instrument(span))
         .await
         .unwrap_or_else(|Panicked| Err(Problem::internal("a handler panicked")));
     let mut response = match &handled {
         Ok(reply) => success(reply, request_id),
         Err(problem) => refusal(problem, request_id),
     };
-    log(&exchange, &handled, response.status(), request_id, started);
-    count(&exchange, response.status(), started.elapsed());
+    log(&request, &handled, response.status(), request_id, started);
+    count(&request, response.status(), started.elapsed());
     // A client that waits for `100 Continue` is not made to send what nobody wants.
     let is_to_discard = handled.is_err_and(|problem| problem.code != Code::TimeOut)
-        && !exchange.headers.contains_key(EXPECT);
+        && !request.headers.contains_key(EXPECT);
     if is_to_discard {
-        let most = exchange.limits().document_bytes;
-        exchange.body.discard(most).await;
+        let most = request.limits().document_bytes;
+        request.body.discard(most).await;
     }
-    if exchange.body.has_doubtful_end(exchange.headers.contains_key(TRANSFER_ENCODING)) {
+    if request.body.has_doubtful_end(request.headers.contains_key(TRANSFER_ENCODING)) {
         // A proxy may see a request in what follows: nobody is to read on from where the two disagree.
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -118,7 +118,7 @@ struct Panicked;
 async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut future = pin!(future);
     poll_fn(|context| {
-        // The exchange is only logged afterwards, so a half-made change to it does no harm.
+        // The request is only logged afterwards, so a half-made change to it does no harm.
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
@@ -183,14 +183,14 @@ fn response(
 
 /// The one line that a request leaves in the log. An id is masked where it is or holds an address.
 fn log(
-    exchange: &Exchange,
+    request: &RequestContext,
     handled: &Result<Reply, Problem>,
     status: StatusCode,
     request_id: &str,
     started: Instant,
 ) {
-    let About { path, actor, sender, event_type, account, number, document, result, lines } =
-        &exchange.about;
+    let LogFields { path, actor, sender, event_type, account, number, document, result, lines } =
+        &request.log_fields;
     let hidden = |id: &Option<String>| id.as_deref().map(masked).map(Cow::into_owned);
     let (actor, account, number) = (hidden(actor), hidden(account), hidden(number));
     let document = document.as_ref().map(Digest::to_string);
@@ -199,8 +199,8 @@ fn log(
         ($level:ident) => {
             tracing::$level!(
                 request_id,
-                interface = exchange.service.interface.as_str(),
-                method = exchange.method.as_str(),
+                interface = request.service.interface.as_str(),
+                method = request.method.as_str(),
                 path = path.as_deref(),
                 actor,
                 sender = sender.as_ref().map(SenderName::as_str),
@@ -223,19 +223,19 @@ fn log(
         line!(error);
     } else if status.is_client_error() {
         line!(warn);
-    } else if routes::is_probe(exchange.uri.path()) {
+    } else if routes::is_probe(request.uri.path()) {
         line!(debug);
     } else {
         line!(info);
     }
 }
 
-fn count(exchange: &Exchange, status: StatusCode, took: Duration) {
-    let path = match exchange.about.path {
+fn count(request: &RequestContext, status: StatusCode, took: Duration) {
+    let path = match request.log_fields.path {
         Some(Cow::Borrowed(path)) => Some(path),
         Some(Cow::Owned(_)) | None => None,
     };
-    let interface = exchange.service.interface.as_str();
-    let metrics = &exchange.context().metrics;
+    let interface = request.service.interface.as_str();
+    let metrics = &request.context().metrics;
     metrics.answered(interface, path, status.as_u16(), took);
 }

@@ -7,7 +7,7 @@ use crate::api::{AccountPage, AccountRecipient};
 use crate::domain::id::AccountId;
 use crate::http::cursor;
 use crate::http::problem::Problem;
-use crate::http::request::{Exchange, Params, Query, Reply, blocking};
+use crate::http::request::{Params, Query, Reply, RequestContext, blocking};
 use crate::http::view;
 use crate::store::{AccountView, Accounts};
 
@@ -21,7 +21,7 @@ enum Detail {
 
 /// `GET /v1/accounts`: by id; a page may be short and still have a next one.
 pub(in crate::http) async fn list(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     query: &Query,
 ) -> Result<Reply, Problem> {
     let limit = page_limit(query)?;
@@ -31,7 +31,7 @@ pub(in crate::http) async fn list(
         _ => None,
     })?;
     let after: Option<AccountId> = cursor_in(query)?;
-    let context = Arc::clone(&exchange.service.context);
+    let context = Arc::clone(&request.service.context);
     let store = Arc::clone(&context.store);
     blocking(move || {
         let page = store.accounts(after.as_ref(), limit)?;
@@ -51,19 +51,19 @@ fn shown<T>(page: Accounts, show: impl Fn(&AccountView) -> T) -> AccountPage<T> 
 
 /// `GET /v1/accounts/{account}`.
 pub(in crate::http) async fn one(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     params: &Params,
 ) -> Result<Reply, Problem> {
-    let account = read(exchange, params).await?;
-    Reply::ok(&view::account(&account, &exchange.context().groups))
+    let account = read(request, params).await?;
+    Reply::ok(&view::account(&account, &request.context().groups))
 }
 
 /// `GET /v1/accounts/{account}/recipient`.
 pub(in crate::http) async fn recipient(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     params: &Params,
 ) -> Result<Reply, Problem> {
-    let AccountView { account, recipient, suspects: _, paused } = read(exchange, params).await?;
+    let AccountView { account, recipient, suspects: _, paused } = read(request, params).await?;
     Reply::ok(&AccountRecipient {
         account: account.id().to_string(),
         version: account.version().get(),
@@ -72,9 +72,9 @@ pub(in crate::http) async fn recipient(
     })
 }
 
-async fn read(exchange: &mut Exchange, params: &Params) -> Result<AccountView, Problem> {
+async fn read(request: &mut RequestContext, params: &Params) -> Result<AccountView, Problem> {
     let id = account_in(params)?;
-    exchange.about.account = Some(id.to_string());
-    let store = Arc::clone(&exchange.context().store);
+    request.log_fields.account = Some(id.to_string());
+    let store = Arc::clone(&request.context().store);
     blocking(move || store.account(&id)).await?.ok_or_else(unknown_account)
 }

@@ -6,13 +6,13 @@ use super::{bad_parameter, cursor_in, page_limit};
 use crate::api::AuditPage;
 use crate::http::cursor;
 use crate::http::problem::Problem;
-use crate::http::request::{Exchange, Query, Reply, blocking};
+use crate::http::request::{Query, Reply, RequestContext, blocking};
 use crate::http::view;
 use crate::store::{TrailOrder, TrailPlace};
 
 /// As it happened, or newest first; the cursor is the last one's place.
 pub(in crate::http) async fn list(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     query: &Query,
 ) -> Result<Reply, Problem> {
     let limit = page_limit(query)?;
@@ -28,7 +28,7 @@ pub(in crate::http) async fn list(
         Some(_) => return Err(bad_parameter("cursor", "a next_cursor of the same order")),
         None => None,
     };
-    let store = Arc::clone(&exchange.context().store);
+    let store = Arc::clone(&request.context().store);
     let (page, next) = blocking(move || store.audit(order, after, limit)).await?;
     let next_cursor = next.map(|place| cursor::write(&(order, place)));
     Reply::ok(&AuditPage { items: page.iter().map(view::audited).collect(), next_cursor })

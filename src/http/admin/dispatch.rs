@@ -13,7 +13,7 @@ use crate::domain::id::{AccountId, ScheduleName};
 use crate::domain::recipient::{OnRejected, resolve};
 use crate::http::fields::Item;
 use crate::http::problem::{Fault, Problem};
-use crate::http::request::{Exchange, Reply, blocking};
+use crate::http::request::{Reply, RequestContext, blocking};
 use crate::http::{Context, view};
 use crate::store::{RunScope, Store, StoreError};
 
@@ -31,8 +31,11 @@ enum Asked {
 }
 
 /// Opens the runs, or shows what they would release.
-pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Result<Reply, Problem> {
-    let (asked, dry_run, reason) = read_body(exchange, |fields| {
+pub(in crate::http) async fn run(
+    request: &mut RequestContext,
+    actor: String,
+) -> Result<Reply, Problem> {
+    let (asked, dry_run, reason) = read_body(request, |fields| {
         let schedule =
             fields.optionally("schedule", |item| item.parse(|raw| ScheduleName::parse(raw)));
         let account = fields.optionally("account", |item| item.parse(|raw| AccountId::parse(raw)));
@@ -49,12 +52,12 @@ pub(in crate::http) async fn run(exchange: &mut Exchange, actor: String) -> Resu
         Ok((asked, dry_run?.unwrap_or(false), reason?))
     })
     .await?;
-    let context = Arc::clone(&exchange.service.context);
+    let context = Arc::clone(&request.service.context);
     let account = match &asked {
         Asked::Account(id) => Some(id.clone()),
         Asked::Everything | Asked::Schedule(_) => None,
     };
-    exchange.about.account = account.as_ref().map(ToString::to_string);
+    request.log_fields.account = account.as_ref().map(ToString::to_string);
     let scopes = scopes(&context, asked).await?;
     let now = context.clock.now();
     if dry_run {

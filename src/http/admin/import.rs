@@ -9,11 +9,11 @@ use crate::domain::audit::Actor;
 use crate::http::batch;
 use crate::http::events::ChangeUnderWay;
 use crate::http::problem::{Code, Problem};
-use crate::http::request::{About, Exchange, Query, Reply};
+use crate::http::request::{LogFields, Query, Reply, RequestContext};
 
 /// Takes a batch of accounts.
 pub(in crate::http) async fn take(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     query: &Query,
     actor: String,
 ) -> Result<Reply, Problem> {
@@ -21,20 +21,20 @@ pub(in crate::http) async fn take(
     let accept_version = accept_versions.unwrap_or(false);
     let expected = one_line();
     let reason = query.read("reason", &expected, |raw| is_reason(raw).then(|| raw.to_owned()))?;
-    let most = batch::body_bytes(exchange.limits().event_body_bytes);
-    exchange.check_announced(most)?;
-    if !exchange.has_content_type(batch::MEDIA_TYPE) {
+    let most = batch::body_bytes(request.limits().event_body_bytes);
+    request.check_announced(most)?;
+    if !request.has_content_type(batch::MEDIA_TYPE) {
         let sentence = format!("expected Content-Type: {}", batch::MEDIA_TYPE);
         return Err(Problem::new(Code::UnsupportedMediaType, sentence));
     }
-    let body = exchange.read_body(most).await?;
+    let body = request.read_body(most).await?;
     let lines = batch::lines(&body)?;
-    let context = Arc::clone(&exchange.service.context);
+    let context = Arc::clone(&request.service.context);
     let actor = Actor::Operator(actor);
-    let begin = |_: &mut Exchange, (_, line): batch::Line<'_>| {
+    let begin = |_: &mut RequestContext, (_, line): batch::Line<'_>| {
         let at = context.clock.now();
         ChangeUnderWay::of_import(&context, line, accept_version, actor.clone(), reason.clone(), at)
     };
-    let end = |work: ChangeUnderWay| async move { work.end(&mut About::default()).await };
-    batch::answer(exchange, lines, begin, end).await
+    let end = |work: ChangeUnderWay| async move { work.end(&mut LogFields::default()).await };
+    batch::answer(request, lines, begin, end).await
 }

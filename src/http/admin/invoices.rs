@@ -14,20 +14,20 @@ use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::http::cursor;
 use crate::http::fields::Item;
 use crate::http::problem::{Code, Problem, already_sent};
-use crate::http::request::{Exchange, Params, Query, Reply, blocking};
+use crate::http::request::{Params, Query, Reply, RequestContext, blocking};
 use crate::http::values::{date, instant};
 use crate::http::view;
 use crate::store::{Command, Filter, InvoiceView, OperateAnswer, Order};
 
 /// `GET /v1/accounts/{account}/invoices/{number}`.
 pub(in crate::http) async fn one(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     params: &Params,
 ) -> Result<Reply, Problem> {
     let (account, number) = (account_in(params)?, number_in(params)?);
-    exchange.about.account = Some(account.to_string());
-    exchange.about.number = Some(number.to_string());
-    let context = Arc::clone(&exchange.service.context);
+    request.log_fields.account = Some(account.to_string());
+    request.log_fields.number = Some(number.to_string());
+    let context = Arc::clone(&request.service.context);
     let store = Arc::clone(&context.store);
     let (id, of) = (account.clone(), number.clone());
     let invoice = blocking(move || store.invoice(&id, &of)).await?.ok_or_else(unknown_invoice)?;
@@ -43,13 +43,13 @@ pub(in crate::http) async fn one(
 
 /// `GET /v1/invoices`: in order of arrival; a page may be short and still have a next one.
 pub(in crate::http) async fn list(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     query: &Query,
 ) -> Result<Reply, Problem> {
     let limit = page_limit(query)?;
     let filter = filter(query)?;
     let after: Option<Sequence> = cursor_in(query)?;
-    let store = Arc::clone(&exchange.context().store);
+    let store = Arc::clone(&request.context().store);
     let page = blocking(move || {
         let page = store.invoices(&filter, after, limit)?;
         let paused = store.pause_in_force(None)?;
@@ -99,42 +99,42 @@ fn instant_or_day(raw: &str) -> Option<DateTime<Utc>> {
 
 /// `POST …/hold`.
 pub(in crate::http) async fn hold(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     params: &Params,
     actor: String,
 ) -> Result<Reply, Problem> {
-    let reason = read_body(exchange, |fields| fields.optionally("reason", reason)).await?;
+    let reason = read_body(request, |fields| fields.optionally("reason", reason)).await?;
     let command = Command::Hold {
         reason: reason
             .filter(|reason| !reason.is_empty())
             .unwrap_or_else(|| "an operator said nothing about it".to_owned()),
     };
-    operate(exchange, params, command.into(), actor).await
+    operate(request, params, command.into(), actor).await
 }
 
 /// `POST …/release`.
 pub(in crate::http) async fn release(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     params: &Params,
     actor: String,
 ) -> Result<Reply, Problem> {
-    let (now, reason) = read_body(exchange, |fields| {
+    let (now, reason) = read_body(request, |fields| {
         let now = fields.optionally("now", Item::boolean);
         let reason = fields.optionally("reason", reason);
         Ok((now?.unwrap_or(false), reason?))
     })
     .await?;
     let command = Command::Release { now };
-    operate(exchange, params, Order { command, reason }, actor).await
+    operate(request, params, Order { command, reason }, actor).await
 }
 
 /// `POST …/resend`: names the revision that it replaces, so that two requests make one.
 pub(in crate::http) async fn resend(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     params: &Params,
     actor: String,
 ) -> Result<Reply, Problem> {
-    let (revision, reason) = read_body(exchange, |fields| {
+    let (revision, reason) = read_body(request, |fields| {
         let reason = fields.optionally("reason", reason);
         let item = fields.required("revision")?;
         match u32::try_from(item.integer()?) {
@@ -144,30 +144,30 @@ pub(in crate::http) async fn resend(
     })
     .await?;
     let command = Command::Resend { revision };
-    operate(exchange, params, Order { command, reason }, actor).await
+    operate(request, params, Order { command, reason }, actor).await
 }
 
 /// `POST …/withdraw`.
 pub(in crate::http) async fn withdraw(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     params: &Params,
     actor: String,
 ) -> Result<Reply, Problem> {
-    let reason = read_body(exchange, |fields| fields.optionally("reason", reason)).await?;
+    let reason = read_body(request, |fields| fields.optionally("reason", reason)).await?;
     let command = Command::Withdraw;
-    operate(exchange, params, Order { command, reason }, actor).await
+    operate(request, params, Order { command, reason }, actor).await
 }
 
 async fn operate(
-    exchange: &mut Exchange,
+    request: &mut RequestContext,
     params: &Params,
     order: Order,
     actor: String,
 ) -> Result<Reply, Problem> {
     let (account, number) = (account_in(params)?, number_in(params)?);
-    exchange.about.account = Some(account.to_string());
-    exchange.about.number = Some(number.to_string());
-    let context = Arc::clone(&exchange.service.context);
+    request.log_fields.account = Some(account.to_string());
+    request.log_fields.number = Some(number.to_string());
+    let context = Arc::clone(&request.service.context);
     let OperateAnswer { answer, state } = context
         .store
         .operate(&account, &number, order, actor, context.clock.now())
@@ -186,7 +186,7 @@ async fn operate(
             return Err(wrong_state(sentence, state));
         }
     };
-    exchange.about.result = Some(result);
+    request.log_fields.result = Some(result);
     let (account, number) = (account.to_string(), number.to_string());
     let (result, state) = (result.into(), state.into());
     Reply::new(status, &OperationAnswer { result, account, number, state })

@@ -10,7 +10,7 @@ use crate::domain::contact::Language;
 use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, SubUserId, Version};
 use crate::http::problem::{Code, Fault, Problem, already_sent};
-use crate::http::request::{About, Reply};
+use crate::http::request::{LogFields, Reply};
 use crate::http::{Context, view};
 use crate::store::{ChangeAnswer, ChangeResult, IssueAnswer, Judged, Standing, WithdrawAnswer};
 
@@ -37,7 +37,7 @@ pub(super) fn changed(
     repeated: bool,
     places: &Places,
     settings: Vec<api::Warning>,
-    about: &mut About,
+    log_fields: &mut LogFields,
 ) -> Result<AccountAnswer, Problem> {
     let (result, account, recipient, warnings, in_flight) = match answer {
         ChangeAnswer::Accepted { result, account, recipient, warnings, in_flight } => {
@@ -53,7 +53,7 @@ pub(super) fn changed(
         ChangeResult::Duplicate => Acceptance::Duplicate,
         ChangeResult::Stale => Acceptance::Stale,
     };
-    about.result = Some(name);
+    log_fields.result = Some(name);
     let mut shown: Vec<api::Warning> = warnings.iter().map(warning).collect();
     // What is not in force needs no warning about its settings.
     if result != ChangeResult::Stale {
@@ -77,7 +77,7 @@ pub(super) fn issued(
     repeated: bool,
     places: &[(Digest, String)],
     context: &Context,
-    about: &mut About,
+    log_fields: &mut LogFields,
 ) -> Result<Reply, Problem> {
     let (status, result, standing) = match answer {
         IssueAnswer::Applied(standing)
@@ -124,7 +124,7 @@ pub(super) fn issued(
             return Err(Problem::invalid(vec![Fault::at("/data/documents", expected)]));
         }
     };
-    about.result = Some(result);
+    log_fields.result = Some(result);
     let Standing { state, schedule, next_at, recipient } = standing;
     let release_at = match state {
         Shown::Waiting => schedule
@@ -156,7 +156,7 @@ pub(super) fn withdrawn(
     number: &InvoiceNumber,
     answer: &WithdrawAnswer,
     repeated: bool,
-    about: &mut About,
+    log_fields: &mut LogFields,
 ) -> Result<Reply, Problem> {
     let (status, result, state) = match answer {
         WithdrawAnswer::Withdrawn => (StatusCode::OK, Acceptance::Applied, Shown::Withdrawn),
@@ -168,7 +168,7 @@ pub(super) fn withdrawn(
         WithdrawAnswer::Duplicate { state } => (StatusCode::OK, Acceptance::Duplicate, *state),
         WithdrawAnswer::AlreadySent { state } => return Err(already_sent(*state)),
     };
-    about.result = Some(result);
+    log_fields.result = Some(result);
     let answer = api::WithdrawalAnswer {
         result: result.into(),
         account: account.to_string(),

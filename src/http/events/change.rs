@@ -17,7 +17,7 @@ use crate::http::Context;
 use crate::http::fields::{Item, Report};
 use crate::http::json;
 use crate::http::problem::Problem;
-use crate::http::request::About;
+use crate::http::request::LogFields;
 use crate::store::{ChangeAnswer, Commit, Judged, Received};
 
 /// A change of an account on its way to the disk.
@@ -79,7 +79,10 @@ impl ChangeUnderWay {
     }
 
     /// Waits until it is durable or refused.
-    pub(in crate::http) async fn end(self, about: &mut About) -> Result<AccountAnswer, Problem> {
+    pub(in crate::http) async fn end(
+        self,
+        log_fields: &mut LogFields,
+    ) -> Result<AccountAnswer, Problem> {
         let (change_answer, repeated) = match self.commit {
             ChangeCommit::OfEvent(commit) => unless_reused(commit.await?)?,
             ChangeCommit::OfOperator(commit) => (commit.await?, false),
@@ -88,7 +91,7 @@ impl ChangeUnderWay {
         if let ChangeAnswer::Refused(Refused::VersionRegressed { current }) = change_answer {
             alarm_of_regression(&self.account, self.version, current);
         }
-        answer::changed(change_answer, repeated, &self.places, self.warnings, about)
+        answer::changed(change_answer, repeated, &self.places, self.warnings, log_fields)
     }
 }
 
