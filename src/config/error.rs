@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::source::{KeyPath, Location};
+use super::location::{KeyPath, Location};
 
 /// One thing that is wrong.
 #[derive(Debug, thiserror::Error)]

@@ -12,6 +12,7 @@
 
 mod access;
 mod error;
+mod location;
 mod reader;
 mod secrets;
 mod sections;
@@ -34,8 +35,8 @@ use crate::domain::schedule::Schedules;
 
 pub use access::{Access, Right, Secret, Sender, Senders, SharedSecret, Token};
 pub use error::{ConfigError, ConfigErrors};
+pub use location::{KeyPath, Location};
 pub use secrets::Secrets;
-pub use source::{KeyPath, Location};
 
 use source::Layers;
 

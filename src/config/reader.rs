@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::Environment;
 use super::error::{ConfigError, ConfigErrors};
-use super::source::{Entry, Item, KeyPath, Layers};
+use super::location::KeyPath;
+use super::source::{Entry, Item, Layers};
 use crate::domain::Invalid;
 
 /// That an error was noted in the reader, which is the only one to make this.

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::access::{Access, Right, Secret, Sender, Senders, SharedSecret, Token};
 use super::error::{ConfigError, ConfigErrors};
-use super::source::KeyPath;
+use super::location::KeyPath;
 use super::{Config, SenderTable, Transport};
 use crate::domain::id::{Digest, SenderName};
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::error::{ConfigError, ConfigErrors};
+use super::location::KeyPath;
 use super::reader::{Noted, Reader, as_text};
-use super::source::{KeyPath, Layers};
+use super::source::Layers;
 use super::{
     Admin, AdminListen, Billing, Config, Environment, Limits, Log, LogFormat, Mail, RelayHost,
     Retention, Retry, Security, SenderTable, Smtp, SmtpLogin, SmtpTimeouts, State, Templates,

@@ -11,7 +11,7 @@ use super::Invalid;
 use super::address::HeaderText;
 use super::contact::{Contact, Language};
 use super::id::{AccountId, Group, ScheduleName, SubUserId, Version};
-use super::recipient::Reason;
+use super::reason::Reason;
 
 /// Most sub-users of an account.
 pub const SUB_USERS: usize = 100;

@@ -12,7 +12,7 @@ use super::account::{Account, AccountParts, BillingGroups, Login, Profile, SUB_U
 use super::address::HeaderText;
 use super::contact::{Addresses, Contact, Language};
 use super::id::{AccountId, Group, SubUserId, Version};
-use super::recipient::{Reason, Rule};
+use super::reason::{Reason, Rule};
 
 /// One change of one account.
 #[derive(Debug, Clone, PartialEq, Eq)]

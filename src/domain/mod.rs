@@ -17,6 +17,7 @@ pub mod id;
 pub mod invoice;
 pub mod money;
 mod named;
+mod reason;
 pub mod recipient;
 pub mod retry;
 pub mod schedule;

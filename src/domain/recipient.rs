@@ -4,40 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+pub use super::reason::{Reason, Rule};
+
 use super::account::Account;
 use super::address::EmailAddress;
 use super::contact::{Contact, Language};
 use super::id::{SubUserId, Version};
 use super::named;
-
-named! {
-    /// Which rule names the recipient.
-    pub enum Rule {
-        /// A sub-user is selected.
-        BillingContactSelected = "billing_contact_selected",
-        /// Nobody is selected: the main contact.
-        NoBillingContact = "no_billing_contact",
-        /// The selected sub-user was removed: the main contact.
-        BillingContactRemoved = "billing_contact_removed",
-        /// The selected sub-user left the billing group: the main contact.
-        BillingContactLeftGroup = "billing_contact_left_group",
-        /// Every address of the billing contact is rejected by the relay: the main contact.
-        FallbackAfterRejection = "fallback_after_rejection",
-        /// Nobody that the other rules name has an address that can be delivered to.
-        NoDeliverableAddress = "no_deliverable_address",
-    }
-}
-
-/// A rule, and the commit in which it and its recipient began to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reason {
-    /// The rule.
-    pub rule: Rule,
-    /// The account's version in that commit.
-    pub account_version: Version,
-    /// The time of that commit.
-    pub since: DateTime<Utc>,
-}
 
 /// That the relay said an address of an account does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
