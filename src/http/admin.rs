@@ -28,7 +28,7 @@ use crate::api::{self, Acceptance, FailedCheck, Relay, Status};
 use crate::config::Right;
 use crate::domain::audit::Actor;
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
-use crate::store::{PauseInForce, PauseScope, StoreError};
+use crate::store::{PauseInForce, PauseScope, Store, StoreError};
 
 /// Items on a page of a list, unless the caller wants fewer.
 const PAGE: usize = 100;
@@ -79,19 +79,22 @@ pub(super) fn live() -> Result<Reply, Problem> {
 }
 
 /// Whether the daemon can do its work. A pause is shown, but is no failure: somebody wants it.
-pub(super) fn ready(request: &RequestContext) -> Result<Reply, Problem> {
+pub(super) async fn ready(request: &RequestContext) -> Result<Reply, Problem> {
     let context = request.context();
     let Readiness { mut failing, relay, attempts: _ } = (context.readiness)();
-    let mut shown = |scope| {
-        let paused = in_force(request, &scope).unwrap_or_else(|error| {
+    let store = Arc::clone(&context.store);
+    let read = blocking(move || {
+        let read = |scope| in_force(store.as_ref(), &scope);
+        Ok([read(PauseScope::Everything), read(PauseScope::Removal)])
+    });
+    let [paused, removal_paused] = read.await?.map(|read| {
+        let paused = read.unwrap_or_else(|error| {
             let (check, detail) = ("store".to_owned(), error.to_string());
             failing.push(FailedCheck { check, detail });
             None
         });
         view::paused(paused.as_ref())
-    };
-    let paused = shown(PauseScope::Everything);
-    let removal_paused = shown(PauseScope::Removal);
+    });
     let (code, status) = if failing.is_empty() {
         (StatusCode::OK, Status::Ready)
     } else {
@@ -106,22 +109,25 @@ pub(super) async fn metrics(request: &RequestContext) -> Result<Reply, Problem> 
     let context = Arc::clone(&request.service.context);
     let store = Arc::clone(&context.store);
     let Readiness { failing, relay, attempts } = (context.readiness)();
-    let backlog = if let Some(recent) = context.metrics.recent_backlog() {
-        recent
-    } else {
-        let seen = blocking(move || store.backlog()).await?;
-        context.metrics.keep_backlog(seen.clone());
-        seen
-    };
-    let is_paused = |scope| context.store.paused(&scope).map(|pause| pause.is_some());
+    let recent = context.metrics.recent_backlog();
+    let is_recent = recent.is_some();
+    let (backlog, sending, removal) = blocking(move || {
+        let is_paused = |scope| store.paused(&scope).map(|pause| pause.is_some());
+        let backlog = match recent {
+            Some(recent) => recent,
+            None => store.backlog()?,
+        };
+        Ok((backlog, is_paused(PauseScope::Everything)?, is_paused(PauseScope::Removal)?))
+    })
+    .await?;
+    if !is_recent {
+        context.metrics.keep_backlog(backlog.clone());
+    }
     let moment = Moment {
         now: context.clock.now(),
         ready: failing.is_empty(),
         relay_up: !matches!(relay, Relay::Down { .. }),
-        paused: [
-            ("sending", is_paused(PauseScope::Everything)?),
-            ("removal", is_paused(PauseScope::Removal)?),
-        ],
+        paused: [("sending", sending), ("removal", removal)],
         attempts,
         health: context.store.health(),
         backlog,
@@ -139,10 +145,10 @@ pub(super) async fn pause(request: &mut RequestContext, actor: String) -> Result
     })
     .await?;
     let context = Arc::clone(&request.service.context);
-    check_known(request, &scope)?;
+    check_known(request, &scope).await?;
     let now = context.clock.now();
     let changed = context.store.pause(scope.clone(), reason, Actor::Operator(actor), now).await?;
-    Reply::ok(&switched(request, &scope, true, changed)?)
+    Reply::ok(&switched(request, &scope, true, changed).await?)
 }
 
 /// How long before a pause rejections are forgotten. More than the ten minutes of the brake, since the clock may
@@ -163,9 +169,10 @@ pub(super) async fn resume(request: &mut RequestContext, actor: String) -> Resul
     })
     .await?;
     let context = Arc::clone(&request.service.context);
-    check_known(request, &scope)?;
+    check_known(request, &scope).await?;
     let (actor, now) = (Actor::Operator(actor), context.clock.now());
-    let ended = context.store.paused(&scope)?;
+    let (store, of) = (Arc::clone(&context.store), scope.clone());
+    let ended = blocking(move || store.paused(&of)).await?;
     // Before anything goes on.
     let forgotten = match &ended {
         Some(pause) if forget => {
@@ -185,20 +192,21 @@ pub(super) async fn resume(request: &mut RequestContext, actor: String) -> Resul
     context.nudge.notify_one();
     let ended = ended.filter(|_| changed).map(|pause| PauseInForce { scope: scope.clone(), pause });
     Reply::ok(&api::ResumeAnswer {
-        now: switched(request, &scope, false, changed)?,
+        now: switched(request, &scope, false, changed).await?,
         ended: view::paused(ended.as_ref()),
         rejections_forgotten: forgotten,
     })
 }
 
 /// What became of a pause or its end, and what stops that scope now.
-fn switched(
+async fn switched(
     request: &mut RequestContext,
     scope: &PauseScope,
     paused: bool,
     changed: bool,
 ) -> Result<api::PauseAnswer, Problem> {
-    let in_force = in_force(request, scope)?;
+    let (store, of) = (Arc::clone(&request.context().store), scope.clone());
+    let in_force = blocking(move || in_force(store.as_ref(), &of)).await?;
     let result = if changed { Acceptance::Applied } else { Acceptance::Duplicate };
     request.log_fields.result = Some(result);
     Ok(api::PauseAnswer {
@@ -211,11 +219,7 @@ fn switched(
 }
 
 /// The pause that stops what is of this scope.
-fn in_force(
-    request: &RequestContext,
-    scope: &PauseScope,
-) -> Result<Option<PauseInForce>, StoreError> {
-    let store = &request.context().store;
+fn in_force(store: &dyn Store, scope: &PauseScope) -> Result<Option<PauseInForce>, StoreError> {
     match scope {
         PauseScope::Everything => store.pause_in_force(None),
         PauseScope::Account(account) => store.pause_in_force(Some(account)),
@@ -227,12 +231,13 @@ fn in_force(
 }
 
 /// A mistyped account must not leave an operator believing that its mail has been stopped, or goes on.
-fn check_known(request: &mut RequestContext, scope: &PauseScope) -> Result<(), Problem> {
+async fn check_known(request: &mut RequestContext, scope: &PauseScope) -> Result<(), Problem> {
     let Some(account) = account_of(scope) else {
         return Ok(());
     };
     request.log_fields.account = Some(account.to_string());
-    if request.context().store.account_version(account)? == Version::UNKNOWN {
+    let (store, of) = (Arc::clone(&request.context().store), account.clone());
+    if blocking(move || store.account_version(&of)).await? == Version::UNKNOWN {
         return Err(unknown_account());
     }
     Ok(())

@@ -2,8 +2,8 @@
 //!
 //! The order of judgement stands in [`receive`], top to bottom. What an event says is read by
 //! [`account`] and [`invoice`] into domain types; [`answer`] turns what the store decided into the
-//! answer. The store's own judgement of version and `webhook-id` counts; the look at the remembered
-//! id before only spares the parsing.
+//! answer. The store judges version and `webhook-id`; the remembered id is looked up before only where
+//! nothing would reach the store, or documents would.
 
 mod account;
 mod answer;
@@ -30,10 +30,10 @@ use super::signature::{Rejected, Signed};
 use super::values::{account_id, instant, invoice_number};
 use super::{Context, batch, documents};
 use crate::config::Sender;
-use crate::domain::id::{AccountId, Digest, InvoiceNumber, WebhookId};
+use crate::domain::id::{AccountId, Digest, InvoiceNumber};
 use crate::domain::invoice::Invoice;
 use crate::domain::named;
-use crate::store::{DocumentAnswer, InvoiceView, Received};
+use crate::store::{DocumentAnswer, InvoiceView, Received, Store, StoreError};
 
 named! {
     /// What an event is about.
@@ -124,27 +124,37 @@ pub(super) async fn receive(request: &mut RequestContext) -> Result<Reply, Probl
         }
     }
 
-    // Remembered id.
-    let received = received(&context, sender, signed.id, digest)?;
-
-    // JSON, then everything else inside the store's commit.
-    let event = read_event(&parsed?, &EventType::ALL, request.limits().document_bytes)?;
-    commit(request, &context, received, event).await
+    // Remembered id, JSON, then everything else inside the store's commit.
+    let received = Received {
+        sender: sender.name.clone(),
+        id: signed.id,
+        body: digest,
+        at: context.clock.now(),
+    };
+    let document_bytes = request.limits().document_bytes;
+    match parsed.and_then(|body| read_event(&body, &EventType::ALL, document_bytes)) {
+        Ok(event) => commit(request, &context, received, event).await,
+        Err(problem) => Err(unless_remembered(&context, received, problem).await),
+    }
 }
 
-/// Where an event came from; refused if other bytes were accepted under its id.
-fn received(
-    context: &Context,
-    sender: &Sender,
-    id: WebhookId,
-    body: Digest,
-) -> Result<Received, Problem> {
-    let received = Received { sender: sender.name.clone(), id, body, at: context.clock.now() };
-    let remembered = context.store.remembered(&received.sender, &received.id, received.at)?;
-    if remembered.is_some_and(|digest| !is_start_of(digest, &received.body)) {
-        return Err(answer::id_reused());
+/// What a sender hears of an event that cannot be read: that its id is taken comes first.
+///
+/// Only here is the id looked up before the commit, which judges it itself: so an event that can be read costs no
+/// read of the disk but its commit's.
+async fn unless_remembered(context: &Context, received: Received, problem: Problem) -> Problem {
+    let store = Arc::clone(&context.store);
+    match blocking(move || is_reused(store.as_ref(), &received)).await {
+        Ok(false) => problem,
+        Ok(true) => answer::id_reused(),
+        Err(failure) => failure,
     }
-    Ok(received)
+}
+
+/// Whether other bytes were accepted under the id.
+fn is_reused(store: &dyn Store, received: &Received) -> Result<bool, StoreError> {
+    let remembered = store.remembered(&received.sender, &received.id, received.at)?;
+    Ok(remembered.is_some_and(|digest| !received.body.as_bytes().starts_with(&digest)))
 }
 
 /// Takes account events, each as if it had come alone under an id of its own.
@@ -162,23 +172,42 @@ async fn receive_batch(
     let more = u32::try_from(lines.len() - 1).unwrap_or(u32::MAX);
     request.service.rates.charge(&sender.name, more);
     let begin = |request: &mut RequestContext, (number, line): batch::Line<'_>| {
-        let parsed = json::parse(line);
-        let received = received(context, sender, signed.id.of_line(number), Digest::of(line))?;
-        let parsed = parsed?;
-        match read_event(&parsed, EventType::OF_ACCOUNTS, request.limits().document_bytes)? {
-            Event::Account(parsed) => Ok(ChangeUnderWay::of_event(context, received, *parsed)),
+        let received = Received {
+            sender: sender.name.clone(),
+            id: signed.id.of_line(number),
+            body: Digest::of(line),
+            at: context.clock.now(),
+        };
+        let document_bytes = request.limits().document_bytes;
+        let event = json::parse(line)
+            .and_then(|body| read_event(&body, EventType::OF_ACCOUNTS, document_bytes));
+        match event {
+            Ok(Event::Account(parsed)) => {
+                Ok(Line::UnderWay(ChangeUnderWay::of_event(context, received, *parsed)))
+            }
             // Its type would have been none of those that are taken.
-            Event::Issued(_) | Event::Withdrawn(..) => {
+            Ok(Event::Issued(_) | Event::Withdrawn(..)) => {
                 Err(Problem::internal("an invoice in a batch"))
+            }
+            Err(problem) => Ok(Line::Unread(received, problem)),
+        }
+    };
+    let end = |line: Line| async move {
+        match line {
+            Line::UnderWay(change) => change.end(&mut LogFields::default()).await,
+            Line::Unread(received, problem) => {
+                Err(unless_remembered(context, received, problem).await)
             }
         }
     };
-    let end = |work: ChangeUnderWay| async move { work.end(&mut LogFields::default()).await };
     batch::answer(request, lines, begin, end).await
 }
 
-fn is_start_of(digest: [u8; 16], whole: &Digest) -> bool {
-    whole.as_bytes().starts_with(&digest)
+/// A line of a batch.
+enum Line {
+    UnderWay(ChangeUnderWay),
+    /// It cannot be read.
+    Unread(Received, Problem),
 }
 
 /// How a body is written.
@@ -276,7 +305,7 @@ async fn commit(
             let ParsedInvoice { invoice, embedded, places } = *parsed;
             log_fields.account = Some(invoice.account.to_string());
             log_fields.number = Some(invoice.number.to_string());
-            keep_embedded(context, &invoice, embedded).await?;
+            keep_embedded(context, &received, &invoice, embedded).await?;
             let (account, number) = (invoice.account.clone(), invoice.number.clone());
             let judged = context.store.issue(received, invoice).await?;
             context.nudge.notify_one();
@@ -298,6 +327,7 @@ async fn commit(
 /// comes again, and else collected as unused.
 async fn keep_embedded(
     context: &Context,
+    received: &Received,
     invoice: &Invoice,
     embedded: Vec<(Digest, Vec<u8>)>,
 ) -> Result<(), Problem> {
@@ -306,7 +336,14 @@ async fn keep_embedded(
     }
     let store = Arc::clone(&context.store);
     let (account, number) = (invoice.account.clone(), invoice.number.clone());
-    let known = blocking(move || store.invoice(&account, &number)).await?;
+    let received = received.clone();
+    let (is_reused, known) = blocking(move || {
+        Ok((is_reused(store.as_ref(), &received)?, store.invoice(&account, &number)?))
+    })
+    .await?;
+    if is_reused {
+        return Err(answer::id_reused());
+    }
     let wanted = match known {
         None => true,
         // What the disk lost or spoilt is put right.

@@ -252,7 +252,7 @@ pub(super) async fn handle(request: &mut RequestContext) -> Result<Reply, Proble
         Endpoint::Pause => admin::pause(request, actor).await,
         Endpoint::Resume => admin::resume(request, actor).await,
         Endpoint::Live => admin::live(),
-        Endpoint::Ready => admin::ready(request),
+        Endpoint::Ready => admin::ready(request).await,
         Endpoint::Metrics => admin::metrics(request).await,
         Endpoint::Description => Ok(Reply::text(YAML, DESCRIPTION)),
     }

@@ -75,7 +75,8 @@ pub(in crate::http) async fn run(
     // Also after one that could not be opened: those before it were.
     context.nudge.notify_one();
     let runs = runs?;
-    let paused = context.store.pause_in_force(account.as_ref())?;
+    let store = Arc::clone(&context.store);
+    let paused = blocking(move || store.pause_in_force(account.as_ref())).await?;
     let paused = view::paused(paused.as_ref());
     Reply::ok(&Dispatched { dry_run: false, instant: now, runs, paused })
 }
