@@ -89,7 +89,7 @@ pub struct WholeInvoice {
     pub story: Vec<HistoryItem>,
 }
 
-/// What is left of an invoice once retention has removed it, or if it was withdrawn before it came.
+/// What is left of an invoice once retention has removed it, or if it was withdrawn before it was issued.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RemovedInvoice {

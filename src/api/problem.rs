@@ -29,7 +29,7 @@ pub struct Problem {
     pub missing: Vec<String>,
 }
 
-/// A wrong place in a request, and what would have been right there.
+/// What is wrong in a request, and what is expected there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Fault {
@@ -77,7 +77,7 @@ macro_rules! codes {
                 match self { $(Self::$name => $retryable,)* }
             }
 
-            /// The same words for every problem of the kind.
+            /// A short sentence, the same for every problem of the kind.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
             }
@@ -90,14 +90,14 @@ codes! {
     NotUtf8 = "not_utf8", 400, false, "The body is not UTF-8";
     /// The text is no JSON.
     NotJson = "not_json", 400, false, "The body is not JSON";
-    /// A key stands twice in an object.
-    DuplicateKey = "duplicate_key", 400, false, "A key stands twice";
+    /// An object has a key twice.
+    DuplicateKey = "duplicate_key", 400, false, "Duplicate key";
     /// The body ended early.
     IncompleteBody = "incomplete_body", 400, true, "The body is not complete";
     /// The head breaks a rule of HTTP/1.1, or can be read in two ways.
-    BadHead = "bad_head", 400, false, "The head of the request is wrong";
+    BadHead = "bad_head", 400, false, "Malformed request head";
     /// The path is not percent-encoded UTF-8.
-    BadPath = "bad_path", 400, false, "The path cannot be read";
+    BadPath = "bad_path", 400, false, "Malformed path";
     /// Anything about the signature.
     SignatureInvalid = "signature_invalid", 401, false, "The signature is not valid";
     /// No token, or an unknown one.
@@ -108,24 +108,24 @@ codes! {
     NotFound = "not_found", 404, false, "Not found";
     /// The resource has no such method.
     MethodNotAllowed = "method_not_allowed", 405, false, "Method not allowed";
-    /// The request came too slowly.
+    /// The request was sent too slowly.
     TimeOut = "time_out", 408, true, "The request took too long";
     /// The length is not given.
-    LengthRequired = "length_required", 411, false, "A length is required";
+    LengthRequired = "length_required", 411, false, "Length required";
     /// The body is too large.
     TooLarge = "too_large", 413, false, "The body is too large";
     /// The target is too long.
     UriTooLong = "uri_too_long", 414, false, "The path is too long";
     /// The body has another format than the resource takes.
     UnsupportedMediaType = "unsupported_media_type", 415, false, "Unsupported media type";
-    /// The version is in force with other content.
-    VersionConflict = "version_conflict", 409, false, "The version is in force with other content";
+    /// The version is stored with different content.
+    VersionConflict = "version_conflict", 409, false, "Account version already used with different content";
     /// A change does not follow directly.
-    VersionGap = "version_gap", 409, true, "A change in between is missing";
+    VersionGap = "version_gap", 409, true, "Version gap: a change is missing";
     /// An older version with a newer time-stamp.
-    VersionRegressed = "version_regressed", 409, false, "The versions went back";
-    /// The number is there with other content.
-    InvoiceConflict = "invoice_conflict", 409, false, "The number is there with other content";
+    VersionRegressed = "version_regressed", 409, false, "Account versions went backwards";
+    /// The invoice is stored with different content.
+    InvoiceConflict = "invoice_conflict", 409, false, "Invoice number already used with different content";
     /// Documents have to be uploaded first.
     DocumentMissing = "document_missing", 409, true, "A document is missing";
     /// It was, or may have been, sent.
@@ -133,11 +133,11 @@ codes! {
     /// The state does not allow it.
     WrongState = "wrong_state", 409, false, "Not possible in this state";
     /// A field or a rule.
-    Invalid = "invalid", 422, false, "The request breaks a rule";
+    Invalid = "invalid", 422, false, "The request is invalid";
     /// Other bytes succeeded under the id.
-    WebhookIdReused = "webhook_id_reused", 422, false, "The webhook-id was used for other content";
+    WebhookIdReused = "webhook_id_reused", 422, false, "Webhook-id already used with different content";
     /// The digest of the bytes is not that of the path.
-    DigestDiffers = "digest_differs", 422, false, "The digest differs";
+    DigestDiffers = "digest_differs", 422, false, "The digest does not match";
     /// No bytes.
     EmptyDocument = "empty_document", 422, false, "The document is empty";
     /// More requests than the sender may bring.
@@ -146,12 +146,12 @@ codes! {
     TooManyConnections = "too_many_connections", 429, true, "Too many connections";
     /// Too many documents that no invoice refers to.
     TooManyDocuments = "too_many_documents", 429, true, "Too many unused documents";
-    /// A fault of ours.
-    Internal = "internal", 500, true, "A fault of the daemon";
+    /// A fault of the daemon.
+    Internal = "internal", 500, true, "Internal error";
     /// Too little space on the disk.
     DiskFull = "disk_full", 503, true, "The disk is full";
     /// Too much to do.
     Busy = "busy", 503, true, "Too busy";
-    /// About to end.
+    /// The daemon is shutting down.
     Draining = "draining", 503, true, "Shutting down";
 }

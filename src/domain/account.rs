@@ -127,9 +127,9 @@ pub struct Account {
 pub struct AccountParts {
     /// Chosen by the portal.
     pub id: AccountId,
-    /// Of the change in force.
+    /// The version of the last applied change.
     pub version: Version,
-    /// The event time-stamp of the change in force.
+    /// The event time-stamp of the last applied change.
     pub changed_at: DateTime<Utc>,
     /// See [`Account::closed`].
     pub closed: bool,
@@ -165,13 +165,13 @@ impl Account {
         &self.id
     }
 
-    /// Of the change in force.
+    /// The version of the last applied change.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The event time-stamp of the change in force.
+    /// The event time-stamp of the last applied change.
     #[must_use]
     pub fn changed_at(&self) -> DateTime<Utc> {
         self.changed_at

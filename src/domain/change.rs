@@ -32,7 +32,7 @@ pub struct AccountChange {
 pub enum ChangeKind {
     /// The whole account as it is now: creates, replaces, reopens.
     Updated(Profile),
-    /// The whole account as it was when somebody wrote it down, brought by an operator.
+    /// The whole account as written to a file, imported by an operator.
     Imported(Import),
     /// The customer left.
     Closed,
@@ -60,8 +60,8 @@ pub struct Import {
     pub profile: Profile,
     /// Whether the customer had left.
     pub closed: bool,
-    /// It counts whatever is in force, an older version or other content under the same one, too: so is a portal
-    /// healed that was restored from a backup.
+    /// Overwrites the stored account even if the version is older, or equal with different content; used after a
+    /// portal was restored from a backup.
     pub accept_version: bool,
 }
 
@@ -111,9 +111,9 @@ pub enum Applied {
         /// What the portal should know.
         warnings: Vec<Warning>,
     },
-    /// The version is in force already, with the same content.
+    /// The version is stored already, with the same content.
     Duplicate,
-    /// A newer version is in force.
+    /// A newer version is stored.
     Stale,
 }
 
@@ -131,8 +131,8 @@ pub enum Warning {
 /// Why a change was refused. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The version is in force already, with other content.
-    #[error("version {current} is in force with other content")]
+    /// The version is stored already, with different content.
+    #[error("version {current} is already stored with different content")]
     VersionConflict {
         /// In force.
         current: Version,
@@ -144,16 +144,16 @@ pub enum Refused {
         current: Version,
     },
     /// An older version with a newer time-stamp: the portal was restored from a backup.
-    #[error("version {current} is in force, yet the change is newer by its time-stamp")]
+    #[error("version {current} is stored, but the time-stamp of this older version is newer")]
     VersionRegressed {
         /// In force.
         current: Version,
     },
-    /// The selection names nobody in this account.
+    /// The selected sub-user is not in this account.
     #[error("sub-user {0} is not in this account")]
     UnknownBillingContact(SubUserId),
     /// The selection names a sub-user outside the billing groups.
-    #[error("sub-user {id} is in group {group}, which is no billing group")]
+    #[error("sub-user {id} is in group {group}, which is not a billing group")]
     NotInBillingGroup {
         /// Who was selected.
         id: SubUserId,
@@ -161,7 +161,7 @@ pub enum Refused {
         group: Group,
     },
     /// The source of a copy is not in this account.
-    #[error("sub-user {0}, which is to be copied, is not in this account")]
+    #[error("sub-user {0}, the source of the copy, is not in this account")]
     UnknownCopySource(SubUserId),
     /// A member of a billing group has no address.
     #[error("sub-user {0} is in a billing group without an address")]
@@ -193,7 +193,7 @@ pub fn apply(
         | ChangeKind::BillingContactSelected(_) => (false, false, false),
     };
     if change.version < in_force && !accept_version {
-        // When the file of an import was written is not known: it says nothing of the portal of now.
+        // When the file of an import was written is not known: it says nothing about the portal's current versions.
         let newer =
             !is_import && current.is_some_and(|account| change.timestamp > account.changed_at);
         return if newer {

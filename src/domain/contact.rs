@@ -28,7 +28,7 @@ pub struct Contact {
 pub struct Addresses(Vec<EmailAddress>);
 
 impl Addresses {
-    /// Refuses more than [`ADDRESSES`] and one that stands twice.
+    /// Refuses more than [`ADDRESSES`], and duplicates.
     pub fn parse(addresses: Vec<EmailAddress>) -> Result<Self, Invalid> {
         if addresses.len() > ADDRESSES {
             return Err(Invalid::expected(format!("at most {ADDRESSES} addresses")));

@@ -125,11 +125,11 @@ pub enum State {
     /// Every address that was not superseded is final, and one accepted it; or a resend was withdrawn, and
     /// an earlier revision was accepted.
     Delivered,
-    /// Nobody can be reached; due again with the next change of its account.
+    /// No address can be reached; due again with the next change of its account.
     Withheld,
     /// Taken back before it was sent.
     Withdrawn,
-    /// Nobody accepted this revision.
+    /// No address accepted this revision.
     Undeliverable,
 }
 
@@ -342,7 +342,7 @@ named! {
         Deferred = "deferred",
         /// Refused for good.
         Rejected = "rejected",
-        /// Nobody knows.
+        /// The outcome is unknown.
         Uncertain = "uncertain",
     }
 }
@@ -472,14 +472,14 @@ impl Delivery {
         self.revision > 1 || self.is_accepted_by_one()
     }
 
-    /// Whether the relay accepted this revision for somebody.
+    /// Whether the relay accepted this revision for any address.
     #[must_use]
     pub fn is_accepted_by_one(&self) -> bool {
         let mut addresses = self.addresses.iter();
         addresses.any(|address| address.state == AddressState::Delivered)
     }
 
-    /// Whether somebody has it, or may have it.
+    /// Whether any address has received it, or may have.
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
         self.was_accepted() || self.addresses.iter().any(|address| address.uncertain > 0)

@@ -1,4 +1,4 @@
-//! Closed sets whose values have a name on the wire, each told once.
+//! Closed sets whose values have a name on the wire, each listed once.
 
 /// A closed set whose values have names.
 pub trait Named: Copy + Eq + 'static {

@@ -10,7 +10,7 @@ named! {
     pub enum Rule {
         /// A sub-user is selected.
         BillingContactSelected = "billing_contact_selected",
-        /// Nobody is selected: the main contact.
+        /// No billing contact is selected: the main contact.
         NoBillingContact = "no_billing_contact",
         /// The selected sub-user was removed: the main contact.
         BillingContactRemoved = "billing_contact_removed",
@@ -18,7 +18,7 @@ named! {
         BillingContactLeftGroup = "billing_contact_left_group",
         /// Every address of the billing contact is rejected by the relay: the main contact.
         FallbackAfterRejection = "fallback_after_rejection",
-        /// Nobody that the other rules name has an address that can be delivered to.
+        /// None of the contacts that the other rules name has a deliverable address.
         NoDeliverableAddress = "no_deliverable_address",
     }
 }

@@ -51,7 +51,7 @@ pub enum Target {
     SubUser(SubUserId, Addressee),
     /// The main contact.
     MainContact(Addressee),
-    /// Nobody can be reached: the invoice is withheld.
+    /// No address can be reached: the invoice is withheld.
     None,
 }
 
@@ -113,11 +113,11 @@ impl Recipient {
     }
 }
 
-/// Names the one recipient of `account`'s invoices as of now.
+/// Names the one current recipient of `account`'s invoices.
 ///
-/// The selected billing contact, else the main contact. An address with a mark in `suspects` is left
-/// out. When none is left of the billing contact's, the main contact stands in if `on_rejected` says
-/// so; a billing contact that never had an address has none to be rejected and gets no stand-in.
+/// The selected billing contact, else the main contact. Addresses in `suspects` are left out. When none
+/// of the billing contact's is left, the main contact replaces it if `on_rejected` says so; a billing
+/// contact that never had an address has none to be rejected, and is not replaced.
 #[must_use]
 pub fn resolve(account: &Account, suspects: &Suspects, on_rejected: OnRejected) -> Recipient {
     let profile = account.profile();

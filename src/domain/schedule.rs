@@ -25,7 +25,7 @@ use self::crontab::Crontab;
 use super::Invalid;
 use super::id::ScheduleName;
 
-/// The configured schedules. One that an account names and nobody configured acts as `default`.
+/// The configured schedules. `default` applies to an account whose schedule is not configured.
 #[derive(Debug, Clone, Default)]
 pub struct Schedules(BTreeMap<ScheduleName, Timetable>);
 
@@ -103,14 +103,14 @@ impl Schedule {
             .iter()
             .map(|translated| {
                 cron::Schedule::try_from(translated.as_str())
-                    .map_err(|_| Invalid::expected("an expression that can be evaluated"))
+                    .map_err(|_| Invalid::expected("a valid expression"))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let schedule = Self { wall, is_interval, zone };
         // What fires at all does so between this instant and the end of the century.
         let start = DateTime::from_timestamp(946_684_800, 0).unwrap_or_default();
         if schedule.wall_after(start.naive_utc()).is_none() {
-            return Err(Invalid::expected("an expression with a day that some year has"));
+            return Err(Invalid::expected("an expression with an existing date"));
         }
         Ok(schedule)
     }

@@ -49,7 +49,7 @@ pub(super) fn authorize(request: &RequestContext, needed: Right) -> Result<Strin
     let refused = || Problem::new(Code::TokenInvalid, "expected Authorization: Bearer TOKEN");
     let mut values = request.headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(refused().because("the Authorization header does not stand exactly once"));
+        return Err(refused().because("expected exactly one Authorization header"));
     };
     let token = value
         .to_str()
@@ -182,8 +182,8 @@ pub(super) async fn resume(request: &mut RequestContext, actor: String) -> Resul
             Some(blocking(move || store.forget_rejections(since, reason, actor, now)).await?)
         }
         None if forget => {
-            let sentence = "sending is not paused: if this was asked before, it is done; otherwise pause first, so that \
-                 nothing goes out meanwhile";
+            let sentence = "sending is not paused: either an earlier request has resumed it already, or pause \
+                 first, so that nothing is sent before this request";
             return Err(Problem::new(Code::WrongState, sentence));
         }
         Some(_) | None => None,

@@ -1,6 +1,6 @@
 //! Many changes at once: `application/x-ndjson`, one JSON text a line.
 //!
-//! Each line is judged on its own, in order, and answered by a line; one that is refused stands in nobody's way.
+//! Each line is judged on its own, in order, and answered by a line; a refused line does not affect the others.
 //! Lines are committed side by side, a bounded number ahead of the answer that is awaited, so that a batch costs
 //! few syncs of the disk and never more than a small part of the store's queue.
 

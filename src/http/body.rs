@@ -10,9 +10,9 @@ use tokio::time::timeout;
 
 use super::problem::{Code, Problem};
 
-/// How long to take in a body that nobody wants, so that a client that only sends gets to read why.
+/// How long to discard the body of a refused request, so that a client that only sends gets to read the answer.
 const DISCARD: Duration = Duration::from_secs(1);
-/// So much of each body is taken whatever other bodies there are: most events are smaller.
+/// Bytes that each body may use without reserving shared memory: most events are smaller.
 pub(super) const OWN_BYTES: usize = 64 * 1024;
 
 /// A body, and what is known of its end.

@@ -43,7 +43,7 @@ pub struct Response {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody is there, or may be reached.
+    /// The peer does not accept connections.
     #[error("connecting to {target} failed")]
     Connect {
         /// Whom.

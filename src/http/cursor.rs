@@ -1,4 +1,4 @@
-//! Cursors: where a list is to go on, as a string that says nothing to whoever holds it.
+//! Cursors: where a list is to go on, as a string that is opaque to clients.
 //!
 //! What a cursor holds is a place in an order that nothing changes: of ids, of arrival, of the trail. So whatever
 //! comes, goes or changes between two pages, what is there all the time is told once.

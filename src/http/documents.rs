@@ -31,7 +31,7 @@ pub(super) async fn keep(
 pub(super) fn too_many() -> Problem {
     Problem::new(
         Code::TooManyDocuments,
-        "too many documents wait for an invoice that refers to them: hand over their invoices first",
+        "too many documents belong to no invoice yet: send their invoices first",
     )
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn receive(
     request.service.rates.admit(&sender.name)?;
     request.is_verified = true;
     if !sender.invoices {
-        return Err(forbidden("hand over documents"));
+        return Err(forbidden("upload documents"));
     }
     let digest = Digest::parse(digits).map_err(|invalid| {
         Problem::invalid(vec![Fault::parameter("sha256", invalid.expectation())])
@@ -73,10 +73,8 @@ pub(super) async fn receive(
     })
     .await?;
     if found != digest {
-        let mut problem = Problem::new(
-            Code::DigestDiffers,
-            format!("the bytes that came have the digest {found}"),
-        );
+        let mut problem =
+            Problem::new(Code::DigestDiffers, format!("the body has the digest {found}"));
         problem.body.errors.push(Fault::at("", format!("bytes with the digest {digest}")));
         return Err(problem);
     }

@@ -48,7 +48,7 @@ impl Report {
             Ok(_) | Err(Noted) => {
                 let mut problem = Problem::invalid(faults);
                 if self.more.get() {
-                    problem.body.detail = format!("at least {FAULTS} places are wrong");
+                    problem.body.detail = format!("the request has at least {FAULTS} errors");
                 }
                 Err(problem)
             }
@@ -243,14 +243,14 @@ impl<'a> Fields<'a> {
         Err(Noted)
     }
 
-    /// Where a member stands, or would.
+    /// The pointer of a member, present or absent.
     pub(super) fn pointer_of(&self, name: &str) -> String {
         let mut pointer = self.pointer.clone();
         push_token(&mut pointer, name);
         pointer
     }
 
-    /// Notes every member that nobody asked for.
+    /// Notes every unknown member.
     pub(super) fn finish(self) {
         for ((name, _), seen) in self.members.iter().zip(&self.seen) {
             if seen.get() {
@@ -259,7 +259,7 @@ impl<'a> Fields<'a> {
             let expected = if is_password(name) {
                 "no password: passwords stay in the portal"
             } else {
-                "no such field: it is unknown"
+                "no unknown field"
             };
             self.report.fault(self.pointer_of(name), expected);
         }
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(
             faults,
             Err(vec![
-                Fault::at("/b~1~0", "no such field: it is unknown"),
+                Fault::at("/b~1~0", "no unknown field"),
                 Fault::at("/Passwort", "no password: passwords stay in the portal"),
             ])
         );
@@ -333,14 +333,14 @@ mod tests {
     #[test]
     fn an_answer_lists_a_bounded_number_of_mistakes() {
         let members: Vec<String> = (0..500).map(|n| format!("\"m{n}\": 1")).collect();
-        for (found, told) in [(50, "50 places"), (51, "at least 50 places")] {
+        for (found, told) in [(50, "50 errors"), (51, "at least 50 errors")] {
             let body = format!("{{{}}}", members[..found].join(","));
             let node = json::parse(body.as_bytes()).unwrap();
             let report = Report::default();
             let read = Item::root(&node, &report).fields().map(Fields::finish);
             let problem = report.finish(read).unwrap_err();
             assert_eq!(problem.body.errors.len(), FAULTS);
-            let told = format!("{told} are wrong");
+            let told = format!("the request has {told}");
             assert_eq!(problem.body.detail, told);
         }
     }

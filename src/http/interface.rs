@@ -33,9 +33,9 @@ pub(super) struct Service {
     pub(super) context: Arc<Context>,
     pub(super) limits: Limits,
     pub(super) rates: Rates,
-    /// The memory that bodies share of which nobody knows yet who sends them, in bytes.
+    /// The memory shared by bodies whose sender is not verified yet, in bytes.
     pub(super) bodies: Arc<Semaphore>,
-    /// The memory that all others share, so that nobody without a secret takes it from them.
+    /// The memory shared by all other bodies, out of reach of callers without a secret.
     pub(super) verified_bodies: Arc<Semaphore>,
 }
 
@@ -56,8 +56,8 @@ impl Service {
 /// Who is at the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// Somebody, from this address.
+    /// A client at this address.
     Tcp(IpAddr),
-    /// Somebody whom the socket's file permissions let in; the user's id, if the system tells.
+    /// A process that the socket's file permissions let in; its user's id, if the system knows it.
     Unix(Option<u32>),
 }

@@ -1,6 +1,6 @@
 //! Strict JSON: what `serde_json` takes silently is an error here.
 //!
-//! A key that stands twice means two things to two readers, so it is refused; `serde_json` keeps the
+//! A key that occurs twice means two things to two readers, so it is refused; `serde_json` keeps the
 //! last. Members stay in their order. Depth is bounded by `serde_json`'s 128 levels, size by the body's
 //! limit, and the number of values by one of its own: a value of two bytes takes a hundred in memory.
 
@@ -56,7 +56,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Node, Problem> {
     })?;
     let mut pointer = String::new();
     if let Some(twice) = duplicate(&node, &mut pointer) {
-        let mut problem = Problem::new(Code::DuplicateKey, format!("{twice} stands twice"));
+        let mut problem = Problem::new(Code::DuplicateKey, format!("duplicate key {twice}"));
         problem.body.errors.push(Fault::at(twice, "each key once"));
         return Err(problem);
     }
@@ -75,7 +75,7 @@ pub(super) fn push_token(pointer: &mut String, token: &str) {
     }
 }
 
-/// The pointer of the first key that stands twice.
+/// The pointer of the first key that occurs twice.
 fn duplicate(node: &Node, pointer: &mut String) -> Option<String> {
     let length = pointer.len();
     match node {

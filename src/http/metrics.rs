@@ -30,7 +30,7 @@ const SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2
 /// How long a look at the backlog is good for.
 const BACKLOG_LOOK: Duration = Duration::from_secs(60);
 
-/// How many attempts came to what, and where, since the start.
+/// Attempts by outcome and stage, since the start.
 pub type Attempts = BTreeMap<(Outcome, Stage), u64>;
 
 /// Counts what the interfaces do.
@@ -111,7 +111,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("invoice_router");
         let version = env!("CARGO_PKG_VERSION");
-        registry.register("build", "The program", Info::new(BuildLabels { version }));
+        registry.register("build", "Version of the program", Info::new(BuildLabels { version }));
         let seconds: Family<InterfaceLabels, Histogram> =
             Family::new_with_constructor(|| Histogram::new(SECONDS));
         let metrics = Self {
@@ -146,29 +146,29 @@ impl Metrics {
         );
         registry.register_with_unit(
             "http_request_duration",
-            "From the head of a request to its answer",
+            "Time from the head of a request to its answer",
             Unit::Seconds,
             self.seconds.clone(),
         );
-        registry.register("connections", "Connections that are open", self.connections.clone());
+        registry.register("connections", "Open connections", self.connections.clone());
         registry.register(
             "connections_turned_away",
-            "Connections of a peer that had too many",
+            "Connections rejected because their peer had too many",
             self.turned_away.clone(),
         );
         registry.register(
             "attempts",
-            "Attempts at an address, by what they came to and how far they got",
+            "Attempts to send to an address, by outcome and stage",
             self.attempts.clone(),
         );
-        registry.register("commits", "Units of work that are durable", self.commits.clone());
+        registry.register("commits", "Durable units of work", self.commits.clone());
         registry.register_with_unit(
             "commit_under_way",
-            "How long the batch under way has been at it; 0 if there is none",
+            "Age of the batch that is being written; 0 if there is none",
             Unit::Seconds,
             self.committing.clone(),
         );
-        registry.register("ready", "1 if /readyz says so", self.ready.clone());
+        registry.register("ready", "1 if /readyz answers 200", self.ready.clone());
         registry.register(
             "relay_up",
             "0 if the relay failed and nothing is sent until it answers",
@@ -176,18 +176,18 @@ impl Metrics {
         );
         registry.register(
             "paused",
-            "1 if an operator or the brake has stopped all of it",
+            "1 if an operator or the daemon has paused this scope",
             self.paused.clone(),
         );
-        registry.register("accounts", "Accounts, the closed included", self.accounts.clone());
+        registry.register("accounts", "Accounts, including closed ones", self.accounts.clone());
         registry.register(
             "open_invoices",
-            "Invoices that are not finished; due includes what a schedule has released and what is tried again later",
+            "Invoices that are not finished; due includes released invoices and those to be retried",
             self.open_invoices.clone(),
         );
         registry.register_with_unit(
             "oldest_parked_invoice",
-            "How long ago the oldest invoice came whose account is not known, or too old; 0 if there is none",
+            "Age of the oldest invoice that waits for its account or a newer version of it; 0 if there is none",
             Unit::Seconds,
             self.oldest_parked.clone(),
         );
@@ -220,7 +220,7 @@ impl Metrics {
         Connected { metrics: Arc::clone(self), interface }
     }
 
-    /// A connection was turned away.
+    /// A connection was rejected.
     pub(super) fn turned_away(&self, interface: &'static str) {
         self.turned_away.get_or_create(&InterfaceLabels { interface }).inc();
     }
@@ -292,7 +292,7 @@ impl Drop for Connected {
     }
 }
 
-/// Somebody else counts, and tells how many there are by now.
+/// A counter whose value another part keeps.
 fn raise(counter: &Counter, to: u64) {
     counter.inner().fetch_max(to, Ordering::Relaxed);
 }

@@ -2,7 +2,7 @@
 //! cause for the log.
 //!
 //! The caller gets what helps to correct the request and nothing else; the cause of a bad signature or
-//! of a fault of ours goes to the log, under the `request_id` that the answer shows. Statuses are chosen
+//! of a fault of the daemon goes to the log, under the `request_id` that the answer shows. Statuses are chosen
 //! here and nowhere else: the domain and the store know nothing of them.
 
 use hyper::StatusCode;
@@ -18,7 +18,7 @@ use crate::store::StoreError;
 pub(super) struct Problem {
     /// Which kind; decides status, title and whether a retry can help.
     pub(super) code: Code,
-    /// What the caller is told.
+    /// The answer, without the request id.
     pub(super) body: Box<api::Problem>,
     /// When to come again, in seconds, where the kind alone does not say it.
     pub(super) retry_after_seconds: Option<u32>,
@@ -102,21 +102,22 @@ impl Problem {
                 format!("the body: expected {expected}")
             }
             [one] => format!("{}: expected {}", one.place.as_str(), one.expected),
-            several => format!("{} places are wrong", several.len()),
+            several => format!("the request has {} errors", several.len()),
         };
         let mut problem = Self::new(Code::Invalid, sentence);
         problem.body.errors = errors;
         problem
     }
 
-    /// Nothing there, or nothing that may be told.
+    /// There is no such resource, or the caller may not know of it.
     pub(super) fn not_found() -> Self {
-        Self::new(Code::NotFound, "there is nothing under this path")
+        Self::new(Code::NotFound, "no resource has this path")
     }
 
-    /// A fault of ours; `cause` goes to the log.
+    /// A fault of the daemon; `cause` goes to the log.
     pub(super) fn internal(cause: impl Into<String>) -> Self {
-        Self::new(Code::Internal, "the log tells more under this request_id").because(cause)
+        Self::new(Code::Internal, "the daemon's log has the cause under this request_id")
+            .because(cause)
     }
 
     /// When to try again, in seconds, for `Retry-After`.
@@ -130,7 +131,7 @@ impl Problem {
         self
     }
 
-    /// What the caller is told of a request that the log has under this id.
+    /// The answer to the request that the log has under this id.
     pub(super) fn told(&self, request_id: &str) -> api::Problem {
         api::Problem { request_id: request_id.to_owned(), ..(*self.body).clone() }
     }
@@ -175,7 +176,7 @@ pub(super) fn forbidden(what: &str) -> Problem {
 pub(super) fn already_sent(state: Shown) -> Problem {
     let mut problem = Problem::new(
         Code::AlreadySent,
-        "an address has it, or may have it; what was still open stops",
+        "an address was sent the invoice, or may have been; the remaining addresses get nothing",
     );
     problem.body.state = Some(state.into());
     problem
@@ -194,7 +195,7 @@ mod tests {
             serde_json::to_value(problem.told("abc")).unwrap(),
             serde_json::json!({
                 "type": "urn:invoice-router:problem:version_gap",
-                "title": "A change in between is missing",
+                "title": "Version gap: a change is missing",
                 "status": 409,
                 "detail": "a sentence",
                 "code": "version_gap",

@@ -42,7 +42,7 @@ impl Rates {
             let wait = Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second);
             let mut problem = Problem::new(
                 Code::TooManyRequests,
-                format!("this sender may bring {} requests a second", self.per_second),
+                format!("this sender may send {} requests per second", self.per_second),
             );
             // Whole seconds; none would be an invitation to come again at once.
             let seconds = wait.as_millis().div_ceil(1000).max(1);

@@ -178,7 +178,7 @@ impl Params {
 pub(super) struct Query(BTreeMap<String, String>);
 
 impl Query {
-    /// Reads `name=value` pairs; refuses one that is not in `known`, or that stands twice.
+    /// Reads `name=value` pairs; refuses one that is not in `known`, or that occurs twice.
     pub(super) fn parse(raw: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let mut parameters = BTreeMap::new();
         let mut faults = Vec::new();

@@ -50,9 +50,8 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
-    /// The parameters that its query may have. Others are refused, so that nobody takes a misspelt one for heeded.
-    /// `None` where a query is not looked at: whoever calls the webhook, or probes, may have reasons of its own to
-    /// add one.
+    /// The parameters that its query may have. Others are refused, so that a misspelt one is not silently ignored.
+    /// `None` where the query is ignored: callers of the webhook and probes may add one for their own reasons.
     fn parameters(self) -> Option<&'static [&'static str]> {
         match self {
             Self::Accounts => Some(&["view", "cursor", "limit"]),
@@ -189,7 +188,7 @@ pub(super) fn is_probe(path: &str) -> bool {
     ["/livez", "/readyz", "/metrics"].contains(&path)
 }
 
-/// A path that is none of the table's, for the log: whoever misspelt it may have put an address in it.
+/// A path that is not in the table, for the log: it may contain an address.
 fn stray(path: &str) -> Option<String> {
     let segments = path.split('/').map(|segment| {
         // What was encoded twice may hide an address still.

@@ -33,9 +33,9 @@ use super::interface::{Peer, Service};
 use super::problem::{Code, Problem};
 use super::service::{self, Working};
 
-/// How long a client has for taking in our last words before its connection is closed.
+/// How long to wait for a client to read the final response before its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// The same for one that there is no room for: short, since it takes the place of another one meanwhile.
+/// The same for a connection over the limit: short, since it takes the place of another one meanwhile.
 const NO_ROOM: Duration = Duration::from_millis(100);
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -104,7 +104,7 @@ pub(super) async fn serve<L: Listen>(
                     interface,
                     peer = peers::shown(&peer),
                     clients,
-                    "a peer has too many connections, and further ones are turned away"
+                    "a peer has too many connections, further ones are rejected"
                 );
             }
             let farewell = too_many_connections(&service);
@@ -132,7 +132,7 @@ pub(super) async fn serve<L: Listen>(
     if timeout(grace, drain).await.is_err() {
         tracing::warn!(
             grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
-            "requests were still under way after the grace period"
+            "requests were still in progress after the grace period"
         );
     }
 }
@@ -170,7 +170,7 @@ fn seat_of(peer: &Peer, peers: &Arc<Peers>) -> Result<Option<Seat>, Full> {
 }
 
 async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    // An error means that whoever could stop us is gone, and that is a stop too.
+    // An error means that the sender of the signal is gone, which is a stop, too.
     drop(shutdown.wait_for(|stop| *stop).await);
 }
 
@@ -229,7 +229,7 @@ async fn connect<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
 }
 
-/// Takes in what a client had sent before it heard that nothing more is taken. To close upon unread bytes is a reset,
+/// Discards what a client sent before it learnt that nothing more is read. To close upon unread bytes is a reset,
 /// which may take away from it the answers that it has not read yet (RFC 9112, section 9.6).
 async fn linger<I: AsyncRead + Unpin>(mut io: I, patience: Duration) {
     let mut unread = vec![0; 16 * 1024];
@@ -238,7 +238,7 @@ async fn linger<I: AsyncRead + Unpin>(mut io: I, patience: Duration) {
 }
 
 /// Writes an answer that hyper would not, and closes once the client has, or its patience for that is at its end. The
-/// client may be gone; there is nobody else to tell.
+/// client may be gone, so errors are ignored.
 async fn say<I: AsyncRead + AsyncWrite + Unpin>(
     mut io: I,
     answer: &[u8],
@@ -254,7 +254,7 @@ async fn say<I: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The answer to a head that comes too slowly: hyper only closes the connection.
+/// The answer to a head that is sent too slowly: hyper only closes the connection.
 fn head_time_out(limit: Duration, now: DateTime<Utc>) -> Vec<u8> {
     let request_id = service::new_request_id();
     let within = format!("the head must be complete within {} s", limit.as_secs());

@@ -54,15 +54,15 @@ fn mac(secret: &Secret, id: &str, timestamp: &str, payload: &[u8]) -> Option<[u8
 pub(super) enum Rejected {
     #[error("header {0} is missing")]
     Missing(&'static str),
-    #[error("header {0} stands more than once")]
+    #[error("header {0} occurs more than once")]
     Doubled(&'static str),
-    #[error("header {0} does not have its form")]
+    #[error("header {0} is malformed")]
     Malformed(&'static str),
     #[error("more than {SIGNATURES} signatures")]
     TooMany,
     #[error("the time-stamp is {0} seconds from now")]
     Stale(i64),
-    #[error("no secret of any sender verifies")]
+    #[error("no sender's secret verifies the signature")]
     NoMatch,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Signed {
 }
 
 impl Signed {
-    /// Reads the three headers, each of which must stand exactly once.
+    /// Reads the three headers, each of which must occur exactly once.
     pub(super) fn read(headers: &HeaderMap, now: DateTime<Utc>) -> Result<Self, Rejected> {
         let id = WebhookId::parse(once(headers, ID_HEADER)?)
             .map_err(|_| Rejected::Malformed(ID_HEADER))?;
@@ -134,7 +134,7 @@ fn parse_timestamp(raw: &str) -> Option<i64> {
     fits.then(|| raw.parse().ok()).flatten()
 }
 
-/// The bytes of a `v1` signature; other versions are somebody else's.
+/// The bytes of a `v1` signature; other versions are ignored.
 fn parse_signature(raw: &str) -> Option<[u8; 32]> {
     let encoded = raw.strip_prefix("v1,")?;
     STANDARD.decode(encoded).ok()?.try_into().ok()

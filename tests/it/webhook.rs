@@ -449,7 +449,7 @@ async fn a_request_leaves_one_line_in_the_log_without_an_address() {
     assert!(lines[0].contains("status=422"), "{text}");
     assert!(lines[1].contains("sender=\"portal\"") && lines[1].contains("account.id=\"K-1001\""));
     let id = stranger.body["request_id"].as_str().unwrap();
-    assert!(lines[2].contains("no secret of any sender verifies"));
+    assert!(lines[2].contains("no sender's secret verifies the signature"));
     assert_eq!(lines[2].matches(id).count(), 1, "{text}");
     let masked = "account.id=\"e***@muster.example\"";
     for (line, path) in [

@@ -42,7 +42,7 @@ const MEANINGS = [
     'applied' => 'it is in force',
     'stored' => 'the document is there for the invoice that names it',
     'duplicate' => 'it was known already, and nothing happened twice',
-    'stale' => 'nothing changed: a newer version is in force, or the invoice was withdrawn before it came',
+    'stale' => 'nothing changed: a newer version is stored, or the invoice was withdrawn before it was issued',
     'parked' => 'it is kept until its account comes; there is no need to send it again',
 ];
 

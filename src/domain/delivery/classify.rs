@@ -28,7 +28,7 @@ pub enum Verdict {
     RelayFailed,
 }
 
-/// Judges what was heard at `stage`, in place of what the stage needed to go on.
+/// Classifies the reply at `stage`, in place of what the stage needed to go on.
 ///
 /// Up to MAIL everything is the relay's, but for the refusal of a message as too large (RFC 1870, section 6.1).
 /// After that a lost connection or a 421 is a failed attempt: whether the relay or this message is the

@@ -323,8 +323,8 @@ impl Delivery {
                     tried.state = AddressState::Rejected;
                 }
             }
-            // Whoever holds it meanwhile has reasons of his own, and does not know of this one: that the contact
-            // may have it must be there still when he lets it go.
+            // Don't overwrite an operator's hold. That the contact may have the invoice must still be known when it is
+            // released.
             Verdict::AddressRejected if tried.uncertain > 0 && self.hold.is_some() => {
                 tried.state = AddressState::Unknown;
             }

@@ -102,7 +102,7 @@ async fn release(
             if !runs.is_empty() {
                 let done = runs.len();
                 problem.body.detail =
-                    format!("only {done} of {all} runs could be opened: ask again");
+                    format!("only {done} of {all} runs were started: repeat the request");
             }
             problem
         })?;

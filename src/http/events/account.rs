@@ -22,7 +22,7 @@ pub(super) struct ParsedChange {
     pub(super) places: Places,
 }
 
-/// Where the parts of a change stand in the body.
+/// The pointers to the parts of a change in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Places {
     /// In a whole account, the sub-users in the order in which they came.
@@ -258,7 +258,7 @@ fn contact_change(fields: &Fields<'_>) -> Result<ContactChange, Noted> {
 fn copy_source(item: &Item<'_>) -> Result<CopySource, Noted> {
     let fields = item.fields()?;
     let main_contact = fields.optionally("main_contact", |item| {
-        if item.boolean()? { Ok(()) } else { item.fault("true, or no such field") }
+        if item.boolean()? { Ok(()) } else { item.fault("true, or the field to be absent") }
     });
     let sub_user = fields.optionally("sub_user", sub_user_id);
     fields.finish();

@@ -18,7 +18,7 @@ use crate::store::{ChangeAnswer, ChangeResult, IssueAnswer, Judged, Standing, Wi
 pub(super) fn id_reused() -> Problem {
     Problem::new(
         Code::WebhookIdReused,
-        "other content was accepted under this webhook-id: send it under one of its own",
+        "different content was already accepted under this webhook-id: send this under a new one",
     )
 }
 
@@ -55,7 +55,7 @@ pub(super) fn changed(
     };
     log_fields.result = Some(name);
     let mut shown: Vec<api::Warning> = warnings.iter().map(warning).collect();
-    // What is not in force needs no warning about its settings.
+    // A stale change needs no warning about its settings.
     if result != ChangeResult::Stale {
         shown.extend(settings);
     }
@@ -95,12 +95,14 @@ pub(super) fn issued(
         IssueAnswer::Conflict { state, differs } => {
             let mut problem = Problem::new(
                 Code::InvoiceConflict,
-                "this number was handed over before, with other content",
+                "this invoice number was already used with different content",
             );
             problem.body.state = Some(state.into());
             problem.body.errors = differs
                 .iter()
-                .map(|name| Fault::at(format!("/data/{name}"), "what was handed over before"))
+                .map(|name| {
+                    Fault::at(format!("/data/{name}"), "the value that was accepted before")
+                })
                 .collect();
             problem.body.differs = Some(differs.into_iter().map(str::to_owned).collect());
             return Err(problem);
@@ -113,14 +115,14 @@ pub(super) fn issued(
             problem.body.errors = places
                 .iter()
                 .filter(|(digest, _)| missing.contains(digest))
-                .map(|(_, pointer)| Fault::at(pointer, "the digest of a document that is stored"))
+                .map(|(_, pointer)| Fault::at(pointer, "the digest of a stored document"))
                 .collect();
             problem.body.missing = missing.iter().map(ToString::to_string).collect();
             return Err(problem);
         }
         IssueAnswer::DocumentsTooLarge { most } => {
             let expected =
-                format!("documents of at most {most} bytes together, as one mail carries");
+                format!("documents of at most {most} bytes in total, the limit of one mail");
             return Err(Problem::invalid(vec![Fault::at("/data/documents", expected)]));
         }
     };
@@ -191,7 +193,7 @@ pub(super) fn settings_warnings(
             && !context.languages.contains(language)
         {
             let detail = format!(
-                "there is no template for {:?}; mails are in the default language",
+                "no templates for language {:?}; mails use the default language",
                 language.as_str()
             );
             let code = WarningCode::LanguageWithoutTemplate.into();
@@ -234,7 +236,7 @@ fn unknown_schedule(profile: &Profile, root: &str, context: &Context) -> Option<
     (!context.schedules.contains(schedule)).then(|| api::Warning {
         code: WarningCode::UnknownSchedule.into(),
         field: format!("{root}/schedule"),
-        detail: format!("schedule {name:?} is not configured; it acts as \"default\""),
+        detail: format!("schedule {name:?} is not configured; \"default\" applies"),
     })
 }
 
@@ -253,15 +255,17 @@ fn warning(warning: &Warning) -> api::Warning {
                  the invoices now"
             ),
         ),
-        Warning::SubUserUnknown(id) => {
-            (WarningCode::SubUserUnknown, "/data/sub_user", format!("{id} was not there"))
-        }
+        Warning::SubUserUnknown(id) => (
+            WarningCode::SubUserUnknown,
+            "/data/sub_user",
+            format!("{id} is not a sub-user of this account; nothing was removed"),
+        ),
     };
     api::Warning { code: code.into(), field: field.to_owned(), detail }
 }
 
 impl Places {
-    /// Where the account itself stands in the body.
+    /// The pointer to the account itself.
     fn root(&self) -> &'static str {
         match self {
             Self::Updated(_) | Self::Saved | Self::Named | Self::Closed => "/data",
@@ -269,7 +273,7 @@ impl Places {
         }
     }
 
-    /// Where all sub-users stand, or the one that it is about.
+    /// The pointer to all sub-users, or to the one that the change is about.
     fn sub_users(&self) -> String {
         let root = self.root();
         match self {
@@ -279,7 +283,7 @@ impl Places {
         }
     }
 
-    /// Where a sub-user stands.
+    /// The pointer to a sub-user.
     fn sub_user(&self, id: &SubUserId) -> String {
         let all = self.sub_users();
         let at = match self {
@@ -291,7 +295,7 @@ impl Places {
         at.map_or_else(|| all.clone(), |at| format!("{all}/{at}"))
     }
 
-    /// Where a selection stands.
+    /// The pointer to a selection.
     fn selection(&self) -> String {
         let root = self.root();
         match self {
@@ -311,18 +315,20 @@ fn refused(refused: &Refused, places: &Places) -> Problem {
     let rule =
         |pointer: String, expected: &str| Problem::invalid(vec![Fault::at(pointer, expected)]);
     match refused {
-        Refused::VersionConflict { current } => {
-            version(Code::VersionConflict, "this version is in force with other content", *current)
-        }
+        Refused::VersionConflict { current } => version(
+            Code::VersionConflict,
+            "this version is already stored with different content",
+            *current,
+        ),
         Refused::VersionGap { current } => version(
             Code::VersionGap,
-            "a change of this kind must directly follow the version in force; an unknown account \
+            "a change of this kind must directly follow the stored version; an unknown account \
              begins with account.updated",
             *current,
         ),
         Refused::VersionRegressed { current } => version(
             Code::VersionRegressed,
-            "the version is older than the one in force, but its time-stamp is newer: was the \
+            "the version is older than the stored one, but its time-stamp is newer: was the \
              portal restored from a backup?",
             *current,
         ),

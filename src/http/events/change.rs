@@ -95,13 +95,13 @@ impl ChangeUnderWay {
     }
 }
 
-/// Until somebody acts, every change of such a portal is refused, and mail goes to contacts of yesterday.
+/// Until an operator acts, the daemon rejects every change from such a portal, and mail goes to outdated contacts.
 fn alarm_of_regression(account: &AccountId, version: Version, current: Version) {
     tracing::error!(
         account.id = masked(account.as_str()).as_ref(),
         version = version.get(),
         current_version = current.get(),
-        "the versions of the portal went back: was it restored from a backup? \
-         It is not heard until they are above the one in force"
+        "account versions from the portal went backwards (restored from a backup?): its changes of this account are \
+         rejected until their version exceeds the stored one, or import the accounts with --accept-versions"
     );
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::http::interface::Peer;
 
-/// How long nothing is said of further clients that were turned away.
+/// The least time between two warnings about rejected connections.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// The connections of each address.
@@ -86,7 +86,7 @@ pub(super) fn shown(peer: &Peer) -> Option<String> {
     })
 }
 
-/// Speaks of clients that were turned away, at most every ten seconds: an attack must not fill the log.
+/// Warns about rejected connections, at most every ten seconds: an attack must not fill the log.
 #[derive(Debug, Default)]
 pub(super) struct TurnedAway {
     spoke: Option<Instant>,
