@@ -89,7 +89,7 @@ impl Admin {
         if answers.len() == lines.len() {
             Ok(answers)
         } else {
-            let words = format!("{} lines were answered by {}", lines.len(), answers.len());
+            let words = format!("{} lines got {} answers", lines.len(), answers.len());
             Err(Failure::Failed(anyhow!(words)))
         }
     }
@@ -123,10 +123,10 @@ fn read<T: DeserializeOwned>(body: Vec<u8>) -> Result<Answer<T>, Failure> {
     Ok(Answer { raw, value })
 }
 
-/// What is told of a list that is not whole.
+/// The warning below a list with skipped records.
 pub(super) fn left_out(damaged: u64) -> String {
     format!(
-        "{damaged} cannot be read and are left out: stop the daemon, and see invoice-router verify"
+        "{damaged} damaged records were skipped; stop the daemon and run `invoice-router verify`"
     )
 }
 
@@ -140,15 +140,14 @@ fn unreachable(socket: &Path, error: ClientError) -> Failure {
     let words = match &error {
         ClientError::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             return Failure::Unreachable(anyhow!(
-                "this user may not use the daemon's admin socket at {socket}: permission denied; \
-                 members of the group that it belongs to may"
+                "permission denied on the daemon's admin socket {socket}: run this as a member of its group"
             ));
         }
         ClientError::Connect { .. } | ClientError::Request(_) => {
             format!("no daemon answers at {socket}")
         }
         ClientError::Exchange(_) | ClientError::TimedOut(_) => format!(
-            "the daemon at {socket} did not answer to the end: what was asked may have been done"
+            "the daemon at {socket} did not complete its answer: the request may have been carried out"
         ),
     };
     Failure::Unreachable(anyhow::Error::new(error).context(words))
@@ -194,7 +193,7 @@ mod tests {
         };
         assert!(
             words(io::ErrorKind::PermissionDenied)
-                .starts_with("this user may not use the daemon's admin socket at /run/admin.sock")
+                .starts_with("permission denied on the daemon's admin socket /run/admin.sock")
         );
         assert!(words(io::ErrorKind::NotFound).starts_with("no daemon answers at /run/admin.sock"));
     }

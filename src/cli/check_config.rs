@@ -13,7 +13,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     context.out.show(&value, || {
         let mut lines: Vec<String> =
             warnings.iter().map(|warning| format!("warning: {warning}")).collect();
-        lines.push("the configuration is complete and right".to_owned());
+        lines.push("the configuration is valid".to_owned());
         lines.join("\n")
     })?;
     Ok(())

@@ -54,7 +54,7 @@ fn invoice(whole: &WholeInvoice) -> Vec<String> {
     let mut lines = vec![format!("{} is {}.", whole.invoice.number, state_in_words(&whole.state))];
     let Some(recipient) = &whole.recipient else {
         let waits = waits_for(whole).unwrap_or_default();
-        lines.push(format!("No recipient is known for it yet. {waits}"));
+        lines.push(format!("Its recipient is not known yet. {waits}"));
         return lines;
     };
     let addresses = each_address(&whole.addresses).map(|address| format!("  {address}"));
@@ -88,7 +88,7 @@ fn invoice(whole: &WholeInvoice) -> Vec<String> {
         (None, Some(at)) if at <= Clock::system().now() => {
             lines.push(format!("It has been due since {}.", time(at)));
         }
-        (None, Some(at)) => lines.push(format!("It is tried next at {}.", time(at))),
+        (None, Some(at)) => lines.push(format!("Its next attempt is at {}.", time(at))),
         (None, None) => {}
     }
     lines

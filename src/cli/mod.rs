@@ -37,7 +37,7 @@ use self::out::Out;
 #[derive(Debug, Parser)]
 #[command(name = "invoice-router", version, about, max_term_width = 100)]
 struct Arguments {
-    /// The configuration; without it the built-in defaults.
+    /// The configuration file; without it, the built-in defaults.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON, for scripts.
@@ -51,11 +51,11 @@ struct Arguments {
 enum Command {
     /// Run the daemon.
     Serve {
-        /// Accept, but do not send until `resume`.
+        /// Accept events, but send nothing until `resume`.
         #[arg(long)]
         paused: bool,
     },
-    /// Show the whole way of an invoice on this machine, with a real daemon and a real mail server.
+    /// Show how invoices are routed, on this machine, with a real daemon and a real mail server.
     Demo,
     /// Check the configuration with its secrets, schedules and templates.
     CheckConfig,
@@ -63,100 +63,100 @@ enum Command {
     Sign(SignArguments),
     /// Show an account: contacts, who is selectable, who is active.
     Account {
-        /// Its id, as the portal names it.
+        /// The account's id, as the portal names it.
         #[arg(value_parser = account_id)]
         id: AccountId,
     },
-    /// Say who gets an account's invoices, or got this one, and why.
+    /// Explain who gets an account's invoices, or got this one, and why.
     Explain {
         /// The account's id, as the portal names it.
         #[arg(value_parser = account_id)]
         account: AccountId,
-        /// The invoice's number; without it, what holds for the account's next one.
+        /// The invoice's number; without it, the account's next invoice.
         #[arg(value_parser = invoice_number)]
         number: Option<InvoiceNumber>,
     },
     /// List invoices.
     Invoices(InvoicesArguments),
-    /// Tell the whole story of one invoice.
+    /// Show the history of one invoice.
     Invoice(InvoiceArguments),
-    /// Keep an invoice from being sent until it is released.
+    /// Hold an invoice: it is not sent until it is released.
     Hold {
         #[command(flatten)]
         invoice: InvoiceArguments,
-        /// Why, for those who read it later.
+        /// The reason, for the audit log.
         #[arg(long, default_value = "held by an operator")]
         reason: String,
     },
-    /// Let a held, withheld or undeliverable invoice go on, or all that are in such a state.
+    /// Release a held, withheld or undeliverable invoice, or all in such a state.
     Release(ReleaseArguments),
-    /// Send a delivered invoice again, as a new revision to the recipient of now.
+    /// Send a delivered invoice again, as a new revision, to the current recipient.
     Resend {
         #[command(flatten)]
         invoice: InvoiceArguments,
-        /// The revision that is to be replaced.
+        /// The revision to replace.
         #[arg(long, default_value_t = 1)]
         revision: u32,
-        /// Why, for those who read it later.
+        /// The reason, for the audit log.
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Take an invoice back before it is sent.
+    /// Withdraw an invoice before it is sent.
     Withdraw {
         #[command(flatten)]
         invoice: InvoiceArguments,
-        /// Why, for those who read it later.
+        /// The reason, for the audit log.
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Send what is waiting, now.
+    /// Send the waiting invoices now.
     Dispatch(DispatchArguments),
-    /// Stop sending, or removing; accepting goes on.
+    /// Stop sending, or removal by retention; events are still accepted.
     Pause {
         #[command(flatten)]
         scope: PauseArguments,
-        /// Why, for those who read it later.
+        /// The reason, for the audit log.
         #[arg(long, default_value = "paused by an operator")]
         reason: String,
     },
-    /// Go on with what was paused.
+    /// End a pause.
     Resume {
         #[command(flatten)]
         scope: PauseArguments,
-        /// After the brake on rejections, if it was not the addresses' fault: those that were rejected within the
-        /// two hours before it count as good again. What is undeliverable by now is released with `release --state`.
+        /// If the brake on rejections paused sending and the addresses are good: clear the suppressions of the two
+        /// hours before it. Release invoices that became undeliverable with `release --state undeliverable`.
         #[arg(long, conflicts_with_all = ["account", "removal"])]
         forget_rejections: bool,
-        /// Why, for those who read it later.
+        /// The reason, for the audit log.
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Bring accounts from a file: the first load, or after the portal was restored from a backup.
+    /// Import accounts from a file: the first load, or after the portal was restored from a backup.
     Import {
-        /// JSON Lines, each the data of an `account.updated`, perhaps with `"closed": true`; "-" is standard input.
+        /// JSON Lines, each the data of an `account.updated`, optionally with `"closed": true`; "-" is standard input.
         file: PathBuf,
-        /// Let the file count whatever is in force, older versions, too. Repeated later, it undoes what the portal has
-        /// sent since.
+        /// Overwrite the stored accounts, even with older versions. Do not repeat it later: it would undo the portal's
+        /// changes since.
         #[arg(long)]
         accept_versions: bool,
-        /// Why, for those who read it later.
+        /// The reason, for the audit log.
         #[arg(long)]
         reason: Option<String>,
     },
     /// Print all accounts as JSON Lines, as `import` takes them.
     Export,
-    /// Check all that the state directory holds, while no daemon runs: records, indexes, the trail, documents.
+    /// Check everything in the state directory, while no daemon runs: records, indexes, the audit log, documents.
     Verify,
     /// Send a test mail through the configured transport.
     TestMail {
-        /// Who gets it.
+        /// The recipient.
         address: String,
     },
 }
 
 #[derive(Debug, Args)]
 struct SignArguments {
-    /// Whose secret signs.
+    /// The sender whose secret signs.
     #[arg(long, value_parser = sender_name)]
     sender: SenderName,
     /// The `webhook-id`; a random one if not given.
@@ -165,7 +165,7 @@ struct SignArguments {
     /// FILE is a document: sign its digest, for `PUT /v1/documents/{sha256}`.
     #[arg(long)]
     document: bool,
-    /// What is signed: the body that will be sent, byte by byte.
+    /// The body that will be sent, byte by byte.
     file: PathBuf,
 }
 
@@ -194,22 +194,22 @@ struct InvoiceArguments {
 
 #[derive(Debug, Args)]
 struct ReleaseArguments {
-    /// Whose.
+    /// The account's id.
     #[arg(value_parser = account_id, requires = "number", required_unless_present = "state")]
     account: Option<AccountId>,
-    /// Its number.
+    /// The invoice's number.
     #[arg(value_parser = invoice_number)]
     number: Option<InvoiceNumber>,
-    /// All that are in this state, instead of one.
+    /// All invoices in this state, instead of one.
     #[arg(long, value_parser = stopped_state(), conflicts_with_all = ["account", "number"])]
     state: Option<Shown>,
-    /// Only say which ones.
+    /// Only list them.
     #[arg(long, requires = "state")]
     dry_run: bool,
-    /// At once, whatever the schedule.
+    /// Send immediately instead of by the schedule.
     #[arg(long)]
     now: bool,
-    /// Why, for those who read it later.
+    /// The reason, for the audit log.
     #[arg(long)]
     reason: Option<String>,
 }
@@ -219,15 +219,15 @@ struct PauseArguments {
     /// Only this account.
     #[arg(long, value_parser = account_id)]
     account: Option<AccountId>,
-    /// Not sending, but the removal of what retention no longer covers; the daemon stops it itself when the
-    /// clock stepped by over a day.
+    /// Not sending, but the removal of expired records; the daemon pauses it itself after a clock step of more
+    /// than a day.
     #[arg(long, conflicts_with = "account")]
     removal: bool,
 }
 
 #[derive(Debug, Args)]
 struct DispatchArguments {
-    /// Only say who would get what, and why.
+    /// Only list who would get which invoice, and why.
     #[arg(long)]
     dry_run: bool,
     /// Only the accounts of this schedule.
@@ -236,7 +236,7 @@ struct DispatchArguments {
     /// Only this account.
     #[arg(long, value_parser = account_id)]
     account: Option<AccountId>,
-    /// Why, for those who read it later.
+    /// The reason, for the audit log.
     #[arg(long)]
     reason: Option<String>,
 }
@@ -244,7 +244,7 @@ struct DispatchArguments {
 /// Why a command failed; decides the exit code.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// It did not work, or what was asked for is not there.
+    /// It failed, or was not found.
     #[error("{0:#}")]
     Failed(anyhow::Error),
     /// A rule forbids it.
@@ -254,7 +254,7 @@ enum Failure {
     #[error("{0:#}")]
     Unreachable(anyhow::Error),
     /// The disk failed a sync.
-    #[error("{0:#}; look before you restart")]
+    #[error("{0:#}; check the disk before you restart")]
     SyncFailed(anyhow::Error),
     /// The configuration is wrong.
     #[error("{0}")]
@@ -351,7 +351,7 @@ fn run(context: &Context, command: Command) -> Result<(), Failure> {
     }
 }
 
-/// A runtime for commands that talk to somebody; the daemon has one of its own size.
+/// A runtime for commands that use the network; the daemon has one of its own size.
 fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {

@@ -53,7 +53,7 @@ pub(super) fn line(text: &str) -> anyhow::Result<()> {
     stream(&format!("{}\n", text.trim_end())).map(drop)
 }
 
-/// Prints a part of a long output as it is. Says whether somebody still reads it.
+/// Prints a part of a long output as it is. Returns whether it is still being read.
 pub(super) fn stream(text: &str) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

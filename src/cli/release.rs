@@ -64,7 +64,7 @@ fn all(
                     summary.refused += 1;
                     failure.to_string()
                 }
-                // What was released before is told all the same.
+                // Show what was released before the failure.
                 Err(failure) => {
                     failed = Some(failure);
                     break;
@@ -87,7 +87,7 @@ fn all(
     match failed {
         Some(failure) => Err(failure),
         None if refused == 0 => Ok(()),
-        None => Err(Failure::Failed(anyhow!("{refused} were not released"))),
+        None => Err(Failure::Failed(anyhow!("{refused} invoices were not released"))),
     }
 }
 

@@ -34,10 +34,10 @@ pub(super) fn dispatch(context: &Context, arguments: DispatchArguments) -> Resul
 fn released(answer: &Dispatched) -> String {
     let waiting = answer.runs.iter().any(|run| run.waiting);
     match (waiting, pause_in_words(answer.paused.as_ref())) {
-        (true, None) => "released: what was waiting is being sent".to_owned(),
+        (true, None) => "released: the waiting invoices are being sent".to_owned(),
         (true, Some(paused)) => format!("released, but {paused}"),
-        (false, None) => "nothing was waiting".to_owned(),
-        (false, Some(paused)) => format!("nothing was waiting; {paused}"),
+        (false, None) => "no invoice was waiting".to_owned(),
+        (false, Some(paused)) => format!("no invoice was waiting; {paused}"),
     }
 }
 
@@ -45,8 +45,8 @@ fn plan(answer: &DryRun) -> String {
     let all_paused = pause_in_words(answer.paused.as_ref());
     if answer.items.is_empty() {
         return match all_paused {
-            None => "nothing is waiting".to_owned(),
-            Some(paused) => format!("nothing is waiting; {paused}"),
+            None => "no invoice is waiting".to_owned(),
+            Some(paused) => format!("no invoice is waiting; {paused}"),
         };
     }
     let mut rows = Vec::new();
@@ -66,7 +66,7 @@ fn plan(answer: &DryRun) -> String {
     let table = table(["account", "number", "would go to", "why"], &rows);
     match all_paused {
         None => table,
-        Some(paused) => format!("{table}\nnothing of it is sent now: {paused}"),
+        Some(paused) => format!("{table}\nnot sent now: {paused}"),
     }
 }
 
@@ -80,7 +80,7 @@ pub(super) fn pause(
         let Named { what, of, meanwhile } = named(scope);
         let in_force = pause_in_words(answer.in_force.as_ref()).unwrap_or_default();
         if answer.result == Acceptance::Duplicate {
-            format!("{of} was paused before, and stays so: {in_force}")
+            format!("{of} was already paused: {in_force}")
         } else {
             format!("{what} is paused; {meanwhile}")
         }
@@ -101,13 +101,13 @@ pub(super) fn resume(
         let Named { what, of, .. } = named(scope);
         let was_paused = now.result != Acceptance::Duplicate;
         let said = match (was_paused, pause_in_words(now.in_force.as_ref())) {
-            (true, None) => format!("{what} goes on"),
+            (true, None) => format!("{what} is resumed"),
             (true, Some(paused)) => format!("the pause of {of} has ended, but {paused}"),
-            (false, None) => format!("there was no pause of {of}"),
-            (false, Some(paused)) => format!("there was no pause of {of}, but {paused}"),
+            (false, None) => format!("{of} was not paused"),
+            (false, Some(paused)) => format!("{of} was not paused, but {paused}"),
         };
-        let forgotten = rejections_forgotten
-            .map(|count| format!("; rejected addresses that count as good again: {count}"));
+        let forgotten =
+            rejections_forgotten.map(|count| format!("; suppressions cleared: {count}"));
         let why = ended
             .as_ref()
             .filter(|ended| !ended.reason.is_empty())
@@ -128,13 +128,13 @@ struct Named {
 }
 
 fn named(scope: &PauseArguments) -> Named {
-    let accepting = "accepting goes on";
+    let accepting = "events are still accepted";
     let (what, of, meanwhile) = match &scope.account {
         None if scope.removal => {
-            let removal = "the removal of what retention no longer covers";
-            (removal.to_owned(), "the removal".to_owned(), "all else goes on")
+            let removal = "the removal of expired records";
+            (removal.to_owned(), "the removal".to_owned(), "everything else continues")
         }
-        None => ("all sending".to_owned(), "everything".to_owned(), accepting),
+        None => ("all sending".to_owned(), "sending".to_owned(), accepting),
         Some(account) => {
             let what = format!("sending for account {account}");
             (what, format!("account {account}"), accepting)

@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, paused: bool) -> Result<(), Failure> {
                     _ = terminate.recv() => break,
                     _ = interrupt.recv() => break,
                     // By default it would end the process amid its mails. What comes before the daemon can
-                    // reload, or while it does, is kept: whoever asks last wants what is there by then.
+                    // reload, or while it does, is kept: one reload after the last signal is enough.
                     _ = hang_up.recv() => heard.notify_one(),
                 }
             }
@@ -60,7 +60,7 @@ async fn reload_when(asked: Arc<Notify>, reload: Reload, path: Option<PathBuf>) 
         match tokio::task::spawn_blocking(work).await {
             Ok(outcome) => tell(outcome),
             Err(ended) => {
-                tracing::error!(error = %ended, "SIGHUP: the reload crashed; everything stays as it was");
+                tracing::error!(error = %ended, "SIGHUP: the reload crashed; nothing was changed");
             }
         }
     }
@@ -70,7 +70,7 @@ fn tell(outcome: Result<Reloaded, ConfigErrors>) {
     let reloaded = match outcome {
         Ok(reloaded) => reloaded,
         Err(errors) => {
-            tracing::error!(error = %errors, "SIGHUP: the configuration is wrong; everything stays as it was");
+            tracing::error!(error = %errors, "SIGHUP: the configuration is invalid; nothing was changed");
             return;
         }
     };
@@ -79,11 +79,11 @@ fn tell(outcome: Result<Reloaded, ConfigErrors>) {
         senders,
         secrets,
         tokens,
-        "SIGHUP: senders with their secrets, and tokens, were read anew"
+        "SIGHUP: senders, their secrets and the admin tokens were reloaded"
     );
     if !at_next_start.is_empty() {
         let keys: Vec<String> = at_next_start.iter().map(KeyPath::to_string).collect();
-        tracing::warn!(keys = keys.join(", "), "SIGHUP: these take effect at the next start");
+        tracing::warn!(keys = keys.join(", "), "SIGHUP: these keys take effect at the next start");
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Fai
     Ok(())
 }
 
-/// An id that nobody used before, in all likelihood; it need not be hard to guess.
+/// An id that is very likely unused; it need not be hard to guess.
 pub(super) fn random_id() -> Result<WebhookId, Invalid> {
     WebhookId::parse(format!("msg_{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)))
 }

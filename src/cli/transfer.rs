@@ -30,7 +30,7 @@ const TRIES: usize = 30;
 const PAUSE: Duration = Duration::from_secs(1);
 /// What some programs put before the first line of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-/// Refused lines that the result names; all of them are told on the way.
+/// How many refused lines the result lists; all of them are printed on the way.
 const NAMED: usize = 100;
 
 /// What became of the lines so far.
@@ -84,7 +84,7 @@ pub(super) fn import(
         progress.inc(u64::try_from(taken).unwrap_or(u64::MAX));
     };
     progress.finish_and_clear();
-    // What was done is told, whatever ended it.
+    // Show what was imported, whatever ended the import.
     let said = context.out.show(&tally, || tally.describe(accept_versions));
     answer?;
     said?;
@@ -92,9 +92,7 @@ pub(super) fn import(
     match (refused, failed) {
         (0, 0) => Ok(()),
         (_, 0) => Err(Failure::Refused(format!("{refused} lines were refused"))),
-        (_, _) => {
-            Err(Failure::Failed(anyhow!("the daemon failed at {failed} lines: its log says why")))
-        }
+        (_, _) => Err(Failure::Failed(anyhow!("the daemon failed at {failed} lines; see its log"))),
     }
 }
 
@@ -117,13 +115,13 @@ fn send(
     }
     let first = left.first().map_or(0, |line| line.number);
     Err(Failure::Failed(anyhow!(
-        "the daemon has no time for line {first} and others: repeat the import later"
+        "the daemon is too busy for line {first} and later ones; repeat the import later"
     )))
 }
 
 impl Tally {
     /// Counts what became of these lines. Returns those that the daemon had no time for, with all after them, in their
-    /// order: of an account that stands there twice the last line counts.
+    /// order: of an account that occurs twice the last line counts.
     fn take(
         &mut self,
         lines: Vec<Line>,
@@ -153,7 +151,7 @@ impl Tally {
         match stopped {
             None => Ok(left),
             Some((line, why)) => Err(Failure::Failed(anyhow!(
-                "line {line} and others from there on were not imported: {why}; repeat the import later"
+                "line {line} and later ones were not imported: {why}; repeat the import later"
             ))),
         }
     }
@@ -176,14 +174,14 @@ impl Tally {
     fn describe(&self, accept_versions: bool) -> String {
         let Self { applied, duplicate, stale, refused, failed, named: _ } = self;
         let mut words = format!(
-            "applied: {applied} · in force already: {duplicate} · older than what is in force: {stale} · refused: {refused}"
+            "applied: {applied} · unchanged: {duplicate} · older than the stored version: {stale} · refused: {refused}"
         );
         if *failed > 0 {
             words = format!("{words} · failed: {failed}");
         }
         if *stale > 0 && !accept_versions {
             words.push_str(
-                "\nIf the portal was restored from a backup, so that its older versions are the ones that count: \
+                "\nIf the portal was restored from a backup and its older versions are right, \
                  import them with --accept-versions.",
             );
         }
@@ -360,9 +358,9 @@ fn sub_user_data(sub_user: &SubUser) -> SubUserData<'_> {
     SubUserData { id, group, contact, login: login.as_ref() }
 }
 
-/// A bar for whoever watches a terminal; scripts and logs get none. What it writes goes to standard error.
+/// A progress bar on a terminal; scripts and logs get none. What it writes goes to standard error.
 fn bar(length: Option<u64>, count: &str) -> ProgressBar {
-    // Not amid the lines of an export that somebody reads.
+    // Not between the lines of an export on the terminal.
     let target = if io::stderr().is_terminal() && (length.is_some() || !io::stdout().is_terminal())
     {
         ProgressDrawTarget::stderr()
@@ -465,11 +463,8 @@ mod tests {
         assert_eq!(tally.applied, 3);
         let stopped = tally.take(lines(), vec![applied(), full, applied(), applied()], &progress);
         let told = stopped.unwrap_err().to_string();
-        assert!(
-            told.starts_with("line 2 and others from there on were not imported: no room"),
-            "{told}"
-        );
-        assert_eq!(tally.applied, 6, "what is in force is told");
+        assert!(told.starts_with("line 2 and later ones were not imported: no room"), "{told}");
+        assert_eq!(tally.applied, 6, "applied lines are counted");
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let config = context.load()?;
     let directory = &config.state.directory;
     let owner = std::fs::metadata(directory)
-        .with_context(|| format!("cannot look at {}", directory.display()))?
+        .with_context(|| format!("cannot read {}", directory.display()))?
         .uid();
     // Opening a database leaves files of its own, which the daemon would not be allowed to touch.
     if owner != rustix::process::geteuid().as_raw() {
@@ -34,7 +34,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         .map_err(not_verified)?;
     let Verified { records, links, documents, findings: count, left_over, strays } = verified;
     for stray in &strays {
-        let said = format!("{}: not of this store, and left alone", stray.display());
+        let said = format!("{}: does not belong to this store; ignored", stray.display());
         context.out.tell(&said);
     }
     let value = json!({
@@ -50,20 +50,16 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         let left_over = match left_over {
             0 => String::new(),
             some => format!(
-                "; {some} documents that no record names: left by uploads that were cut off, or by \
-                 records that are gone"
+                "; {some} documents without a record, left by interrupted uploads or by \
+                 missing records; retention deletes them"
             ),
         };
         format!(
-            "{records} records, {links} links of the trail and {documents} documents checked: \
+            "{records} records, {links} links of the audit log and {documents} documents checked: \
              {count} findings{left_over}"
         )
     })?;
-    if count == 0 {
-        Ok(())
-    } else {
-        Err(Failure::Failed(anyhow!("the store does not hold together")))
-    }
+    if count == 0 { Ok(()) } else { Err(Failure::Failed(anyhow!("the store is damaged"))) }
 }
 
 /// Why nothing could be checked.

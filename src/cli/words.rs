@@ -14,7 +14,7 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// A state as people read it: nobody but the recipient knows that a mail arrived.
+/// A state for people: only the recipient knows that a mail arrived.
 pub(super) fn state_in_words(state: &Name<Shown>) -> &str {
     if *state == Shown::Delivered { "accepted by relay" } else { state.as_str() }
 }
@@ -31,9 +31,9 @@ fn address_in_words(address: &AddressDelivery) -> &str {
         Some(AddressState::Pending) => "not sent yet",
         Some(AddressState::Delivered) => "accepted by relay",
         Some(AddressState::Rejected) => "rejected",
-        Some(AddressState::Superseded) if may_have_it => "stopped, but may have it",
-        Some(AddressState::Superseded) => "stopped, it gets nothing",
-        Some(AddressState::Unknown) => "may have it, the outcome is unknown",
+        Some(AddressState::Superseded) if may_have_it => "stopped, but may have received it",
+        Some(AddressState::Superseded) => "stopped, receives nothing",
+        Some(AddressState::Unknown) => "may have received it, the outcome is unknown",
         None => address.state.as_str(),
     }
 }
@@ -47,8 +47,8 @@ pub(super) fn each_address(addresses: &[AddressDelivery]) -> impl Iterator<Item 
 pub(super) fn tombstone_in_words(since: DateTime<Utc>) -> String {
     let since = time(since);
     format!(
-        "Only its number is kept, since {since}: it was withdrawn before it came, or the time for which \
-         finished invoices are kept was over."
+        "Only its number is kept, since {since}: it was withdrawn before it was issued, or its \
+         retention period was over."
     )
 }
 

@@ -146,7 +146,7 @@ async fn an_address_of_before_that_may_have_it_is_told_as_such() {
     daemon.settled("K-1", "RE-1", "delivered").await;
     let explained = daemon.ask(&["explain", "K-1", "RE-1"]).await;
     for told in [
-        "rechnung@muster.example: stopped, but may have it",
+        "rechnung@muster.example: stopped, but may have received it",
         "neu@muster.example: accepted by relay",
     ] {
         assert!(explained.contains(told), "{explained}");

@@ -53,8 +53,8 @@ async fn while_everything_is_paused_no_command_speaks_as_if_mail_went_out() {
             told.contains("all sending is paused since 20") && told.contains(": a wrong batch"),
             "{arguments:?}: {told}"
         );
-        assert!(!told.contains("is being sent"), "{arguments:?}: {told}");
-        assert!(!told.contains("tried next"), "{arguments:?}: {told}");
+        assert!(!told.contains("are being sent"), "{arguments:?}: {told}");
+        assert!(!told.contains("Its next attempt"), "{arguments:?}: {told}");
     }
     let delivered = daemon.ask(&["invoice", "K-1001", "RE-2026/0043"]).await;
     assert!(!delivered.contains("paused"), "{delivered}");
@@ -65,10 +65,10 @@ async fn while_everything_is_paused_no_command_speaks_as_if_mail_went_out() {
 async fn a_dispatch_says_whether_anything_was_waiting() {
     let (daemon, _sink) = world().await;
     let first = daemon.ask(&["dispatch"]).await;
-    assert_eq!(first, "released: what was waiting is being sent\n");
+    assert_eq!(first, "released: the waiting invoices are being sent\n");
     daemon.settled("K-1001", "RE-2026/0042", "delivered").await;
     let second = daemon.ask(&["dispatch"]).await;
-    assert_eq!(second, "nothing was waiting\n");
+    assert_eq!(second, "no invoice was waiting\n");
 }
 
 #[tokio::test]
@@ -77,29 +77,30 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
     let ask = async |arguments: &[&str]| daemon.ask(arguments).await;
 
     let told = ask(&["pause", "--account", "K-1001", "--reason", "wrong logo"]).await;
-    assert_eq!(told, "sending for account K-1001 is paused; accepting goes on\n");
+    assert_eq!(told, "sending for account K-1001 is paused; events are still accepted\n");
     let told = ask(&["pause", "--account", "K-1001", "--reason", "other"]).await;
     assert!(
-        told.contains("was paused before") && told.contains(": wrong logo; other (operator uid:"),
+        told.contains("was already paused") && told.contains(": wrong logo; other (operator uid:"),
         "{told}"
     );
     let told = ask(&["dispatch", "--dry-run"]).await;
     assert!(told.contains("sending for this account is paused"), "{told}");
     let told = ask(&["resume"]).await;
-    assert_eq!(told, "there was no pause of everything\n");
+    assert_eq!(told, "sending was not paused\n");
     ask(&["pause", "--reason", "a wrong batch"]).await;
     let told = ask(&["resume", "--account", "K-1001"]).await;
     assert!(told.contains("has ended, but all sending is paused since"), "{told}");
     let told = ask(&["resume"]).await;
-    assert_eq!(told, "all sending goes on\nit was paused: a wrong batch\n");
+    assert_eq!(told, "all sending is resumed\nit was paused: a wrong batch\n");
     let told = ask(&["pause", "--removal", "--reason", "an audit"]).await;
-    let removal = "the removal of what retention no longer covers";
-    assert_eq!(told, format!("{removal} is paused; all else goes on\n"));
+    let removal = "the removal of expired records";
+    assert_eq!(told, format!("{removal} is paused; everything else continues\n"));
     let told = ask(&["resume"]).await;
-    assert_eq!(told, "there was no pause of everything\n");
+    assert_eq!(told, "sending was not paused\n");
     let told = ask(&["pause", "--removal"]).await;
     assert!(
-        told.contains("stays so: nothing is removed since 20") && told.contains(": an audit"),
+        told.contains("was already paused: nothing is removed since 20")
+            && told.contains(": an audit"),
         "{told}"
     );
     let told = ask(&["resume", "--removal"]).await;
@@ -107,7 +108,7 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
     assert_eq!(
         told,
         format!(
-            "{removal} goes on\nit was paused: an audit; paused by an operator (operator {me})\n"
+            "{removal} is resumed\nit was paused: an audit; paused by an operator (operator {me})\n"
         )
     );
 
@@ -273,7 +274,7 @@ async fn what_is_not_sent_yet_is_told_with_what_it_waits_for() {
     for (account, number, expected) in [
         ("K-1001", "RE-2026/0042", "It waits for its schedule, default, at 20"),
         ("K-1001", "RE-8", "It waits for version 99 of its account."),
-        ("K-NEW", "RE-8", "No recipient is known for it yet. It waits for its account."),
+        ("K-NEW", "RE-8", "Its recipient is not known yet. It waits for its account."),
     ] {
         let told = daemon.ask(&["explain", account, number]).await;
         assert!(told.contains(expected), "{told}");

@@ -151,7 +151,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Starts this very program as a daemon, and waits until it is ready.
     pub(super) async fn start(home: &Home) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot tell which program this is")?;
+        let program = std::env::current_exe().context("cannot find this program's file")?;
         let log = OpenOptions::new()
             .append(true)
             .create(true)
@@ -186,7 +186,7 @@ impl Daemon {
     /// Asks it to stop, as a service manager does, and waits until it has.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         let id = self.process.id().and_then(|id| i32::try_from(id).ok());
-        let pid = id.and_then(Pid::from_raw).context("the daemon has ended by itself")?;
+        let pid = id.and_then(Pid::from_raw).context("the daemon exited unexpectedly")?;
         kill_process(pid, Signal::TERM).context("cannot stop the daemon")?;
         let status = timeout(TIME_OUT, self.process.wait())
             .await

@@ -114,7 +114,7 @@ impl Story<'_> {
         self.say("A login for the technician, in group \"Technik\", changes nothing about that.");
         self.change(&examples::TECHNICIAN, TargetKind::MainContact, Rule::NoBillingContact).await?;
         self.say(
-            "Neither does a contact for the accounting department, as long as nobody selects it:",
+            "Neither does a contact for the accounting department, as long as it is not selected:",
         );
         self.say("copied from the main contact, two addresses of its own, group \"Rechnungen\", no login.");
         self.change(&examples::BILLING_CONTACT, TargetKind::MainContact, Rule::NoBillingContact)
