@@ -59,7 +59,7 @@ pub enum StartError {
     /// What a key names cannot be used now; another try may go better.
     #[error("{at}: {key}: cannot use {what}")]
     Unusable {
-        /// Where the key stands.
+        /// The location of the key.
         at: Location,
         /// The key.
         key: KeyPath,
@@ -70,7 +70,7 @@ pub enum StartError {
     },
 }
 
-/// Why the daemon stopped without being told to.
+/// Why the daemon stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
     /// The store failed.
@@ -317,8 +317,8 @@ fn outcome(ended: Ended) -> Part {
     }
 }
 
-/// Reads and compiles everything that the configuration names. Returns what is allowed but hardly meant,
-/// or not there yet.
+/// Reads and compiles everything that the configuration names. Returns warnings: suspicious
+/// but valid settings, and directories that do not exist yet.
 pub fn check(config: &Config) -> Result<Vec<ConfigError>, ConfigErrors> {
     Parts::read(config)?;
     let mut warnings = config.warnings();
@@ -422,7 +422,7 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         Ok(Err(error)) => Err(error.into()),
         // sled panics if the disk fails it as it closes a database that could not be used.
         Err(panicked) => Err(StartError::Prepare(StoreError::SyncFailed(format!(
-            "opening the database crashed, for it is damaged, or closing it, for the disk fails: {panicked}"
+            "the database is damaged (opening it crashed) or the disk fails (closing it crashed): {panicked}"
         )))),
     }
 }

@@ -10,7 +10,7 @@
 //! 2. It never goes to the wrong person: the recipient is read again directly before the first byte.
 //! 3. It is sent at least once; a second copy goes out only if the outcome of an attempt is unknown,
 //!    and then under the same Message-ID.
-//! 4. What happened and why can always be told: each commit leaves its trail.
+//! 4. What happened and why can always be reconstructed: each commit adds to the audit log.
 //!
 //! Who may import whom is checked by `tests/it/architecture.rs`: `domain` and `clock` import nothing of
 //! this crate; `api`, `config`, `store` and `mail` import `domain`; `http` and `dispatch` import those

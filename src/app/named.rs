@@ -33,8 +33,7 @@ pub(super) fn unusable(
             | io::ErrorKind::InvalidInput
     );
     if needs_a_person {
-        let expected =
-            Invalid::expected(format!("another value: {what} cannot be used ({source})"));
+        let expected = Invalid::expected(format!("another value: {what} is unusable ({source})"));
         return StartError::Configuration(config.error_at(&key, &expected).into());
     }
     StartError::Unusable { at: config.at(&key), key, what, source }
@@ -71,7 +70,7 @@ pub(super) fn missing_directories(config: &Config) -> Vec<ConfigError> {
         .into_iter()
         .filter(|(_, directory)| !directory.as_os_str().is_empty() && !directory.is_dir())
         .map(|(key, directory)| {
-            let expected = format!("the directory {}, which is not there yet", directory.display());
+            let expected = format!("an existing directory {}", directory.display());
             config.error_at(&KeyPath::new(key), &Invalid::expected(expected))
         })
         .collect()
@@ -87,7 +86,7 @@ pub(super) fn bind(
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        // As `TcpListener::bind` does: a restart need not wait for connections of before.
+        // As `TcpListener::bind` does: a restart need not wait for earlier connections.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -98,8 +97,8 @@ pub(super) fn bind(
     })
 }
 
-/// Binds the admin socket. A socket that was left behind is removed: the store's lock says that nobody
-/// else serves this state. One on which somebody answers is left alone, and so is what is no socket.
+/// Binds the admin socket. A socket that was left behind is removed: the store's lock guarantees that no
+/// other process serves this state. One that is in use is left alone, and so is any other file.
 pub(super) fn bind_socket(config: &Config) -> Result<UnixListener, StartError> {
     let path = config.admin.socket.as_path();
     let failed = |source| {
@@ -114,7 +113,7 @@ pub(super) fn bind_socket(config: &Config) -> Result<UnixListener, StartError> {
             fs::remove_file(path).map_err(failed)?;
         }
         Ok(_) => {
-            let cause = "what lies there is no socket";
+            let cause = "the existing file is not a socket";
             return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, cause)));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

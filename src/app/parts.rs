@@ -55,7 +55,7 @@ pub(super) fn logging_error(config: &Config, error: &TelemetryError) -> ConfigEr
     let (key, expected) = match error {
         TelemetryError::Level { .. } => ("level", error.to_string()),
         TelemetryError::Journal(reason) => {
-            ("format", format!("a format that works here ({error}: {reason})"))
+            ("format", format!("a valid format ({error}: {reason})"))
         }
         TelemetryError::Twice(_) => ("format", error.to_string()),
     };
@@ -67,7 +67,7 @@ fn templates(config: &Config, errors: &mut Vec<ConfigError>) -> Option<Templates
         && let Err(reason) = std::fs::read_dir(directory)
     {
         let key = KeyPath::new(&["templates", "directory"]);
-        let expected = format!("a directory that can be read ({reason})");
+        let expected = format!("a readable directory ({reason})");
         errors.push(config.error_at(&key, &Invalid::expected(expected)));
         return None;
     }
@@ -100,7 +100,7 @@ fn transport(config: &Config, secrets: &Secrets) -> Result<Transport, ConfigErro
     let key = KeyPath::new(&["mail", "smtp", "ca_file"]);
     let ca = match &smtp.ca_file {
         Some(path) => Some(std::fs::read(path).map_err(|reason| {
-            config.error_at(&key, &Invalid::expected(format!("a file that can be read ({reason})")))
+            config.error_at(&key, &Invalid::expected(format!("a readable file ({reason})")))
         })?),
         None => None,
     };

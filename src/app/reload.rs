@@ -2,7 +2,7 @@
 //! interface over TCP.
 //!
 //! As a whole or not at all: the whole configuration is read and compiled anew, and if anything in it is wrong,
-//! everything stays as it was. What else has changed in it takes effect at the next start, and is named.
+//! nothing is changed. What else has changed in it takes effect at the next start, and is named.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct Reload {
     pub(super) running: Arc<Config>,
 }
 
-/// What a reload has come to.
+/// The result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
     /// How many senders there are now.

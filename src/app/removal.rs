@@ -38,9 +38,12 @@ impl fmt::Display for Step {
         let [expected, found] =
             [self.expected, self.found].map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
         if self.over_a_start {
-            write!(f, "the clock says {found} and said {expected} last, before this start")
+            write!(
+                f,
+                "the clock stepped while the daemon was stopped: it shows {found}, and {expected} before"
+            )
         } else {
-            write!(f, "the clock says {found} where {expected} was to come")
+            write!(f, "the clock stepped: it shows {found} instead of {expected}")
         }
     }
 }
@@ -117,7 +120,7 @@ pub(super) async fn run(
             if Instant::now() >= reminder_is_due {
                 tracing::warn!(
                     since = %paused.since,
-                    "nothing is removed until `resume --removal`"
+                    "retention removes nothing until `invoice-router resume --removal`"
                 );
                 reminder_is_due = Instant::now() + REMINDER;
             }
@@ -133,11 +136,11 @@ pub(super) async fn run(
             Ok(Ok(true)) => SWEEP_PAUSE,
             Ok(Ok(false)) => SWEEP,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "removing what is over failed; tried again later");
+                tracing::warn!(%error, "removing expired records failed; retrying later");
                 SWEEP
             }
             Err(panicked) => {
-                tracing::error!(error = %panicked, "removing what is over panicked");
+                tracing::error!(error = %panicked, "removing expired records panicked");
                 SWEEP
             }
         };
@@ -226,7 +229,7 @@ mod tests {
         let paused = store.paused(&PauseScope::Removal).unwrap().unwrap();
         assert_eq!(
             paused.reason,
-            "the clock says 2025-11-08T00:00:00Z where 2024-10-12T00:00:00Z was to come"
+            "the clock stepped: it shows 2025-11-08T00:00:00Z instead of 2024-10-12T00:00:00Z"
         );
 
         let operator = Actor::Operator("erika".to_owned());

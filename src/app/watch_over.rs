@@ -50,7 +50,7 @@ impl Watched {
                 tracing::error!(
                     committing_ms = u64::try_from(committing.as_millis()).unwrap_or(u64::MAX),
                     dispatching_ms = u64::try_from(dispatching.as_millis()).unwrap_or(u64::MAX),
-                    "no progress: the watchdog is not fed"
+                    "no progress: the watchdog is not notified"
                 );
             } else if feed_every.is_some_and(|every| fed.elapsed() >= every) {
                 self.notifier.feed();
@@ -97,8 +97,8 @@ const CENSUS_PAGE: usize = 64;
 /// A pause between two pages, so that counting a million accounts is not felt.
 const CENSUS_PAUSE: Duration = Duration::from_millis(20);
 
-/// Counts the selected sub-users whose group is no billing group of today's configuration. They keep
-/// getting the invoices, so that a typo cannot reroute mail, but somebody should know.
+/// Counts the selected sub-users whose group is not a configured billing group. They keep getting the
+/// invoices, so that a typo cannot reroute mail, but operators should know.
 pub(super) async fn census(
     store: Arc<dyn Store>,
     groups: BillingGroups,
@@ -119,7 +119,7 @@ pub(super) async fn census(
             }),
         };
         let page = page.unwrap_or_else(|error| {
-            tracing::warn!(%error, "counting the selected billing contacts failed; done again in a day");
+            tracing::warn!(%error, "counting the selected billing contacts failed; retrying in a day");
             outside = 0;
             Accounts::default()
         });
@@ -133,7 +133,7 @@ pub(super) async fn census(
             if outside > 0 {
                 tracing::warn!(
                     count = outside,
-                    "selected billing contacts are outside today's billing.groups; they keep their selection"
+                    "some selected billing contacts are not in one of the current billing.groups; they stay selected"
                 );
             }
             outside = 0;

@@ -92,7 +92,7 @@ pub struct Senders(BTreeMap<SenderName, Sender>);
 
 /// Two senders have a secret in common, so that each would have the rights of both.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{sender}: secrets of its own, and not one that {other} has too")]
+#[error("{sender}: secrets that {other} does not have too")]
 pub struct SharedSecret {
     /// The second of the two, by name.
     pub sender: SenderName,

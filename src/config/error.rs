@@ -35,7 +35,7 @@ pub enum ConfigError {
         /// A known key much like it.
         nearest: Option<KeyPath>,
     },
-    /// Something that the configuration names, judged by those who use it.
+    /// Something that the configuration names, checked by the code that uses it.
     #[error("{0}")]
     Elsewhere(String),
     /// A value that breaks its rule.
@@ -45,9 +45,9 @@ pub enum ConfigError {
         at: Location,
         /// Its key.
         key: KeyPath,
-        /// What would have been right.
+        /// What is expected.
         expected: String,
-        /// The value as it stands there.
+        /// The value in the file.
         got: String,
     },
     /// A rule over more than one key, or something missing.
@@ -57,7 +57,7 @@ pub enum ConfigError {
         at: Location,
         /// The key that breaks it.
         key: KeyPath,
-        /// What would have been right.
+        /// What is expected.
         expected: String,
     },
     /// A file that a key names could not be read.
@@ -85,7 +85,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line in that file, from 1.
         line: usize,
-        /// What would have been right.
+        /// What is expected.
         expected: String,
     },
 }

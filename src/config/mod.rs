@@ -443,7 +443,7 @@ impl Config {
         self.layers.differing(&other.layers)
     }
 
-    /// Where a key stands; the line of its table, where it has a default that depends on others.
+    /// The location of a key; the line of its table, where it has a default that depends on others.
     #[must_use]
     pub fn at(&self, key: &KeyPath) -> Location {
         self.layers.place(key)
@@ -461,7 +461,7 @@ impl Config {
         }
     }
 
-    /// What is allowed but hardly meant: the example's addresses as sender, mail in clear.
+    /// Suspicious but valid settings: the example's addresses as sender, unencrypted mail.
     #[must_use]
     pub fn warnings(&self) -> Vec<ConfigError> {
         sections::warnings(self)

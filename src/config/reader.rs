@@ -1,6 +1,6 @@
 //! Typed reading of the layers.
 //!
-//! The reader notes every key that it is asked for, and a key that nobody asked for is unknown: no list
+//! The reader notes every key that it is asked for, and any other key is unknown: no list
 //! of keys has to be kept in step with the code. What is wrong is noted as well and the reading goes
 //! on, so that an operator sees all of it at once.
 
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         parse(item).map(Some).map_err(|invalid| {
-            // What other tables fall back to is read again, and told once.
+            // What other tables fall back to is read again, but reported once.
             if is_first {
                 self.errors.push(ConfigError::Value {
                     at: at.clone(),
@@ -252,7 +252,7 @@ impl<'a> Reader<'a> {
             });
         }
         for (table, at) in &self.layers.tables {
-            // A table with keys is told by them, and one in place of a value by its wrong type.
+            // A table with keys is reported by its keys, and one in place of a value by its wrong type.
             let is_told = self.layers.entries.keys().any(|key| key.starts_with(table));
             if !is_told && !self.asked_tables.contains(table) {
                 self.errors.push(ConfigError::UnknownKey {
@@ -282,7 +282,7 @@ fn choose<T: Copy>(item: &Item, choices: &[(&str, T)]) -> Result<T, Invalid> {
     })
 }
 
-/// The known key that an unknown one most likely stands for: few edits away, or of the same name in
+/// The known key that an unknown one is most likely meant to be: few edits away, or of the same name in
 /// another table.
 fn nearest(unknown: &KeyPath, known: &BTreeSet<KeyPath>) -> Option<KeyPath> {
     let written = unknown.to_string();

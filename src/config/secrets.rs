@@ -40,7 +40,7 @@ pub(super) fn read(config: &Config) -> Result<Secrets, ConfigErrors> {
     }
     let senders = Senders::new(known).unwrap_or_else(|SharedSecret { sender, other }| {
         let key = secrets_file(&sender);
-        let expected = format!("secrets of its own, and not one that {other} has too");
+        let expected = format!("secrets that {other} does not have too");
         errors.push(ConfigError::Rule { at: config.at(&key), key, expected });
         Senders::default()
     });

@@ -64,7 +64,7 @@ pub(super) fn all(reader: &mut Reader<'_>) -> Result<Config, Noted> {
     })
 }
 
-/// What is allowed but hardly meant.
+/// Suspicious but valid settings.
 pub(super) fn warnings(config: &Config) -> Vec<ConfigError> {
     let mut warnings = Vec::new();
     let Transport::Smtp(smtp) = &config.mail.transport else {
@@ -79,15 +79,15 @@ pub(super) fn warnings(config: &Config) -> Vec<ConfigError> {
         ["example.com", "example.net", "example.org"].contains(&address.domain())
     };
     if is_example(&config.mail.from.address) {
-        warn(&["mail", "from"], "an address of your own");
+        warn(&["mail", "from"], "your own address instead of an example");
     }
     if is_example(&config.mail.reply_to.address) {
-        warn(&["mail", "reply_to"], "an address of your own");
+        warn(&["mail", "reply_to"], "your own address instead of an example");
     }
     if smtp.security == Security::None && !smtp.host.is_loopback() {
         warn(
             &["mail", "smtp", "security"],
-            "\"tls\" or \"starttls\", since the relay is another host",
+            "\"tls\" or \"starttls\", since the relay is on another host",
         );
     }
     warnings
@@ -317,8 +317,7 @@ fn smtp(reader: &mut Reader<'_>) -> Result<Smtp, Noted> {
     if login.is_some() && security == Security::None && !host.is_loopback() {
         return Err(reader.rule_between(
             &[key("security"), key("username"), key("host")],
-            "mail.smtp.security to be \"tls\" or \"starttls\", since the password would cross the \
-             network in clear",
+            "mail.smtp.security to be \"tls\" or \"starttls\", since the password would be sent unencrypted",
         ));
     }
     Ok(Smtp {
@@ -426,8 +425,7 @@ fn check_document_fits(reader: &mut Reader<'_>, webhook: &Webhook, mail: &Mail) 
                 KeyPath::new(&["mail", "message_bytes"]),
             ],
             format!(
-                "webhook.document_bytes to be at most {most}, what fits into mail.message_bytes as \
-                 base64"
+                "webhook.document_bytes to be at most {most}, the most that fits into mail.message_bytes as base64"
             ),
         );
     }

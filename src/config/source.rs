@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{ConfigError, ConfigErrors};
 use super::location::{KeyPath, Location};
 
-/// A value as it stands in a file. Floats, dates and tables have no use here beyond being named.
+/// A value from a file. Floats, dates and tables have no use here beyond being named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Item {
     Text(String),
@@ -68,7 +68,7 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Layers {
     pub(super) entries: BTreeMap<KeyPath, Entry>,
-    /// Tables, so that something missing in one can be told by its place.
+    /// Tables, so that an error about a missing key can name its location.
     pub(super) tables: BTreeMap<KeyPath, Location>,
 }
 
@@ -117,7 +117,7 @@ impl Layers {
         keys.into_iter().filter(|key| item(self, key) != item(other, key)).cloned().collect()
     }
 
-    /// Where a key stands, or else the innermost table around it.
+    /// The location of a key, or else the innermost table around it.
     pub(super) fn place(&self, key: &KeyPath) -> Location {
         let entry = self.entries.get(key).map(|entry| entry.at.clone());
         let table = || {

@@ -359,8 +359,7 @@ fn one_secret_under_two_senders_is_refused() {
 
     assert!(
         error.ends_with(
-            "webhook.senders.portal.secrets_file: expected secrets of its own, and not one that \
-             billing has too"
+            "webhook.senders.portal.secrets_file: expected secrets that billing does not have too"
         ),
         "{error}"
     );

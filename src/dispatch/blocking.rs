@@ -12,7 +12,7 @@ pub enum Blocking {
 }
 
 impl Blocking {
-    /// Does `work`; what it comes to, or that it panicked.
+    /// Does `work`; returns its result, or that it panicked.
     pub(super) fn run<T: Send + 'static>(
         self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -126,7 +126,7 @@ async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, ComposeFa
                     // As base64 they only grow. All twenty might not fit into memory.
                     if total > settings.message_bytes {
                         let most = settings.message_bytes;
-                        let cause = format!("its documents alone have more than {most} bytes");
+                        let cause = format!("its documents exceed {most} bytes in total");
                         return Err(ComposeFailure::Invoice(cause));
                     }
                 }

@@ -56,7 +56,7 @@ pub(super) struct Dispatcher {
     draining: bool,
 }
 
-/// A connection that nobody uses.
+/// An idle connection.
 struct Idle {
     connection: Connection,
     since: Instant,
@@ -159,7 +159,7 @@ impl Dispatcher {
         ended.and(self.drain(grace).await)
     }
 
-    /// Lets attempts under way come to their end; no other begins, of the same rounds either.
+    /// Lets attempts in progress finish; no other begins, of the same rounds either.
     async fn drain(mut self, grace: Duration) -> Result<(), DispatchError> {
         self.draining = true;
         self.shared.stop.send_replace(true);
@@ -174,7 +174,7 @@ impl Dispatcher {
             let attempts = self.busy + self.settling;
             warn!(
                 attempts,
-                "attempts under way are cut off: what had begun is settled as uncertain at the next start"
+                "attempts in progress are cut off; those already started become uncertain at the next start"
             );
             self.tasks.abort_all();
         }
@@ -238,7 +238,7 @@ impl Dispatcher {
             if disk_is_full {
                 warn!("nothing is sent: {}", StoreError::DiskFull);
             } else {
-                info!("the disk has room again: sending goes on");
+                info!("the disk has free space again: sending continues");
             }
             self.disk_is_full = disk_is_full;
         }
@@ -365,7 +365,7 @@ impl Dispatcher {
         }
         let unanswered = unanswered.filter(|_| self.circuit.missing_final_reply(generation));
         if unanswered.is_some() {
-            warn!("the relay left one message after the other without an answer to the final dot");
+            warn!("the relay did not answer the final dot of several messages in a row");
         }
         let served = self.busy + self.idle.len();
         match relay_failure.or(unanswered) {
@@ -404,7 +404,7 @@ impl Dispatcher {
         }
     }
 
-    /// A claim came to its end.
+    /// A claim was finished.
     fn ended(&mut self, sequence: DeliveryId, end: End) -> Result<(), DispatchError> {
         match end {
             End::Through => self.queue.complete(sequence),
@@ -474,7 +474,7 @@ impl Dispatcher {
         }
     }
 
-    /// Leaves connections that nobody used for `limit`.
+    /// Closes connections that were idle for `limit`.
     fn close_idle(&mut self, limit: Duration) {
         let (old, good) = std::mem::take(&mut self.idle)
             .into_iter()

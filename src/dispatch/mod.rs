@@ -68,8 +68,8 @@ pub struct Settings {
     pub rules: Rules,
     /// More rejected addresses than this within ten minutes stop all sending.
     pub rejections_max: usize,
-    /// The longest time between two looks at the clock and the store; beats of [`Progress`] are no
-    /// further apart.
+    /// The longest time between two checks of the clock and the store; [`Progress`] advances at least this
+    /// often.
     pub tick: Duration,
 }
 
@@ -94,7 +94,7 @@ pub struct Parts {
     pub schedules: Schedules,
 }
 
-/// Sends what is due, until it is told to stop.
+/// Sends what is due, until it is stopped.
 pub struct Dispatch {
     parts: Parts,
     relay: watch::Sender<RelayState>,
@@ -131,7 +131,7 @@ impl Progress {
         self.schedule_runner.load(Ordering::Relaxed)
     }
 
-    /// How many attempts came to what, and where, since the start.
+    /// Attempts by outcome and stage, since the start.
     #[must_use]
     pub fn attempts(&self) -> BTreeMap<(Outcome, Stage), u64> {
         self.counted().clone()
@@ -146,14 +146,14 @@ impl Progress {
     }
 }
 
-/// Why sending ended without being told to.
+/// Why sending stopped by itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DispatchError {
     /// The store failed for good.
-    #[error("sending ended, for the store failed")]
+    #[error("sending stopped: the store failed")]
     Store(#[from] StoreError),
-    /// A fault of ours.
-    #[error("sending ended, for one of its tasks crashed")]
+    /// A bug in the daemon.
+    #[error("sending stopped: one of its tasks crashed")]
     Crashed,
 }
 
@@ -171,7 +171,7 @@ impl Dispatch {
     }
 
     /// Settles what the last process left, then sends until `shutdown` is true or its sender gone.
-    /// Attempts under way then have `grace` to come to their end.
+    /// Attempts under way then have `grace` to finish.
     pub async fn run(
         self,
         shutdown: watch::Receiver<bool>,
@@ -262,7 +262,7 @@ async fn then_stop<T>(work: impl Future<Output = T>, stop: &watch::Sender<bool>)
     ended
 }
 
-/// Settles as uncertain what the last process began and did not settle. Says whether it came to that.
+/// Settles the open attempts of the previous process as uncertain. Returns whether it was able to.
 async fn recover(shared: &Shared) -> Result<bool, StoreError> {
     while !*shared.stopping.borrow() {
         match shared.store.recover(shared.clock.now(), fastrand::f64()).await {
@@ -271,13 +271,13 @@ async fn recover(shared: &Shared) -> Result<bool, StoreError> {
                     warn!(
                         %sequence, revision = intent.revision, attempt = intent.number,
                         address = intent.address.masked(),
-                        "uncertain: the last process ended during an attempt"
+                        "uncertain: the previous process ended during an attempt"
                     );
                 }
                 return Ok(true);
             }
             Err(failure) if can_be_repeated(&failure) => {
-                warn!("what the last process left cannot be settled yet: {failure}");
+                warn!("open attempts of the previous process cannot be settled yet: {failure}");
                 tokio::select! {
                     biased;
                     () = sleep(shared.settings.tick) => {}

@@ -52,7 +52,7 @@ pub(super) struct Generation(u64);
 pub(super) struct Circuit {
     state: State,
     generation: Generation,
-    /// Openings since a transaction came to an end.
+    /// Openings since the last completed transaction.
     failures: u32,
     /// Messages without an answer to the final dot, since the relay answered to one, or was probed.
     unanswered: u32,
@@ -95,7 +95,7 @@ impl Circuit {
         self.generation
     }
 
-    /// A transaction came to an end that only a working relay can give it.
+    /// The relay completed a transaction: accepted or rejected it.
     pub(super) fn succeeded(&mut self, generation: Generation, now: Instant) {
         if generation != self.generation {
             return;
@@ -121,7 +121,8 @@ impl Circuit {
         }
     }
 
-    /// The relay left a message without an answer to its final dot. Says whether that is its own failure by now.
+    /// The relay left a message without an answer to its final dot. Returns whether there were so many that the relay
+    /// itself has failed.
     pub(super) fn missing_final_reply(&mut self, generation: Generation) -> bool {
         if generation != self.generation {
             return false;
@@ -213,13 +214,13 @@ pub(super) struct RejectionsGuard {
 }
 
 impl RejectionsGuard {
-    /// `max` rejections within ten minutes are borne.
+    /// Allows `max` rejections within ten minutes.
     pub(super) fn new(max: usize) -> Self {
         Self { max, recent: VecDeque::new() }
     }
 
-    /// Counts one. Says whether that is too many; then counting starts anew, so that whoever resumes
-    /// is not stopped by what was known.
+    /// Counts one. Returns whether that is too many; then counting starts from zero, so that earlier
+    /// rejections do not pause sending again right after it is resumed.
     pub(super) fn count(&mut self, now: Instant) -> bool {
         while self
             .recent

@@ -14,7 +14,7 @@ use crate::mail::transport::{BegunMessage, Connection, Transport};
 #[derive(Debug)]
 pub(super) struct RelaySession {
     connection: Option<Connection>,
-    /// Whether the relay may have had enough of it.
+    /// Whether it was used before: the relay may close it at any time.
     is_kept: bool,
 }
 

@@ -21,9 +21,9 @@ use crate::domain::id::ScheduleName;
 use crate::domain::schedule::{Schedules, Timetable};
 use crate::store::{Run, RunScope, Store, StoreError};
 
-/// A clock that was put back further than this was wrong before: the last run counts as now then, so that no
-/// schedule stands still until the clock is there again; a run more does no harm. After a shorter step, as a
-/// clock is kept right by, the store refuses what it has seen.
+/// If the clock moved back by more than this, the last run's time is reset to now, so that no schedule waits until the
+/// clock has caught up; an extra run is harmless. After a shorter step, as time synchronisation makes them, the store
+/// refuses a run that it has seen.
 const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
 /// The shortest sleep, so that an instant that does not pass is not asked for without end.
 const SLEEP_MIN: Duration = Duration::from_millis(5);
@@ -61,7 +61,7 @@ impl ScheduleRunner {
             match self.look().await {
                 Ok(()) => {}
                 Err(DispatchError::Store(failure)) if can_be_repeated(&failure) => {
-                    warn!("no run could be opened yet: {failure}");
+                    warn!("cannot start a run yet: {failure}");
                 }
                 Err(failure) => return Err(failure),
             }
@@ -118,7 +118,10 @@ impl ScheduleRunner {
             if let RunScope::Schedule(name) = &run.scope
                 && run.instant > now + STEP_BACK
             {
-                warn!(schedule = %name, last = %run.instant, "its last run is ahead of the clock: it counts as now");
+                warn!(
+                    schedule = %name, last = %run.instant,
+                    "its last run is ahead of the clock: it is reset to the current time"
+                );
                 // What fired since, as far as the plan knows, is not lost by it.
                 let dealt_with = self.plan.since.get(name).map_or(now, |since| now.min(*since));
                 self.shared.store.note_schedule(name.clone(), dealt_with).await?;
@@ -142,7 +145,7 @@ impl ScheduleRunner {
         let firing = self.plan.schedules.firing_with(name, in_use);
         for unknown in firing.iter().filter(|firing| *firing != name) {
             if self.warned.insert(unknown.clone()) {
-                warn!(schedule = %unknown, "accounts name a schedule that is not configured: it acts as \"default\"");
+                warn!(schedule = %unknown, "accounts name a schedule that is not configured: \"default\" applies");
             }
         }
         Ok(firing)
@@ -152,7 +155,7 @@ impl ScheduleRunner {
         let scope = RunScope::Schedule(name.clone());
         let now = self.shared.clock.now();
         if self.shared.store.release(scope, instant, Actor::schedule(name), None, now).await? {
-            info!(schedule = %name, %instant, "released what is waiting");
+            info!(schedule = %name, %instant, "released the waiting invoices");
             self.nudge.notify_one();
         }
         Ok(())

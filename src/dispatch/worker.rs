@@ -320,7 +320,10 @@ impl Round {
     fn stop(&self, failure: StoreError) -> End {
         match failure {
             StoreError::Damaged { key, cause } => {
-                error!(sequence = %self.sequence, "an invoice is left alone until a restart: damaged record {key}: {cause}");
+                error!(
+                    sequence = %self.sequence,
+                    "an invoice is skipped until a restart: damaged record {key}: {cause}"
+                );
                 End::Unreadable
             }
             StoreError::DiskFull
@@ -358,7 +361,7 @@ impl Round {
                     account.id = %masked(job.account.id().as_str()),
                     invoice.number = %masked(job.invoice.number.as_str()),
                     sequence = %self.sequence, rule = recipient.reason.rule.as_str(),
-                    "withheld: nobody can be reached"
+                    "withheld: no address can be reached"
                 );
                 End::Through
             }
@@ -367,7 +370,7 @@ impl Round {
                     account.id = %masked(job.account.id().as_str()),
                     invoice.number = %masked(job.invoice.number.as_str()),
                     sequence = %self.sequence, rule = recipient.reason.rule.as_str(),
-                    "nothing is left to be sent to the recipient of now; the story says why"
+                    "nothing is left to be sent to the current recipient; the invoice's history says why"
                 );
                 End::Through
             }
@@ -380,7 +383,7 @@ impl Round {
         error!(
             account.id = %masked(job.account.id().as_str()),
             invoice.number = %masked(job.invoice.number.as_str()),
-            sequence = %self.sequence, "held: no message could be made: {cause}"
+            sequence = %self.sequence, "held: the message cannot be composed: {cause}"
         );
         let reason = HoldReason::NotComposable(cause);
         let held = self.shared.store.hold(self.sequence, reason, self.shared.clock.now());
@@ -536,8 +539,8 @@ impl Round {
         }
         let max = self.shared.settings.rejections_max;
         let reason = format!(
-            "more than {max} addresses were rejected within ten minutes: is it them, or the relay, or ours? \
-             `resume` believes the relay, `resume --forget-rejections` does not"
+            "more than {max} addresses were rejected within ten minutes: check the relay's replies, then `resume`, \
+             or `resume --forget-rejections` if the addresses are good"
         );
         error!("all sending is paused: {reason}");
         let pause = || {
@@ -570,10 +573,10 @@ impl Round {
         }
         match result.verdict {
             Verdict::Accepted => say!(info, "accepted by relay"),
-            Verdict::Deferred => say!(warn, "deferred: to be tried again"),
+            Verdict::Deferred => say!(warn, "deferred: retrying later"),
             Verdict::AddressRejected => say!(warn, "the relay rejected the address"),
             Verdict::MessageRefused => say!(warn, "held: the relay refused the message"),
-            Verdict::Uncertain => say!(warn, "uncertain: the relay may have it"),
+            Verdict::Uncertain => say!(warn, "uncertain: the relay may have accepted it"),
             Verdict::RelayFailed => say!(warn, "the relay failed"),
         }
     }

@@ -87,7 +87,7 @@ pub struct Composition<'a> {
 /// A mail that was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
-    /// Nobody to send it to.
+    /// There is no address to send it to.
     #[error("no address to compose for")]
     NoAddress,
     /// Another number of documents than the invoice has.
@@ -99,13 +99,13 @@ pub enum ComposeError {
         given: usize,
     },
     /// Other bytes than the billing system handed over, whatever became of them.
-    #[error("the bytes of \"{file_name}\" have another digest than the invoice's document")]
+    #[error("the bytes of \"{file_name}\" do not match the digest of the invoice's document")]
     DocumentDigest {
         /// As which it would have been attached.
         file_name: FileName,
     },
     /// The templates failed.
-    #[error("could not put the mail into words")]
+    #[error("cannot render the mail")]
     Words(#[from] RenderError),
     /// Too large, or its bytes would not survive SMTP.
     #[error("the composed message cannot be sent")]
@@ -219,7 +219,7 @@ fn body<'x>(
     multipart("multipart/mixed", "mixed", parts)
 }
 
-/// A boundary that stands nowhere in the mail. It begins with `=_`, which neither quoted-printable nor
+/// A boundary that does not occur in the mail. It begins with `=_`, which neither quoted-printable nor
 /// base64 can hold (RFC 2045, section 6.7), and a text without any encoding would have to hold its own
 /// hash.
 fn boundary(message_id: &MessageId, rendered: &Rendered) -> String {

@@ -47,7 +47,7 @@ use crate::config::SmtpTimeouts;
 /// How long a relay that cut the body short may take to say why, and one that is left to say good-bye.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// A connection to a relay that has answered EHLO and, with credentials, AUTH. Whoever has one can use it: each step
+/// A connection to a relay that has answered EHLO and, with credentials, AUTH. An existing one can be used: each step
 /// takes it and gives it back only while both sides are in step.
 pub struct SmtpConnection {
     client: AsyncSmtpConnection,
@@ -197,7 +197,8 @@ impl SmtpConnection {
             self.needs_reset = false;
         }
         if let Some(limit) = self.offers.size_octets.filter(|&limit| octets > limit) {
-            let cause = format!("the message has {octets} octets, the relay takes {limit}");
+            let cause =
+                format!("the message has {octets} octets, the relay accepts at most {limit}");
             let failure = Failure::message(Stage::Mail, cause);
             return Err(Failed { failure, connection: Some(self) });
         }
@@ -233,7 +234,7 @@ impl SmtpConnection {
         Ok(SmtpMessage(self))
     }
 
-    /// One write and three replies (RFC 2920). All three are heard before the first refusal is told, so
+    /// One write and three replies (RFC 2920). All three are read before the first refusal is returned, so
     /// that both sides stay in step.
     async fn begin_at_once(
         mut self: Box<Self>,
@@ -338,7 +339,7 @@ impl SmtpConnection {
             Some(Unasked::Reply(spoken)) => Err(Failure::spoken(stage, &spoken)),
             Some(Unasked::Noise) => Err(Failure::silence(
                 stage,
-                "the relay closed the connection, or spoke out of turn",
+                "the relay closed the connection or sent an unexpected reply",
             )),
         }
     }

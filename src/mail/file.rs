@@ -45,7 +45,7 @@ impl FileTransport {
         if !metadata.is_dir() {
             return Err(Failure::silence(
                 Stage::Connect,
-                "the directory for messages is no directory",
+                "the path for messages is not a directory",
             ));
         }
         Ok(FileConnection { directory: self.directory.clone() })

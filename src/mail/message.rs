@@ -25,7 +25,7 @@ pub struct Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MessageFault {
     /// Larger than what may be sent.
-    #[error("it has {bytes} bytes, {limit} are allowed")]
+    #[error("it has {bytes} bytes, the limit is {limit}")]
     TooLarge {
         /// Its size.
         bytes: usize,

@@ -266,7 +266,7 @@ fn engine() -> Result<Environment<'static>, minijinja::Error> {
             AutoEscape::None
         }
     });
-    // An absent value would be written as "none"; whoever uses it has to ask first.
+    // An absent value would be written as "none"; a template has to check it first.
     environment.set_formatter(|out, state, value| {
         if value.is_none() {
             return Err(minijinja::Error::new(

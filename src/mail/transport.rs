@@ -57,7 +57,7 @@ impl std::fmt::Display for Transport {
     }
 }
 
-/// One open way to hand over messages, one after the other. Whoever has one can use it: a step that leaves it unusable
+/// One open way to hand over messages, one after the other. An existing one can be used: a step that leaves it unusable
 /// closes it and does not give it back, and so does dropping the step's future.
 #[derive(Debug)]
 pub enum Connection {

@@ -5,8 +5,8 @@
 //! not durable – and only then answers. What a unit reads is durable, because nothing is evaluated
 //! before the batch in front of it is.
 //!
-//! Any failure is final: what stands in the tree is not known to be on the disk any more. The thread
-//! stops, everybody who waits or comes later is told, and the process is to be restarted.
+//! Any failure is final: it is no longer known which of the tree's content is on the disk. The thread
+//! stops, every waiting or later caller gets an error, and the process has to be restarted.
 
 #[cfg(test)]
 mod tests;
@@ -197,7 +197,7 @@ impl State {
 }
 
 impl Space {
-    /// Whether so much is free that nobody has set aside.
+    /// Refuses if less than this is free and not reserved.
     fn check(&self, needed_bytes: u64) -> Result<(), StoreError> {
         if self.free_bytes.saturating_sub(self.set_aside_bytes) < needed_bytes {
             return Err(StoreError::DiskFull);
@@ -216,7 +216,7 @@ impl Drop for Room {
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        // Without its thread nobody would ever say that it has ended.
+        // Without its thread it would never report that it has ended.
         if !self.threads.is_empty() {
             self.close();
         }
@@ -263,7 +263,7 @@ impl Shared {
             if is_stuck(state.began, Instant::now()) {
                 tracing::error!(
                     limit_seconds = STUCK_BATCH.as_secs(),
-                    "a commit does not end; aborting"
+                    "a commit does not finish; aborting"
                 );
                 std::process::abort();
             }
@@ -289,7 +289,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        // Also if a unit panics, nobody may wait for a thread that is gone.
+        // Even if a unit panics, no caller may wait for a thread that is gone.
         let _ended = Ended(Arc::clone(&self.shared));
         while self.take() {
             let (result, answers) = self.commit();
@@ -304,7 +304,7 @@ impl Worker {
                 answer(result.clone());
             }
             if let Err(error) = result {
-                tracing::error!(%error, "the store has failed and takes nothing more");
+                tracing::error!(%error, "the store has failed and accepts nothing more");
                 return self.give_up(&error);
             }
         }

@@ -41,7 +41,7 @@ pub(super) struct Documents {
     written: AtomicU64,
 }
 
-/// The digests that somebody is at work on.
+/// The digests of documents that are being written or removed.
 #[derive(Debug, Default)]
 struct Held {
     digests: Mutex<HashSet<Digest>>,
@@ -86,7 +86,7 @@ impl Documents {
         }
     }
 
-    /// Waits until nobody else is at work on the document.
+    /// Waits until no other thread works on the document.
     pub(super) fn lock(&self, digest: Digest) -> DigestLock {
         let mut digests = self.held.digests.lock();
         while !digests.insert(digest) {
@@ -110,7 +110,7 @@ impl Documents {
         let place = self.path(digest, day);
         let written = write_synced(&temporary, bytes).and_then(|()| {
             let renamed = match fs::rename(&temporary, &place) {
-                // An empty directory in its place is none of ours, and is of no use.
+                // An empty directory in its place is not from this store, and of no use.
                 Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
                     fs::remove_dir(&place).and_then(|()| fs::rename(&temporary, &place))
                 }
@@ -263,7 +263,7 @@ fn prepare(root: &Path) -> Result<(), StoreError> {
     }
     for entry in list(&incoming)? {
         let path = entry.path();
-        // A directory is none of ours, and in nobody's way.
+        // A directory is not from this store, and harmless.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let _ = fs::remove_dir(path);
         } else {

@@ -39,7 +39,7 @@ use crate::config::State;
 
 /// What this program writes: the kinds of records and keys, and what they mean. A program that knows fewer would
 /// take what it does not know for damage, or lose it; so each addition raises this, and a newer one is refused.
-/// Whoever raises it first has an older one opened and `CURRENT` written anew before anything else is.
+/// A program that raises it must first open an older store and rewrite `CURRENT`.
 pub(super) const FORMAT: u32 = 1;
 
 const LOCK: &str = "lock";
@@ -54,13 +54,12 @@ const RELEASE_POLL: Duration = Duration::from_millis(5);
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Somebody else has it.
+    /// Another process has it open.
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// There is no store in it, and no room for a new one either.
     #[error(
-        "the state directory {} has no {CURRENT}, yet {found:?} lies in it; \
-         a store is created in an empty directory only",
+        "the state directory {} has no {CURRENT}, but holds {found:?}; a store is only created in an empty directory",
         directory.display()
     )]
     NotEmpty {
@@ -70,7 +69,7 @@ pub enum OpenError {
         found: String,
     },
     /// What lies in it does not belong together.
-    #[error("the state directory {} is not whole: {cause}", directory.display())]
+    #[error("the state directory {} is incomplete: {cause}", directory.display())]
     Mismatch {
         /// The state directory.
         directory: PathBuf,
@@ -140,7 +139,7 @@ impl Opened {
         let current =
             Current::read(&settings.directory, CURRENT)?.ok_or_else(|| OpenError::Mismatch {
                 directory: settings.directory.clone(),
-                cause: "no store is in it",
+                cause: "it holds no store",
             })?;
         Self::of(settings, &current, lock)
     }
@@ -153,11 +152,11 @@ impl Opened {
         }
         let database = Database::open(&path, settings.cache_bytes)?;
         if database.get(&id_key())?.as_deref() != Some(&current.id) {
-            return Err(mismatch("the database is of another store than CURRENT"));
+            return Err(mismatch("the database belongs to another store than CURRENT"));
         }
         if !reached::is_reached(&settings.directory, &database)? {
             return Err(mismatch(
-                "the database has lost what was committed: it has not come as far as REACHED says",
+                "the database has lost commits: it is behind the position in REACHED",
             ));
         }
         Ok(Self { database, id: current.id, lock })
@@ -190,7 +189,7 @@ impl SledBackend {
         match reached::note(&settings.directory, head) {
             // A full disk, perhaps, on which operators may still do something.
             Err(error @ OpenError::Io { .. }) => {
-                tracing::warn!(%error, "how far the database has come could not be noted");
+                tracing::warn!(%error, "cannot write the database's position to REACHED");
             }
             noted => noted?,
         }
@@ -245,7 +244,7 @@ impl Backend for SledBackend {
                 .map_err(OpenError::from)
                 .and_then(|head| reached::note(&self.directory, head));
             if let Err(error) = noted {
-                tracing::warn!(%error, "how far the database has come could not be noted");
+                tracing::warn!(%error, "cannot write the database's position to REACHED");
             }
         }
     }
@@ -284,7 +283,7 @@ impl Current {
         let path = directory.join(name);
         let malformed = || OpenError::Mismatch {
             directory: directory.to_owned(),
-            cause: "CURRENT is not of the form that was written",
+            cause: "CURRENT is malformed",
         };
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -422,7 +421,7 @@ impl Database {
         if fs::read_dir(&blobs).map_err(at("reading", &blobs))?.next().is_some() {
             tracing::error!(
                 directory = %blobs.display(),
-                "the database keeps values in files that it never syncs; this must not happen"
+                "the database keeps values in files that it never syncs: this is a bug"
             );
         }
         let file = path.join("db");

@@ -33,12 +33,12 @@ async fn secrets_are_exchanged_without_a_restart_as_a_whole_or_not_at_all() {
     // Old and new together, then the new one alone.
     fs::write(&secrets, format!("{PORTAL}\n{next}\n")).unwrap();
     daemon.signal(Signal::HUP);
-    logged(&daemon, &["were read anew", "\"secrets\":3"]).await;
+    logged(&daemon, &["were reloaded", "\"secrets\":3"]).await;
     daemon.push_signed(next, &event).await.expect(200);
     daemon.push_signed(PORTAL, &event).await.expect(200);
     fs::write(&secrets, next).unwrap();
     daemon.signal(Signal::HUP);
-    logged(&daemon, &["were read anew", "\"secrets\":2"]).await;
+    logged(&daemon, &["were reloaded", "\"secrets\":2"]).await;
     daemon.push_signed(PORTAL, &event).await.expect(401);
     daemon.push_signed(next, &event).await.expect(200);
 
@@ -48,7 +48,7 @@ async fn secrets_are_exchanged_without_a_restart_as_a_whole_or_not_at_all() {
     let text = fs::read_to_string(&configuration).unwrap();
     fs::write(&configuration, text.replace("[mail]\n", "[mail]\nfrm = \"x\"\n")).unwrap();
     daemon.signal(Signal::HUP);
-    logged(&daemon, &["everything stays as it was", "mail.frm"]).await;
+    logged(&daemon, &["nothing was changed", "mail.frm"]).await;
     daemon.push_signed(next, &event).await.expect(200);
     fs::write(&configuration, text.replace("[mail]\n", "[mail]\nmessage_bytes = 30000000\n"))
         .unwrap();
@@ -93,7 +93,7 @@ async fn tokens_are_exchanged_without_a_restart() {
 
     fs::write(&file, tokens(&["new", "newer"])).unwrap();
     daemon.signal(Signal::HUP);
-    logged(&daemon, &["were read anew", "\"tokens\":2"]).await;
+    logged(&daemon, &["were reloaded", "\"tokens\":2"]).await;
     assert_eq!((status("old").await, status("new").await), (401, 200));
     assert!(daemon.stop().await.success());
 }

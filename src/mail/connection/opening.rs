@@ -127,7 +127,7 @@ async fn start_tls(relay: &Relay, mut stream: RelayStream) -> Result<RelayStream
         Some(socket) => handshake(relay, socket, peer).await,
         None => Err(Failure::silence(
             Stage::Tls,
-            "more than the answer to STARTTLS came unencrypted, from the relay or from another on the way",
+            "unencrypted data followed the reply to STARTTLS (from the relay or an attacker)",
         )),
     }
 }

@@ -26,7 +26,7 @@ pub(in crate::mail) enum BadReply {
     LineTooLong,
     #[error("the relay sent a reply of more than 100 lines")]
     TooManyLines,
-    #[error("the relay sent a line that is no reply")]
+    #[error("the relay sent a malformed reply")]
     NotAReply,
     #[error("the relay sent a reply with two codes")]
     TwoCodes,

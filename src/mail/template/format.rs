@@ -74,7 +74,7 @@ impl Formats {
         let needs_names =
             date.iter().any(|piece| matches!(piece, Piece::Field(DateField::MonthName)));
         if needs_names && raw.month_names.get_ref().len() != 12 {
-            let what = "expected twelve names, since the date has {month_name}".to_owned();
+            let what = "expected twelve names, since the date uses {month_name}".to_owned();
             return Err(bad(Some(raw.month_names.span()), what));
         }
         let amounts = amount

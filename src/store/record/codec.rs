@@ -257,7 +257,7 @@ impl<K: Read + Ord, V: Read> Read for BTreeMap<K, V> {
         let mut map = Self::new();
         for _ in 0..length(from.map()?)? {
             if map.insert(K::read(from)?, V::read(from)?).is_some() {
-                return Err(RecordError::new("a key is in it twice"));
+                return Err(RecordError::new("duplicate key"));
             }
         }
         Ok(map)

@@ -118,16 +118,13 @@ fn what_does_not_belong_together_is_refused() {
     fs::copy(other.path().join(CURRENT), &current).unwrap();
     assert_eq!(
         cause(&open(&directory).err().unwrap()),
-        "the database is of another store than CURRENT"
+        "the database belongs to another store than CURRENT"
     );
     let elsewhere: &[u8] = b"format 1\ndatabase ../elsewhere\nid 0\n";
     let without_format = &own[b"format 1\n".len()..];
     for malformed in [elsewhere, without_format, b"format 01\n", b"format 2"] {
         fs::write(&current, malformed).unwrap();
-        assert_eq!(
-            cause(&open(&directory).err().unwrap()),
-            "CURRENT is not of the form that was written"
-        );
+        assert_eq!(cause(&open(&directory).err().unwrap()), "CURRENT is malformed");
     }
     fs::write(&current, &own).unwrap();
     let database = directory.path().join(FIRST_DATABASE);
@@ -190,7 +187,7 @@ fn a_database_that_has_not_come_as_far_as_was_noted_is_refused() {
     drop(backend);
     open(&directory).unwrap();
 
-    let lost = "the database has lost what was committed: it has not come as far as REACHED says";
+    let lost = "the database has lost commits: it is behind the position in REACHED";
     let noted = fs::read_to_string(path("REACHED")).unwrap();
     let (batch, _) = noted.split_once("hash ").unwrap();
     fs::write(path("REACHED"), format!("{batch}hash {}\n", "0".repeat(64))).unwrap();

@@ -143,7 +143,7 @@ def of_starts(proof, start):
     name, about = next(iter(start.after.items()))
     judged_start("it starts on a state directory that is another", CODE, code=None)
     judged_start("it ends with 1 where a person must help", CODE, code=verdict.FAILED)
-    judged_start("the message does not name the directory", MESSAGE, words="the state directory is not whole")
+    judged_start("the message does not name the directory", MESSAGE, words="the state directory is incomplete")
     judged_start("a file was created", CHANGED, after={**start.after, "sled-1/new": about})
     judged_start("a file was changed", CHANGED, after={**start.after, name: (about[0], "other")})
     judged_start("a file was removed", CHANGED, after={key: start.after[key] for key in start.after if key != name})

@@ -339,7 +339,7 @@ async fn an_invoice_whose_documents_exceed_a_mail_is_held_before_all_are_read() 
     let whole = house.until("K-1", "R-1", Shown::Held).await;
     running.stop().await;
     let reason = whole.delivery.hold.unwrap().to_string();
-    assert!(reason.ends_with("its documents alone have more than 4 bytes"), "{reason}");
+    assert!(reason.ends_with("its documents exceed 4 bytes in total"), "{reason}");
     assert_eq!(house.relay.book().connections, 0);
 }
 
