@@ -219,7 +219,7 @@ struct PauseArguments {
     /// Only this account.
     #[arg(long, value_parser = account_id)]
     account: Option<AccountId>,
-    /// Not sending, but the removal of expired records; the daemon pauses it itself after a clock step of more
+    /// Not sending, but removal by retention; the daemon pauses it itself after a clock step of more
     /// than a day.
     #[arg(long, conflicts_with = "account")]
     removal: bool,

@@ -131,8 +131,8 @@ fn named(scope: &PauseArguments) -> Named {
     let accepting = "events are still accepted";
     let (what, of, meanwhile) = match &scope.account {
         None if scope.removal => {
-            let removal = "the removal of expired records";
-            (removal.to_owned(), "the removal".to_owned(), "everything else continues")
+            let removal = "removal by retention";
+            (removal.to_owned(), removal.to_owned(), "everything else continues")
         }
         None => ("all sending".to_owned(), "sending".to_owned(), accepting),
         Some(account) => {

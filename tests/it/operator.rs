@@ -93,7 +93,7 @@ async fn a_pause_and_its_end_name_their_scope_and_what_they_changed() {
     let told = ask(&["resume"]).await;
     assert_eq!(told, "all sending is resumed\nit was paused: a wrong batch\n");
     let told = ask(&["pause", "--removal", "--reason", "an audit"]).await;
-    let removal = "the removal of expired records";
+    let removal = "removal by retention";
     assert_eq!(told, format!("{removal} is paused; everything else continues\n"));
     let told = ask(&["resume"]).await;
     assert_eq!(told, "sending was not paused\n");
