@@ -276,8 +276,9 @@ async fn a_store_is_verified_while_nobody_has_it_open_and_says_what_is_wrong() {
     let strange = daemon.command(&["verify"]).await;
     assert_eq!(strange.status.code(), Some(0));
     let said = String::from_utf8(strange.stdout).unwrap();
-    assert!(said.contains("notes.txt: not of this store"), "{said}");
-    let left_over = "1 documents that no record names: left by uploads that were cut off, or by";
+    assert!(said.contains("notes.txt: does not belong to this store"), "{said}");
+    let left_over =
+        "1 documents without a record, left by interrupted uploads or by missing records";
     assert!(said.contains(left_over), "{said}");
 
     fs::write(document, "spoilt").unwrap();
