@@ -5,9 +5,8 @@ import dataclasses
 import hashlib
 import json
 import random
-import subprocess
 
-from daemon import PATIENCE_SECONDS, Admin, Broken, Daemon
+from daemon import Admin, Broken, Daemon, relay
 from load import Sender, World, now
 from sink import Sink
 from verdict import Refusal
@@ -124,10 +123,7 @@ class Verified:
 
 def verify(daemon):
     """The command, on the state directory of a daemon that is stopped."""
-    done = subprocess.run(
-        daemon.command("--json", "verify"), capture_output=True, text=True, timeout=PATIENCE_SECONDS,
-        check=False, **daemon.identity(),
-    )
+    done = daemon.run("--json", "verify")
     try:
         said = json.loads(done.stdout)
     except ValueError:
@@ -149,7 +145,7 @@ class House:
         directory.mkdir()
         self.directory = directory
         self.sink = Sink(seed, directory / "mails")
-        self.daemon = Daemon(program, directory, self.sink.port)
+        self.daemon = Daemon(program, directory, relay(self.sink.port))
         if mount:
             mount(self.daemon.state)
         self.hand = Hand(self.daemon, seed)

@@ -5,7 +5,7 @@ import itertools
 import random
 import shutil
 
-from daemon import Daemon
+from daemon import Daemon, relay
 from hand import House, must, must_be_clean
 from inject import Injection
 from sink import Sink
@@ -33,7 +33,7 @@ def killed_creations(program, directory, seed, is_long):
         for count in itertools.count(numbers.randint(1, step), step):
             house = directory / f"{call}.{count}"
             house.mkdir()
-            daemon = Daemon(program, house, sink.port)
+            daemon = Daemon(program, house, relay(sink.port))
             paths = [(daemon.state / place).resolve() for place in PLACES] if call == "openat" else []
             injection = Injection(house / "strace", call, call, None, str(count), "SIGKILL", paths)
             daemon.through = injection.through()

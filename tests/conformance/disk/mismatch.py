@@ -2,7 +2,7 @@
 
 import shutil
 
-from daemon import Daemon
+from daemon import Daemon, relay
 from hand import House, must, must_be_clean, verify
 from sink import Sink
 from verdict import CONFIGURATION, FAILED, Start, judge_present, judge_start, tree
@@ -64,7 +64,7 @@ def run(program, directory, seed):
     for count, (what, spoil) in enumerate(cases(own.daemon.state, other.daemon.state, older).items()):
         house = directory / str(count)
         house.mkdir()
-        daemon = Daemon(program, house, sink.port)
+        daemon = Daemon(program, house, relay(sink.port))
         shutil.copytree(own.daemon.state, daemon.state, dirs_exist_ok=True)
         spoil(daemon.state)
         for command, expected in (("serve", CONFIGURATION), ("verify", FAILED)):

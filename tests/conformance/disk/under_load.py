@@ -12,7 +12,7 @@ import signal as signals
 import threading
 import time
 
-from daemon import CONNECTIONS, PATIENCE_SECONDS, Admin, Broken, Daemon
+from daemon import CONNECTIONS, PATIENCE_SECONDS, Admin, Broken, Daemon, relay
 from evidence import Evidence, judge
 from hand import Hand, House, must, must_be_clean
 from inject import Injection
@@ -51,7 +51,7 @@ class Load:
         self.directory = directory
         self.random = random.Random(f"{seed} faults")
         self.sink = Sink(seed, directory / "mails")
-        self.daemon = Daemon(program, directory, self.sink.port)
+        self.daemon = Daemon(program, directory, relay(self.sink.port))
         self.world = World(seed, self.daemon, ACCOUNTS)
         self.world.may_fail = True
         self.world.attempts = []
@@ -265,7 +265,7 @@ def creation(program, directory, seed):
             house.mkdir()
             signal = numbers.choice((None, "SIGTERM"))
             sink = Sink(seed, house / "mails")
-            daemon = Daemon(program, house, sink.port)
+            daemon = Daemon(program, house, relay(sink.port))
             injection = Injection(house / "strace", SYNCED, call, "EIO", str(count), signal)
             try:
                 daemon.through = injection.through()

@@ -185,10 +185,10 @@ def kinds(house, senders):
 
     return {kind.name: kind for kind in (
         Kind(
-            EVENT, house.webhook, senders.event, lambda: senders.event(HIDDEN_ACCOUNT),
+            EVENT, house.address, senders.event, lambda: senders.event(HIDDEN_ACCOUNT),
             large=lambda: senders.mistaken().whole()
         ),
-        Kind(DOCUMENT, house.webhook, senders.document, lambda: senders.document(HIDDEN_CONTENT)),
+        Kind(DOCUMENT, house.address, senders.document, lambda: senders.document(HIDDEN_CONTENT)),
         Kind(OPERATION, house.admin, lambda: senders.operation(token), lambda: pause(token), token, lambda: get(PAGE, token)),
-        Kind(SOCKET, house.socket, senders.operation, pause, large=lambda: get(PAGE)),
+        Kind(SOCKET, str(house.admin_socket), senders.operation, pause, large=lambda: get(PAGE)),
     )}

@@ -125,7 +125,7 @@ def flood(work, peers, octets=b"", least_wait_seconds=0):
 def flood_once(work, peers, octets):
     # Those who find no place at first get theirs once the first ones are through.
     patience = HEADER_SECONDS * math.ceil(FLOOD / work.house.connections) + SLACK_SECONDS
-    crowd = Flood(work.house.webhook, peers, FLOOD)
+    crowd = Flood(work.house.address, peers, FLOOD)
     newcomer = Newcomer(work)
     try:
         newcomer.start()
@@ -153,7 +153,7 @@ class Newcomer(threading.Thread):
         request = self.work.kinds[asking.EVENT].request()
         # Without an answer it has waited for ever.
         with contextlib.suppress(OSError):
-            with wire.connect(self.work.house.webhook, NEWCOMER) as connection:
+            with wire.connect(self.work.house.address, NEWCOMER) as connection:
                 heard = wire.converse(connection, [request.whole()], 1, 3 * HEADER_SECONDS + SLACK_SECONDS)
             if [answer.status for answer in heard.answers] == [request.good]:
                 self.seconds = time.monotonic() - began

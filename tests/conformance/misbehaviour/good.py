@@ -115,8 +115,8 @@ class GoodClient:
     """The handle of the process."""
 
     def __init__(self, house):
-        keys = {name: base64.b64encode(key).decode() for name, key in house.daemon.keys.items()}
-        setting = json.dumps({"keys": keys, "webhook": house.webhook, "admin": house.admin})
+        keys = {name: base64.b64encode(key).decode() for name, key in house.keys.items()}
+        setting = json.dumps({"keys": keys, "webhook": house.address, "admin": house.admin})
         self.process = subprocess.Popen(
             [sys.executable, "-B", __file__, setting], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )

@@ -1,12 +1,11 @@
 """The daemon of this suite, and what can be seen of it from outside."""
 
-import hashlib
 import pathlib
 import re
 import resource
 import time
 
-from daemon import Daemon
+from daemon import FILES, NEVER, Daemon, token
 from setting import (
     BODY_SECONDS, CACHE_BYTES, CONNECTIONS, DOCUMENT_BYTES, EVENT_BODY_BYTES, FLOOD, HEADER_BYTES, HEADER_SECONDS,
     TOKEN,
@@ -28,37 +27,13 @@ CONNECTION_BYTES = 24 * 1024
 # which after large bodies is most of the difference.
 WORKING_BYTES = 64 * 1024 * 1024
 
-CONFIGURATION = """
-[state]
-directory = "state"
-reserve_bytes = 16_777_216
-cache_bytes = {cache_bytes}
-[webhook]
-listen = "127.0.0.1:0"
-event_body_bytes = {event_body_bytes}
-document_bytes = {document_bytes}
-connections = {connections}
-header_seconds = {header_seconds}
-body_seconds = {body_seconds}
-[webhook.senders.portal]
-secrets_file = "./portal-secrets"
-may = ["accounts"]
-[webhook.senders.billing]
-secrets_file = "./billing-secrets"
-may = ["invoices"]
-[admin]
-socket = "admin.sock"
-listen = "127.0.0.1:0"
-tokens_file = "./admin-tokens"
-[schedules.default]
-cron = "0 5 1 1 *"
-[mail]
-from = "Muster Hosting <invoices@hosting.example>"
-reply_to = "billing@hosting.example"
-transport = "file"
-[mail.file]
-directory = "mail"
-"""
+CHANGES = {
+    "state": {"cache_bytes": CACHE_BYTES},
+    "webhook": {
+        "event_body_bytes": EVENT_BODY_BYTES, "document_bytes": DOCUMENT_BYTES, "connections": CONNECTIONS,
+        "header_seconds": HEADER_SECONDS, "body_seconds": BODY_SECONDS,
+    },
+}
 
 
 def raise_open_files():
@@ -74,32 +49,21 @@ def raise_open_files():
     return True
 
 
-class House:
-    """One daemon and its addresses."""
+class House(Daemon):
+    """The daemon and its addresses."""
 
     def __init__(self, program, directory):
+        super().__init__(program, directory, CHANGES, FILES, NEVER, token(directory, TOKEN))
         self.connections = CONNECTIONS
-        self.daemon = Daemon(program, directory, 0)
-        self.daemon.configuration.write_text(CONFIGURATION.format(
-            cache_bytes=CACHE_BYTES, event_body_bytes=EVENT_BODY_BYTES, document_bytes=DOCUMENT_BYTES,
-            connections=CONNECTIONS, header_seconds=HEADER_SECONDS, body_seconds=BODY_SECONDS,
-        ))
-        digest = hashlib.sha256(TOKEN.encode()).hexdigest()
-        (self.daemon.directory / "admin-tokens").write_text(f"suite operate {digest}\n")
 
     def start(self):
-        self.daemon.start()
-        self.process = pathlib.Path("/proc", str(self.daemon.process.pid))
-        self.webhook = self.daemon.address
-        self.socket = str(self.daemon.directory / "admin.sock")
-        self.admin = ("127.0.0.1", self.daemon.admin_port())
+        super().start()
+        self.place = pathlib.Path("/proc", str(self.process.pid))
+        self.admin = ("127.0.0.1", self.admin_port())
         self.first_files = self.open_files()
 
-    def is_alive(self):
-        return self.daemon.process.poll() is None
-
     def open_files(self):
-        return sum(1 for _ in (self.process / "fd").iterdir())
+        return sum(1 for _ in (self.place / "fd").iterdir())
 
     def open_files_at_rest(self, seconds):
         """How many there are once they are no more than at rest, or after so long."""
@@ -110,11 +74,11 @@ class House:
 
     def memory(self):
         """What is resident now, and the most since `forget_peak`, in bytes."""
-        status = (self.process / "status").read_text()
+        status = (self.place / "status").read_text()
         return tuple(int(re.search(rf"^{name}:\s+(\d+) kB", status, re.M)[1]) * 1024 for name in ("VmRSS", "VmHWM"))
 
     def forget_peak(self):
-        (self.process / "clear_refs").write_text("5")
+        (self.place / "clear_refs").write_text("5")
 
     def memory_bound(self, connections, bodies, are_answers_large):
         """What so many connections may make of the memory that it takes at rest, with heads as long as they may be."""

@@ -176,7 +176,7 @@ def wait_until_done(change):
 def one_client(work, number):
     """How often which answer came when it asked again."""
     chance = random.Random(f"{work.seed} leaving {number}")
-    admin = Admin(work.house.daemon)
+    admin = Admin(work.house)
     account = Account(work.senders, admin, f"GONE-{number}")
     switch = Switch(work.senders, admin, account.id)
     invoice, document = Invoice(work.senders, admin, account.id, chance), Document(work, account.id, chance)

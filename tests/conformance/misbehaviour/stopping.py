@@ -52,7 +52,7 @@ def stop(work):
             begun.acquire(timeout=BODY_SECONDS)
         time.sleep(ACCEPTED_SECONDS)
         began = time.monotonic()
-        stopping = pool.submit(work.house.daemon.stop)
+        stopping = pool.submit(work.house.stop)
         time.sleep(LATER_SECONDS)
         goes_on.set()
         stopping.result()

@@ -133,7 +133,7 @@ def ways(work):
         with work.router(f"way-{name}", service, **smtp) as router:
             router.account("K", [f"erika@{name}.example", f"max@{name}.example"])
             router.invoice("K", number, documents)
-            shown = router.wait("K", number)
+            shown = router.shown_once("K", number)
         findings.equal(f"state by {name}", shown["state"], "delivered")
         arrived_once(work, findings, shown)
         for address, copies in work.receiver.of_number(number).items():
@@ -169,7 +169,7 @@ def passwords(work):
         with work.router(service, service, **own, password=PASSWORD) as router:
             router.account("K", [f"a@{service}.example"])
             router.invoice("K", f"{service}/1")
-            shown = router.wait("K", f"{service}/1")
+            shown = router.shown_once("K", f"{service}/1")
             findings.equal(f"state by {service}", shown["state"], "delivered")
             arrived_once(work, findings, shown)
             copies = work.receiver.copies_of(f"{service}/1", f"a@{service}.example")
@@ -181,12 +181,12 @@ def passwords(work):
         findings.holds("a wrong password is told", cause.startswith("auth: the relay answered 535 5.7.8"), cause)
         shown = router.shown("K", "auth-wrong/1")
         findings.equal("after a wrong password", (shown["state"], attempt_count(shown)), ("due", 0))
-        findings.holds("no password in the log", "daneben" not in router.daemon.words())
+        findings.holds("no password in the log", "daneben" not in router.words())
     del own["username"]
     with work.router("auth-none", "auth-plain", **own) as router:
         router.account("K", ["a@auth-none.example"])
         router.invoice("K", "auth-none/1")
-        shown = router.wait("K", "auth-none/1")
+        shown = router.shown_once("K", "auth-none/1")
         findings.equal("without AUTH", (shown["state"], attempts(shown["addresses"][0])),
                        ("held", [("rcpt", 554, "5.7.1", "rejected")]))
     for number in ("auth-wrong/1", "auth-none/1"):
@@ -229,9 +229,9 @@ def links(work):
             findings.holds(f"{service}: the relay is down for that", cause.startswith(stage) and words in cause, cause)
             shown = routers[service].shown("K", f"{service}/1")
             findings.equal(f"{service}: state and attempts", (shown["state"], attempt_count(shown)), ("due", 0))
-            _, said = routers[service].command("explain", "K", f"{service}/1")
+            _, said = routers[service].said("explain", "K", f"{service}/1")
             findings.holds(f"{service}: explain tells it", cause in said, said)
-            code, said = routers[service].command("test-mail", f"test@{service}.example")
+            code, said = routers[service].said("test-mail", f"test@{service}.example")
             findings.equal(f"{service}: exit code of test-mail, which said {said}", code, 1)
             heard = work.postfix.log(service)
             findings.holds(f"{service}: Postfix saw the connection", "connect from" in heard, heard)
@@ -242,7 +242,7 @@ def links(work):
         mended = {"other-ca": right, "other-name": right, "no-starttls": {"smtpd_tls_security_level": "may"}}
         work.postfix.reload(**mended)
         for service in mended:
-            shown = routers[service].wait("K", f"{service}/1", seconds=60)
+            shown = routers[service].shown_once("K", f"{service}/1", seconds=60)
             findings.equal(f"{service}, mended", (shown["state"], attempt_count(shown)), ("delivered", 1))
             arrived_once(work, findings, shown)
             findings.equal(f"{service}, mended: the relay", routers[service].readiness()["relay"]["state"], "up")
@@ -250,7 +250,7 @@ def links(work):
             findings.equal(f"{service}: mails", work.receiver.of_number(f"{service}/1"), {})
     finally:
         for router in routers.values():
-            router.daemon.end()
+            router.end()
     findings.close()
     return f"{len(cases)} kinds, no MAIL taken, each told with its cause; {len(mended)} mended, delivered by themselves"
 

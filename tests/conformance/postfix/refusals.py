@@ -46,7 +46,7 @@ def each_cause(work):
         work.at_rcpt.actions[f"grey@{DOMAIN}"] = ["451 4.7.1 greylisted, come again"]
         router.invoice("grey", "cause/grey")
         are_refused(work, findings, router, CAUSES)
-        shown = router.wait("grey", "cause/grey")
+        shown = router.shown_once("grey", "cause/grey")
         wanted = [("rcpt", 451, "4.7.1", "deferred"), ACCEPTED]
         findings.equal("grey: attempts", attempts(shown["addresses"][0]), wanted)
         arrived_once(work, findings, shown)
@@ -76,7 +76,7 @@ def after_the_dot(work):
                 router.invoice(other, f"cause/{other}")
         router.switch("resume")
         for other in others:
-            shown = router.wait(other, f"cause/{other}")
+            shown = router.shown_once(other, f"cause/{other}")
             findings.equal(f"{other}: attempts", attempts(shown["addresses"][0]), [ACCEPTED])
             arrived_once(work, findings, shown)
         are_refused(work, findings, router, AFTER_THE_DOT)
@@ -105,12 +105,12 @@ def are_refused(work, findings, router, causes):
     """Judged as wanted, and nothing has arrived."""
     for name, (stage, _, code, enhanced, (outcome, state)) in causes.items():
         enough = 2 if outcome == "deferred" else 1
-        shown = router.wait(name, f"cause/{name}", lambda one: attempt_count(one) >= enough and one["state"] != "sending")
+        shown = router.shown_once(name, f"cause/{name}", lambda one: attempt_count(one) >= enough and one["state"] != "sending")
         seen = attempts(shown["addresses"][0])
         findings.equal(f"{name}: attempts", sorted(set(seen)), [(stage, code, enhanced, outcome)])
         findings.holds(f"{name}: repeated only where that can help", len(seen) == 1 or outcome == "deferred", seen)
         # What no address is left for is withheld by a commit of its own.
-        shown = router.wait(name, f"cause/{name}", lambda shown: shown["state"] == state)
+        shown = router.shown_once(name, f"cause/{name}", lambda shown: shown["state"] == state)
         findings.equal(f"{name}: state", shown["state"], state)
         address = {"due": "pending", "held": "pending", "withheld": "rejected"}[state]
         findings.equal(f"{name}: state of the address", shown["addresses"][0]["state"], address)
@@ -133,7 +133,7 @@ def go_on(work, findings, router, causes):
             findings.equal(f"{name}: release", (status, answer.get("result")), (200, "applied"))
             released += 1
     for name in causes:
-        shown = router.wait(name, f"cause/{name}")
+        shown = router.shown_once(name, f"cause/{name}")
         findings.equal(f"{name}: state once the cause is gone", shown["state"], "delivered")
         findings.equal(f"{name}: the last attempt", attempts(shown["addresses"][0])[-1:], [ACCEPTED])
         arrived_once(work, findings, shown)
@@ -141,7 +141,7 @@ def go_on(work, findings, router, causes):
 
 
 def not_down(findings, router):
-    downs = [line for line in router.daemon.words().splitlines() if "the relay is down" in line]
+    downs = [line for line in router.words().splitlines() if "the relay is down" in line]
     findings.equal("how often the relay was taken for down", len(downs), 0)
     findings.lines.extend(downs)
 
@@ -161,7 +161,7 @@ def several(work):
         for account in ("bad", "later", "held", "all"):
             router.invoice(account, f"several/{account}")
 
-        shown = router.wait("bad", "several/bad")
+        shown = router.shown_once("bad", "several/bad")
         wanted = {f"a@{at}": "delivered", f"gone@{at}": "rejected", f"b@{at}": "delivered"}
         findings.equal("one bad of three", states(shown), ("delivered", wanted))
         findings.equal("one bad of three: its attempts", attempts(address_of(shown, f"gone@{at}")), [GONE])
@@ -170,15 +170,15 @@ def several(work):
         marked = router.admin.account("bad")["suspects"]
         findings.equal("the mark", [one["address"] for one in marked], [f"gone@{at}"])
 
-        shown = router.wait("later", "several/later", lambda one: len(address_of(one, f"busy@{at}")["attempts"]) >= 2)
+        shown = router.shown_once("later", "several/later", lambda one: len(address_of(one, f"busy@{at}")["attempts"]) >= 2)
         seen = shown["state"] in ("due", "sending"), states(shown)[1]
         findings.equal("one deferred of two", seen, (True, {f"busy@{at}": "pending", f"c@{at}": "delivered"}))
         arrived_once(work, findings, shown)
-        shown = router.wait("held", "several/held")
+        shown = router.shown_once("held", "several/held")
         wanted = {f"policy@{at}": "pending", f"d@{at}": "pending"}
         findings.equal("one refused by policy of two", states(shown), ("held", wanted))
 
-        shown = router.wait("all", "several/all")
+        shown = router.shown_once("all", "several/all")
         wanted = {f"gone2@{at}": "rejected", f"gone3@{at}": "rejected", f"main@{at}": "delivered"}
         findings.equal("all bad", states(shown), ("delivered", wanted))
         findings.equal("all bad: the recipient", (shown["recipient"]["kind"], shown["recipient"]["reason"]["rule"]),
@@ -186,16 +186,16 @@ def several(work):
         arrived_once(work, findings, shown)
         told = [(one["event"].get("recipient") or {}).get("kind") for one in shown["story"]]
         findings.holds("all bad: the history tells", "main_contact" in told, told)
-        _, said = router.command("explain", "all", "several/all")
+        _, said = router.said("explain", "all", "several/all")
         findings.holds("all bad: explain tells", "rejected every address" in said, said)
 
         for address in bad:
             del work.at_rcpt.actions[address]
-        shown = router.wait("later", "several/later")
+        shown = router.shown_once("later", "several/later")
         findings.equal("the deferred one once the cause is gone", shown["state"], "delivered")
         arrived_once(work, findings, shown)
         router.operate("held", "several/held", "release", now=True)
-        shown = router.wait("held", "several/held")
+        shown = router.shown_once("held", "several/held")
         wanted = {f"policy@{at}": "delivered", f"d@{at}": "delivered"}
         findings.equal("released", states(shown), ("delivered", wanted))
         arrived_once(work, findings, shown)
@@ -204,7 +204,7 @@ def several(work):
         before = {one["address"]: one["message_id"] for one in router.shown("all", "several/all")["addresses"]}
         status, answer = router.operate("all", "several/all", "resend", revision=1)
         findings.equal("resend", (status, answer.get("result")), (200, "applied"))
-        shown = router.wait("all", "several/all")
+        shown = router.shown_once("all", "several/all")
         wanted = {f"gone2@{at}": "delivered", f"gone3@{at}": "delivered"}
         findings.equal("sent again", states(shown), ("delivered", wanted))
         findings.equal("sent again: the rule", shown["recipient"]["reason"]["rule"], "billing_contact_selected")
@@ -235,7 +235,7 @@ def unlisted(work):
     with work.router("listed", "listed") as router:
         router.account("K", ["known@listed.example"], ["unknown@listed.example"])
         router.invoice("K", "listed/1")
-        shown = router.wait("K", "listed/1")
+        shown = router.shown_once("K", "listed/1")
         findings.equal("not in relay_recipient_maps", attempts(address_of(shown, "unknown@listed.example")), [GONE])
         wanted = {"unknown@listed.example": "rejected", "known@listed.example": "delivered"}
         findings.equal("the listed main contact", states(shown), ("delivered", wanted))
@@ -244,7 +244,7 @@ def unlisted(work):
     with work.router("filtered", "filtered") as router:
         router.account("K", ["good@filtered.example"], ["bare@filtered.example", "other@filtered.example"])
         router.invoice("K", "filtered/1")
-        shown = router.wait("K", "filtered/1")
+        shown = router.shown_once("K", "filtered/1")
         bare, other = "bare@filtered.example", "other@filtered.example"
         findings.equal("a bare 550", attempts(address_of(shown, bare)), [("rcpt", 550, None, "rejected")])
         findings.equal("beside it", states(shown), ("delivered", {bare: "rejected", other: "delivered"}))
@@ -279,11 +279,11 @@ def content(work):
             "silent": ("final_dot", 552, "5.3.4", "rejected"),
         }
         for name, router in routers.items():
-            shown = router.wait("K", f"content/{name}")
+            shown = router.shown_once("K", f"content/{name}")
             seen = [one for address in shown["addresses"] for one in attempts(address)]
             findings.equal(f"{name}: attempts", seen, [wanted[name]])
             findings.equal(f"{name}: states", (shown["state"], set(states(shown)[1].values())), ("held", {"pending"}))
-            other = router.wait("K", f"content/{name}-other")
+            other = router.shown_once("K", f"content/{name}-other")
             findings.equal(f"{name}: the invoice beside it", other["state"], "delivered")
             arrived_once(work, findings, other)
         cause = announced.shown("K", "content/announced")["addresses"][0]["attempts"][0]["cause"]
@@ -299,7 +299,7 @@ def content(work):
             status, answer = router.operate("K", f"content/{name}", "release", now=True)
             findings.equal(f"{name}: release", (status, answer.get("result")), (200, "applied"))
         for name, router in routers.items():
-            shown = router.wait("K", f"content/{name}")
+            shown = router.shown_once("K", f"content/{name}")
             findings.equal(f"{name}: once the cause is gone", shown["state"], "delivered")
             arrived_once(work, findings, shown)
     findings.close()
@@ -317,7 +317,7 @@ def sender(work):
         for name, router in (("rcpt", at_rcpt), ("mail", at_mail)):
             router.account("K", [f"a@sender-{name}.example"])
             router.invoice("K", f"sender/{name}")
-        shown = at_rcpt.wait("K", "sender/rcpt")
+        shown = at_rcpt.shown_once("K", "sender/rcpt")
         seen = shown["state"], attempts(shown["addresses"][0])
         findings.equal("at RCPT", seen, ("held", [("rcpt", 550, "5.7.1", "rejected")]))
         cause = at_mail.relay_is_down() or ""
@@ -331,7 +331,7 @@ def sender(work):
         del work.senders.actions["bounces@hosting.example"]
         at_rcpt.operate("K", "sender/rcpt", "release", now=True)
         for name, router in (("rcpt", at_rcpt), ("mail", at_mail)):
-            shown = router.wait("K", f"sender/{name}", seconds=60)
+            shown = router.shown_once("K", f"sender/{name}", seconds=60)
             findings.equal(f"at {name} once the cause is gone", shown["state"], "delivered")
             arrived_once(work, findings, shown)
     findings.close()
@@ -355,7 +355,7 @@ def limits(work):
             for account in "KM":
                 router.invoice(account, f"{name}/{account}")
             for account in "KM":
-                shown = router.wait(account, f"{name}/{account}")
+                shown = router.shown_once(account, f"{name}/{account}")
                 findings.equal(f"{name}: state of {account}", shown["state"], "delivered")
                 for address in good:
                     findings.equal(f"{name}: attempts at {address}", attempts(address_of(shown, address)), [ACCEPTED])
@@ -379,15 +379,15 @@ def by_421(work):
             router.invoice(f"K{number}", f"by-421/{number}")
         began = time.monotonic()
         for number in range(10):
-            shown = router.wait(f"K{number}", f"by-421/{number}", seconds=60)
+            shown = router.shown_once(f"K{number}", f"by-421/{number}", seconds=60)
             findings.equal(f"beside 421: attempts at {number}", attempts(shown["addresses"][0]), [ACCEPTED])
             arrived_once(work, findings, shown)
         took = time.monotonic() - began
-        shown = router.wait("closing", "by-421/closing", lambda shown: attempt_count(shown) >= 1)
+        shown = router.shown_once("closing", "by-421/closing", lambda shown: attempt_count(shown) >= 1)
         findings.equal("421: attempts", set(attempts(shown["addresses"][0])), {("rcpt", 421, "4.3.2", "deferred")})
         findings.holds("421: it is to be tried again", shown["state"] in ("due", "sending"), shown["state"])
         del work.at_rcpt.actions["closing@by-421.example"]
-        shown = router.wait("closing", "by-421/closing", seconds=60)
+        shown = router.shown_once("closing", "by-421/closing", seconds=60)
         findings.equal("421, once the cause is gone", shown["state"], "delivered")
         arrived_once(work, findings, shown)
     findings.close()
@@ -410,11 +410,11 @@ def by_rate(work):
                 cause = router.relay_is_down(30) or ""
                 findings.holds(f"{service}: the relay is down for that", cause.startswith(down), cause)
             for number in range(mails):
-                shown = router.wait(f"K{number}", f"{service}/{number}", seconds=90)
+                shown = router.shown_once(f"K{number}", f"{service}/{number}", seconds=90)
                 findings.equal(f"{service}: state of {number}", shown["state"], "delivered")
                 findings.equal(f"{service}: attempts at {number}", attempts(shown["addresses"][0]), [ACCEPTED])
                 arrived_once(work, findings, shown)
-            words = router.daemon.words()
+            words = router.words()
             downs = words.count("the relay is down")
             if not down:
                 findings.equal(f"{service}: how often the relay was taken for down", downs, 0)

@@ -19,7 +19,7 @@ import threading
 import time
 import urllib.parse
 
-from client import Broken
+from daemon import Broken
 
 # Debian's place for Postfix's own programs.
 DAEMONS = pathlib.Path("/usr/lib/postfix/sbin")

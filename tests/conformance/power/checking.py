@@ -3,11 +3,11 @@
 import hashlib
 import http.client
 import shutil
-import subprocess
 import time
 
 import images
-from daemon import CLOSED_PORT, Client, Daemon, StartFailed
+from daemon import Admin, Broken, Daemon, Webhook
+from recording import NO_RELAY, SCHEDULES
 
 # Events acknowledged last before the cut, which a repetition must find remembered.
 REPEATED = 8
@@ -17,9 +17,8 @@ SETTLING_SECONDS = 10
 class Checker:
     """Checks images one at a time, in a directory of its own."""
 
-    def __init__(self, program, directory, sockets, secrets, has_verify):
-        self.program, self.directory, self.sockets, self.secrets = program, directory, sockets, secrets
-        self.has_verify = has_verify
+    def __init__(self, program, directory, sockets):
+        self.program, self.directory, self.sockets = program, directory, sockets
         sockets.mkdir()
 
     def check(self, recording, facts, image, cut, again):
@@ -27,32 +26,26 @@ class Checker:
         if self.directory.exists():
             shutil.rmtree(self.directory)
         images.write(image, self.directory / "state")
+        daemon = Daemon(
+            self.program, self.directory, SCHEDULES, NO_RELAY, options=["--paused"], sockets=self.sockets,
+        )
         wrong = []
         for _ in range(1 + again):
-            daemon = Daemon(
-                self.program, self.directory, self.sockets, self.secrets, CLOSED_PORT, options=["--paused"]
-            )
-            if self.has_verify and "CURRENT" in image:
-                done = subprocess.run(
-                    [self.program, "--config", daemon.configuration, "verify"],
-                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-                )
+            if "CURRENT" in image:
+                done = daemon.run("verify")
                 if done.returncode != 0:
-                    wrong.append(f"verify: exit code {done.returncode}: {done.stdout[-1000:]}")
+                    wrong.append(f"verify: exit code {done.returncode}: {(done.stdout + done.stderr)[-1000:]}")
             try:
                 daemon.start()
-            except StartFailed as failure:
-                return False, [*wrong, f"the daemon does not start: {failure}"]
-            client = Client(self.secrets, self.sockets)
-            client.connect(daemon.address)
+            except Broken as broken:
+                daemon.end()
+                return False, [*wrong, f"the daemon does not start: {broken}"]
             try:
-                promise = Promise(recording, facts, cut, client, self.directory / "state")
-                wrong += promise.broken()
-            except (OSError, http.client.HTTPException) as failure:
+                wrong += Promise(recording, facts, cut, daemon).broken()
+            except (OSError, http.client.HTTPException, Broken) as failure:
                 wrong.append(f"the daemon does not answer: {failure!r}")
             finally:
-                client.close()
-                daemon.kill()
+                daemon.end()
             wrong += [f"the daemon complains: {line}" for line in daemon.errors()]
             if wrong:
                 break
@@ -66,8 +59,9 @@ def by(moment, cut):
 class Promise:
     """What holds at a cut, and whether the daemon keeps it."""
 
-    def __init__(self, recording, facts, cut, client, state):
-        self.recording, self.facts, self.cut, self.client, self.state = recording, facts, cut, client, state
+    def __init__(self, recording, facts, cut, daemon):
+        self.recording, self.facts, self.cut, self.state = recording, facts, cut, daemon.state
+        self.admin, self.webhook = Admin(daemon), Webhook(daemon)
         self.mails = {}
         for mail in facts.mails:
             if by(mail["first_byte"], cut):
@@ -77,7 +71,7 @@ class Promise:
         return [*self.accounts(), *self.invoices(), *self.documents(), *self.repeated()]
 
     def accounts(self):
-        found = {item["account"]: item for item in self.client.items("/v1/accounts")}
+        found = {item["account"]: item for item in self.admin.all("/v1/accounts")}
         for account, versions in self.facts.accounts.items():
             least = max((one["version"] for one in versions if by(one["acknowledged"], self.cut)), default=0)
             contents = {one["version"]: one["content"] for one in versions if by(one["sent"], self.cut)}
@@ -98,7 +92,7 @@ class Promise:
             yield f"account {account}: nobody sent it"
 
     def invoices(self):
-        found = {item["number"]: item for item in self.client.items("/v1/invoices")}
+        found = {item["number"]: item for item in self.admin.all("/v1/invoices")}
         for number, invoice in self.facts.invoices.items():
             item = found.pop(number, None)
             if item is None:
@@ -119,7 +113,8 @@ class Promise:
     def story(self, number, invoice, state):
         mails = self.mails.get(number, [])
         details = None
-        if state == "sending" or (mails and (state != "delivered" or len(mails) > 1)):
+        # An attempt of unknown outcome may have come to nothing that the relay saw.
+        if state in ("sending", "held") or (mails and (state != "delivered" or len(mails) > 1)):
             details = self.settled(invoice["account"], number)
             state = details["state"]
         allowed = self.allowed(invoice, mails, details)
@@ -132,7 +127,7 @@ class Promise:
         """Nothing stays in `sending`."""
         give_up = time.monotonic() + SETTLING_SECONDS
         while True:
-            details = self.client.get(f"/v1/accounts/{account}/invoices/{number}")
+            details = self.admin.get(f"/v1/accounts/{account}/invoices/{number}")
             is_under_way = details["state"] == "sending" or any(one["under_way_since"] for one in details["addresses"])
             if not is_under_way or time.monotonic() > give_up:
                 return details
@@ -191,14 +186,14 @@ class Promise:
             files = list((self.state / "documents").glob(f"*/{digest}.sha256"))
             if not any(hashlib.sha256(file.read_bytes()).hexdigest() == digest for file in files):
                 yield f"document {digest}: its file is {'damaged' if files else 'missing'}"
-            status, answer = self.client.document(f"again-{number}", digest, self.recording.content(digest))
+            status, answer = self.webhook.document(f"again-{number}", self.recording.content(digest))
             if (status, answer.get("result")) != (200, "duplicate"):
                 yield f"document {digest}: {status} {answer} to its repetition"
 
     def repeated(self):
         known = [event for event in self.facts.events if by(event["acknowledged"], self.cut)]
         for event in sorted(known, key=lambda event: event["acknowledged"])[-REPEATED:]:
-            status, answer = self.client.event(event["sender"], event["id"], event["body"].encode())
+            status, answer = self.webhook.event(event["sender"], event["id"], event["body"].encode())
             if (status, answer.get("result")) != (200, "duplicate"):
                 yield f"event {event['id']}: {status} {answer} to its repetition"
 

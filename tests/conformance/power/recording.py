@@ -5,20 +5,27 @@ by the first byte of a message, outcomes by the relay's reply.
 """
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
 import random
 import shutil
 import signal
-import socket
 import threading
 import time
 
 import calls
 import images
-from daemon import CLOSED_PORT, Client, Daemon
+from daemon import Admin, Daemon, Webhook, relay
 from sink import Sink
+
+# Some invoices wait until the end.
+SCHEDULES = {
+    "schedules.default": {"cron": "*/2 * * * * *"}, "schedules.yearly": {"cron": "0 5 1 1 *", "time_zone": "UTC"},
+}
+# Where no relay is.
+NO_RELAY = relay(1)
 
 # How each run of the daemon ends, and after how many seconds.
 STOPS = ((2.5, signal.SIGKILL), (2.5, signal.SIGTERM), (1.5, signal.SIGKILL), (1.5, signal.SIGTERM))
@@ -83,41 +90,37 @@ class Recording:
     def content(self, digest):
         return (self.documents / digest).read_bytes()
 
-    def record(self, program, sockets, secrets, seed):
-        for directory in (self.state, self.documents):
-            directory.mkdir(parents=True)
+    def record(self, program, sockets, seed):
+        self.documents.mkdir(parents=True)
         (self.directory / "root").write_text(str(self.state))
         facts = Facts()
-        stage = Stage(self, facts, sockets, secrets)
-        with Sink(random.Random(f"{seed} sink")) as sink:
+        with contextlib.closing(Sink(seed)) as sink:
+            daemon = Daemon(program, self.directory, SCHEDULES, relay(sink.port), sockets=sockets)
+            stage = Stage(self, facts, daemon)
             clients = [Portal(stage, f"{seed} portal {n}", n) for n in range(PORTALS)]
             clients += [Billing(stage, f"{seed} billing {n}", n) for n in range(BILLINGS)]
             for client in clients:
                 client.start()
             for run, (seconds, stop) in enumerate(STOPS):
-                tracer = calls.strace(self.directory / f"trace.{run}")
-                daemon = Daemon(program, self.directory, sockets, secrets, sink.server_address[1], tracer)
+                daemon.through = calls.strace(self.directory / f"trace.{run}")
                 began = time.time()
                 try:
                     daemon.start()
                     facts.starts.append([began, time.time()])
-                    stage.address = daemon.address
                     time.sleep(seconds)
                     daemon.check_running()
                     # Clients go on asking until they are answered, by the next run if need be.
                     if stop == signal.SIGTERM:
                         daemon.stop()
                 finally:
-                    daemon.kill()
-                    stage.address = None
+                    daemon.end()
                 shutil.copytree(self.state, self.directory / f"after.{run}")
             stage.ended.set()
             for client in clients:
                 client.join()
                 if client.failure:
                     raise client.failure
-            sink.shutdown()
-            facts.mails = [mail for mail in sink.mails if mail["number"]]
+            facts.mails = list(sink.mails())
         facts.save(self.directory / "facts.json")
 
 
@@ -130,20 +133,20 @@ class Recovery:
     def is_complete(self):
         return (self.directory / "after").exists()
 
-    def record(self, program, sockets, secrets, image):
+    def record(self, program, sockets, image):
         shutil.rmtree(self.directory, ignore_errors=True)
         state = self.directory / "state"
         images.write(image, self.directory / "before")
         shutil.copytree(self.directory / "before", state)
         (self.directory / "root").write_text(str(state))
-        tracer = calls.strace(self.directory / "trace")
-        daemon = Daemon(program, self.directory, sockets, secrets, CLOSED_PORT, tracer, ["--paused"])
+        daemon = Daemon(program, self.directory, SCHEDULES, NO_RELAY, options=["--paused"], sockets=sockets)
+        daemon.through = calls.strace(self.directory / "trace")
         try:
             daemon.start()
             time.sleep(RECOVERY_SECONDS)
             daemon.check_running()
         finally:
-            daemon.kill()
+            daemon.end()
         shutil.copytree(state, self.directory / "after")
 
     def history(self):
@@ -155,9 +158,8 @@ class Recovery:
 class Stage:
     """What all clients share."""
 
-    def __init__(self, recording, facts, sockets, secrets):
-        self.recording, self.facts, self.sockets, self.secrets = recording, facts, sockets, secrets
-        self.address = None
+    def __init__(self, recording, facts, daemon):
+        self.recording, self.facts, self.daemon = recording, facts, daemon
         self.ended = threading.Event()
         self.lock = threading.Lock()
 
@@ -175,7 +177,7 @@ class Pusher(threading.Thread):
     def __init__(self, stage, seed, number):
         super().__init__(daemon=True)
         self.stage, self.facts, self.random, self.number = stage, stage.facts, random.Random(seed), number
-        self.client = Client(stage.secrets, stage.sockets)
+        self.webhook, self.admin = Webhook(stage.daemon), Admin(stage.daemon)
         self.requests = 0
         self.failure = None
 
@@ -189,25 +191,16 @@ class Pusher(threading.Thread):
             pass
         except Exception as failure:
             self.failure = failure
-        finally:
-            self.client.close()
 
-    def ask(self, request):
+    def ask(self, request, *words):
         """Status, answer and the moment at which it was here."""
         while True:
             if self.stage.ended.is_set():
                 raise Ended
             try:
-                address = self.stage.address
-                if address is None:
-                    time.sleep(0.01)
-                    continue
-                if self.client.address != address:
-                    self.client.connect(address)
-                status, answer = request(self.client)
+                status, answer = request(*words)
                 at = time.time()
             except (OSError, http.client.HTTPException):
-                self.client.close()
                 time.sleep(0.01)
                 continue
             if status != 503:
@@ -225,7 +218,7 @@ class Pusher(threading.Thread):
         timestamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         body = json.dumps({"type": kind, "timestamp": timestamp, "data": data}).encode()
         webhook_id = self.next_id()
-        status, answer, at = self.ask(lambda client: client.event(sender, webhook_id, body))
+        status, answer, at = self.ask(self.webhook.event, sender, webhook_id, body)
         if status < 300:
             event = {"sender": sender, "id": webhook_id, "body": body.decode(), "acknowledged": at}
             with self.stage.lock:
@@ -349,8 +342,7 @@ class Billing(Pusher):
         digest, content = self.new_document()
         if action < 0.5 and len(content) < 50_000:
             return {"content_base64": base64.b64encode(content).decode(), **named}
-        webhook_id = self.next_id()
-        status, answer, at = self.ask(lambda client: client.document(webhook_id, digest, content))
+        status, answer, at = self.ask(self.webhook.document, self.next_id(), content)
         if status not in (200, 201):
             raise RuntimeError(f"a document was refused: {status} {answer}")
         self.acknowledged(digest, at)
@@ -395,6 +387,6 @@ class Billing(Pusher):
     def hold(self, number):
         invoice = self.facts.invoices[number]
         invoice["holding"] = invoice["holding"] or time.time()
-        status, answer, at = self.ask(lambda client: client.hold(invoice["account"], number))
+        status, answer, at = self.ask(self.admin.hold, invoice["account"], number)
         if status == 200 and answer["state"] == "held":
             invoice["held"] = invoice["held"] or at

@@ -1,7 +1,8 @@
-"""The real daemon in a directory of its own: started, killed, stopped, asked at its admin socket."""
+"""The real daemon in a directory of its own: started, killed, stopped, asked at its interfaces."""
 
 import base64
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -14,42 +15,53 @@ import subprocess
 import time
 import urllib.parse
 
+import signing
+
 CONNECTIONS = 4
 # How long anything may take, on a machine that is busy with something else. Nothing waits so long unless
 # it is broken.
 PATIENCE_SECONDS = 120
+# What they are does not matter, so they need not come from the system.
+KEYS = {sender: random.Random(sender).randbytes(32) for sender in ("portal", "billing")}
 
-# All but the mail.
-HOUSE = """
-[state]
-directory = "state"
-reserve_bytes = 16_777_216
-[webhook]
-listen = "127.0.0.1:0"
-[webhook.senders.portal]
-secrets_file = "./portal-secrets"
-may = ["accounts"]
-[webhook.senders.billing]
-secrets_file = "./billing-secrets"
-may = ["invoices"]
-[admin]
-socket = "admin.sock"
-[schedules.default]
-cron = "* * * * * *"
-time_zone = "UTC"
-"""
-CONFIGURATION = HOUSE + """
-[mail]
-from = "Muster Hosting <invoices@hosting.example>"
-reply_to = "billing@hosting.example"
-[mail.smtp]
-host = "127.0.0.1"
-port = {port}
-connections = {connections}
-[retry]
-first_delay_seconds = 1
-max_delay_seconds = 2
-"""
+# The configuration, by table. A suite changes of it what it needs.
+TABLES = {
+    "state": {"directory": "state", "reserve_bytes": 16_777_216},
+    "webhook": {"listen": "127.0.0.1:0"},
+    "webhook.senders.portal": {"secrets_file": "./portal-secrets", "may": ["accounts"]},
+    "webhook.senders.billing": {"secrets_file": "./billing-secrets", "may": ["invoices"]},
+    "admin": {},
+    "schedules.default": {"cron": "* * * * * *", "time_zone": "UTC"},
+    "mail": {"from": "Muster Hosting <invoices@hosting.example>", "reply_to": "billing@hosting.example"},
+}
+FILES = {"mail": {"transport": "file"}, "mail.file": {"directory": "mail"}}
+# The schedule does not fire for years.
+NEVER = {"schedules.default": {"cron": "0 0 29 2 *"}}
+
+
+def relay(port, **settings):
+    return {
+        "mail.smtp": {"host": "127.0.0.1", "port": port, "connections": CONNECTIONS, **settings},
+        "retry": {"first_delay_seconds": 1, "max_delay_seconds": 2},
+    }
+
+
+def token(directory, token):
+    """The admin interface at an address as well, for whoever has this token."""
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    (directory / "tokens").write_text(f"suite operate {digest}\n")
+    return {"admin": {"listen": "127.0.0.1:0", "tokens_file": str(directory / "tokens")}}
+
+
+def toml(*changes):
+    tables = {}
+    for change in changes:
+        for name, settings in change.items():
+            tables[name] = {**tables.get(name, {}), **settings}
+    return "".join(
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        for name, settings in tables.items()
+    )
 
 
 class Broken(Exception):
@@ -57,9 +69,15 @@ class Broken(Exception):
 
 
 class Daemon:
-    def __init__(self, program, directory, relay_port):
+    """Stopped with the block that it stands over, if there is one. `changes` are those of the configuration,
+    `options` those of `serve`, and `sockets` another directory for sockets, whose paths have at most 107 bytes."""
+
+    def __init__(self, program, directory, *changes, options=(), sockets=None):
         self.program = program
         self.directory = pathlib.Path(directory)
+        self.sockets = sockets or self.directory
+        self.admin_socket = self.sockets / "admin.sock"
+        self.options = options
         self.process = None
         # Of the one before, once it has ended.
         self.last_process_id = None
@@ -70,26 +88,46 @@ class Daemon:
         self.start_seconds = 0.05
         self.log = self.directory / "log"
         self.log_begins = 0
-        self.keys = {}
+        self.keys = KEYS
         # What starts the program in its place, and as whom.
         self.through = []
         self.user = None
         self.state = self.directory / "state"
-        self.state.mkdir()
-        for sender in ("portal", "billing"):
-            # What they are does not matter, so they need not come from the system.
-            self.keys[sender] = random.Random(sender).randbytes(32)
-            secret = "whsec_" + base64.b64encode(self.keys[sender]).decode()
-            (self.directory / f"{sender}-secrets").write_text(secret + "\n")
+        self.state.mkdir(parents=True, exist_ok=True)
+        for sender, key in KEYS.items():
+            self.secret_file(sender).write_text("whsec_" + base64.b64encode(key).decode() + "\n")
         self.configuration = self.directory / "invoice-router.toml"
-        self.configuration.write_text(CONFIGURATION.format(port=relay_port, connections=CONNECTIONS))
+        self.configuration.write_text(toml(TABLES, {"admin": {"socket": str(self.admin_socket)}}, *changes))
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            # Stopping it well is one more thing to be seen, unless something failed before.
+            if kind is None:
+                self.stop()
+        finally:
+            self.end()
+
+    @property
+    def url(self):
+        return "http://%s:%d" % self.address
+
+    def secret_file(self, sender):
+        return self.directory / f"{sender}-secrets"
 
     def spawn(self):
         """Starts it; it opens its store now, and is not ready yet."""
         assert self.process is None
         self.starts += 1
         # Each start has a socket of its own: a notice of the one before must not pass for one of this.
-        path = self.directory / f"notify.{self.starts}"
+        path = self.sockets / f"notify.{self.starts}"
         self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notices.bind(str(path))
         if self.user:
@@ -100,12 +138,35 @@ class Daemon:
         with open(self.log, "ab") as log:
             self.log_begins = log.tell()
             self.process = subprocess.Popen(
-                [*self.through, *self.command("serve")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=environment, **self.identity(),
+                [*self.through, *self.command("serve", *self.options)], stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, env=environment, **self.identity(),
             )
 
     def command(self, *words):
         return [self.program, "--config", self.configuration, *words]
+
+    def run(self, *words):
+        """One of the commands, as an operator gives it."""
+        return subprocess.run(
+            self.command(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_SECONDS,
+            check=False, **self.identity(),
+        )
+
+    def ask(self, *words):
+        """What a command says, as JSON."""
+        ran = self.run("--json", *words)
+        if ran.returncode:
+            raise Broken(f"{words}: {ran.returncode} {ran.stderr}")
+        return json.loads(ran.stdout)
+
+    def settled(self, account, number, state="delivered"):
+        """The invoice, once it is so."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while (invoice := self.ask("invoice", account, number))["state"] != state:
+            if time.monotonic() > until:
+                raise Broken(f"{account} {number} is {invoice['state']} and not {state}")
+            time.sleep(0.1)
+        return invoice
 
     def identity(self):
         return {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
@@ -152,7 +213,7 @@ class Daemon:
 
     def kill(self):
         """Pulls the plug. Says whether it was still opening its store."""
-        self.process.kill()
+        self.signal(signal.SIGKILL)
         code = self.process.wait()
         if code != -signal.SIGKILL:
             self.ended_by_itself(f"with {code}")
@@ -162,7 +223,7 @@ class Daemon:
 
     def stop(self):
         """Stops it as a service manager does."""
-        self.process.terminate()
+        self.signal(signal.SIGTERM)
         code = self.wait()
         if code is None:
             raise Broken(f"SIGTERM does not stop it: {self.last_words()}")
@@ -172,16 +233,27 @@ class Daemon:
     def end(self):
         """Leaves nothing behind, whatever happened."""
         if self.process is not None:
-            self.process.kill()
+            self.signal(signal.SIGKILL)
             self.process.wait()
             self.gone()
+
+    def signal(self, number):
+        """To the program itself: what starts it may stay its parent."""
+        if self.process.poll() is None:
+            parent = self.process.pid
+            children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+            os.kill(int(children[0]) if children else parent, number)
+
+    def check_running(self):
+        if self.process.poll() is not None:
+            self.ended_by_itself(f"with {self.process.returncode}")
 
     def gone(self):
         self.last_process_id = self.process.pid
         self.process = None
         self.address = None
         self.notices.close()
-        (self.directory / f"notify.{self.starts}").unlink()
+        (self.sockets / f"notify.{self.starts}").unlink()
 
     def admin_port(self):
         """Where it listens apart from the webhook: it took a free port, and does not log which."""
@@ -219,36 +291,91 @@ class Daemon:
         return self.words()[-3000:]
 
 
+class Connection:
+    """Kept from one request to the next, and made anew if the daemon closed it meanwhile (RFC 9112, section 9.5):
+    nothing that the suites ask has an effect twice."""
+
+    def __init__(self):
+        self.place = self.http = None
+
+    def ask(self, place, method, path, body=None, headers=None):
+        """Status and answer of that address or socket."""
+        if place is None:
+            raise ConnectionRefusedError("the daemon does not run")
+        if place != self.place:
+            self.close()
+            self.place, self.http = place, Http(place)
+        was_kept = self.http.sock is not None
+        try:
+            self.http.request(method, path, body, headers or {})
+            answer = self.http.getresponse()
+            return answer.status, json.loads(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            self.http.close()
+            if not was_kept or isinstance(error, TimeoutError):
+                raise
+        return self.ask(place, method, path, body, headers)
+
+    def close(self):
+        if self.http:
+            self.http.close()
+        self.place = self.http = None
+
+
+class Http(http.client.HTTPConnection):
+    """To an address or a Unix socket."""
+
+    def __init__(self, place):
+        self.place = place
+        super().__init__(*(place if isinstance(place, tuple) else ("localhost",)), timeout=PATIENCE_SECONDS)
+
+    def connect(self):
+        if isinstance(self.place, tuple):
+            super().connect()
+        else:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(str(self.place))
+
+
+class Webhook:
+    """One who pushes to it."""
+
+    def __init__(self, daemon):
+        self.daemon, self.connection = daemon, Connection()
+
+    def event(self, sender, name, body):
+        """Status and answer; `name` is the webhook-id."""
+        return self.push(sender, name, body, "POST", "/v1/events", body, "application/json")
+
+    def document(self, name, content):
+        digest = hashlib.sha256(content).hexdigest()
+        path = f"/v1/documents/{digest}"
+        return self.push("billing", name, digest.encode(), "PUT", path, content, "application/octet-stream")
+
+    def push(self, sender, name, signed, method, path, body, media_type):
+        headers = {"content-type": media_type, **signing.headers(KEYS[sender], name, signed)}
+        return self.connection.ask(self.daemon.address, method, path, body, headers)
+
+
 class Admin:
     """The admin interface, over its Unix socket."""
 
     def __init__(self, daemon):
-        self.path = str(daemon.directory / "admin.sock")
-        self.connection = None
+        self.place, self.connection = daemon.admin_socket, Connection()
 
     def ask(self, method, path, body=None):
-        """Status and answer; the connection is made anew if the daemon closed it."""
-        for last in (False, True):
-            if self.connection is None:
-                self.connection = http.client.HTTPConnection("localhost")
-                self.connection.sock = socket.socket(socket.AF_UNIX)
-                self.connection.sock.settimeout(PATIENCE_SECONDS)
-                self.connection.sock.connect(self.path)
-            try:
-                body_bytes = None if body is None else json.dumps(body)
-                self.connection.request(method, path, body_bytes, {"content-type": "application/json"})
-                answer = self.connection.getresponse()
-                return answer.status, json.loads(answer.read())
-            except (http.client.HTTPException, ConnectionError):
-                self.connection.close()
-                self.connection = None
-                if last:
-                    raise
+        """Status and answer."""
+        body_bytes = None if body is None else json.dumps(body)
+        return self.connection.ask(self.place, method, path, body_bytes, {"content-type": "application/json"})
 
     def known(self, path):
         """What is there, or nothing."""
+        return self.get(path, 404)
+
+    def get(self, path, missing=None):
         status, answer = self.ask("GET", path)
-        if status not in (200, 404):
+        if status not in (200, missing):
             raise Broken(f"GET {path}: {status} {answer}")
         return answer if status == 200 else None
 
@@ -263,14 +390,20 @@ class Admin:
         cursor = None
         while True:
             more = {"limit": 500, **filters, **({"cursor": cursor} if cursor else {})}
-            page = self.known(f"{path}?{urllib.parse.urlencode(more)}")
+            page = self.get(f"{path}?{urllib.parse.urlencode(more)}")
             yield from page["items"]
             cursor = page["next_cursor"]
             if cursor is None:
                 return
 
+    def operate(self, account, number, action, **body):
+        return self.ask("POST", f"/v1/accounts/{quoted(account)}/invoices/{quoted(number)}/{action}", body)
+
     def release(self, account, number):
-        return self.ask("POST", f"/v1/accounts/{quoted(account)}/invoices/{quoted(number)}/release", {"now": True})
+        return self.operate(account, number, "release", now=True)
+
+    def hold(self, account, number):
+        return self.operate(account, number, "hold", reason="by the suite")
 
 
 def quoted(part):

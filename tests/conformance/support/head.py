@@ -19,6 +19,9 @@ class Head:
         found = self.fields.get_all(name, [])
         return str(found[0]) if len(found) == 1 else f"{len(found)} of {name}"
 
+    def has(self, name):
+        return name in self.fields
+
     def addresses(self, name):
         """The addresses that the fields of this name list, in their order."""
         return tuple(one.addr_spec for field in self.fields.get_all(name, []) for one in field.addresses)
