@@ -5,24 +5,21 @@ pushed again, and at the end everything that was is compared with what exists.
 """
 
 import collections
-import contextlib
 import itertools
 import random
 import signal as signals
-import threading
 import time
 
-from daemon import CONNECTIONS, PATIENCE_SECONDS, Admin, Broken, Daemon, relay
-from evidence import Evidence, judge
+from daemon import Daemon, relay
+from evidence import judge
 from hand import Hand, House, must, must_be_clean
 from inject import Injection
-from load import Billing, Portal, Stopped, World
+from loaded import Loaded
 from sink import Sink
 from verdict import ABORTED, CODE, FAILED, SYNC_FAILED, Life, judge_life, judge_present, patience_for
 
 ACCOUNTS = 20
-PORTALS, BILLINGS = 2, 3
-PORTAL_PAUSE_SECONDS, BILLING_PAUSE_SECONDS = 0.03, 0.03
+PORTAL_PAUSES, BILLING_PAUSES = [0.03] * 2, [0.03] * 3
 # A fault that has not come after so long does not come: the daemon is stopped.
 FAULT_SECONDS = 8
 SYNCED = "fsync,fdatasync"
@@ -43,37 +40,23 @@ KINDS = {
 }
 
 
-class Load:
-    """A daemon under load that lives through one fault after the other."""
+class Load(Loaded):
+    """It lives through one fault after the other."""
 
     def __init__(self, program, directory, seed):
         directory.mkdir()
-        self.directory = directory
+        super().__init__(program, directory, seed, ACCOUNTS, PORTAL_PAUSES, BILLING_PAUSES)
         self.random = random.Random(f"{seed} faults")
-        self.sink = Sink(seed, directory / "mails")
-        self.daemon = Daemon(program, directory, relay(self.sink.port))
-        self.world = World(seed, self.daemon, ACCOUNTS)
         self.world.may_fail = True
         self.world.attempts = []
         self.ends = []
         self.lives = []
-        self.released = 0
 
     def whole(self, kinds):
         """One life after the other, then the evidence."""
         # Paths below it are known only once it is there.
         self.daemon.start()
-        accounts = list(self.world.accounts.values())
-        self.portals = [
-            Portal(self.world, f"portal{number}", accounts[number::PORTALS], PORTAL_PAUSE_SECONDS)
-            for number in range(PORTALS)
-        ]
-        billings = [Billing(self.world, f"billing{number}", BILLING_PAUSE_SECONDS) for number in range(BILLINGS)]
-        threads = [
-            threading.Thread(target=self.guarded, args=[one], daemon=True) for one in (*self.portals, *billings)
-        ]
-        for thread in threads:
-            thread.start()
+        self.begin_load()
         time.sleep(0.5)
         self.daemon.stop()
         for kind in kinds:
@@ -82,30 +65,9 @@ class Load:
                 break
         self.daemon.start()
         time.sleep(0.5)
-        self.world.ending.set()
-        for thread in threads:
-            thread.join(PATIENCE_SECONDS)
-            if thread.is_alive():
-                raise Broken(f"requests are not answered: {self.daemon.last_words()}")
-        if self.world.broken.is_set():
-            raise Broken(f"the load was broken off: {self.world.surprises}")
-        with contextlib.suppress(Stopped):
-            for portal in self.portals:
-                portal.finish()
-        self.let_all_end()
-        self.daemon.stop()
+        self.end_load()
         must_be_clean(self.daemon)
-        return self.observe()
-
-    def guarded(self, one):
-        try:
-            one.run()
-        except Stopped:
-            pass
-        except BaseException as error:
-            self.world.surprise(f"{one.thread} failed: {error!r}")
-            self.world.broken.set()
-            raise
+        return self.observe(self.ends)
 
     def live(self, kind):
         call, counts, error, signal, expected = KINDS[kind]
@@ -143,40 +105,6 @@ class Load:
         injection.log.unlink()
         attempts = self.world.attempts[first:]
         return Life(f"{kind} {when}", code, expected, ended_at, self.daemon.words(), calls, attempts)
-
-    def let_all_end(self):
-        """Until nothing is to be sent any more. An invoice with three attempts of unknown outcome is held: the
-        operator lets it go on."""
-        admin, since = Admin(self.daemon), time.monotonic()
-        while time.monotonic() - since < PATIENCE_SECONDS / 2:
-            open_ones = 0
-            for state in ("parked", "waiting", "due", "sending"):
-                open_ones += sum(1 for _ in admin.all("/v1/invoices", state=state))
-            for item in admin.all("/v1/invoices", state="held"):
-                if item["held_reason"] == "the outcome of three attempts is unknown":
-                    self.released += admin.release(item["account"], item["number"])[0] == 200
-                    open_ones += 1
-            if not open_ones:
-                return
-            time.sleep(0.2)
-
-    def observe(self):
-        self.daemon.start()
-        admin, world = Admin(self.daemon), self.world
-        evidence = Evidence(
-            accounts=world.accounts, invoices=world.invoices, surprises=world.surprises, mails=self.sink.mails,
-            accounts_seen={account: admin.account(account) for account in world.accounts},
-            invoices_seen={number: admin.invoice(one.account, number) for number, one in world.invoices.items()},
-            listed={item["number"]: item["state"] for item in admin.all("/v1/invoices")},
-            kills=self.ends, connections=CONNECTIONS,
-        )
-        self.daemon.stop()
-        return evidence
-
-    def end(self):
-        self.world.broken.set()
-        self.daemon.end()
-        self.sink.close()
 
 
 def run(program, directory, seed, kinds, count):
