@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::StopError;
 use crate::clock::Clock;
 use crate::domain::audit::Actor;
-use crate::store::{PauseScope, Retention, Store};
+use crate::store::{PauseScope, Retention, Store, StoreError};
 
 /// How often retention is applied.
 const SWEEP: Duration = Duration::from_secs(3600);
@@ -94,7 +94,7 @@ pub(super) async fn run(
     retention: Retention,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), StopError> {
-    let mut clock_watch = ClockWatch::new(store.clock_seen()?);
+    let mut clock_watch = ClockWatch::new(read(&store, Store::clock_seen).await?);
     let mut note_is_due = Instant::now();
     let mut reminder_is_due = Instant::now();
     let mut pause = SWEEP_PAUSE;
@@ -116,7 +116,7 @@ pub(super) async fn run(
             store.note_clock(now).await?;
             note_is_due = Instant::now() + SWEEP;
         }
-        if let Some(paused) = store.paused(&PauseScope::Removal)? {
+        if let Some(paused) = read(&store, |store| store.paused(&PauseScope::Removal)).await? {
             if Instant::now() >= reminder_is_due {
                 tracing::warn!(
                     since = %paused.since,
@@ -145,6 +145,16 @@ pub(super) async fn run(
             }
         };
     }
+}
+
+/// Reads the store where that may block.
+async fn read<T: Send + 'static>(
+    store: &Arc<dyn Store>,
+    read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StopError> {
+    let store = Arc::clone(store);
+    let done = tokio::task::spawn_blocking(move || read(store.as_ref())).await;
+    Ok(done.map_err(|_| StopError::Ended("a read of the store"))??)
 }
 
 #[cfg(test)]

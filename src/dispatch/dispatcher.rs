@@ -228,7 +228,7 @@ impl Dispatcher {
     }
 
     /// Whether nothing may begin: all sending is paused, or the store would refuse the intent and the relay
-    /// be kept waiting for nothing. The next pass asks again.
+    /// be kept waiting for nothing. The next pass asks again. Each pass reads this one record, so it is in memory.
     fn must_wait(&mut self) -> Result<bool, DispatchError> {
         let store = &self.shared.store;
         let refusal = store.health().refuses_intents;

@@ -31,7 +31,7 @@ use crate::domain::recipient::{Recipient, resolve};
 use crate::mail::message::Message;
 use crate::mail::outcome::Failure;
 use crate::mail::transport::{BegunMessage, Connection};
-use crate::store::{Begin, Begun, Commit, Job, PauseScope, Settle, Settled, StoreError};
+use crate::store::{Begin, Begun, Commit, Job, PauseScope, Settle, Settled, Store, StoreError};
 
 /// The first and the longest wait between two tries to commit.
 const COMMIT_WAIT_FIRST: Duration = Duration::from_millis(50);
@@ -236,7 +236,7 @@ impl Round {
 
     /// Reads everything anew, and decides whom to try with which message.
     async fn plan(&mut self) -> ControlFlow<End, Plan> {
-        let job = self.job()?;
+        let job = self.job().await?;
         // Before the pauses: what has ended must not wait for the end of one.
         if !job.delivery.may_send() || !(self.is_going_on() || self.is_its_time(&job)) {
             return Break(End::Through);
@@ -245,7 +245,7 @@ impl Round {
             return Break(End::AccountPaused(job.account.id().clone()));
         }
         // A round begins with that looked at.
-        if self.is_going_on() && self.is_all_paused()? {
+        if self.is_going_on() && self.is_all_paused().await? {
             return Break(End::Again);
         }
         let rules = &self.shared.settings.rules;
@@ -301,15 +301,26 @@ impl Round {
         })
     }
 
-    fn is_all_paused(&self) -> ControlFlow<End, bool> {
-        match self.shared.store.paused(&PauseScope::Everything) {
+    /// Reads the store where that may block. A read that panics fails the store for good.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = Arc::clone(&self.shared.store);
+        let done = self.shared.blocking.run(move || read(store.as_ref())).await;
+        done.unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn is_all_paused(&self) -> ControlFlow<End, bool> {
+        match self.read(|store| store.paused(&PauseScope::Everything)).await {
             Ok(pause) => Continue(pause.is_some()),
             Err(failure) => Break(self.stop(failure)),
         }
     }
 
-    fn job(&self) -> ControlFlow<End, Job> {
-        match self.shared.store.job(self.sequence) {
+    async fn job(&self) -> ControlFlow<End, Job> {
+        let id = self.sequence;
+        match self.read(move |store| store.job(id)).await {
             Ok(Some(job)) => Continue(job),
             Ok(None) => Break(End::Through),
             Err(failure) => Break(self.stop(failure)),
@@ -407,7 +418,7 @@ impl Round {
             }
         };
         let outcome = match begun {
-            Ok(begun) => match self.may_go_out(plan) {
+            Ok(begun) => match self.may_go_out(plan).await {
                 Ok(true) => self.session.finish(begun, &plan.message).await,
                 refused => {
                     drop(begun);
@@ -491,13 +502,14 @@ impl Round {
     }
 
     /// The last look, directly before the first byte: is sending stopped, or somebody else the recipient?
-    fn may_go_out(&self, plan: &Plan) -> Result<bool, StoreError> {
-        let store = &self.shared.store;
-        let account = plan.job.account.id();
-        if store.pause_in_force(Some(account))?.is_some() {
-            return Ok(false);
-        }
-        store.may_go_out(self.sequence, account, &plan.recipient)
+    async fn may_go_out(&self, plan: &Plan) -> Result<bool, StoreError> {
+        let (id, account) = (self.sequence, plan.job.account.id().clone());
+        let recipient = plan.recipient.clone();
+        let look = move |store: &dyn Store| {
+            let is_paused = store.pause_in_force(Some(&account))?.is_some();
+            Ok(!is_paused && store.may_go_out(id, &account, &recipient)?)
+        };
+        self.read(look).await
     }
 
     async fn drop_intent(&self) -> ControlFlow<End> {

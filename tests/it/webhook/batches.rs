@@ -57,6 +57,9 @@ async fn a_batch_that_comes_again_says_what_it_said_and_goes_on_where_it_was_ref
     let other = [of("K-9", 1), lines[1].clone()];
     let reused = interfaces.batch(PORTAL, "evt_a", &other).await;
     assert_eq!(reused.lines(), [(1, 422, "webhook_id_reused"), (2, 200, "duplicate")]);
+    let unreadable = [json!({"type": "account.moved"}), lines[1].clone()];
+    let reused = interfaces.batch(PORTAL, "evt_a", &unreadable).await;
+    assert_eq!(reused.lines(), [(1, 422, "webhook_id_reused"), (2, 200, "duplicate")]);
 }
 
 #[tokio::test]
