@@ -76,7 +76,7 @@ async fn documents_that_no_mail_could_carry_are_refused_with_their_limit() {
     let answer = interfaces.billing(&of(&[600, 401])).await;
     assert_refused(&answer, 422, "invalid");
     assert_eq!(answer.pointers(), ["/data/documents"]);
-    assert!(answer.body.to_string().contains("at most 1000 bytes together"));
+    assert!(answer.body.to_string().contains("at most 1000 bytes in total"));
     let answer = interfaces.billing(&of(&[600, 400])).await;
     assert_eq!(answer.body["result"], "applied", "{answer:?}");
 }
