@@ -69,6 +69,8 @@ struct Reading {
     pass_began: Option<Instant>,
     /// Since when a reading is under way.
     under_way: Option<Instant>,
+    /// A run was open when that was last looked at.
+    is_releasing: bool,
     lanes: [LaneReading; Lane::ALL.len()],
 }
 
@@ -110,6 +112,7 @@ impl Dispatcher {
                 is_stale: true,
                 pass_began: None,
                 under_way: None,
+                is_releasing: false,
                 lanes: Lane::ALL.map(|lane| LaneReading {
                     lane,
                     due: ReadDue::Not,
@@ -422,7 +425,9 @@ impl Dispatcher {
 
     fn fill(&mut self, snapshot: QueueSnapshot) {
         let QueueSnapshot { is_releasing, resumed_accounts, due } = snapshot;
-        if is_releasing == Some(true) {
+        let has_released = self.reading.is_releasing && is_releasing == Some(false);
+        self.reading.is_releasing = is_releasing.unwrap_or(self.reading.is_releasing);
+        if self.reading.is_releasing {
             self.reading.is_stale = true;
         }
         for account in &resumed_accounts {
@@ -438,6 +443,12 @@ impl Dispatcher {
             }
             for place in &page.places {
                 self.queue.push(place.delivery, page.lane);
+            }
+        }
+        if has_released {
+            // Account by account: behind the page that was read last, too.
+            for lane in &mut self.reading.lanes {
+                lane.due = ReadDue::FromTheStart;
             }
         }
     }
