@@ -1,7 +1,6 @@
 //! When waiting invoices are released.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use invoice_router::domain::audit::{Actor, AuditEvent, AuditRecipient, AuditTarget, ReleaseScope};
 use invoice_router::domain::delivery::Shown;
@@ -217,28 +216,5 @@ async fn an_immediate_invoice_overtakes_thousands_that_a_schedule_released() {
     let place = accepted.iter().position(|mail| mail.to == "k-2@muster.example").unwrap();
     assert!(place <= 21, "only the one under way, and one whose turn it was, came before: {place}");
     assert_eq!(house.whole("K-1", &format!("R-{}", SCHEDULED - 1)).state, Shown::Due);
-    running.stop().await;
-}
-
-#[tokio::test]
-async fn what_a_run_releases_behind_the_page_that_was_read_is_sent_without_a_further_tick() {
-    const ACCOUNTS: usize = 400;
-    let mut house = House::new().await;
-    house.settings.connections = 1;
-    // Released in the order of the accounts, and due in that of their invoices, which is the opposite one.
-    for id in (0..ACCOUNTS).rev() {
-        let account = format!("K-{id:03}");
-        house.account(&account, 1, &[&format!("k-{id}@muster.example")], &[]).await;
-        house.invoice(&account, &format!("R-{id}"), Release::Scheduled).await;
-    }
-    // Longer than the test may take.
-    house.settings.tick = Duration::from_secs(600);
-    let running = house.start();
-    let scope = RunScope::Schedule(ScheduleName::default());
-    let now = house.clock.now();
-    let erika = Actor::Operator("erika".to_owned());
-    assert!(house.store.release(scope, now, erika, None, now).await.unwrap());
-    house.nudge.notify_one();
-    house.until_true("all is sent", || house.relay.book().accepted.len() == ACCOUNTS).await;
     running.stop().await;
 }
