@@ -1,16 +1,15 @@
 //! Reads from a source file which paths it names.
 //!
 //! It looks at tokens, not at types: every `use` tree and every path written inline counts, comments
-//! and literals do not, and a name that a `use` or `mod` brought in stands for what it was brought in
-//! from. That is enough to catch whoever crosses a line without noticing; who means to deceive it can.
+//! and literals do not. That is enough to catch whoever crosses a line without noticing; who means to
+//! deceive it can.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-/// How many names that stand for names are followed; imports of two scopes of a function, which are one
-/// here, may look like a circle.
-const ALIASES: usize = 8;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// A path that a file names, from `crate` or from the name of another crate on.
+#[derive(Debug)]
 pub(super) struct Reference {
     pub(super) line: usize,
     pub(super) path: Vec<String>,
@@ -18,325 +17,157 @@ pub(super) struct Reference {
 
 /// Every path in the source of `module`, `use` trees leaf by leaf.
 pub(super) fn references(module: &[String], source: &str) -> Vec<Reference> {
-    let code = without_comments_and_literals(source);
-    let mut reader = Reader {
-        tokens: tokens(&code),
-        at: 0,
-        scopes: vec![Scope {
-            module: module.to_vec(),
-            parent: None,
-            depth: 0,
-            names: HashMap::new(),
-        }],
-        written: Vec::new(),
-    };
-    reader.read();
-    let Reader { scopes, written, .. } = reader;
-    written
-        .into_iter()
-        .map(|Written { line, scope, path }| Reference {
-            line,
-            path: absolute(&scopes, scope, &path, ALIASES),
-        })
-        .filter(|reference| !reference.path.is_empty())
-        .collect()
-}
-
-/// A path as it is written, and the inline module in which it is.
-struct Written {
-    line: usize,
-    scope: usize,
-    path: Vec<String>,
-}
-
-/// The file itself or a `mod name { … }` in it.
-struct Scope {
-    module: Vec<String>,
-    parent: Option<usize>,
-    /// How many braces are open inside it.
-    depth: usize,
-    /// What `use` and `mod` bring in: the name, and the path behind it as written.
-    names: HashMap<String, Vec<String>>,
-}
-
-/// The path from the root of this crate, or of another one, on. Empty if it leads above the root.
-fn absolute(scopes: &[Scope], scope: usize, path: &[String], aliases: usize) -> Vec<String> {
-    let own = "crate".to_owned();
-    match path[0].as_str() {
-        "crate" | "invoice_router" => [&[own], &path[1..]].concat(),
-        // `::name` is always a crate.
-        "" => path[1..].to_vec(),
-        "self" | "super" => {
-            let mut module = scopes[scope].module.clone();
-            let mut rest = path;
-            while let [step, after @ ..] = rest
-                && (step == "self" || step == "super")
-            {
-                if step == "super" && module.pop().is_none() {
-                    return Vec::new();
-                }
-                rest = after;
-            }
-            [&[own], &module[..], rest].concat()
-        }
-        name => match brought_in(scopes, scope, name) {
-            Some((inside, behind)) if aliases > 0 && behind[0] != name => {
-                let behind = absolute(scopes, inside, behind, aliases - 1);
-                if behind.is_empty() {
-                    return behind;
-                }
-                [&behind, &path[1..]].concat()
-            }
-            _ => path.to_vec(),
-        },
-    }
-}
-
-/// The path behind a name that `use` or `mod` brought in, and the scope in which they did.
-fn brought_in<'a>(
-    scopes: &'a [Scope],
-    scope: usize,
-    name: &str,
-) -> Option<(usize, &'a Vec<String>)> {
-    match (scopes[scope].names.get(name), scopes[scope].parent) {
-        (Some(behind), _) => Some((scope, behind)),
-        // An inline module sees the names around it by `use super::*`, so all are looked through.
-        (None, Some(parent)) => brought_in(scopes, parent, name),
-        (None, None) => None,
-    }
-}
-
-struct Reader<'a> {
-    tokens: Vec<(usize, &'a str)>,
-    at: usize,
-    scopes: Vec<Scope>,
-    written: Vec<Written>,
-}
-
-impl<'a> Reader<'a> {
-    fn read(&mut self) {
-        let mut scope = 0;
-        while let Some((_, token)) = self.tokens.get(self.at).copied() {
-            match token {
-                "use" => {
-                    self.at += 1;
-                    self.use_tree(scope, &[]);
-                }
-                "extern" if self.peek(1) == "crate" => {
-                    self.at += 2;
-                    self.use_tree(scope, &[]);
-                }
-                "mod" if is_name(self.peek(1)) => scope = self.module(scope),
-                "{" => {
-                    self.scopes[scope].depth += 1;
-                    self.at += 1;
-                }
-                "}" => {
-                    match self.scopes[scope].depth.checked_sub(1) {
-                        Some(depth) => self.scopes[scope].depth = depth,
-                        None => scope = self.scopes[scope].parent.unwrap_or(scope),
-                    }
-                    self.at += 1;
-                }
-                _ => self.inline_path(scope),
-            }
-        }
-    }
-
-    fn peek(&self, ahead: usize) -> &'a str {
-        self.tokens.get(self.at + ahead).map_or("", |token| token.1)
-    }
-
-    /// `mod name;` brings in a name, `mod name { … }` begins a scope. Gives the scope to go on in.
-    fn module(&mut self, scope: usize) -> usize {
-        let name = self.peek(1).to_owned();
-        let opens = self.peek(2) == "{";
-        let mut module = self.scopes[scope].module.clone();
-        module.push(name.clone());
-        let path = std::iter::once("crate".to_owned()).chain(module.iter().cloned()).collect();
-        self.scopes[scope].names.insert(name, path);
-        self.at += 3;
-        if !opens {
-            return scope;
-        }
-        self.scopes.push(Scope { module, parent: Some(scope), depth: 0, names: HashMap::new() });
-        self.scopes.len() - 1
-    }
-
-    /// Reads `a::{b, c::{self, d as e}, f::*}` up to what ends it, all under `prefix`.
-    fn use_tree(&mut self, scope: usize, prefix: &[String]) {
-        let mut path = prefix.to_vec();
-        let line = self.tokens.get(self.at).map_or(0, |token| token.0);
-        if prefix.is_empty() && self.peek(0) == "::" {
-            path.push(String::new());
-            self.at += 1;
-        }
-        loop {
-            match self.peek(0) {
-                "{" => {
-                    self.at += 1;
-                    while !matches!(self.peek(0), "}" | "") {
-                        self.use_tree(scope, &path);
-                        if self.peek(0) == "," {
-                            self.at += 1;
-                        }
-                    }
-                    self.at += 1;
-                    return;
-                }
-                "::" => self.at += 1,
-                step if is_name(step) || step == "*" => {
-                    self.at += 1;
-                    // `self` at the end of a tree is the module before it.
-                    if step != "self" || path.is_empty() {
-                        path.push(step.to_owned());
-                    }
-                    if self.peek(0) != "::" {
-                        break;
-                    }
-                }
-                // Not a tree: go on behind it, whatever it is.
-                _ => {
-                    self.at += 1;
-                    return;
-                }
-            }
-        }
-        let mut name = path.last().cloned().unwrap_or_default();
-        if self.peek(0) == "as" {
-            self.peek(1).clone_into(&mut name);
-            self.at += 2;
-        }
-        if name != "*" {
-            self.scopes[scope].names.insert(name, path.clone());
-        }
-        self.written.push(Written { line, scope, path });
-    }
-
-    /// Reads one token or, where one begins here, a whole path of at least two steps.
-    fn inline_path(&mut self, scope: usize) {
-        let (line, token) = self.tokens[self.at];
-        let before = self.at.checked_sub(1).map_or("", |at| self.tokens[at].1);
-        let mut path = Vec::new();
-        if token == "::" && !is_name(before) && before != ">" && is_name(self.peek(1)) {
-            path.push(String::new());
-            self.at += 1;
-        } else if !is_name(token) || matches!(before, "::" | ".") {
-            self.at += 1;
-            return;
-        }
-        path.push(self.peek(0).to_owned());
-        self.at += 1;
-        while self.peek(0) == "::" && is_name(self.peek(1)) {
-            path.push(self.peek(1).to_owned());
-            self.at += 2;
-        }
-        if path.len() > 1 {
-            self.written.push(Written { line, scope, path });
-        }
-    }
-}
-
-fn is_name(token: &str) -> bool {
-    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
-}
-
-/// Names, `::`, and every other character by itself, each with its line.
-fn tokens(code: &str) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    for (number, line) in code.lines().enumerate() {
-        let mut rest = line.trim_start();
-        while let Some(first) = rest.chars().next() {
-            let length = if first.is_alphanumeric() || first == '_' {
-                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
-            } else if rest.starts_with("::") {
-                2
-            } else {
-                first.len_utf8()
-            };
-            found.push((number + 1, &rest[..length]));
-            rest = rest[length..].trim_start();
+    let mut reader = Reader { found: Vec::new(), brought_in: HashSet::new() };
+    reader.read(source.parse().unwrap(), module);
+    let Reader { mut found, brought_in } = reader;
+    // What such a name stands for was looked at where it was brought in. `::name` is always a crate.
+    found.retain(|reference| !brought_in.contains(&reference.path[0]));
+    for reference in &mut found {
+        if reference.path[0].is_empty() {
+            reference.path.remove(0);
         }
     }
     found
 }
 
-/// The source with blanks in place of comments, strings and characters; line breaks stay.
-fn without_comments_and_literals(source: &str) -> String {
-    let mut code = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(first) = rest.chars().next() {
-        let after_name = code.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let skipped = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            block_comment(rest)
-        } else if let Some(hashes) = raw_string(rest).filter(|_| !after_name) {
-            let start = rest.find('"').unwrap_or(0) + 1;
-            let end = format!("\"{}", "#".repeat(hashes));
-            rest[start..].find(&end).map_or(rest.len(), |at| start + at + end.len())
-        } else if first == '"' {
-            quoted(rest, '"')
-        } else if first == '\'' && is_character(rest) {
-            quoted(rest, '\'')
-        } else {
-            code.push(first);
-            rest = &rest[first.len_utf8()..];
-            continue;
-        };
-        code.push(' ');
-        code.extend(rest[..skipped].chars().filter(|c| *c == '\n'));
-        rest = &rest[skipped..];
-    }
-    code
+struct Reader {
+    found: Vec<Reference>,
+    /// The names that `use` and `mod` bring into the file from elsewhere than a crate's root.
+    brought_in: HashSet<String>,
 }
 
-fn block_comment(text: &str) -> usize {
-    let mut open = 0;
-    let mut at = 0;
-    while at < text.len() {
-        let here = &text.as_bytes()[at..];
-        if here.starts_with(b"/*") {
-            open += 1;
-            at += 2;
-        } else if here.starts_with(b"*/") {
-            open -= 1;
-            at += 2;
-            if open == 0 {
-                return at;
+impl Reader {
+    fn read(&mut self, stream: TokenStream, module: &[String]) {
+        let tokens: Vec<TokenTree> = stream.into_iter().collect();
+        let mut at = 0;
+        while at < tokens.len() {
+            let first = text(tokens.get(at));
+            match (first.as_str(), tokens.get(at + 1)) {
+                ("use", _) => at = self.use_tree(&tokens, at + 1, module, &[]),
+                ("extern", Some(TokenTree::Ident(next))) if next == "crate" => {
+                    at = self.use_tree(&tokens, at + 2, module, &[]);
+                }
+                ("mod", Some(TokenTree::Ident(name))) => {
+                    self.brought_in.insert(name.to_string());
+                    at += 2;
+                    if let Some(TokenTree::Group(body)) = tokens.get(at) {
+                        self.read(body.stream(), &[module, &[name.to_string()]].concat());
+                        at += 1;
+                    }
+                }
+                _ => at = self.inline_path(&tokens, at, module),
             }
-        } else {
-            at += 1;
         }
     }
-    text.len()
-}
 
-/// How many `#` a raw string that begins here has.
-fn raw_string(text: &str) -> Option<usize> {
-    let text = text.strip_prefix(['b', 'c']).unwrap_or(text);
-    let text = text.strip_prefix('r')?;
-    let quote = text.trim_start_matches('#');
-    quote.starts_with('"').then(|| text.len() - quote.len())
-}
+    /// Reads `a::{b, c::{self, d as e}, f::*}` from `at` on, all under `prefix`. Gives where it ends.
+    fn use_tree(
+        &mut self,
+        tokens: &[TokenTree],
+        mut at: usize,
+        module: &[String],
+        prefix: &[String],
+    ) -> usize {
+        let mut path = prefix.to_vec();
+        let line = tokens.get(at).map_or(0, line);
+        loop {
+            match tokens.get(at) {
+                Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+                    let inner: Vec<TokenTree> = group.stream().into_iter().collect();
+                    for tree in inner.split(|token| text(Some(token)) == ",") {
+                        self.use_tree(tree, 0, module, &path);
+                    }
+                    return at + 1;
+                }
+                Some(TokenTree::Ident(step)) if step == "as" => break,
+                // `self` at the end of a tree is the module before it.
+                Some(TokenTree::Ident(step)) if step == "self" && !path.is_empty() => at += 1,
+                Some(token) if is_colons(tokens, at) => {
+                    if path.is_empty() && matches!(token, TokenTree::Punct(_)) {
+                        path.push(String::new());
+                    }
+                    at += 2;
+                }
+                Some(token @ TokenTree::Ident(_)) => {
+                    path.push(text(Some(token)));
+                    at += 1;
+                }
+                Some(token) if text(Some(token)) == "*" => {
+                    path.push("*".to_owned());
+                    at += 1;
+                }
+                _ => break,
+            }
+        }
+        let mut name = path.last().cloned().unwrap_or_default();
+        if text(tokens.get(at)) == "as" {
+            name = text(tokens.get(at + 1));
+            at += 2;
+        }
+        let is_root = path.len() == 1 && path[0] == name;
+        if !is_root {
+            self.brought_in.insert(name);
+        }
+        self.note(line, module, path);
+        at
+    }
 
-fn quoted(text: &str, quote: char) -> usize {
-    let mut escaped = true;
-    for (at, c) in text.char_indices() {
-        if c == quote && !escaped {
+    /// Reads one token or, where one begins here, a whole path of at least two steps.
+    fn inline_path(&mut self, tokens: &[TokenTree], mut at: usize, module: &[String]) -> usize {
+        if let TokenTree::Group(group) = &tokens[at] {
+            self.read(group.stream(), module);
             return at + 1;
         }
-        escaped = c == '\\' && !escaped;
+        let begin = line(&tokens[at]);
+        let mut path = Vec::new();
+        if is_colons(tokens, at) {
+            path.push(String::new());
+            at += 2;
+        }
+        while let Some(TokenTree::Ident(step)) = tokens.get(at) {
+            path.push(step.to_string());
+            at += 1;
+            if !is_colons(tokens, at) || !matches!(tokens.get(at + 2), Some(TokenTree::Ident(_))) {
+                break;
+            }
+            at += 2;
+        }
+        if path.is_empty() {
+            return at + 1;
+        }
+        if path.len() > 1 {
+            self.note(begin, module, path);
+        }
+        at
     }
-    text.len()
+
+    fn note(&mut self, line: usize, module: &[String], mut path: Vec<String>) {
+        if path[0] == "self" || path[0] == "super" {
+            let is_name = |step: &String| step != "self" && step != "super";
+            let steps = path.iter().position(is_name).unwrap_or(path.len());
+            let supers = path[..steps].iter().filter(|step| *step == "super").count();
+            let Some(depth) = module.len().checked_sub(supers) else { return };
+            path.splice(..steps, module[..depth].iter().cloned());
+            path.insert(0, "crate".to_owned());
+        } else if path[0] == "invoice_router" {
+            "crate".clone_into(&mut path[0]);
+        }
+        self.found.push(Reference { line, path });
+    }
 }
 
-/// `'a'` and `'\n'` are characters, `'a` is a lifetime.
-fn is_character(text: &str) -> bool {
-    let mut chars = text.chars().skip(1);
-    match chars.next() {
-        Some('\\') => true,
-        Some(_) => chars.next() == Some('\''),
-        None => false,
+fn is_colons(tokens: &[TokenTree], at: usize) -> bool {
+    text(tokens.get(at)) == ":" && text(tokens.get(at + 1)) == ":"
+}
+
+fn text(token: Option<&TokenTree>) -> String {
+    match token {
+        Some(TokenTree::Ident(_) | TokenTree::Punct(_)) => token.map(ToString::to_string),
+        _ => None,
     }
+    .unwrap_or_default()
+}
+
+fn line(token: &TokenTree) -> usize {
+    token.span().start().line
 }
