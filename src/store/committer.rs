@@ -19,12 +19,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::StoreError;
 use super::engine::backend::{Salts, Urgency};
 use super::engine::tx::{
     Answerer, BATCH_OPERATIONS, Batch, Prepared, Sealed, TrailHead, Tree, Unit, Writes,
 };
-use super::types::Health;
+use super::{Health, Result, Rules, StoreError};
 
 /// Most units that may wait. Settlements are not counted: there are no more than connections.
 const WAITING_UNITS: usize = 1_024;
@@ -38,7 +37,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The database under the committer, with the steps that can fail kept apart.
 pub(super) trait Disk: Tree + Send + Sync + 'static {
     /// Writes all or nothing, not durably yet.
-    fn write(&self, writes: Writes) -> Result<(), StoreError>;
+    fn write(&self, writes: Writes) -> Result<()>;
 
     /// Makes durable what was written.
     fn sync(&self) -> io::Result<()>;
@@ -85,7 +84,7 @@ struct Space {
 }
 
 /// Space that is set aside for a file, until it is dropped.
-pub(super) struct Room {
+pub(crate) struct Room {
     shared: Arc<Shared>,
     bytes: u64,
 }
@@ -95,8 +94,9 @@ impl Committer {
     pub(super) fn start(
         disk: Arc<dyn Disk>,
         head: TrailHead,
+        rules: Rules,
         reserve_bytes: u64,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self> {
         let salts = Salts::new()?;
         let shared = Arc::new(Shared {
             disk,
@@ -110,6 +110,7 @@ impl Committer {
         let worker = Worker {
             shared: Arc::clone(&shared),
             head,
+            rules,
             salts,
             waiting: VecDeque::new(),
             carried: None,
@@ -119,7 +120,7 @@ impl Committer {
         Ok(committer)
     }
 
-    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
         let thread = thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| {
             StoreError::Failed { operation: "starting a thread", cause: error.to_string() }
         })?;
@@ -128,7 +129,7 @@ impl Committer {
     }
 
     /// Takes a unit, or says why not.
-    pub(super) fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+    pub(super) fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
         self.shared.check_space(urgency)?;
         let mut state = self.shared.state();
         state.check(urgency)?;
@@ -139,7 +140,7 @@ impl Committer {
     }
 
     /// Sets space aside for a file of so many bytes, or says that accepting it would take what settling needs.
-    pub(super) fn room_for(&self, bytes: u64) -> Result<Room, StoreError> {
+    pub(super) fn room_for(&self, bytes: u64) -> Result<Room> {
         let shared = Arc::clone(&self.shared);
         let mut space = shared.space();
         space.check(shared.reserve_bytes.saturating_add(bytes))?;
@@ -178,7 +179,7 @@ impl Committer {
 
 impl State {
     /// Whether a unit would be taken now, the disk's space apart.
-    fn check(&self, urgency: Urgency) -> Result<(), StoreError> {
+    fn check(&self, urgency: Urgency) -> Result<()> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
@@ -198,7 +199,7 @@ impl State {
 
 impl Space {
     /// Refuses if less than this is free and not reserved.
-    fn check(&self, needed_bytes: u64) -> Result<(), StoreError> {
+    fn check(&self, needed_bytes: u64) -> Result<()> {
         if self.free_bytes.saturating_sub(self.set_aside_bytes) < needed_bytes {
             return Err(StoreError::DiskFull);
         }
@@ -234,7 +235,7 @@ impl Shared {
     }
 
     /// Keeps the space that settling needs: accepting stops at the reserve, intents at half of it.
-    fn check_space(&self, urgency: Urgency) -> Result<(), StoreError> {
+    fn check_space(&self, urgency: Urgency) -> Result<()> {
         let needed = match urgency {
             Urgency::Accept => self.reserve_bytes,
             Urgency::Intent => self.reserve_bytes / 2,
@@ -279,6 +280,7 @@ fn is_stuck(began: Option<Instant>, now: Instant) -> bool {
 /// The state of the thread itself.
 struct Worker {
     shared: Arc<Shared>,
+    rules: Rules,
     head: TrailHead,
     salts: Salts,
     /// Taken and not evaluated yet, in order.
@@ -330,8 +332,8 @@ impl Worker {
     }
 
     /// Fills one batch and makes it durable.
-    fn commit(&mut self) -> (Result<(), StoreError>, Vec<Answerer>) {
-        let mut batch = Batch::after(self.head);
+    fn commit(&mut self) -> (Result<()>, Vec<Answerer>) {
+        let mut batch = Batch::after(self.head, &self.rules);
         let carried = self.carried.take();
         self.carried = batch.fill(self.shared.disk.as_ref(), carried, &mut self.waiting);
         let Sealed { writes, answers, head } = batch.seal(|| self.salts.next());
@@ -341,7 +343,7 @@ impl Worker {
         (result, answers)
     }
 
-    fn write(&self, writes: Writes) -> Result<(), StoreError> {
+    fn write(&self, writes: Writes) -> Result<()> {
         let disk = &self.shared.disk;
         let written = disk.write(writes);
         // Also after a failed write: it may have failed because the disk lost what it had taken.
@@ -352,7 +354,7 @@ impl Worker {
     /// Tells those who were evaluated. The others are dropped, which says that nothing changed.
     fn give_up(mut self, failure: &StoreError) {
         if let Some(carried) = self.carried.take() {
-            let mut batch = Batch::after(self.head);
+            let mut batch = Batch::after(self.head, &self.rules);
             batch.add(carried);
             for answer in batch.seal(|| self.salts.next()).answers {
                 answer(Err(failure.clone()));

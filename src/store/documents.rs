@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chrono::NaiveDate;
 use parking_lot::{Condvar, Mutex};
 
-use super::{StoreError, disk};
+use super::{Result, StoreError, disk};
 use crate::domain::id::Digest;
 
 /// Where files lie until they have their name. It is emptied at each start.
@@ -31,7 +31,7 @@ const DAY: &str = "%Y-%m-%d";
 
 /// The files of all documents.
 #[derive(Debug)]
-pub(super) struct Documents {
+pub(crate) struct Documents {
     root: PathBuf,
     held: Arc<Held>,
     group: SyncGroup,
@@ -64,7 +64,7 @@ impl Drop for DigestLock {
 
 impl Documents {
     /// Opens `documents` in the state directory, or creates it, and removes what was not finished.
-    pub(super) fn open(state_directory: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(state_directory: &Path) -> Result<Self> {
         let root = state_directory.join("documents");
         prepare(&root)?;
         for directory in [&root, state_directory] {
@@ -98,12 +98,7 @@ impl Documents {
 
     /// Writes `bytes`, whose digest the caller has checked, into the directory of `day`; replaces
     /// what an upload without a record may have left there. `Ok` means durable.
-    pub(super) fn write(
-        &self,
-        digest: &Digest,
-        bytes: &[u8],
-        day: NaiveDate,
-    ) -> Result<(), StoreError> {
+    pub(super) fn write(&self, digest: &Digest, bytes: &[u8], day: NaiveDate) -> Result<()> {
         self.keep_directory(day)?;
         let number = self.written.fetch_add(1, Ordering::Relaxed);
         let temporary = self.root.join(INCOMING).join(format!("{digest}.{number}"));
@@ -129,7 +124,7 @@ impl Documents {
     }
 
     /// Reads a document's bytes and checks them against its digest.
-    pub(super) fn read(&self, digest: &Digest, day: NaiveDate) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn read(&self, digest: &Digest, day: NaiveDate) -> Result<Vec<u8>> {
         let damaged = |cause: &str| StoreError::Damaged {
             key: format!("document {digest}"),
             cause: cause.to_owned(),
@@ -149,26 +144,26 @@ impl Documents {
     }
 
     /// The days that have a directory, in order.
-    pub(super) fn days(&self) -> Result<Vec<NaiveDate>, StoreError> {
+    pub(super) fn days(&self) -> Result<Vec<NaiveDate>> {
         let mut days: Vec<_> = list(&self.root)?.iter().filter_map(day_of).collect();
         days.sort();
         Ok(days)
     }
 
     /// The documents whose files lie in a day's directory, whether a record names them or not.
-    pub(super) fn of_day(&self, day: NaiveDate) -> Result<Vec<Digest>, StoreError> {
+    pub(super) fn of_day(&self, day: NaiveDate) -> Result<Vec<Digest>> {
         let entries = list(&self.directory(day))?;
         Ok(entries.iter().filter_map(digest_of).collect())
     }
 
     /// How many uploads were cut off; what they left goes when the documents are opened.
-    pub(super) fn unfinished(&self) -> Result<u64, StoreError> {
+    pub(super) fn unfinished(&self) -> Result<u64> {
         let within = list(&self.root.join(INCOMING))?;
         Ok(within.iter().map(|entry| u64::from(is_file(entry))).sum())
     }
 
     /// What lies among the documents and is none, nor a directory of theirs, in order.
-    pub(super) fn strays(&self) -> Result<Vec<PathBuf>, StoreError> {
+    pub(super) fn strays(&self) -> Result<Vec<PathBuf>> {
         let mut strays = Vec::new();
         for entry in list(&self.root)? {
             let path = entry.path();
@@ -189,14 +184,14 @@ impl Documents {
     }
 
     /// Removes a document's file; it may be gone. To be called once no record names it.
-    pub(super) fn remove(&self, digest: &Digest, day: NaiveDate) -> Result<(), StoreError> {
+    pub(super) fn remove(&self, digest: &Digest, day: NaiveDate) -> Result<()> {
         let path = self.path(digest, day);
         disk::remove_if_there(&path)
             .map_err(|error| failed_at("removing a document", &path, &error))
     }
 
     /// Sees to it that the directory of a day is there for good before anything in it is.
-    fn keep_directory(&self, day: NaiveDate) -> Result<(), StoreError> {
+    fn keep_directory(&self, day: NaiveDate) -> Result<()> {
         let mut durable = self.day.lock();
         if *durable == Some(day) {
             return Ok(());
@@ -220,7 +215,7 @@ impl Documents {
 }
 
 /// What lies in a directory; nothing, if it is not there.
-fn list(directory: &Path) -> Result<Vec<DirEntry>, StoreError> {
+fn list(directory: &Path) -> Result<Vec<DirEntry>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries,
@@ -254,7 +249,7 @@ fn file_name(digest: &Digest) -> String {
     format!("{digest}.sha256")
 }
 
-fn prepare(root: &Path) -> Result<(), StoreError> {
+fn prepare(root: &Path) -> Result<()> {
     const OPERATION: &str = "opening the documents";
     let incoming = root.join(INCOMING);
     for directory in [root, &incoming] {
@@ -280,7 +275,7 @@ fn prepare(root: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file =
         disk::create_file(path).map_err(|error| failed("creating a document", &error))?;
     file.write_all(bytes).map_err(|error| failed("writing a document", &error))?;
@@ -331,7 +326,7 @@ impl SyncGroup {
         &self,
         day: NaiveDate,
         sync: impl FnOnce(&BTreeSet<NaiveDate>) -> io::Result<()>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let mut state = self.state.lock();
         state.arrived += 1;
         state.days.insert(day);

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::StoreError;
-use super::engine::backend::{Backend, Met, Salts, Urgency, new_id};
+use super::committer::Room;
+use super::engine::backend::{Backend, Salts, Urgency, new_id};
 use super::engine::keys::{self, kind};
-use super::engine::tx::{Batch, TrailHead, Tree, Unit, Visit};
-use super::types::{Health, StoreId};
+use super::engine::tx::{Batch, Met, TrailHead, Tree, Unit, Visit};
+use super::{Health, Result, Rules, StoreId};
 
 /// A backend over a map that outlives it.
 pub(super) struct MemoryBackend {
@@ -30,6 +30,8 @@ pub(super) struct MemoryBackend {
 /// What is left when the backend is closed.
 struct Disk {
     id: StoreId,
+    /// Those of whoever opened it last; none before, when nothing can wait.
+    rules: Mutex<Option<Rules>>,
     map: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
     /// Held while units are evaluated, written and answered, so that they come one after the other.
     committing: Mutex<Salts>,
@@ -45,9 +47,10 @@ struct HeldBack {
 
 impl MemoryBackend {
     /// An empty store.
-    pub(super) fn new() -> Result<Self, StoreError> {
+    pub(super) fn new() -> Result<Self> {
         let disk = Disk {
             id: new_id()?,
+            rules: Mutex::default(),
             map: Mutex::default(),
             committing: Mutex::new(Salts::new()?),
             held_back: Mutex::default(),
@@ -56,7 +59,8 @@ impl MemoryBackend {
     }
 
     /// The store as another start would find it.
-    pub(super) fn reopen(&self) -> Self {
+    pub(super) fn reopen(&self, rules: Rules) -> Self {
+        *self.disk.rules.lock() = Some(rules);
         Self { disk: Arc::clone(&self.disk), commits: AtomicU64::new(0) }
     }
 
@@ -67,7 +71,7 @@ impl MemoryBackend {
     }
 
     /// Commits the first of what is held back, at most so many units.
-    pub(super) fn commit_held_back(&self, most: usize) -> Result<(), StoreError> {
+    pub(super) fn commit_held_back(&self, most: usize) -> Result<()> {
         let mut first = self.take_held_back();
         let rest = first.split_off(most.min(first.len()));
         if let Some(held_back) = self.disk.held_back.lock().as_mut() {
@@ -83,17 +87,20 @@ impl MemoryBackend {
     }
 
     /// Holds nothing back any more; commits what was.
-    pub(super) fn go_on(&self) -> Result<(), StoreError> {
+    pub(super) fn go_on(&self) -> Result<()> {
         let held_back = self.disk.held_back.lock().take();
         held_back.map_or(Ok(()), |held_back| self.commit(held_back.units))
     }
 
-    fn commit(&self, mut waiting: VecDeque<Unit>) -> Result<(), StoreError> {
+    fn commit(&self, mut waiting: VecDeque<Unit>) -> Result<()> {
         let salts = self.disk.committing.lock();
+        let Some(rules) = self.disk.rules.lock().clone() else {
+            return Ok(());
+        };
         let mut carried = None;
         while carried.is_some() || !waiting.is_empty() {
-            let head = TrailHead::of(self, self.last(&keys::kind_prefix(kind::TRAIL))?)?;
-            let mut batch = Batch::after(head);
+            let head = TrailHead::of(self, self.last(&[kind::TRAIL])?)?;
+            let mut batch = Batch::after(head, &rules);
             carried = batch.fill(self, carried, &mut waiting);
             let sealed = batch.seal(|| salts.next());
             let mut map = self.disk.map.lock();
@@ -114,11 +121,11 @@ impl MemoryBackend {
 }
 
 impl Tree for MemoryBackend {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         Ok(self.disk.map.lock().get(key).cloned())
     }
 
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
         let mut lower = Included(from.to_vec());
         loop {
             // A visitor may read by itself, so the map is let go of before each visit.
@@ -149,9 +156,7 @@ impl Tree for MemoryBackend {
 }
 
 impl Backend for MemoryBackend {
-    type Room = ();
-
-    fn submit(&self, _urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+    fn submit(&self, _urgency: Urgency, unit: Unit) -> Result<()> {
         if let Some(held_back) = self.disk.held_back.lock().as_mut() {
             held_back.units.push_back(unit);
             held_back.waits.notify_one();
@@ -160,8 +165,8 @@ impl Backend for MemoryBackend {
         self.commit(VecDeque::from([unit]))
     }
 
-    fn room_for(&self, _bytes: u64) -> Result<(), StoreError> {
-        Ok(())
+    fn room_for(&self, _bytes: u64) -> Result<Option<Room>> {
+        Ok(None)
     }
 
     fn id(&self) -> StoreId {
@@ -181,7 +186,7 @@ impl Backend for MemoryBackend {
     /// Each unit is answered within its submission.
     fn close(&self) {}
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
         let upper = keys::after_prefix(prefix).map_or(Unbounded, Excluded);
         Ok(self
             .disk

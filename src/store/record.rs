@@ -33,7 +33,7 @@ const FRAME_OCTETS: usize = 5;
 
 /// Something that is stored under a key of its own.
 #[expect(private_bounds, reason = "only this module says how values are written")]
-pub(super) trait Record: Read + Write {
+pub(crate) trait Record: Read + Write {
     /// For messages.
     const KIND: &'static str;
 

@@ -30,11 +30,10 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::committer::{Committer, Disk, Room};
-use super::engine::backend::{Backend, Met, Urgency, new_id};
+use super::engine::backend::{Backend, Urgency, new_id};
 use super::engine::keys::{self, kind};
-use super::engine::tx::{TrailHead, Tree, Unit, Visit, Writes};
-use super::types::{Health, StoreId};
-use super::{StoreError, disk};
+use super::engine::tx::{Met, TrailHead, Tree, Unit, Visit, Writes};
+use super::{Health, Result, Rules, StoreError, StoreId, disk};
 use crate::config::State;
 
 /// What this program writes: the kinds of records and keys, and what they mean. A program that knows fewer would
@@ -179,11 +178,10 @@ pub(super) struct SledBackend {
 
 impl SledBackend {
     /// Opens the store of a state directory, or creates one if the directory is empty.
-    pub(super) fn open(settings: &State) -> Result<Self, OpenError> {
+    pub(super) fn open(settings: &State, rules: Rules) -> Result<Self, OpenError> {
         let Opened { database, id, lock } = Opened::open_or_create(settings)?;
         let database = Arc::new(database);
-        let head =
-            TrailHead::of(database.as_ref(), database.last(&keys::kind_prefix(kind::TRAIL))?)?;
+        let head = TrailHead::of(database.as_ref(), database.last(&[kind::TRAIL])?)?;
         // After a crash what was read may not be on the disk yet.
         Disk::sync(database.as_ref()).map_err(unsynced(&settings.directory))?;
         match reached::note(&settings.directory, head) {
@@ -196,7 +194,7 @@ impl SledBackend {
         let disk: Arc<dyn Disk> = Arc::clone(&database) as _;
         Ok(Self {
             directory: settings.directory.clone(),
-            committer: Committer::start(disk, head, settings.reserve_bytes)?,
+            committer: Committer::start(disk, head, rules, settings.reserve_bytes)?,
             database,
             id,
             _lock: lock,
@@ -205,24 +203,22 @@ impl SledBackend {
 }
 
 impl Tree for SledBackend {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.database.get(key)
     }
 
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
         self.database.range(from, to, visit)
     }
 }
 
 impl Backend for SledBackend {
-    type Room = Room;
-
-    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
         self.committer.submit(urgency, unit)
     }
 
-    fn room_for(&self, bytes: u64) -> Result<Room, StoreError> {
-        self.committer.room_for(bytes)
+    fn room_for(&self, bytes: u64) -> Result<Option<Room>> {
+        self.committer.room_for(bytes).map(Some)
     }
 
     fn id(&self) -> StoreId {
@@ -239,7 +235,7 @@ impl Backend for SledBackend {
         // What failed is not known to be there.
         if self.health().failure.is_none() {
             let noted = self
-                .last(&keys::kind_prefix(kind::TRAIL))
+                .last(&[kind::TRAIL])
                 .and_then(|last| TrailHead::of(self.database.as_ref(), last))
                 .map_err(OpenError::from)
                 .and_then(|head| reached::note(&self.directory, head));
@@ -249,7 +245,7 @@ impl Backend for SledBackend {
         }
     }
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
         self.database.last(prefix)
     }
 }
@@ -441,7 +437,7 @@ impl Database {
         self.failure.get().cloned()
     }
 
-    fn check<T>(&self, operation: &'static str, result: sled::Result<T>) -> Result<T, StoreError> {
+    fn check<T>(&self, operation: &'static str, result: sled::Result<T>) -> Result<T> {
         result.map_err(|error| {
             let error = failed(operation, &error);
             self.failure.get_or_init(|| {
@@ -452,7 +448,7 @@ impl Database {
         })
     }
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
         let upper = keys::after_prefix(prefix).map_or(Unbounded, Excluded);
         let bounds = (Included(prefix.to_vec()), upper);
         let met = self.tree.range::<Vec<u8>, _>(bounds).next_back();
@@ -462,12 +458,12 @@ impl Database {
 }
 
 impl Tree for Database {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let value = self.check(READING, self.tree.get(key))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
         let bounds = (Included(from), to.map_or(Unbounded, Excluded));
         for met in self.tree.range::<&[u8], _>(bounds) {
             let (key, value) = self.check(READING, met)?;
@@ -480,7 +476,7 @@ impl Tree for Database {
 }
 
 impl Disk for Database {
-    fn write(&self, writes: Writes) -> Result<(), StoreError> {
+    fn write(&self, writes: Writes) -> Result<()> {
         if let Some(failure) = self.failure() {
             return Err(failure);
         }

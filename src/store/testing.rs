@@ -1,6 +1,7 @@
 //! What the tests of every backend need: small units of work and a look at the trail.
 
-use std::ops::ControlFlow;
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::engine::backend::{Backend, Urgency};
 use super::engine::keys::{self, Object, kind};
-use super::engine::tx::{Evaluated, Records, Tree, Tx, Unit};
+use super::engine::tx::{Answerer, Met, Records as _, Tree, Tx, Unit, Visit, met};
 use super::record::{CounterRow, EntryRow, TrailRow};
-use super::{Rules, StoreError};
+use super::{Result, Rules};
 use crate::domain::account::BillingGroups;
 use crate::domain::audit::{Actor, AuditEntry, AuditEvent, AuditText, PausedScope};
 use crate::domain::id::Group;
@@ -19,21 +20,38 @@ use crate::domain::recipient::OnRejected;
 use crate::domain::retry::{AfterUncertain, Backoff, Policy};
 
 /// Where the answer to a unit arrives; it is closed without one if the unit was dropped.
-pub(super) type Answer = Receiver<Result<(), StoreError>>;
+pub(super) type Answer = Receiver<Result<()>>;
 
-/// A unit that does `work`, which returns what is left for later.
-pub(super) fn unit_with_next(
-    work: impl FnOnce(&mut Tx<'_>) -> Option<Unit> + Send + 'static,
-) -> (Unit, Answer) {
+/// A unit that does `work`.
+pub(super) fn unit(work: impl FnOnce(&mut Tx<'_>) + Send + 'static) -> (Unit, Answer) {
     let (sender, answer) = mpsc::channel();
-    let unit = Box::new(|tx: &mut Tx<'_>| Evaluated {
-        next: work(tx),
-        answer: Box::new(move |result| {
+    let unit = Box::new(|tx: &mut Tx<'_>| {
+        work(tx);
+        Box::new(move |result| {
             // A test may not care.
             let _ = sender.send(result);
-        }),
+        }) as Answerer
     });
     (unit, answer)
+}
+
+/// What a database holds.
+pub(super) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+impl Tree for Map {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(self.get(key).cloned())
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
+        let bounds = (Included(from), to.map_or(Unbounded, Excluded));
+        for (key, value) in self.range::<[u8], _>(bounds) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The rules of a house with one billing group, `billing`.
@@ -55,14 +73,6 @@ pub(super) fn rules() -> Rules {
     }
 }
 
-/// A unit that does `work`.
-pub(super) fn unit(work: impl FnOnce(&mut Tx<'_>) + Send + 'static) -> (Unit, Answer) {
-    unit_with_next(|tx| {
-        work(tx);
-        None
-    })
-}
-
 /// Raises a counter by one and tells of it.
 pub(super) fn count(tx: &mut Tx<'_>, name: &str) {
     let value = counted(tx, name) + 1;
@@ -78,7 +88,7 @@ pub(super) fn entry(reason: impl AsRef<str>) -> AuditEntry {
 }
 
 /// The value of a counter.
-pub(super) fn counted(tree: &impl Tree, name: &str) -> u64 {
+pub(super) fn counted(tree: &dyn Tree, name: &str) -> u64 {
     tree.read(&keys::counter(name)).unwrap().map_or(0, |CounterRow(value)| value)
 }
 
@@ -86,29 +96,23 @@ pub(super) fn counted(tree: &impl Tree, name: &str) -> u64 {
 pub(super) fn commit(
     backend: &impl Backend,
     work: impl FnOnce(&mut Tx<'_>) + Send + 'static,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let (unit, answer) = unit(work);
     backend.submit(Urgency::Accept, unit)?;
     answer.recv().unwrap()
 }
 
 /// Everything that begins with `prefix`.
-pub(super) fn all(tree: &impl Tree, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut all = Vec::new();
-    tree.prefix(prefix, None, &mut |key, value| {
-        all.push((key.to_vec(), value.to_vec()));
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    all
+pub(super) fn all(tree: &dyn Tree, prefix: &[u8]) -> Vec<Met> {
+    tree.scan(prefix, None, usize::MAX, met).unwrap()
 }
 
 /// Checks that each link of the trail holds the one before, and that the stories are exactly what the
 /// links say. Returns the number of links.
-pub(super) fn verify_trail(tree: &impl Tree) -> u64 {
+pub(super) fn verify_trail(tree: &dyn Tree) -> u64 {
     let mut links = Vec::new();
     let mut previous = [0; 32];
-    for (batch, (key, value)) in (1..).zip(all(tree, &keys::kind_prefix(kind::TRAIL))) {
+    for (batch, (key, value)) in (1..).zip(all(tree, &[kind::TRAIL])) {
         assert_eq!(key, keys::trail(batch), "no link is missing");
         let link: TrailRow = tree.decode(&key, &value).unwrap();
         assert_eq!(link.previous, previous, "link {batch} follows");
@@ -117,7 +121,7 @@ pub(super) fn verify_trail(tree: &impl Tree) -> u64 {
     }
     let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
     let mut told = 0;
-    for (key, value) in all(tree, &keys::kind_prefix(kind::ENTRY)) {
+    for (key, value) in all(tree, &[kind::ENTRY]) {
         let entry = tree.whole::<EntryRow>(&key, &value).unwrap();
         let (rest, index) = key.split_at(key.len() - 8);
         let batch = number(&rest[rest.len() - 8..]);

@@ -84,6 +84,16 @@ pub enum Judged<T> {
     IdReused,
 }
 
+impl<T> Judged<T> {
+    /// The answer, if there is one.
+    pub(super) fn answer_mut(&mut self) -> Option<&mut T> {
+        match self {
+            Self::New(answer) | Self::Repeated(answer) => Some(answer),
+            Self::IdReused => None,
+        }
+    }
+}
+
 /// What became of an account's change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeAnswer {

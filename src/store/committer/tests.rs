@@ -2,14 +2,13 @@
 
 mod races;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 
-use super::super::engine::keys::{self, Object};
-use super::super::engine::tx::{BATCH_OPERATIONS, Tx, Visit};
+use super::super::engine::keys::{self, Object, kind};
+use super::super::engine::tx::{BATCH_OPERATIONS, Met, Tx, Visit};
 use super::super::record::CounterRow;
-use super::super::testing::{Answer, count, counted, entry, unit, unit_with_next, verify_trail};
+use super::super::testing::{Answer, Map, all, count, counted, entry, rules, unit, verify_trail};
 use super::*;
 use crate::domain::id::AccountId;
 
@@ -18,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A disk that keeps what it has in a map, and syncs when it is let to.
 struct TestDisk {
-    map: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+    map: Mutex<Map>,
     /// The size of each batch.
     batches: Mutex<Vec<usize>>,
     /// Each sync is announced, and waits for what to return.
@@ -67,23 +66,18 @@ impl TestDisk {
 }
 
 impl Tree for TestDisk {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         Ok(self.map.lock().get(key).cloned())
     }
 
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
-        for (key, value) in self.map.lock().clone() {
-            let is_inside = key.as_slice() >= from && to.is_none_or(|to| key.as_slice() < to);
-            if is_inside && visit(&key, &value).is_break() {
-                break;
-            }
-        }
-        Ok(())
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
+        let map = self.map.lock().clone();
+        Tree::range(&map, from, to, visit)
     }
 }
 
 impl Disk for TestDisk {
-    fn write(&self, writes: Writes) -> Result<(), StoreError> {
+    fn write(&self, writes: Writes) -> Result<()> {
         if let Some(failure) = self.write_failure.lock().clone() {
             return Err(failure);
         }
@@ -116,7 +110,7 @@ impl Disk for TestDisk {
 fn start(disk: TestDisk) -> (Arc<TestDisk>, Committer) {
     let disk = Arc::new(disk);
     let shared: Arc<dyn Disk> = Arc::clone(&disk) as _;
-    let committer = Committer::start(shared, TrailHead::default(), 1_000).unwrap();
+    let committer = Committer::start(shared, TrailHead::default(), rules(), 1_000).unwrap();
     (disk, committer)
 }
 
@@ -240,10 +234,9 @@ fn a_batch_of_stories_alone_keeps_its_limit() {
 fn what_a_unit_leaves_for_later_comes_after_those_who_wait() {
     let (disk, warden) = TestDisk::gated();
     let (disk, committer) = start(disk);
-    let (first, then) = unit_with_next(|tx| {
+    let (first, then) = unit(|tx| {
         count(tx, "a");
-        let (next, _) = unit(|tx| count(tx, "a"));
-        Some(next)
+        tx.leave(unit(|tx| count(tx, "a")).0);
     });
     let mut last = None;
     behind_a_first_batch(&committer, &warden, || {
@@ -261,10 +254,11 @@ fn what_a_unit_leaves_for_later_comes_after_those_who_wait() {
 
 /// Writes one key, and leaves the same for later.
 fn chain(left: u64) -> Unit {
-    let (unit, _answer) = unit_with_next(move |tx| {
-        let key = keys::counter("chain");
-        tx.put(&key, &CounterRow(left)).unwrap();
-        left.checked_sub(1).map(chain)
+    let (unit, _answer) = unit(move |tx| {
+        tx.put(&keys::counter("chain"), &CounterRow(left)).unwrap();
+        if let Some(left) = left.checked_sub(1) {
+            tx.leave(chain(left));
+        }
     });
     unit
 }
@@ -496,9 +490,6 @@ fn closing_waits_for_all_that_was_taken() {
     );
 }
 
-fn last_link(disk: &TestDisk) -> Option<(Vec<u8>, Vec<u8>)> {
-    let map = disk.map.lock();
-    map.range(keys::trail(0)..=keys::trail(u64::MAX))
-        .next_back()
-        .map(|(key, value)| (key.clone(), value.clone()))
+fn last_link(disk: &TestDisk) -> Option<Met> {
+    all(disk, &[kind::TRAIL]).pop()
 }

@@ -1,7 +1,6 @@
 //! Changes of accounts, and what they free.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +8,8 @@ use super::keys::{self, Object};
 use super::last_looks::LastLooks;
 use super::read;
 use super::standing_by::{self, StandingBy};
-use super::tx::{Records, Tx};
+use super::tx::{Records as _, Tree, Tx};
+use super::unfinished::{Unfinished, go_on};
 use super::write::{self, By, Memory};
 use crate::domain::account::{Account, Profile};
 use crate::domain::address::EmailAddress;
@@ -20,37 +20,32 @@ use crate::domain::delivery::{Answer, DeliveryId, Event, step};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence, SubUserId, Version};
 use crate::domain::recipient::{Recipient, Suspect};
 use crate::store::record::{CursorRow, InvoiceRow, Record as _};
-use crate::store::{ChangeAnswer, ChangeResult, Judged, Received, Rules, StoreError};
+use crate::store::{ChangeAnswer, ChangeResult, Judged, Received, Result};
 
 /// Largest account, so that all of its parts fit into one batch beside what else a change writes.
 const ACCOUNT_BYTES: usize = 300 * 1024;
 /// Marks that one change clears at most: those of two contacts.
 const MARKS_AT_ONCE: usize = 20;
 
-/// Applies a change. The second value says whether more is left to be freed. What is in flight is named
-/// once the change is durable, see [`name_in_flight`].
+/// Applies a change. What is in flight is named once the change is durable, see [`name_in_flight`].
 pub(super) fn change(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     received: &Received,
     change: &AccountChange,
-) -> Result<(Judged<ChangeAnswer>, bool), StoreError> {
-    let memory = write::memory(tx, received, rules.webhook_id_days)?;
+) -> Result<Judged<ChangeAnswer>> {
+    let memory = write::memory(tx, received)?;
     let current = read::account(tx, &change.account)?;
     match (memory, current) {
-        (Memory::Reused, _) => Ok((Judged::IdReused, false)),
+        (Memory::Reused, _) => Ok(Judged::IdReused),
         // Above what is in force it can only be if an import has lowered that: then it is judged anew.
         (Memory::Repeated, Some(account)) if change.version <= account.version() => {
-            let answer = accepted(tx, rules, ChangeResult::Duplicate, account)?;
-            Ok((Judged::Repeated(answer), false))
+            Ok(Judged::Repeated(accepted(tx, ChangeResult::Duplicate, account, Vec::new())?))
         }
         (Memory::New | Memory::Repeated, current) => {
             let by = By { actor: &received.actor(), reason: None };
-            let (answer, more) = judge(tx, rules, change, current.as_ref(), &by, received.at)?;
-            if let ChangeAnswer::Accepted { .. } = answer {
-                write::remember(tx, received)?;
-            }
-            Ok((Judged::New(answer), more))
+            let answer = judge(tx, change, current.as_ref(), &by, received.at)?;
+            let is_success = matches!(answer, ChangeAnswer::Accepted { .. });
+            write::judged(tx, received, Memory::New, answer, is_success)
         }
     }
 }
@@ -58,45 +53,42 @@ pub(super) fn change(
 /// Applies a change that an operator brings; see [`change`].
 pub(super) fn import(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     change: &AccountChange,
     by: &By<'_>,
     at: DateTime<Utc>,
-) -> Result<(ChangeAnswer, bool), StoreError> {
+) -> Result<ChangeAnswer> {
     let current = read::account(tx, &change.account)?;
-    judge(tx, rules, change, current.as_ref(), by, at)
+    judge(tx, change, current.as_ref(), by, at)
 }
 
 fn judge(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     change: &AccountChange,
     current: Option<&Account>,
     by: &By<'_>,
     at: DateTime<Utc>,
-) -> Result<(ChangeAnswer, bool), StoreError> {
-    let applied = match apply(current, change, &rules.groups, at) {
+) -> Result<ChangeAnswer> {
+    let applied = match apply(current, change, &tx.rules().groups, at) {
         Ok(applied) => applied,
-        Err(refused) => return Ok((ChangeAnswer::Refused(refused), false)),
+        Err(refused) => return Ok(ChangeAnswer::Refused(refused)),
     };
-    if let Applied::Changed { account, .. } = &applied {
-        let encoded = account.encode();
-        if encoded.len() > ACCOUNT_BYTES {
-            return Ok((ChangeAnswer::Refused(Refused::TooLarge), false));
+    let (account, warnings) = match (applied, current.cloned()) {
+        (Applied::Changed { account, warnings }, _) => (*account, warnings),
+        (Applied::Duplicate, Some(account)) => {
+            return accepted(tx, ChangeResult::Duplicate, account, Vec::new());
         }
-        tx.put_encoded::<Account>(&keys::account(account.id()), &encoded)?;
-    }
-    let (result, account, warnings) = match (applied, current.cloned()) {
-        (Applied::Changed { account, warnings }, _) => (ChangeResult::Applied, *account, warnings),
-        (Applied::Duplicate, Some(account)) => (ChangeResult::Duplicate, account, Vec::new()),
-        (Applied::Stale, Some(account)) => (ChangeResult::Stale, account, Vec::new()),
+        (Applied::Stale, Some(account)) => {
+            return accepted(tx, ChangeResult::Stale, account, Vec::new());
+        }
         (Applied::Duplicate | Applied::Stale, None) => {
             return Err(read::damaged("of kind account", "an unknown account has a version"));
         }
     };
-    if result != ChangeResult::Applied {
-        return Ok((accepted(tx, rules, result, account)?, false));
+    let encoded = account.encode();
+    if encoded.len() > ACCOUNT_BYTES {
+        return Ok(ChangeAnswer::Refused(Refused::TooLarge));
     }
+    tx.put_encoded::<Account>(&keys::account(account.id()), &encoded)?;
 
     let mut suppressions_cleared = 0;
     if let Some(current) = current {
@@ -108,7 +100,7 @@ fn judge(
         write::count_account(tx)?;
     }
     write::mark_schedule(tx, &account)?;
-    let recipient = read::recipient(tx, &account, rules)?;
+    let recipient = read::recipient(tx, &account, tx.rules())?;
     let changed = AccountChanged {
         change: kind_of(&change.kind),
         version: account.version(),
@@ -123,48 +115,29 @@ fn judge(
     let object = Object::Account(account.id().clone());
     write::tell(tx, object, at, by, AuditEvent::AccountChanged(changed));
 
-    let more = free(tx, rules, &account, None, at)?;
-    let answer = ChangeAnswer::Accepted {
-        result,
-        account: Box::new(account),
-        recipient: Box::new(recipient),
-        warnings,
-        in_flight: Vec::new(),
-    };
-    Ok((answer, more))
+    free(tx, &account, None, at)?;
+    accepted(tx, ChangeResult::Applied, account, warnings)
 }
 
 fn accepted(
     tx: &Tx<'_>,
-    rules: &Rules,
     result: ChangeResult,
     account: Account,
-) -> Result<ChangeAnswer, StoreError> {
-    let recipient = Box::new(read::recipient(tx, &account, rules)?);
-    Ok(ChangeAnswer::Accepted {
-        result,
-        account: Box::new(account),
-        recipient,
-        warnings: Vec::new(),
-        in_flight: Vec::new(),
-    })
+    warnings: Vec<Warning>,
+) -> Result<ChangeAnswer> {
+    let recipient = Box::new(read::recipient(tx, &account, tx.rules())?);
+    let account = Box::new(account);
+    Ok(ChangeAnswer::Accepted { result, account, recipient, warnings, in_flight: Vec::new() })
 }
 
-/// Goes on freeing from where the last unit stopped. Says whether more is left.
-pub(super) fn go_on_freeing(
-    tx: &mut Tx<'_>,
-    rules: &Rules,
-    account: &AccountId,
-) -> Result<bool, StoreError> {
+/// Goes on freeing from where the last unit stopped.
+pub(super) fn go_on_freeing(tx: &mut Tx<'_>, account: &AccountId) -> Result<()> {
     let cursor: Option<CursorRow> = tx.read(&keys::freeing(account))?;
-    let account = read::account(tx, account)?;
-    match (cursor, account) {
-        (Some(cursor), Some(account)) => {
-            let (at, last) = read_cursor(&cursor)?;
-            free(tx, rules, &account, Some(last), at)
-        }
-        (None, _) | (_, None) => Ok(false),
+    if let (Some(cursor), Some(account)) = (cursor, read::account(tx, account)?) {
+        let (at, last) = read_cursor(&cursor)?;
+        free(tx, &account, Some(last), at)?;
     }
+    Ok(())
 }
 
 /// How far freeing has come: the time of the change that began it, in milliseconds, and the last key
@@ -173,7 +146,7 @@ fn cursor(at: DateTime<Utc>, last: &[u8]) -> CursorRow {
     CursorRow([&at.timestamp_millis().to_be_bytes(), last].concat())
 }
 
-fn read_cursor(CursorRow(cursor): &CursorRow) -> Result<(DateTime<Utc>, Vec<u8>), StoreError> {
+fn read_cursor(CursorRow(cursor): &CursorRow) -> Result<(DateTime<Utc>, Vec<u8>)> {
     cursor
         .split_first_chunk()
         .and_then(|(millis, last)| {
@@ -183,15 +156,20 @@ fn read_cursor(CursorRow(cursor): &CursorRow) -> Result<(DateTime<Utc>, Vec<u8>)
         .ok_or_else(|| read::damaged("of kind cursor", "it does not begin with a time"))
 }
 
+/// Has what stands by under an account freed, by units that follow.
+fn free_later(tx: &mut Tx<'_>, account: &AccountId, at: DateTime<Utc>, last: &[u8]) -> Result<()> {
+    tx.leave(go_on(Unfinished::Freeing(account.clone())));
+    tx.put(&keys::freeing(account), &cursor(at, last))
+}
+
 /// Frees what was parked for this version of the account, and makes due what was withheld, after
 /// `after`. Leaves a cursor if more is left.
 fn free(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     account: &Account,
     after: Option<Vec<u8>>,
     at: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+) -> Result<()> {
     use keys::Class::{Parked, Withheld};
     let standing_by =
         StandingBy { account, classes: &[Withheld, Parked], up_to: Sequence(u64::MAX), after };
@@ -199,7 +177,7 @@ fn free(
         let invoice = read::invoice(tx, id.invoice)?.invoice;
         let known = invoice.min_account_version.unwrap_or(Version::UNKNOWN) <= account.version();
         for event in [Event::Freed(invoice.release), Event::AccountChanged] {
-            let freed = step(before, &event, at, &rules.policy, 0.0);
+            let freed = step(before, &event, at, &tx.rules().policy, 0.0);
             // Whoever is withheld was known before; an import may have lowered the version since.
             let is_known = known || event == Event::AccountChanged;
             if is_known && freed.answer == Answer::Done {
@@ -214,19 +192,16 @@ fn free(
         }
         Ok(None)
     })?;
-    let freeing = keys::freeing(account.id());
-    match &last {
-        Some(last) => tx.put(&freeing, &cursor(at, last))?,
-        None if tx.is_there(&freeing)? => tx.remove(&freeing)?,
-        None => {}
+    match last {
+        Some(last) => free_later(tx, account.id(), at, &last),
+        None => tx.remove(&keys::freeing(account.id())),
     }
-    Ok(last.is_some())
 }
 
 /// Clears the marks of addresses of contacts whose addresses changed: those of the contacts that invoices
 /// go to before all others. A snapshot that changes many contacts with many marks leaves some, since the
 /// batch has a limit; those are cleared when their contact changes again, or by an operator. Says how many.
-fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<usize, StoreError> {
+fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<usize> {
     let suspects = read::suspects(tx, before.id())?;
     if suspects.is_empty() {
         return Ok(0);
@@ -268,7 +243,7 @@ pub(super) fn clear_marks_of_recipients(
     tx: &mut Tx<'_>,
     account: &Account,
     at: DateTime<Utc>,
-) -> Result<usize, StoreError> {
+) -> Result<usize> {
     let suspects = read::suspects(tx, account.id())?;
     let selected = account.billing_contact().map(|(_, sub_user)| &sub_user.contact);
     let contacts = selected.into_iter().chain([&account.profile().main_contact]);
@@ -280,27 +255,19 @@ pub(super) fn clear_marks_of_recipients(
         tx.remove(&keys::suspect(account.id(), address))?;
     }
     if !marked.is_empty() {
-        tx.put(&keys::freeing(account.id()), &cursor(at, &[]))?;
+        free_later(tx, account.id(), at, &[])?;
     }
     Ok(marked.len())
 }
 
 /// The accounts with an address that was rejected since then. A damaged mark is left alone.
-pub(super) fn rejected_since<T: Records + ?Sized>(
-    tree: &T,
-    since: DateTime<Utc>,
-) -> Result<BTreeSet<AccountId>, StoreError> {
-    let kind = keys::kind_prefix(keys::kind::SUSPECT);
-    let mut accounts = BTreeSet::new();
-    tree.prefix(&kind, None, &mut |key, value| {
-        let mark: Result<Suspect, StoreError> = tree.decode(key, value);
-        if mark.is_ok_and(|mark| mark.since >= since) {
-            let account = keys::text_after(key, kind.len());
-            accounts.extend(account.and_then(|text| AccountId::parse(text).ok()));
-        }
-        ControlFlow::Continue(())
+pub(super) fn rejected_since(tree: &dyn Tree, since: DateTime<Utc>) -> Result<BTreeSet<AccountId>> {
+    let accounts = tree.scan(&[keys::kind::SUSPECT], None, usize::MAX, |key, value| {
+        let mark: Suspect = tree.decode(key, value).ok()?;
+        let account = AccountId::parse(keys::text_after(key, 1)?).ok()?;
+        (mark.since >= since).then_some(account)
     })?;
-    Ok(accounts)
+    Ok(accounts.into_iter().collect())
 }
 
 /// Clears the marks that an account has got since then, a bounded number of them. Says how many. What is
@@ -311,7 +278,7 @@ pub(super) fn forget_marks(
     since: DateTime<Utc>,
     by: &By<'_>,
     at: DateTime<Utc>,
-) -> Result<usize, StoreError> {
+) -> Result<usize> {
     let mut marks: Vec<EmailAddress> = read::suspects(tx, account)?
         .into_iter()
         .filter_map(|(address, mark)| (mark.since >= since).then_some(address))
@@ -326,7 +293,7 @@ pub(super) fn forget_marks(
     }
     let cleared = AuditEvent::SuppressionsCleared { count: write::count_of(count) };
     write::tell(tx, Object::Account(account.clone()), at, by, cleared);
-    tx.put(&keys::freeing(account), &cursor(at, &[]))?;
+    free_later(tx, account, at, &[])?;
     Ok(count)
 }
 
@@ -334,29 +301,23 @@ pub(super) fn forget_marks(
 pub(super) fn under_way(
     tx: &Tx<'_>,
     answer: &ChangeAnswer,
-) -> Result<Vec<(DeliveryId, InvoiceNumber)>, StoreError> {
+) -> Result<Vec<(DeliveryId, InvoiceNumber)>> {
     let ChangeAnswer::Accepted { account, recipient, .. } = answer else {
         return Ok(Vec::new());
     };
-    let mut intents = Vec::new();
-    tx.prefix(&keys::kind_prefix(keys::kind::INTENT), None, &mut |key, _| {
-        intents.push(key.to_vec());
-        ControlFlow::Continue(())
-    })?;
+    // What is damaged must not stand in the way of every account's changes: that of which nobody knows
+    // whose it is goes unnamed, that of which nobody knows to whom it went is named.
+    let intents =
+        tx.scan(&[keys::kind::INTENT], None, usize::MAX, |key, _| keys::delivery_at_the_end(key))?;
     let mut under_way = Vec::new();
-    for key in intents {
-        // What is damaged must not stand in the way of every account's changes: that of which nobody knows
-        // whose it is goes unnamed, that of which nobody knows to whom it went is named.
-        let Some(id) = keys::delivery_at_the_end(&key) else {
-            continue;
-        };
+    for id in intents {
         let Ok(InvoiceRow { invoice, .. }) = read::invoice(tx, id.invoice) else {
             continue;
         };
         if invoice.account != *account.id() {
             continue;
         }
-        let sent_to: Result<Option<Recipient>, StoreError> = tx.read(&keys::recipient(id));
+        let sent_to: Result<Option<Recipient>> = tx.read(&keys::recipient(id));
         let is_theirs = matches!(sent_to, Ok(Some(sent_to)) if sent_to.same_target(recipient));
         if !is_theirs {
             under_way.push((id, invoice.number));

@@ -1,46 +1,38 @@
 //! Attempts: the intent before, the outcome after, and what a crash left between them.
 
-use std::ops::ControlFlow;
-
 use chrono::{DateTime, Utc};
 
-use super::keys::{self, Key, Object};
+use super::keys::{self, Key};
 use super::read;
-use super::tx::{Records, Tx};
-use super::write::{self, By, Placed};
-use crate::domain::account::Account;
+use super::subject::Subject;
+use super::tx::{Records as _, Tx, met};
+use super::write::{self, By};
 use crate::domain::audit::{AttemptEnded, AuditEvent, AuditReply, AuditText, Consequence};
 use crate::domain::delivery::{
     AddressDelivery, AddressState, Answer, Attempt, Delivery, DeliveryId, Event, HoldReason,
     Intent, Outcome, Reply, Shown, Stage, Verdict, step,
 };
-use crate::domain::id::Version;
-use crate::domain::invoice::Invoice;
-use crate::domain::recipient::{OnRejected, Recipient, Suspect, resolve};
-use crate::domain::retry::Policy;
+use crate::domain::recipient::{OnRejected, Recipient, Suspect};
 use crate::store::record::{DeliveryRow, IntentRow};
-use crate::store::{Begin, Begun, ProcessId, Rules, Seen, Settle, Settled, StoreError};
+use crate::store::{Begin, Begun, ProcessId, Result, Seen, Settle, Settled, StoreError};
 
 /// Commits an intent, if account and delivery are as they were when it was decided.
 pub(super) fn begin(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     id: DeliveryId,
     begin: &Begin,
     owner: ProcessId,
-) -> Result<Begun, StoreError> {
+) -> Result<Begun> {
     let Begin { seen, recipient, round_at, intent } = begin;
-    let Some(subject) = Subject::seen(tx, id, *seen)? else {
+    let Some(subject) = Subject::unmoved(tx, id, *seen)? else {
         return Ok(Begun::Moved);
     };
-    let policy = &rules.policy;
-    let event = Event::resolved(recipient);
-    let resolved = step(&subject.row.delivery, &event, *round_at, policy, 0.0);
+    let resolved = subject.step(tx, &Event::resolved(recipient), *round_at, 0.0);
     let sending = step(
         &resolved.delivery,
         &Event::AttemptBegan(&intent.address),
         intent.started_at,
-        policy,
+        &tx.rules().policy,
         0.0,
     );
     if resolved.answer != Answer::Done || sending.answer != Answer::Done {
@@ -54,59 +46,41 @@ pub(super) fn begin(
     if sent_to.as_ref() != Some(recipient) {
         tx.put(&keys::recipient(id), recipient)?;
         let resolved = AuditEvent::RecipientResolved { recipient: recipient.into() };
-        write::tell(tx, Object::Invoice(id.invoice), intent.started_at, &By::DAEMON, resolved);
+        subject.tell(tx, intent.started_at, &By::DAEMON, resolved);
     }
     tx.put(&keys::intent(id), &IntentRow { intent: intent.clone(), owner })?;
-    subject.put(tx, id, sending.delivery, intent.started_at)?;
+    subject.put(tx, sending.delivery, intent.started_at)?;
     Ok(Begun::Durable)
 }
 
 /// Commits the outcome of the attempt whose intent stands.
-pub(super) fn settle(
-    tx: &mut Tx<'_>,
-    rules: &Rules,
-    id: DeliveryId,
-    settle: &Settle,
-) -> Result<Settled, StoreError> {
-    let subject = Subject::read(tx, id)?;
-    let intent = read::intent(tx, id)?;
-    let row = match (settle, intent) {
+pub(super) fn settle(tx: &mut Tx<'_>, id: DeliveryId, settle: &Settle) -> Result<Settled> {
+    let mut subject = Subject::read(tx, id)?;
+    match (settle, read::intent(tx, id)?) {
         (Settle::Ended { attempt, verdict, at, jitter }, Some(intent))
             if attempt.intent == intent =>
         {
-            end(tx, rules, id, &subject, attempt, *verdict, *at, *jitter)?
+            subject.row = end(tx, &subject, attempt, *verdict, *at, *jitter)?;
         }
         (Settle::Dropped { at }, Some(_)) => {
-            let dropped =
-                step(&subject.row.delivery, &Event::AttemptDropped, *at, &rules.policy, 0.0);
+            let dropped = subject.step(tx, &Event::AttemptDropped, *at, 0.0);
             tx.remove(&keys::intent(id))?;
-            subject.put(tx, id, dropped.delivery, *at)?
+            subject.row = subject.put(tx, dropped.delivery, *at)?;
         }
         // The outcome was committed before: a settlement that is repeated changes nothing.
-        (Settle::Ended { .. } | Settle::Dropped { .. }, _) => subject.row.clone(),
-    };
-    let account_version = subject.account.as_ref().map_or(Version::UNKNOWN, Account::version);
-    Ok(Settled {
-        seen: Seen {
-            stamp: row.stamp,
-            account_version,
-            account_changed_at: subject.account.as_ref().map(Account::changed_at),
-        },
-        delivery: row.delivery,
-    })
+        (Settle::Ended { .. } | Settle::Dropped { .. }, _) => {}
+    }
+    Ok(Settled { seen: subject.seen(), delivery: subject.row.delivery })
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is a part of one event")]
 fn end(
     tx: &mut Tx<'_>,
-    rules: &Rules,
-    id: DeliveryId,
     subject: &Subject,
     attempt: &Attempt,
     verdict: Verdict,
     at: DateTime<Utc>,
     jitter: f64,
-) -> Result<DeliveryRow, StoreError> {
+) -> Result<DeliveryRow> {
     let address = &attempt.intent.address;
     // Without a reply it was us who saw that it cannot be sent, and the cause says why.
     let reply = match (&attempt.reply, &attempt.cause) {
@@ -122,37 +96,34 @@ fn end(
         tx.put(&keys::suspect(account.id(), address), &mark)?;
         // Whoever is left is asked for in the next round. If that is nobody, the invoice is withheld then,
         // and comes back with the next change of its account.
-        fallback = match rules.on_rejected {
+        fallback = match tx.rules().on_rejected {
             OnRejected::MainContact => true,
             OnRejected::Undeliverable => {
-                let suspects = read::suspects(tx, account.id())?;
-                let left = resolve(account, &suspects, rules.on_rejected);
-                !left.addresses().is_empty()
+                !read::recipient(tx, account, tx.rules())?.addresses().is_empty()
             }
         };
     }
     let event = Event::AttemptEnded { address, verdict, reply: reply.as_str(), fallback };
-    let ended = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
-    tx.remove(&keys::intent(id))?;
+    let ended = step_or_drop(tx, subject, &event, at, jitter);
+    tx.remove(&keys::intent(subject.id))?;
     if verdict != Verdict::RelayFailed {
         let consequence = consequence_of(&subject.row.delivery, &ended, verdict, fallback);
-        keep(tx, id, subject, attempt, consequence, at)?;
+        keep(tx, subject, attempt, consequence, at)?;
     }
-    subject.put(tx, id, ended, at)
+    subject.put(tx, ended, at)
 }
 
 /// Keeps an attempt and tells of it, and of what it led to.
 fn keep(
     tx: &mut Tx<'_>,
-    id: DeliveryId,
     subject: &Subject,
     attempt: &Attempt,
     consequence: Option<Consequence>,
     at: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    tx.put(&keys::attempt(id, subject.row.stamp), attempt)?;
+) -> Result<()> {
+    tx.put(&keys::attempt(subject.id, subject.row.stamp), attempt)?;
     let told = Box::new(told_of(&subject.row.delivery, attempt, consequence));
-    write::tell(tx, Object::Invoice(id.invoice), at, &By::DAEMON, AuditEvent::AttemptEnded(told));
+    subject.tell(tx, at, &By::DAEMON, AuditEvent::AttemptEnded(told));
     Ok(())
 }
 
@@ -230,20 +201,18 @@ fn consequence_of(
 /// Commits that nobody can be reached, or that the recipient of now leaves nothing to be sent.
 pub(super) fn withhold(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     id: DeliveryId,
     seen: Seen,
     at: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let Some(subject) = Subject::seen(tx, id, seen)? else {
+) -> Result<bool> {
+    let Some(subject) = Subject::unmoved(tx, id, seen)? else {
         return Ok(false);
     };
     let Some(account) = &subject.account else {
         return Ok(false);
     };
-    let recipient = read::recipient(tx, account, rules)?;
-    let event = Event::resolved(&recipient);
-    let resolved = step(&subject.row.delivery, &event, at, &rules.policy, 0.0);
+    let recipient = read::recipient(tx, account, tx.rules())?;
+    let resolved = subject.step(tx, &Event::resolved(&recipient), at, 0.0);
     let is_open =
         resolved.delivery.may_send() && resolved.delivery.open_addresses().next().is_some();
     if resolved.answer != Answer::Done || is_open {
@@ -260,8 +229,8 @@ pub(super) fn withhold(
         held: resolved.delivery.hold.as_ref().map(HoldReason::kind),
         superseded: write::count_of(stopped),
     };
-    write::tell(tx, Object::Invoice(id.invoice), at, &By::DAEMON, nothing);
-    subject.put(tx, id, resolved.delivery, at)?;
+    subject.tell(tx, at, &By::DAEMON, nothing);
+    subject.put(tx, resolved.delivery, at)?;
     Ok(true)
 }
 
@@ -280,26 +249,17 @@ pub(super) enum Recovered {
 /// Settles the first intent after `after` as uncertain, if its owner is gone.
 pub(super) fn recover_one(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     is_gone: &dyn Fn(ProcessId) -> bool,
     after: Option<&[u8]>,
     at: DateTime<Utc>,
     jitter: f64,
-) -> Result<Recovered, StoreError> {
-    let mut first = None;
-    tx.prefix(&keys::kind_prefix(keys::kind::INTENT), after, &mut |key, value| {
-        if after == Some(key) {
-            return ControlFlow::Continue(());
-        }
-        first = Some((key.to_vec(), value.to_vec()));
-        ControlFlow::Break(())
-    })?;
-    let Some((key, value)) = first else {
+) -> Result<Recovered> {
+    let Some((key, value)) = tx.scan(&[keys::kind::INTENT], after, 1, met)?.pop() else {
         return Ok(Recovered::Done);
     };
     let recovered = match tx.decode(&key, &value) {
         Ok(IntentRow { owner, .. }) if !is_gone(owner) => return Ok(Recovered::Owned(key)),
-        Ok(IntentRow { intent, .. }) => recover_intent(tx, rules, &key, intent, at, jitter),
+        Ok(IntentRow { intent, .. }) => recover_intent(tx, &key, intent, at, jitter),
         Err(error) => Err(error),
     };
     match recovered {
@@ -310,17 +270,16 @@ pub(super) fn recover_one(
 
 fn recover_intent(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     key: &[u8],
     intent: Intent,
     at: DateTime<Utc>,
     jitter: f64,
-) -> Result<Recovered, StoreError> {
+) -> Result<Recovered> {
     let id = keys::delivery_at_the_end(key)
         .ok_or_else(|| read::damaged("of kind intent", "its key holds no delivery"))?;
     let subject = Subject::read(tx, id)?;
     let event = Event::Interrupted(&intent.address);
-    let interrupted = step_or_drop(&subject.row.delivery, &event, at, &rules.policy, jitter);
+    let interrupted = step_or_drop(tx, &subject, &event, at, jitter);
     let attempt = Attempt {
         intent: intent.clone(),
         stage: Stage::FinalDot,
@@ -331,65 +290,24 @@ fn recover_intent(
     tx.remove(key)?;
     let before = &subject.row.delivery;
     let consequence = consequence_of(before, &interrupted, Verdict::Uncertain, false);
-    keep(tx, id, &subject, &attempt, consequence, at)?;
-    subject.put(tx, id, interrupted, at)?;
+    keep(tx, &subject, &attempt, consequence, at)?;
+    subject.put(tx, interrupted, at)?;
     Ok(Recovered::Settled(id, intent))
 }
 
 /// The delivery after an attempt. One that does not fit must not stay in `sending` for ever.
 fn step_or_drop(
-    delivery: &Delivery,
+    tx: &Tx<'_>,
+    subject: &Subject,
     event: &Event<'_>,
     at: DateTime<Utc>,
-    policy: &Policy,
     jitter: f64,
 ) -> Delivery {
-    let ended = step(delivery, event, at, policy, jitter);
+    let ended = subject.step(tx, event, at, jitter);
     match ended.answer {
         Answer::Done | Answer::Recorded | Answer::Already | Answer::AlreadySent => ended.delivery,
         Answer::WrongState | Answer::OtherRevision { .. } => {
-            step(delivery, &Event::AttemptDropped, at, policy, jitter).delivery
+            subject.step(tx, &Event::AttemptDropped, at, jitter).delivery
         }
-    }
-}
-
-/// A delivery with what it hangs on.
-struct Subject {
-    invoice: Invoice,
-    row: DeliveryRow,
-    account: Option<Account>,
-}
-
-impl Subject {
-    fn read(tx: &Tx<'_>, id: DeliveryId) -> Result<Self, StoreError> {
-        let invoice = read::invoice(tx, id.invoice)?.invoice;
-        let row = read::delivery(tx, id)?;
-        let account = read::account(tx, &invoice.account)?;
-        Ok(Self { invoice, row, account })
-    }
-
-    /// The delivery, unless it or its account moved since it was seen.
-    fn seen(tx: &Tx<'_>, id: DeliveryId, seen: Seen) -> Result<Option<Self>, StoreError> {
-        if !tx.is_there(&keys::delivery(id))? {
-            return Ok(None);
-        }
-        let subject = Self::read(tx, id)?;
-        let same_account = subject.account.as_ref().is_some_and(|account| {
-            account.version() == seen.account_version
-                && Some(account.changed_at()) == seen.account_changed_at
-        });
-        Ok((subject.row.stamp == seen.stamp && same_account).then_some(subject))
-    }
-
-    fn put(
-        &self,
-        tx: &mut Tx<'_>,
-        id: DeliveryId,
-        delivery: Delivery,
-        at: DateTime<Utc>,
-    ) -> Result<DeliveryRow, StoreError> {
-        let placed =
-            Placed { id, account_id: &self.invoice.account, account: self.account.as_ref() };
-        write::put_delivery(tx, &placed, Some(&self.row), delivery, at)
     }
 }

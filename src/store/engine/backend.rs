@@ -4,13 +4,13 @@ use std::cell::Cell;
 
 use sha2::{Digest as _, Sha256};
 
-use super::tx::{Tree, Unit};
-use crate::store::StoreError;
-use crate::store::types::{Health, StoreId};
+use super::tx::{Met, Tree, Unit};
+use crate::store::committer::Room;
+use crate::store::{Health, Result, StoreError, StoreId};
 
 /// How urgent a unit is when the disk fills up or commits are slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Urgency {
+pub(crate) enum Urgency {
     /// Something new: the first to be refused.
     Accept,
     /// What is about to be sent: may use half of the disk space that is kept back.
@@ -20,18 +20,15 @@ pub(in crate::store) enum Urgency {
 }
 
 /// A tree that commits units, each whole or not at all.
-pub(in crate::store) trait Backend: Tree + Send + Sync + 'static {
-    /// Space on the disk that nobody else gets until it is dropped.
-    type Room;
-
+pub(crate) trait Backend: Tree + Send + Sync + 'static {
     /// Takes a unit, to be evaluated in order of arrival and answered once it is durable, before anything
     /// is evaluated that could have read it. An error means that it was not taken and will not be
     /// evaluated.
-    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError>;
+    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()>;
 
     /// Room for a file of so many bytes, if the disk keeps what settling needs besides. To be dropped once the
-    /// file is written.
-    fn room_for(&self, bytes: u64) -> Result<Self::Room, StoreError>;
+    /// file is written; none where space is not counted.
+    fn room_for(&self, bytes: u64) -> Result<Option<Room>>;
 
     /// The store's random id.
     fn id(&self) -> StoreId;
@@ -43,14 +40,11 @@ pub(in crate::store) trait Backend: Tree + Send + Sync + 'static {
     fn close(&self);
 
     /// The greatest key that begins with `prefix`, and its value.
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError>;
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>>;
 }
 
-/// A key of the tree with its value.
-pub(in crate::store) type Met = (Vec<u8>, Vec<u8>);
-
 /// A new random id, for a store or for a process.
-pub(in crate::store) fn new_id() -> Result<[u8; 16], StoreError> {
+pub(crate) fn new_id() -> Result<[u8; 16]> {
     let mut id = [0; 16];
     fill(&mut id)?;
     Ok(id)
@@ -58,19 +52,19 @@ pub(in crate::store) fn new_id() -> Result<[u8; 16], StoreError> {
 
 /// The salts of a story's lines: nobody can guess them, so that a masked line's digest does not give it
 /// away. One random key makes them all.
-pub(in crate::store) struct Salts {
+pub(crate) struct Salts {
     key: [u8; 32],
     next: Cell<u64>,
 }
 
 impl Salts {
-    pub(in crate::store) fn new() -> Result<Self, StoreError> {
+    pub(crate) fn new() -> Result<Self> {
         let mut key = [0; 32];
         fill(&mut key)?;
         Ok(Self { key, next: Cell::new(0) })
     }
 
-    pub(in crate::store) fn next(&self) -> [u8; 16] {
+    pub(crate) fn next(&self) -> [u8; 16] {
         let number = self.next.get();
         self.next.set(number + 1);
         let digest: [u8; 32] = Sha256::new()
@@ -84,7 +78,7 @@ impl Salts {
     }
 }
 
-fn fill(bytes: &mut [u8]) -> Result<(), StoreError> {
+fn fill(bytes: &mut [u8]) -> Result<()> {
     getrandom::fill(bytes).map_err(|error| StoreError::Failed {
         operation: "asking the system for random bytes",
         cause: error.to_string(),

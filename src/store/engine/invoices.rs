@@ -4,37 +4,34 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::keys::{self, Object};
-use super::tx::{Records, Tx};
+use super::subject::Subject;
+use super::tx::{Records as _, Tree, Tx};
 use super::write::{self, By, Memory, Placed};
 use super::{accounts, read};
 use crate::domain::account::Account;
 use crate::domain::audit::{Actor, AuditEvent, AuditText, Effect};
-use crate::domain::delivery::{
-    Answer, Delivery, DeliveryId, Event, HoldReason, Shown, State, step,
-};
+use crate::domain::delivery::{Answer, Delivery, DeliveryId, Event, HoldReason, Shown, State};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Sequence, Version};
 use crate::domain::invoice::{Document, Invoice};
 use crate::store::record::{CounterRow, DocumentRow, IdentityRow, InvoiceRow};
 use crate::store::{
-    Command, IssueAnswer, Judged, OperateAnswer, Order, Received, Rules, Standing, StoreError,
-    WithdrawAnswer,
+    Command, IssueAnswer, Judged, OperateAnswer, Order, Received, Result, Standing, WithdrawAnswer,
 };
 
 /// Takes an invoice.
 pub(super) fn issue(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     received: &Received,
     invoice: &Invoice,
-) -> Result<Judged<IssueAnswer>, StoreError> {
-    let memory = write::memory(tx, received, rules.webhook_id_days)?;
+) -> Result<Judged<IssueAnswer>> {
+    let memory = write::memory(tx, received)?;
     if memory == Memory::Reused {
         return Ok(Judged::IdReused);
     }
     let known = read::identity(tx, &invoice.account, &invoice.number)?;
     let answer = match known {
-        Some(identity) => compare(tx, rules, invoice, &identity)?,
-        None => accept(tx, rules, received, invoice)?,
+        Some(identity) => compare(tx, invoice, &identity)?,
+        None => accept(tx, received, invoice)?,
     };
     let is_success = match answer {
         IssueAnswer::Applied(_)
@@ -45,28 +42,17 @@ pub(super) fn issue(
         | IssueAnswer::DocumentsMissing(_)
         | IssueAnswer::DocumentsTooLarge { .. } => false,
     };
-    if memory == Memory::Repeated {
-        return Ok(Judged::Repeated(answer));
-    }
-    if is_success {
-        write::remember(tx, received)?;
-    }
-    Ok(Judged::New(answer))
+    write::judged(tx, received, memory, answer, is_success)
 }
 
 /// Judges an invoice whose number is known.
-fn compare(
-    tx: &Tx<'_>,
-    rules: &Rules,
-    invoice: &Invoice,
-    identity: &IdentityRow,
-) -> Result<IssueAnswer, StoreError> {
+fn compare(tx: &Tx<'_>, invoice: &Invoice, identity: &IdentityRow) -> Result<IssueAnswer> {
     match identity {
         IdentityRow::Sequence(sequence) => {
             let stored = read::invoice(tx, *sequence)?.invoice;
             let id = DeliveryId::of_invoice(*sequence);
             let row = read::delivery(tx, id)?;
-            let standing = read::standing(tx, &stored, id, &row, rules)?;
+            let standing = read::standing(tx, &stored, id, &row, tx.rules())?;
             let differs = stored.differs(invoice);
             if differs.is_empty() {
                 return Ok(IssueAnswer::Duplicate(standing));
@@ -87,12 +73,7 @@ fn compare(
     }
 }
 
-fn accept(
-    tx: &mut Tx<'_>,
-    rules: &Rules,
-    received: &Received,
-    invoice: &Invoice,
-) -> Result<IssueAnswer, StoreError> {
+fn accept(tx: &mut Tx<'_>, received: &Received, invoice: &Invoice) -> Result<IssueAnswer> {
     let mut documents = Vec::new();
     let mut missing = Vec::new();
     for digest in invoice.documents.digests() {
@@ -109,8 +90,8 @@ fn accept(
         stored.map_or(0, |(_, row)| row.bytes)
     };
     let bytes: u64 = invoice.documents.as_slice().iter().map(bytes_of).sum();
-    if bytes > rules.documents_bytes {
-        let most = rules.documents_bytes;
+    let most = tx.rules().documents_bytes;
+    if bytes > most {
         return Ok(IssueAnswer::DocumentsTooLarge { most });
     }
 
@@ -130,21 +111,21 @@ fn accept(
     let id = DeliveryId::of_invoice(sequence);
     let placed = Placed { id, account_id: &invoice.account, account: account.as_ref() };
     let row = write::put_delivery(tx, &placed, None, delivery, received.at)?;
-    let standing = read::standing(tx, invoice, id, &row, rules)?;
+    let standing = read::standing(tx, invoice, id, &row, tx.rules())?;
     let by = By { actor: &received.actor(), reason: None };
     let issued = AuditEvent::Issued { release: invoice.release, state: standing.state };
     write::tell(tx, Object::Invoice(sequence), received.at, &by, issued);
     Ok(if known { IssueAnswer::Applied(standing) } else { IssueAnswer::Parked(standing) })
 }
 
-fn next_sequence(tx: &mut Tx<'_>) -> Result<Sequence, StoreError> {
+fn next_sequence(tx: &mut Tx<'_>) -> Result<Sequence> {
     let sequence = Sequence(last_sequence(tx)?.0 + 1);
     tx.put(&keys::counter("sequence"), &CounterRow(sequence.0))?;
     Ok(sequence)
 }
 
 /// The sequence of the invoice that arrived last.
-pub(super) fn last_sequence<T: Records + ?Sized>(tree: &T) -> Result<Sequence, StoreError> {
+pub(super) fn last_sequence(tree: &dyn Tree) -> Result<Sequence> {
     let last: Option<CounterRow> = tree.read(&keys::counter("sequence"))?;
     Ok(last.map_or(Sequence(0), |CounterRow(last)| Sequence(last)))
 }
@@ -152,19 +133,18 @@ pub(super) fn last_sequence<T: Records + ?Sized>(tree: &T) -> Result<Sequence, S
 /// Takes an invoice back, or makes sure that it will not be sent when it comes.
 pub(super) fn withdraw(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     received: &Received,
     account: &AccountId,
     number: &InvoiceNumber,
-) -> Result<Judged<WithdrawAnswer>, StoreError> {
-    let memory = write::memory(tx, received, rules.webhook_id_days)?;
+) -> Result<Judged<WithdrawAnswer>> {
+    let memory = write::memory(tx, received)?;
     if memory == Memory::Reused {
         return Ok(Judged::IdReused);
     }
     let known = read::identity(tx, account, number)?;
     if memory == Memory::Repeated {
-        let state = state_now(tx, known.as_ref())?;
-        return Ok(Judged::Repeated(WithdrawAnswer::Duplicate { state }));
+        let answer = WithdrawAnswer::Duplicate { state: state_now(tx, known.as_ref())? };
+        return write::judged(tx, received, memory, answer, true);
     }
     let by = By { actor: &received.actor(), reason: None };
     let answer = match known {
@@ -179,7 +159,7 @@ pub(super) fn withdraw(
         Some(IdentityRow::Tombstone { content: _, state, at: _ }) => withdrawn_in(state),
         Some(IdentityRow::Sequence(sequence)) => {
             let id = DeliveryId::of_invoice(sequence);
-            let moved = move_delivery(tx, rules, id, &Event::Withdraw, &by, received.at)?;
+            let moved = move_delivery(tx, id, &Event::Withdraw, &by, received.at)?;
             match moved.answer {
                 Answer::Done => WithdrawAnswer::Withdrawn,
                 Answer::Recorded => WithdrawAnswer::Recorded,
@@ -190,18 +170,13 @@ pub(super) fn withdraw(
             }
         }
     };
-    match answer {
-        WithdrawAnswer::AlreadySent { .. } => {}
-        WithdrawAnswer::Withdrawn | WithdrawAnswer::Recorded | WithdrawAnswer::Duplicate { .. } => {
-            write::remember(tx, received)?;
-        }
-    }
-    Ok(Judged::New(answer))
+    let is_success = !matches!(answer, WithdrawAnswer::AlreadySent { .. });
+    write::judged(tx, received, memory, answer, is_success)
 }
 
 /// What has become of an invoice whose withdrawal was obeyed when it came first. It must not act again:
 /// an operator may have decided otherwise meanwhile.
-fn state_now(tx: &Tx<'_>, known: Option<&IdentityRow>) -> Result<Shown, StoreError> {
+fn state_now(tx: &Tx<'_>, known: Option<&IdentityRow>) -> Result<Shown> {
     match known {
         Some(IdentityRow::Sequence(sequence)) => {
             Ok(read::delivery(tx, DeliveryId::of_invoice(*sequence))?.delivery.shown())
@@ -226,13 +201,12 @@ fn withdrawn_in(state: Shown) -> WithdrawAnswer {
 /// Obeys an operator; nothing if the invoice is not there.
 pub(super) fn operate(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     account: &AccountId,
     number: &InvoiceNumber,
     order: &Order,
     operator: &str,
     at: DateTime<Utc>,
-) -> Result<Option<OperateAnswer>, StoreError> {
+) -> Result<Option<OperateAnswer>> {
     let Order { command, reason } = order;
     let sequence = match read::identity(tx, account, number)? {
         Some(IdentityRow::Sequence(sequence)) => sequence,
@@ -259,47 +233,41 @@ pub(super) fn operate(
     };
     let actor = Actor::Operator(operator.to_owned());
     let by = By { actor: &actor, reason: reason.map(String::as_str) };
-    move_delivery(tx, rules, DeliveryId::of_invoice(sequence), &event, &by, at).map(Some)
+    move_delivery(tx, DeliveryId::of_invoice(sequence), &event, &by, at).map(Some)
 }
 
 /// Has a delivery wait for an operator, for a reason of the daemon's.
 pub(super) fn hold(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     id: DeliveryId,
     reason: HoldReason,
     at: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    move_delivery(tx, rules, id, &Event::Hold(reason), &By::DAEMON, at)?;
+) -> Result<()> {
+    move_delivery(tx, id, &Event::Hold(reason), &By::DAEMON, at)?;
     Ok(())
 }
 
 fn move_delivery(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     id: DeliveryId,
     event: &Event<'_>,
     by: &By<'_>,
     at: DateTime<Utc>,
-) -> Result<OperateAnswer, StoreError> {
-    let row = read::delivery(tx, id)?;
-    let invoice = read::invoice(tx, id.invoice)?.invoice;
-    let account = read::account(tx, &invoice.account)?;
-    let moved = step(&row.delivery, event, at, &rules.policy, 0.0);
-    let changed = moved.delivery != row.delivery;
+) -> Result<OperateAnswer> {
+    let subject = Subject::read(tx, id)?;
+    let moved = subject.step(tx, event, at, 0.0);
     let state = moved.delivery.shown();
-    if changed {
-        let placed = Placed { id, account_id: &invoice.account, account: account.as_ref() };
+    if moved.delivery != subject.row.delivery {
+        subject.put(tx, moved.delivery, at)?;
         let mut suppressions_cleared = 0;
-        write::put_delivery(tx, &placed, Some(&row), moved.delivery, at)?;
-        if is_to_be_tried_anew(event, &row.delivery)
-            && let Some(account) = &account
+        if is_to_be_tried_anew(event, &subject.row.delivery)
+            && let Some(account) = &subject.account
         {
             let marks = accounts::clear_marks_of_recipients(tx, account, at)?;
             suppressions_cleared = write::count_of(marks);
         }
         if let Some(told) = told_of(event, moved.answer, state, suppressions_cleared) {
-            write::tell(tx, Object::Invoice(id.invoice), at, by, told);
+            subject.tell(tx, at, by, told);
         }
     }
     Ok(OperateAnswer { answer: moved.answer, state })
@@ -310,23 +278,9 @@ fn move_delivery(
 /// brake on rejections), a hold and a release put that right. A hold because of a rejection is left by the way
 /// that the rejection leads to.
 fn is_to_be_tried_anew(event: &Event<'_>, before: &Delivery) -> bool {
-    match event {
-        Event::Release { .. } => {
-            matches!(before.state, State::Withheld | State::Undeliverable)
-                || matches!(before.hold, Some(HoldReason::Operator { .. }))
-        }
-        Event::Resend { .. } => true,
-        Event::Freed(_)
-        | Event::AccountChanged
-        | Event::ScheduleFired
-        | Event::Resolved { .. }
-        | Event::AttemptBegan(_)
-        | Event::AttemptEnded { .. }
-        | Event::AttemptDropped
-        | Event::Interrupted(_)
-        | Event::Hold(_)
-        | Event::Withdraw => false,
-    }
+    let was_stopped = matches!(before.state, State::Withheld | State::Undeliverable)
+        || matches!(before.hold, Some(HoldReason::Operator { .. }));
+    matches!(event, Event::Resend { .. }) || matches!(event, Event::Release { .. }) && was_stopped
 }
 
 /// What the audit log tells of a command that changed a delivery.

@@ -10,57 +10,57 @@ use crate::domain::id::{
 };
 use crate::store::types::{PauseScope, RunScope};
 
-pub(in crate::store) type Key = Vec<u8>;
+pub(crate) type Key = Vec<u8>;
 
 /// The kinds. A new one takes a new byte; a byte is never used again for something else.
-pub(in crate::store) mod kind {
+pub(crate) mod kind {
     /// account → the account with its sub-users.
-    pub(in crate::store) const ACCOUNT: u8 = b'a';
+    pub(crate) const ACCOUNT: u8 = b'a';
     /// account, number → sequence or tombstone.
-    pub(in crate::store) const IDENTITY: u8 = b'i';
+    pub(crate) const IDENTITY: u8 = b'i';
     /// sequence → invoice.
-    pub(in crate::store) const INVOICE: u8 = b'I';
+    pub(crate) const INVOICE: u8 = b'I';
     /// sequence, kind → delivery.
-    pub(in crate::store) const DELIVERY: u8 = b'd';
+    pub(crate) const DELIVERY: u8 = b'd';
     /// sequence, kind → recipient of the last attempt's round.
-    pub(in crate::store) const RECIPIENT: u8 = b'R';
+    pub(crate) const RECIPIENT: u8 = b'R';
     /// sequence, kind, ordinal → attempt.
-    pub(in crate::store) const ATTEMPT: u8 = b'A';
+    pub(crate) const ATTEMPT: u8 = b'A';
     /// schedule, account → nothing: accounts with something waiting.
-    pub(in crate::store) const SCHEDULED: u8 = b's';
+    pub(crate) const SCHEDULED: u8 = b's';
     /// account, class, sequence, kind → nothing: what a run or a change of the account frees.
-    pub(in crate::store) const STANDING_BY: u8 = b'p';
+    pub(crate) const STANDING_BY: u8 = b'p';
     /// account → cursor: a change frees more than fits in one unit.
-    pub(in crate::store) const FREEING: u8 = b'z';
+    pub(crate) const FREEING: u8 = b'z';
     /// sequence → nothing: an invoice that is gone, with more left of its story than fits in one unit.
-    pub(in crate::store) const BURYING: u8 = b'b';
+    pub(crate) const BURYING: u8 = b'b';
     /// lane, time, sequence, kind → nothing: what is due.
-    pub(in crate::store) const DUE: u8 = b'D';
+    pub(crate) const DUE: u8 = b'D';
     /// sequence, kind → intent.
-    pub(in crate::store) const INTENT: u8 = b'S';
+    pub(crate) const INTENT: u8 = b'S';
     /// scope → run.
-    pub(in crate::store) const RUN: u8 = b'r';
+    pub(crate) const RUN: u8 = b'r';
     /// day, sender, webhook-id → 16 bytes of the body's digest.
-    pub(in crate::store) const REMEMBERED: u8 = b'w';
+    pub(crate) const REMEMBERED: u8 = b'w';
     /// account, address → suspect.
-    pub(in crate::store) const SUSPECT: u8 = b'x';
+    pub(crate) const SUSPECT: u8 = b'x';
     /// scope → pause.
-    pub(in crate::store) const PAUSE: u8 = b'P';
+    pub(crate) const PAUSE: u8 = b'P';
     /// digest → document.
-    pub(in crate::store) const DOCUMENT: u8 = b'f';
+    pub(crate) const DOCUMENT: u8 = b'f';
     /// object, batch, index → a line of its story.
-    pub(in crate::store) const ENTRY: u8 = b'e';
+    pub(crate) const ENTRY: u8 = b'e';
     /// batch → link of the hash chain.
-    pub(in crate::store) const TRAIL: u8 = b't';
+    pub(crate) const TRAIL: u8 = b't';
     /// name → counter.
-    pub(in crate::store) const COUNTER: u8 = b'm';
+    pub(crate) const COUNTER: u8 = b'm';
     /// whole key, part → what did not fit into one value.
-    pub(in crate::store) const CONTINUED: u8 = b'c';
+    pub(crate) const CONTINUED: u8 = b'c';
 }
 
 /// Why an invoice stands by under its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::store) enum Class {
+pub(crate) enum Class {
     Parked,
     Waiting,
     Withheld,
@@ -114,69 +114,65 @@ impl Builder {
     }
 }
 
-pub(in crate::store) fn kind_prefix(kind: u8) -> Key {
-    vec![kind]
-}
-
-pub(in crate::store) fn account(id: &AccountId) -> Key {
+pub(crate) fn account(id: &AccountId) -> Key {
     Builder::new(kind::ACCOUNT).text(id.as_str()).0
 }
 
-pub(in crate::store) fn identity(account: &AccountId, number: &InvoiceNumber) -> Key {
+pub(crate) fn identity(account: &AccountId, number: &InvoiceNumber) -> Key {
     Builder::new(kind::IDENTITY).text(account.as_str()).text(number.as_str()).0
 }
 
-pub(in crate::store) fn identities(account: &AccountId) -> Key {
+pub(crate) fn identities(account: &AccountId) -> Key {
     Builder::new(kind::IDENTITY).text(account.as_str()).0
 }
 
-pub(in crate::store) fn invoice(sequence: Sequence) -> Key {
+pub(crate) fn invoice(sequence: Sequence) -> Key {
     Builder::new(kind::INVOICE).number(sequence.0).0
 }
 
-pub(in crate::store) fn delivery(id: DeliveryId) -> Key {
+pub(crate) fn delivery(id: DeliveryId) -> Key {
     Builder::new(kind::DELIVERY).delivery(id).0
 }
 
 /// The prefix of what a kind of key holds of every delivery of an invoice.
-pub(in crate::store) fn of_invoice(kind: u8, sequence: Sequence) -> Key {
+pub(crate) fn of_invoice(kind: u8, sequence: Sequence) -> Key {
     Builder::new(kind).number(sequence.0).0
 }
 
-pub(in crate::store) fn burying(sequence: Sequence) -> Key {
+pub(crate) fn burying(sequence: Sequence) -> Key {
     Builder::new(kind::BURYING).number(sequence.0).0
 }
 
-pub(in crate::store) fn recipient(id: DeliveryId) -> Key {
+pub(crate) fn recipient(id: DeliveryId) -> Key {
     Builder::new(kind::RECIPIENT).delivery(id).0
 }
 
-pub(in crate::store) fn attempt(id: DeliveryId, ordinal: u64) -> Key {
+pub(crate) fn attempt(id: DeliveryId, ordinal: u64) -> Key {
     Builder(attempts(id)).number(ordinal).0
 }
 
-pub(in crate::store) fn attempts(id: DeliveryId) -> Key {
+pub(crate) fn attempts(id: DeliveryId) -> Key {
     Builder::new(kind::ATTEMPT).delivery(id).0
 }
 
-pub(in crate::store) fn scheduled(schedule: &ScheduleName, account: &AccountId) -> Key {
+pub(crate) fn scheduled(schedule: &ScheduleName, account: &AccountId) -> Key {
     Builder::new(kind::SCHEDULED).text(schedule.as_str()).text(account.as_str()).0
 }
 
-pub(in crate::store) fn scheduled_accounts(schedule: &ScheduleName) -> Key {
+pub(crate) fn scheduled_accounts(schedule: &ScheduleName) -> Key {
     Builder::new(kind::SCHEDULED).text(schedule.as_str()).0
 }
 
-pub(in crate::store) fn standing_by(account: &AccountId, class: Class, id: DeliveryId) -> Key {
+pub(crate) fn standing_by(account: &AccountId, class: Class, id: DeliveryId) -> Key {
     Builder(standing_by_class(account, class)).delivery(id).0
 }
 
-pub(in crate::store) fn standing_by_class(account: &AccountId, class: Class) -> Key {
+pub(crate) fn standing_by_class(account: &AccountId, class: Class) -> Key {
     Builder::new(kind::STANDING_BY).text(account.as_str()).byte(class.byte()).0
 }
 
 /// The class and the delivery of a key of [`standing_by`].
-pub(in crate::store) fn parse_standing_by(key: &[u8]) -> Option<(Class, DeliveryId)> {
+pub(crate) fn parse_standing_by(key: &[u8]) -> Option<(Class, DeliveryId)> {
     let (rest, id) = key.split_last_chunk::<DELIVERY_OCTETS>()?;
     let class = match rest.last()? {
         b'k' => Class::Parked,
@@ -187,7 +183,7 @@ pub(in crate::store) fn parse_standing_by(key: &[u8]) -> Option<(Class, Delivery
     Some((class, delivery_at_the_end(id)?))
 }
 
-pub(in crate::store) fn freeing(account: &AccountId) -> Key {
+pub(crate) fn freeing(account: &AccountId) -> Key {
     Builder::new(kind::FREEING).text(account.as_str()).0
 }
 
@@ -198,21 +194,21 @@ fn lane_byte(lane: Lane) -> u8 {
     }
 }
 
-pub(in crate::store) fn due_in(lane: Lane) -> Key {
+pub(crate) fn due_in(lane: Lane) -> Key {
     Builder::new(kind::DUE).byte(lane_byte(lane)).0
 }
 
-pub(in crate::store) fn due(lane: Lane, at: DateTime<Utc>, id: DeliveryId) -> Key {
+pub(crate) fn due(lane: Lane, at: DateTime<Utc>, id: DeliveryId) -> Key {
     Builder(due_in(lane)).time(at).delivery(id).0
 }
 
 /// The key before which everything of a lane is due up to and including `now`.
-pub(in crate::store) fn due_after(lane: Lane, now: DateTime<Utc>) -> Key {
+pub(crate) fn due_after(lane: Lane, now: DateTime<Utc>) -> Key {
     Builder(due_in(lane)).time(now).number(u64::MAX).byte(u8::MAX).byte(0).0
 }
 
 /// Reads a key of [`due`].
-pub(in crate::store) fn parse_due(key: &[u8]) -> Option<(Lane, DateTime<Utc>, DeliveryId)> {
+pub(crate) fn parse_due(key: &[u8]) -> Option<(Lane, DateTime<Utc>, DeliveryId)> {
     let ([kind, lane], rest) = key.split_first_chunk()?;
     let lane = Lane::ALL.into_iter().find(|known| lane_byte(*known) == *lane)?;
     let (time, id) = rest.split_first_chunk::<8>()?;
@@ -222,11 +218,11 @@ pub(in crate::store) fn parse_due(key: &[u8]) -> Option<(Lane, DateTime<Utc>, De
     (*kind == kind::DUE).then_some((lane, at, id))
 }
 
-pub(in crate::store) fn intent(id: DeliveryId) -> Key {
+pub(crate) fn intent(id: DeliveryId) -> Key {
     Builder::new(kind::INTENT).delivery(id).0
 }
 
-pub(in crate::store) fn run(scope: &RunScope) -> Key {
+pub(crate) fn run(scope: &RunScope) -> Key {
     let key = Builder::new(kind::RUN);
     match scope {
         RunScope::Schedule(name) => key.byte(b's').text(name.as_str()).0,
@@ -234,25 +230,25 @@ pub(in crate::store) fn run(scope: &RunScope) -> Key {
     }
 }
 
-pub(in crate::store) fn remembered(day: NaiveDate, sender: &SenderName, id: &WebhookId) -> Key {
+pub(crate) fn remembered(day: NaiveDate, sender: &SenderName, id: &WebhookId) -> Key {
     Builder(remembered_day(day)).text(sender.as_str()).text(id.as_str()).0
 }
 
 /// The prefix of everything remembered on a day; days sort.
-pub(in crate::store) fn remembered_day(day: NaiveDate) -> Key {
+pub(crate) fn remembered_day(day: NaiveDate) -> Key {
     let days = day.signed_duration_since(NaiveDate::default()).num_days();
     Builder::new(kind::REMEMBERED).number(days.max(0).cast_unsigned()).0
 }
 
-pub(in crate::store) fn suspect(account: &AccountId, address: &EmailAddress) -> Key {
+pub(crate) fn suspect(account: &AccountId, address: &EmailAddress) -> Key {
     Builder(suspects(account)).text(address.as_str()).0
 }
 
-pub(in crate::store) fn suspects(account: &AccountId) -> Key {
+pub(crate) fn suspects(account: &AccountId) -> Key {
     Builder::new(kind::SUSPECT).text(account.as_str()).0
 }
 
-pub(in crate::store) fn pause(scope: &PauseScope) -> Key {
+pub(crate) fn pause(scope: &PauseScope) -> Key {
     match scope {
         PauseScope::Everything => Builder::new(kind::PAUSE).byte(b'*').0,
         PauseScope::Removal => Builder::new(kind::PAUSE).byte(b'r').0,
@@ -260,13 +256,13 @@ pub(in crate::store) fn pause(scope: &PauseScope) -> Key {
     }
 }
 
-pub(in crate::store) fn document(digest: &Digest) -> Key {
+pub(crate) fn document(digest: &Digest) -> Key {
     Builder::new(kind::DOCUMENT).bytes(digest.as_bytes()).0
 }
 
 /// An object that has a story.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) enum Object {
+pub(crate) enum Object {
     Account(AccountId),
     Invoice(Sequence),
     Daemon,
@@ -274,7 +270,7 @@ pub(in crate::store) enum Object {
 
 impl Object {
     /// How keys name it.
-    pub(in crate::store) fn name(&self) -> Vec<u8> {
+    pub(crate) fn name(&self) -> Vec<u8> {
         match self {
             Self::Account(id) => Builder::new(b'a').text(id.as_str()).0,
             Self::Invoice(sequence) => Builder::new(b'i').number(sequence.0).0,
@@ -283,7 +279,7 @@ impl Object {
     }
 
     /// Reads what [`Object::name`] wrote.
-    pub(in crate::store) fn parse(name: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(name: &[u8]) -> Option<Self> {
         let object = match name.split_first()? {
             (b'a', _) => Self::Account(AccountId::parse(text_after(name, 1)?).ok()?),
             (b'i', number) => Self::Invoice(sequence_at_the_end(number)?),
@@ -294,50 +290,50 @@ impl Object {
     }
 }
 
-pub(in crate::store) fn entries(object: &Object) -> Key {
+pub(crate) fn entries(object: &Object) -> Key {
     Builder::new(kind::ENTRY).bytes(&object.name()).0
 }
 
-pub(in crate::store) fn entry(object: &Object, batch: u64, index: u64) -> Key {
+pub(crate) fn entry(object: &Object, batch: u64, index: u64) -> Key {
     Builder(entries(object)).number(batch).number(index).0
 }
 
-pub(in crate::store) fn trail(batch: u64) -> Key {
+pub(crate) fn trail(batch: u64) -> Key {
     Builder::new(kind::TRAIL).number(batch).0
 }
 
-pub(in crate::store) fn counter(name: &str) -> Key {
+pub(crate) fn counter(name: &str) -> Key {
     Builder::new(kind::COUNTER).text(name).0
 }
 
-pub(in crate::store) fn continued(key: &[u8], part: u8) -> Key {
+pub(crate) fn continued(key: &[u8], part: u8) -> Key {
     Builder::new(kind::CONTINUED).bytes(key).byte(0).byte(part).0
 }
 
 /// The text that follows `prefix` in `key`, up to its NUL.
-pub(in crate::store) fn text_after(key: &[u8], prefix_length: usize) -> Option<&str> {
+pub(crate) fn text_after(key: &[u8], prefix_length: usize) -> Option<&str> {
     let rest = key.get(prefix_length..)?;
     let end = rest.iter().position(|byte| *byte == 0)?;
     std::str::from_utf8(&rest[..end]).ok()
 }
 
 /// The sequence at the end of a key.
-pub(in crate::store) fn sequence_at_the_end(key: &[u8]) -> Option<Sequence> {
+pub(crate) fn sequence_at_the_end(key: &[u8]) -> Option<Sequence> {
     key.last_chunk::<8>().map(|bytes| Sequence(u64::from_be_bytes(*bytes)))
 }
 
 /// Octets of a delivery in a key.
-pub(in crate::store) const DELIVERY_OCTETS: usize = 9;
+pub(crate) const DELIVERY_OCTETS: usize = 9;
 
 /// The delivery at the end of a key.
-pub(in crate::store) fn delivery_at_the_end(key: &[u8]) -> Option<DeliveryId> {
+pub(crate) fn delivery_at_the_end(key: &[u8]) -> Option<DeliveryId> {
     let [sequence @ .., kind] = key.last_chunk::<DELIVERY_OCTETS>()?;
     let invoice = Sequence(u64::from_be_bytes(*sequence));
     Some(DeliveryId { invoice, kind: DeliveryKind::of_number(*kind)? })
 }
 
 /// The first key after all that begin with `prefix`; none if there is no such key.
-pub(in crate::store) fn after_prefix(prefix: &[u8]) -> Option<Key> {
+pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Key> {
     let last = prefix.iter().rposition(|byte| *byte != 0xFF)?;
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::delivery::DeliveryId;
-use crate::store::StoreError;
+use crate::store::Result;
 
 #[derive(Debug, Default)]
 pub(super) struct LastLooks(Mutex<BTreeSet<DeliveryId>>);
@@ -30,8 +30,8 @@ impl LastLooks {
     pub(super) fn take(
         &self,
         delivery: DeliveryId,
-        unchanged: impl FnOnce() -> Result<bool, StoreError>,
-    ) -> Result<bool, StoreError> {
+        unchanged: impl FnOnce() -> Result<bool>,
+    ) -> Result<bool> {
         let mut ahead = self.ahead();
         let may_go_out = unchanged()?;
         if may_go_out {

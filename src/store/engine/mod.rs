@@ -5,42 +5,43 @@
 
 mod accounts;
 mod attempts;
-pub(in crate::store) mod backend;
+pub(crate) mod backend;
+mod documents;
 mod invoices;
-pub(in crate::store) mod keys;
+pub(crate) mod keys;
 mod last_looks;
 mod read;
 mod runs;
 mod standing_by;
+mod subject;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod trail;
-pub(in crate::store) mod tx;
+pub(crate) mod tx;
 mod unfinished;
 mod upkeep;
-pub(in crate::store) mod verify;
+pub(crate) mod verify;
 mod views;
 mod write;
 
 use std::sync::{Arc, OnceLock};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 use self::backend::{Backend, Urgency, new_id};
 use self::last_looks::LastLooks;
 use self::sweep::Swept;
-use self::tx::{Evaluated, Records, Tx, Unit};
+use self::tx::{Tree, Tx, Unit};
 use self::unfinished::{Recovery, Unfinished, go_on, recover};
 use self::write::By;
 use super::documents::Documents;
-use super::record::DocumentRow;
 use super::{
     AccountView, Accounts, Audited, Backlog, Begin, Begun, ChangeAnswer, Commit, DocumentAnswer,
     DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Order, Page,
-    Pause, PauseInForce, PauseScope, ProcessId, Received, Retention, Rules, Run, RunScope, Seen,
-    Settle, Settled, Store, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
+    Pause, PauseInForce, PauseScope, ProcessId, Received, Result, Retention, Rules, Run, RunScope,
+    Seen, Settle, Settled, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
 };
 use crate::domain::audit::Actor;
 use crate::domain::change::AccountChange;
@@ -51,168 +52,44 @@ use crate::domain::id::{
 use crate::domain::invoice::Invoice;
 use crate::domain::recipient::Recipient;
 
-/// A store over a backend.
-#[derive(Debug)]
-pub(super) struct Engine<B> {
-    backend: B,
-    documents: Documents,
-    rules: Arc<Rules>,
-    looks: Arc<LastLooks>,
-    /// Owns the intents that are committed from here.
-    process: ProcessId,
-    /// Where the sweep goes on; it starts over with the process.
-    swept: Mutex<Swept>,
-    /// A sync of a document that failed: nobody may trust this state any more.
-    failed: OnceLock<StoreError>,
-}
+/// The state of accounts, invoices and deliveries.
+///
+/// Times are arguments, in whole milliseconds; `at` is the time of the commit.
+///
+/// A store says which engine it is, and has its use cases from there. A test may put another store in front, which
+/// fails some of them.
+pub trait Store: Send + Sync + 'static {
+    /// What does the work.
+    fn engine(&self) -> &Engine;
 
-impl<B: Backend> Engine<B> {
-    /// Puts the use cases over a backend and takes up what it left unfinished.
-    pub(in crate::store) fn new(
-        backend: B,
-        documents: Documents,
-        rules: Rules,
-    ) -> Result<Self, StoreError> {
-        let engine = Self {
-            backend,
-            documents,
-            rules: Arc::new(rules),
-            looks: Arc::default(),
-            process: ProcessId(new_id()?),
-            swept: Mutex::default(),
-            failed: OnceLock::new(),
-        };
-        for unfinished in Unfinished::all(&engine.backend)? {
-            let unit = go_on(Arc::clone(&engine.rules), unfinished);
-            engine.backend.submit(Urgency::Settle, unit)?;
-        }
-        Ok(engine)
-    }
+    // Webhook.
 
-    /// Submits a unit whose answer is what `evaluate` returns.
-    fn commit<T, F>(&self, urgency: Urgency, evaluate: F) -> Commit<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>, &Rules) -> Result<T, StoreError> + Send + 'static,
-    {
-        let evaluate = |tx: &mut Tx<'_>, rules: &Rules| Ok((evaluate(tx, rules)?, None));
-        self.submit(urgency, evaluate, |answer| answer)
-            .unwrap_or_else(|error| Commit::ready(Err(error)))
-    }
-
-    /// Submits a unit that may have one to follow, or says that it was not taken. Once it is durable,
-    /// `finish` makes the answer of what `evaluate` returned; what it holds is held until then.
-    fn submit<T, U, F, E>(
-        &self,
-        urgency: Urgency,
-        evaluate: F,
-        finish: E,
-    ) -> Result<Commit<U>, StoreError>
-    where
-        T: Send + 'static,
-        U: Send + 'static,
-        F: FnOnce(&mut Tx<'_>, &Rules) -> Result<(T, Option<Unit>), StoreError> + Send + 'static,
-        E: FnOnce(T) -> U + Send + 'static,
-    {
-        let (answer, commit) = Commit::channel();
-        let rules = Arc::clone(&self.rules);
-        let unit: Unit = Box::new(move |tx| {
-            let evaluated = evaluate(tx, &rules);
-            let (result, next) = match evaluated {
-                Ok((value, next)) => (Ok(value), next),
-                Err(error) => {
-                    tx.roll_back();
-                    (Err(error), None)
-                }
-            };
-            let answer = Box::new(move |durable: Result<(), StoreError>| {
-                // Whoever asked may have left; the commit stands.
-                drop(answer.send(durable.and(result).map(finish)));
-            });
-            Evaluated { answer, next }
-        });
-        // A document's failed sync stops all that is new, as a commit's does; what happened is settled still.
-        if urgency != Urgency::Settle
-            && let Some(failure) = self.failed.get()
-        {
-            return Err(failure.clone());
-        }
-        self.backend.submit(urgency, unit)?;
-        Ok(commit)
-    }
-
-    /// Submits a unit that removes something, and waits for it. Blocks. It is not refused when the disk
-    /// is full, since it makes room; while removing is paused, it removes nothing.
-    fn remove_now<T, F>(&self, evaluate: F) -> Result<T, StoreError>
-    where
-        T: Default + Send + 'static,
-        F: FnOnce(&mut Tx<'_>, &Rules) -> Result<T, StoreError> + Send + 'static,
-    {
-        // Asked within the unit, so that a pause that was answered holds.
-        let unless_paused = |tx: &mut Tx<'_>, rules: &Rules| {
-            if tx.is_there(&keys::pause(&PauseScope::Removal))? {
-                return Ok(T::default());
-            }
-            evaluate(tx, rules)
-        };
-        self.commit(Urgency::Settle, unless_paused).wait()
-    }
-
-    /// Removes the file of a document whose record was refused, unless the same bytes came again.
-    fn remove_orphan(&self, digest: &Digest, day: NaiveDate) {
-        let _lock = self.documents.lock(*digest);
-        let removed = match self.backend.read::<DocumentRow>(&keys::document(digest)) {
-            Ok(None) => self.documents.remove(digest, day),
-            Ok(Some(_)) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = removed {
-            tracing::warn!(%error, "the file of a refused document could not be removed");
-        }
-    }
-}
-
-impl<B: Backend> Store for Engine<B> {
+    /// The first 16 bytes of the digest of the body that was answered with success under this id, if
+    /// it is still remembered at `at`. A hint: [`Store::change_account`] and its siblings judge again.
     fn remembered(
         &self,
         sender: &SenderName,
         id: &WebhookId,
         at: DateTime<Utc>,
-    ) -> Result<Option<[u8; 16]>, StoreError> {
-        read::remembered(&self.backend, sender, id, at, self.rules.webhook_id_days)
+    ) -> Result<Option<[u8; 16]>> {
+        read::remembered(self.engine().tree(), sender, id, at, self.engine().rules.webhook_id_days)
     }
 
+    /// Applies a change of an account, frees what was parked for it, and makes due what was withheld: in the same
+    /// commit as much as a batch can hold, and the rest, which a durable cursor remembers, in those that follow.
     fn change_account(
         &self,
         received: Received,
         mut change: AccountChange,
     ) -> Commit<Judged<ChangeAnswer>> {
-        let rules = Arc::clone(&self.rules);
         // It is compared with one that was stored, which is kept in milliseconds.
         change.timestamp = DateTime::from_timestamp_millis(change.timestamp.timestamp_millis())
             .unwrap_or(change.timestamp);
-        let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
-            let (answer, more) = accounts::change(tx, &rules, &received, &change)?;
-            let under_way = match &answer {
-                Judged::New(answer) | Judged::Repeated(answer) => accounts::under_way(tx, answer)?,
-                Judged::IdReused => Vec::new(),
-            };
-            let next = more.then(|| go_on(rules, Unfinished::Freeing(change.account)));
-            Ok(((answer, under_way), next))
-        };
-        let looks = Arc::clone(&self.looks);
-        self.submit(Urgency::Accept, evaluate, move |(mut answer, under_way)| {
-            match &mut answer {
-                Judged::New(answer) | Judged::Repeated(answer) => {
-                    accounts::name_in_flight(answer, under_way, &looks);
-                }
-                Judged::IdReused => {}
-            }
-            answer
-        })
-        .unwrap_or_else(|error| Commit::ready(Err(error)))
+        let evaluate = move |tx: &mut Tx<'_>| accounts::change(tx, &received, &change);
+        self.engine().change(evaluate, Judged::answer_mut)
     }
 
+    /// Applies a change that an operator brings, as [`Store::change_account`] does.
     fn import_account(
         &self,
         change: AccountChange,
@@ -220,111 +97,51 @@ impl<B: Backend> Store for Engine<B> {
         reason: Option<String>,
         at: DateTime<Utc>,
     ) -> Commit<ChangeAnswer> {
-        let rules = Arc::clone(&self.rules);
-        let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
+        let evaluate = move |tx: &mut Tx<'_>| {
             let by = By { actor: &actor, reason: reason.as_deref() };
-            let (answer, more) = accounts::import(tx, &rules, &change, &by, at)?;
-            let under_way = accounts::under_way(tx, &answer)?;
-            let next = more.then(|| go_on(rules, Unfinished::Freeing(change.account)));
-            Ok(((answer, under_way), next))
+            accounts::import(tx, &change, &by, at)
         };
-        let looks = Arc::clone(&self.looks);
-        self.submit(Urgency::Accept, evaluate, move |(mut answer, under_way)| {
-            accounts::name_in_flight(&mut answer, under_way, &looks);
-            answer
-        })
-        .unwrap_or_else(|error| Commit::ready(Err(error)))
+        self.engine().change(evaluate, |answer| Some(answer))
     }
 
+    /// Takes an invoice; its documents must be stored.
     fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>> {
-        self.commit(Urgency::Accept, move |tx, rules| {
-            invoices::issue(tx, rules, &received, &invoice)
-        })
+        self.engine().commit(Urgency::Accept, move |tx| invoices::issue(tx, &received, &invoice))
     }
 
+    /// Takes an invoice back; one that is not known yet will be stale when it comes.
     fn withdraw(
         &self,
         received: Received,
         account: AccountId,
         number: InvoiceNumber,
     ) -> Commit<Judged<WithdrawAnswer>> {
-        self.commit(Urgency::Accept, move |tx, rules| {
-            invoices::withdraw(tx, rules, &received, &account, &number)
-        })
+        self.engine()
+            .commit(Urgency::Accept, move |tx| invoices::withdraw(tx, &received, &account, &number))
     }
 
+    // Documents.
+
+    /// Keeps a document's bytes, whose SHA-256 is `digest`, unless there are too many unused ones; uploads under way
+    /// when there come to be still get in. Blocks on the file system until the bytes are durable, then commits the
+    /// record.
     fn put_document(
         &self,
         digest: Digest,
         bytes: &[u8],
         at: DateTime<Utc>,
     ) -> Commit<DocumentAnswer> {
-        if let Some(failure) = self.failed.get() {
-            return Commit::ready(Err(failure.clone()));
-        }
-        let lock = self.documents.lock(digest);
-        let key = keys::document(&digest);
-        let known: Result<Option<DocumentRow>, StoreError> = self.backend.read(&key);
-        let day = at.date_naive();
-        if matches!(known, Ok(None)) {
-            let most = self.rules.unused_documents_bytes;
-            match write::unused_documents_bytes(&self.backend) {
-                Ok(unused) if unused >= most => return Commit::ready(Ok(DocumentAnswer::TooMany)),
-                Ok(_) => {}
-                Err(error) => return Commit::ready(Err(error)),
-            }
-        }
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let write = |day| {
-            // Before anything is written: a disk without room for the database's next batch ends the daemon.
-            let _room = self.backend.room_for(length)?;
-            self.documents.write(&digest, bytes, day)
-        };
-        let written = match known {
-            // What the disk lost or spoilt meanwhile is put right by whoever still has the bytes.
-            Ok(Some(row)) => match self.documents.read(&digest, row.day) {
-                Ok(_) => Ok(()),
-                Err(_) => write(row.day),
-            },
-            Ok(None) => write(day),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            if let StoreError::SyncFailed(_) = error {
-                // The first failure is the one that counts.
-                drop(self.failed.set(error.clone()));
-            }
-            return Commit::ready(Err(error));
-        }
-        // The lock is held until the record is durable, so that neither a sweep nor a second upload of
-        // the same bytes that is refused comes between file and record.
-        let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
-            let key = keys::document(&digest);
-            if let Some(row) = tx.read::<DocumentRow>(&key)? {
-                // Seen anew: its time without a reference begins again.
-                tx.put(&key, &DocumentRow { stored_at: at, ..row })?;
-                return Ok((DocumentAnswer::Duplicate, None));
-            }
-            let row =
-                DocumentRow { bytes: length, day, references: 0, billed: false, stored_at: at };
-            write::put_document(tx, &digest, None, Some(&row))?;
-            Ok((DocumentAnswer::Stored, None))
-        };
-        let submitted = self.submit(Urgency::Accept, evaluate, move |answer| {
-            drop(lock);
-            answer
-        });
-        submitted.unwrap_or_else(|error| {
-            self.remove_orphan(&digest, day);
-            Commit::ready(Err(error))
-        })
+        self.engine().put_document(digest, bytes, at)
     }
 
-    fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let row: Option<DocumentRow> = self.backend.read(&keys::document(digest))?;
-        row.map(|row| self.documents.read(digest, row.day)).transpose()
+    /// Reads a document's bytes and checks them against their digest. Blocks on the file system.
+    fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        self.engine().document(digest)
     }
 
+    // Operator.
+
+    /// Moves one invoice, as an operator wants it; `None` if it is not known.
     fn operate(
         &self,
         account: &AccountId,
@@ -334,23 +151,13 @@ impl<B: Backend> Store for Engine<B> {
         at: DateTime<Utc>,
     ) -> Commit<Option<OperateAnswer>> {
         let (account, number) = (account.clone(), number.clone());
-        let freeing_rules = Arc::clone(&self.rules);
-        let evaluate = move |tx: &mut Tx<'_>, rules: &Rules| {
-            let answer = invoices::operate(tx, rules, &account, &number, &order, &operator, at)?;
-            let frees = tx.is_there(&keys::freeing(&account))?;
-            let next = frees.then(|| go_on(freeing_rules, Unfinished::Freeing(account)));
-            Ok((answer, next))
-        };
-        self.submit(Urgency::Settle, evaluate, |answer| answer)
-            .unwrap_or_else(|error| Commit::ready(Err(error)))
-    }
-
-    fn hold(&self, delivery: DeliveryId, reason: HoldReason, at: DateTime<Utc>) -> Commit<()> {
-        self.commit(Urgency::Settle, move |tx, rules| {
-            invoices::hold(tx, rules, delivery, reason, at)
+        self.engine().commit(Urgency::Settle, move |tx| {
+            invoices::operate(tx, &account, &number, &order, &operator, at)
         })
     }
 
+    /// Stops sending for all or for one account, or removing; accepting goes on. Says whether it was not paused: another
+    /// reason is kept beside that of a pause that is there, with whose it is.
     fn pause(
         &self,
         scope: PauseScope,
@@ -358,28 +165,27 @@ impl<B: Backend> Store for Engine<B> {
         actor: Actor,
         at: DateTime<Utc>,
     ) -> Commit<bool> {
-        self.commit(Urgency::Settle, move |tx, _| runs::pause(tx, &scope, reason, actor, at))
+        self.engine().commit(Urgency::Settle, move |tx| runs::pause(tx, &scope, reason, actor, at))
     }
 
+    /// Forgets what the relay rejected since then: these addresses count as good again, and what is withheld is
+    /// due; what is held or undeliverable stays so. Says how many there were. Each account is a unit of its own,
+    /// and one with a damaged mark is left alone. Blocks.
     fn forget_rejections(
         &self,
         since: DateTime<Utc>,
         reason: Option<String>,
         actor: Actor,
         at: DateTime<Utc>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<usize> {
         let mut forgotten = 0;
-        for account in accounts::rejected_since(&self.backend, since)? {
+        for account in accounts::rejected_since(self.engine().tree(), since)? {
             loop {
-                let (rules, reason) = (Arc::clone(&self.rules), reason.clone());
-                let (account, actor) = (account.clone(), actor.clone());
-                let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
+                let (account, actor, reason) = (account.clone(), actor.clone(), reason.clone());
+                let forget = self.engine().commit(Urgency::Settle, move |tx| {
                     let by = By { actor: &actor, reason: reason.as_deref() };
-                    let marks = accounts::forget_marks(tx, &account, since, &by, at)?;
-                    let next = (marks > 0).then(|| go_on(rules, Unfinished::Freeing(account)));
-                    Ok((marks, next))
-                };
-                let forget = self.submit(Urgency::Settle, evaluate, |marks| marks)?;
+                    accounts::forget_marks(tx, &account, since, &by, at)
+                });
                 match forget.wait() {
                     Ok(0) => break,
                     Ok(marks) => forgotten += marks,
@@ -394,6 +200,7 @@ impl<B: Backend> Store for Engine<B> {
         Ok(forgotten)
     }
 
+    /// Goes on with what was paused. Says whether it was.
     fn resume(
         &self,
         scope: PauseScope,
@@ -401,23 +208,29 @@ impl<B: Backend> Store for Engine<B> {
         actor: Actor,
         at: DateTime<Utc>,
     ) -> Commit<bool> {
-        self.commit(Urgency::Settle, move |tx, _| {
-            let by = By { actor: &actor, reason: reason.as_deref() };
-            runs::resume(tx, &scope, &by, at)
+        self.engine().commit(Urgency::Settle, move |tx| {
+            runs::resume(tx, &scope, &By { actor: &actor, reason: reason.as_deref() }, at)
         })
     }
 
-    fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError> {
-        read::pause(&self.backend, scope)
+    /// The pause of this, if there is one.
+    fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>> {
+        read::pause(self.engine().tree(), scope)
     }
 
-    fn pause_in_force(
-        &self,
-        account: Option<&AccountId>,
-    ) -> Result<Option<PauseInForce>, StoreError> {
-        read::pause_in_force(&self.backend, account)
+    /// The pause that stops an account's mail; without an account, that of everything.
+    fn pause_in_force(&self, account: Option<&AccountId>) -> Result<Option<PauseInForce>> {
+        read::pause_in_force(self.engine().tree(), account)
     }
 
+    // Schedule.
+
+    /// Makes due what is waiting now and not held, unless the same or a later instant was released before: in the
+    /// same commit as much as a batch can hold, and the rest, which a durable cursor remembers, in those that
+    /// follow. What comes to wait behind the cursor, or later than the release, waits for the next. A run of the
+    /// scope that is still open begins anew with what waits by then. An operator's is never too late. Where nothing
+    /// waits only the instant is kept. Says whether anything waited. The stories of the invoices say who released
+    /// them.
     fn release(
         &self,
         scope: RunScope,
@@ -426,61 +239,68 @@ impl<B: Backend> Store for Engine<B> {
         reason: Option<String>,
         at: DateTime<Utc>,
     ) -> Commit<bool> {
-        let rules = Arc::clone(&self.rules);
-        let evaluate = move |tx: &mut Tx<'_>, _: &Rules| {
+        self.engine().commit(Urgency::Intent, move |tx| {
             let by = By { actor: &actor, reason: reason.as_deref() };
-            let (opened, more) = runs::release(tx, &rules, scope.clone(), instant, &by, at)?;
-            let next = more.then(|| go_on(rules, Unfinished::Releasing(scope, at)));
-            Ok((opened, next))
-        };
-        self.submit(Urgency::Intent, evaluate, |opened| opened)
-            .unwrap_or_else(|error| Commit::ready(Err(error)))
+            runs::release(tx, scope, instant, &by, at)
+        })
     }
 
+    /// Notes a schedule's first sight, so that what it misses from now on is known. A last run later
+    /// than `at`, after the clock was set back, counts as one at `at` from then on.
     fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()> {
-        self.commit(Urgency::Settle, move |tx, _| runs::note(tx, schedule, at))
+        self.engine().commit(Urgency::Settle, move |tx| runs::note(tx, schedule, at))
     }
 
-    fn runs(&self) -> Result<Vec<Run>, StoreError> {
-        runs::all(&self.backend)
+    /// The last run of each scope, the open ones among them.
+    fn runs(&self) -> Result<Vec<Run>> {
+        runs::all(self.engine().tree())
     }
 
-    fn schedules_in_use(&self) -> Result<Vec<ScheduleName>, StoreError> {
-        runs::schedules_in_use(&self.backend)
+    /// The schedules that accounts with something waiting name.
+    fn schedules_in_use(&self) -> Result<Vec<ScheduleName>> {
+        runs::schedules_in_use(self.engine().tree())
     }
 
+    /// What is waiting, held ones apart, account by account after `after`, at most `limit` accounts.
     fn waiting(
         &self,
         scope: &RunScope,
         after: Option<&AccountId>,
         limit: usize,
-    ) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError> {
-        runs::waiting(&self.backend, scope, after, limit)
+    ) -> Result<Vec<(AccountId, Vec<DeliveryId>)>> {
+        runs::waiting(self.engine().tree(), scope, after, limit)
     }
 
+    // Dispatch.
+
+    /// What is due in a lane up to `now`, in order, after a place, at most `limit`.
     fn due(
         &self,
         lane: Lane,
         now: DateTime<Utc>,
         after: Option<DuePlace>,
         limit: usize,
-    ) -> Result<Vec<DuePlace>, StoreError> {
-        views::due(&self.backend, lane, now, after, limit)
+    ) -> Result<Vec<DuePlace>> {
+        views::due(self.engine().tree(), lane, now, after, limit)
     }
 
-    fn job(&self, delivery: DeliveryId) -> Result<Option<Job>, StoreError> {
-        views::job(&self.backend, delivery)
+    /// All that an attempt at a delivery needs to know; `None` if there is nothing to send.
+    fn job(&self, delivery: DeliveryId) -> Result<Option<Job>> {
+        views::job(self.engine().tree(), delivery)
     }
 
-    fn account_version(&self, account: &AccountId) -> Result<Version, StoreError> {
-        let account = read::account(&self.backend, account)?;
+    /// The version of an account as of now.
+    fn account_version(&self, account: &AccountId) -> Result<Version> {
+        let account = read::account(self.engine().tree(), account)?;
         Ok(account.map_or(Version::UNKNOWN, |account| account.version()))
     }
 
+    /// Commits the intent of an attempt. Refused if the account or the delivery moved since the job
+    /// was read.
     fn begin(&self, delivery: DeliveryId, begin: Begin) -> Commit<Begun> {
-        let (looks, owner) = (Arc::clone(&self.looks), self.process);
-        self.commit(Urgency::Intent, move |tx, rules| {
-            let answer = attempts::begin(tx, rules, delivery, &begin, owner)?;
+        let (looks, owner) = (Arc::clone(&self.engine().looks), self.engine().process);
+        self.engine().commit(Urgency::Intent, move |tx| {
+            let answer = attempts::begin(tx, delivery, &begin, owner)?;
             if answer == Begun::Durable {
                 looks.expect(delivery);
             }
@@ -488,41 +308,51 @@ impl<B: Backend> Store for Engine<B> {
         })
     }
 
+    /// The last look, directly before the first byte of a message whose intent is durable: whether
+    /// `recipient` is still the one of now, after changes of the account and of the marks of its addresses. Once it
+    /// was, the answer to a change that makes it another names the invoice, until the attempt is settled.
     fn may_go_out(
         &self,
         delivery: DeliveryId,
         account: &AccountId,
         recipient: &Recipient,
-    ) -> Result<bool, StoreError> {
-        self.looks.take(delivery, || {
-            let Some(account) = read::account(&self.backend, account)? else {
+    ) -> Result<bool> {
+        let Engine { looks, rules, .. } = self.engine();
+        let tree = self.engine().tree();
+        looks.take(delivery, || {
+            let Some(account) = read::account(tree, account)? else {
                 return Ok(false);
             };
-            let of_now = read::recipient(&self.backend, &account, &self.rules)?;
-            Ok(of_now.same_target(recipient))
+            Ok(read::recipient(tree, &account, rules)?.same_target(recipient))
         })
     }
 
+    /// Commits what came of the attempt whose intent stands.
     fn settle(&self, delivery: DeliveryId, settle: Settle) -> Commit<Settled> {
-        let looks = Arc::clone(&self.looks);
-        self.commit(Urgency::Settle, move |tx, rules| {
-            let settled = attempts::settle(tx, rules, delivery, &settle)?;
+        let looks = Arc::clone(&self.engine().looks);
+        self.engine().commit(Urgency::Settle, move |tx| {
+            let settled = attempts::settle(tx, delivery, &settle)?;
             looks.forget(delivery);
             Ok(settled)
         })
     }
 
-    fn withhold(&self, delivery: DeliveryId, seen: Seen, at: DateTime<Utc>) -> Commit<bool> {
-        self.commit(Urgency::Settle, move |tx, rules| {
-            attempts::withhold(tx, rules, delivery, seen, at)
-        })
+    /// Has an invoice wait for an operator, for a reason of the daemon's, unless it waits for one already.
+    fn hold(&self, delivery: DeliveryId, reason: HoldReason, at: DateTime<Utc>) -> Commit<()> {
+        self.engine().commit(Urgency::Settle, move |tx| invoices::hold(tx, delivery, reason, at))
     }
 
+    /// Commits that nobody can be reached, if delivery and account are as they were read.
+    fn withhold(&self, delivery: DeliveryId, seen: Seen, at: DateTime<Utc>) -> Commit<bool> {
+        self.engine().commit(Urgency::Settle, move |tx| attempts::withhold(tx, delivery, seen, at))
+    }
+
+    /// Settles as uncertain every intent without an outcome whose owner is gone: one store has one process at a
+    /// time, so that is every other than this one. Returns what they were.
     fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(DeliveryId, Intent)>> {
+        let own = self.engine().process;
         let (answer, commit) = Commit::channel();
-        let own = self.process;
         let unit = recover(Recovery {
-            rules: Arc::clone(&self.rules),
             is_gone: Box::new(move |owner| owner != own),
             at,
             jitter,
@@ -530,75 +360,215 @@ impl<B: Backend> Store for Engine<B> {
             settled: Vec::new(),
             answer,
         });
-        match self.backend.submit(Urgency::Settle, unit) {
+        match self.engine().backend.submit(Urgency::Settle, unit) {
             Ok(()) => commit,
             Err(error) => Commit::ready(Err(error)),
         }
     }
 
-    fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError> {
-        views::account(&self.backend, id, &self.rules)
+    // Reads for people.
+
+    /// One account with all that bears upon its recipient.
+    fn account(&self, id: &AccountId) -> Result<Option<AccountView>> {
+        views::account(self.engine().tree(), id, &self.engine().rules)
     }
 
-    fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Accounts, StoreError> {
-        views::accounts(&self.backend, after, limit, &self.rules)
+    /// Accounts by id after `after`, at most `limit` and not much more than 4 MiB of them, but at least one. What is
+    /// there all the time is told once, whatever changes meanwhile.
+    fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Accounts> {
+        views::accounts(self.engine().tree(), after, limit, &self.engine().rules)
     }
 
-    fn invoice(
-        &self,
-        account: &AccountId,
-        number: &InvoiceNumber,
-    ) -> Result<Option<InvoiceView>, StoreError> {
-        views::invoice(&self.backend, account, number, &self.rules)
+    /// One invoice with its whole story, or what is left of it.
+    fn invoice(&self, account: &AccountId, number: &InvoiceNumber) -> Result<Option<InvoiceView>> {
+        views::invoice(self.engine().tree(), account, number, &self.engine().rules)
     }
 
+    /// The trail of everything that happened, from after a place on in this order, at most `limit`
+    /// entries; and the place to go on after, if there may be more. What retention removed is left out.
     fn audit(
         &self,
         order: TrailOrder,
         after: Option<TrailPlace>,
         limit: usize,
-    ) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError> {
-        let last = self.backend.last(&keys::kind_prefix(keys::kind::TRAIL))?;
+    ) -> Result<(Vec<Audited>, Option<TrailPlace>)> {
+        let Engine { backend, .. } = self.engine();
+        let last = backend.last(&[keys::kind::TRAIL])?;
         let last = last.and_then(|(key, _)| keys::sequence_at_the_end(&key));
-        trail::audit(&self.backend, last.map_or(0, |last| last.0), order, after, limit)
+        trail::audit(self.engine().tree(), last.map_or(0, |last| last.0), order, after, limit)
     }
 
-    fn backlog(&self) -> Result<Backlog, StoreError> {
-        views::backlog(&self.backend)
+    /// Invoices by order of arrival after `after` that match `filter`. Looks at a bounded number of
+    /// invoices; the page says from where to go on.
+    fn invoices(&self, filter: &Filter, after: Option<Sequence>, limit: usize) -> Result<Page> {
+        views::invoices(self.engine().tree(), filter, after, limit)
     }
 
-    fn invoices(
-        &self,
-        filter: &Filter,
-        after: Option<Sequence>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        views::invoices(&self.backend, filter, after, limit)
+    /// What is open. Walks through the indexes of all that is; blocks.
+    fn backlog(&self) -> Result<Backlog> {
+        views::backlog(self.engine().tree())
     }
 
-    fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        self.sweep_on(retention, now)
+    // Upkeep.
+
+    /// Removes a bounded amount of what retention no longer covers, unless that is paused; says whether more may be
+    /// left.
+    /// Blocks on the file system.
+    fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool> {
+        self.engine().sweep_on(retention, now)
     }
 
-    fn clock_seen(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        upkeep::clock_seen(&self.backend)
+    /// What the clock said when that was noted last, so that a step while nobody looked is noticed.
+    fn clock_seen(&self) -> Result<Option<DateTime<Utc>>> {
+        upkeep::clock_seen(self.engine().tree())
     }
 
+    /// Notes what the clock says.
     fn note_clock(&self, now: DateTime<Utc>) -> Commit<()> {
-        self.commit(Urgency::Settle, move |tx, _| upkeep::note_clock(tx, now))
+        self.engine().commit(Urgency::Settle, move |tx| upkeep::note_clock(tx, now))
     }
 
+    /// A random id given when the store was created; Message-IDs are derived from it.
     fn id(&self) -> StoreId {
-        self.backend.id()
+        self.engine().backend.id()
     }
 
+    /// How the store fares.
     fn health(&self) -> Health {
-        let health = self.backend.health();
-        Health { failure: health.failure.or_else(|| self.failed.get().cloned()), ..health }
+        let Engine { backend, failed, .. } = self.engine();
+        let health = backend.health();
+        Health { failure: health.failure.or_else(|| failed.get().cloned()), ..health }
     }
 
-    fn close(&self) -> Result<(), StoreError> {
-        self.backend.close();
+    /// Takes nothing more, and waits for what was taken. Says how it ended: what made the store fail
+    /// stays its answer. Blocks.
+    fn close(&self) -> Result<()> {
+        self.engine().backend.close();
         self.health().failure.map_or(Ok(()), Err)
+    }
+}
+
+/// A store over a backend.
+pub struct Engine {
+    backend: Box<dyn Backend>,
+    documents: Documents,
+    rules: Rules,
+    looks: Arc<LastLooks>,
+    /// Owns the intents that are committed from here.
+    process: ProcessId,
+    /// Where the sweep goes on; it starts over with the process.
+    swept: Mutex<Swept>,
+    /// A sync of a document that failed: nobody may trust this state any more.
+    failed: OnceLock<StoreError>,
+}
+
+impl Store for Engine {
+    fn engine(&self) -> &Engine {
+        self
+    }
+}
+
+impl Engine {
+    /// Puts the use cases over a backend, which applies the same rules, and takes up what it left unfinished.
+    pub(crate) fn new(backend: impl Backend, documents: Documents, rules: Rules) -> Result<Self> {
+        let engine = Self {
+            backend: Box::new(backend),
+            documents,
+            rules,
+            looks: Arc::default(),
+            process: ProcessId(new_id()?),
+            swept: Mutex::default(),
+            failed: OnceLock::new(),
+        };
+        for unfinished in Unfinished::all(engine.tree())? {
+            engine.backend.submit(Urgency::Settle, go_on(unfinished))?;
+        }
+        Ok(engine)
+    }
+
+    fn tree(&self) -> &dyn Tree {
+        self.backend.as_ref()
+    }
+
+    /// Submits a unit whose answer is what `evaluate` returns.
+    fn commit<T, F>(&self, urgency: Urgency, evaluate: F) -> Commit<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    {
+        self.submit(urgency, evaluate, |answer| answer)
+            .unwrap_or_else(|error| Commit::ready(Err(error)))
+    }
+
+    /// Submits a unit, or says that it was not taken. Once it is durable, `finish` makes the answer of what
+    /// `evaluate` returned; what it holds is held until then.
+    fn submit<T, U, F, E>(&self, urgency: Urgency, evaluate: F, finish: E) -> Result<Commit<U>>
+    where
+        T: Send + 'static,
+        U: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        E: FnOnce(T) -> U + Send + 'static,
+    {
+        let (answer, commit) = Commit::channel();
+        let unit: Unit = Box::new(move |tx| {
+            let result = evaluate(tx).inspect_err(|_| tx.roll_back());
+            Box::new(move |durable| {
+                // Whoever asked may have left; the commit stands.
+                drop(answer.send(durable.and(result).map(finish)));
+            })
+        });
+        // A document's failed sync stops all that is new, as a commit's does; what happened is settled still.
+        if urgency != Urgency::Settle
+            && let Some(failure) = self.failed.get()
+        {
+            return Err(failure.clone());
+        }
+        self.backend.submit(urgency, unit)?;
+        Ok(commit)
+    }
+
+    /// Submits a change of an account, and names what is in flight in its answer.
+    fn change<T, F>(
+        &self,
+        evaluate: F,
+        answer_in: fn(&mut T) -> Option<&mut ChangeAnswer>,
+    ) -> Commit<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    {
+        let evaluate = move |tx: &mut Tx<'_>| {
+            let mut answer = evaluate(tx)?;
+            let under_way = match answer_in(&mut answer) {
+                Some(answer) => accounts::under_way(tx, answer)?,
+                None => Vec::new(),
+            };
+            Ok((answer, under_way))
+        };
+        let looks = Arc::clone(&self.looks);
+        let named = self.submit(Urgency::Accept, evaluate, move |(mut answer, under_way)| {
+            if let Some(answer) = answer_in(&mut answer) {
+                accounts::name_in_flight(answer, under_way, &looks);
+            }
+            answer
+        });
+        named.unwrap_or_else(|error| Commit::ready(Err(error)))
+    }
+
+    /// Submits a unit that removes something, and waits for it. Blocks. It is not refused when the disk
+    /// is full, since it makes room; while removing is paused, it removes nothing.
+    fn remove_now<T, F>(&self, evaluate: F) -> Result<T>
+    where
+        T: Default + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    {
+        // Asked within the unit, so that a pause that was answered holds.
+        let unless_paused = |tx: &mut Tx<'_>| {
+            if read::pause(tx, &PauseScope::Removal)?.is_some() {
+                return Ok(T::default());
+            }
+            evaluate(tx)
+        };
+        self.commit(Urgency::Settle, unless_paused).wait()
     }
 }

@@ -1,19 +1,20 @@
 //! Runs of schedules: a cursor goes through what waits and makes it due, unit after unit.
 
-use std::ops::ControlFlow;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::keys::{self, Class, Object};
 use super::standing_by::{self, StandingBy};
-use super::tx::{Records, Tx};
+use super::tx::{Records as _, Tree, Tx};
+use super::unfinished::{Unfinished, go_on as follow_with};
 use super::write::{self, By};
 use super::{invoices, read};
 use crate::domain::address::masked;
 use crate::domain::audit::{Actor, AuditEvent, AuditText, PausedFor, PausedScope, ReleaseScope};
 use crate::domain::delivery::{Answer, DeliveryId, Event, step};
 use crate::domain::id::{AccountId, ScheduleName, Sequence};
-use crate::store::{FurtherReason, Pause, PauseScope, Rules, Run, RunCursor, RunScope, StoreError};
+use crate::store::{
+    FurtherReason, Pause, PauseScope, Result, Run, RunCursor, RunScope, StoreError,
+};
 
 /// How many accounts one unit looks at.
 const ACCOUNTS_AT_ONCE: usize = 64;
@@ -21,16 +22,15 @@ const ACCOUNTS_AT_ONCE: usize = 64;
 const END: Sequence = Sequence(u64::MAX);
 
 /// Releases what waits under a scope, unless an instant of the same or a later time was dealt with before: as
-/// much as fits into this unit; says whether anything waits, and whether units are to follow. Where nothing
+/// much as fits into this unit; says whether anything waits. Where nothing
 /// waits only the instant is kept: a schedule that fires each second must not fill the trail.
 pub(super) fn release(
     tx: &mut Tx<'_>,
-    rules: &Rules,
     scope: RunScope,
     instant: DateTime<Utc>,
     by: &By<'_>,
     at: DateTime<Utc>,
-) -> Result<(bool, bool), StoreError> {
+) -> Result<bool> {
     let key = keys::run(&scope);
     let last: Option<Run> = tx.read(&key)?;
     let last = last.map(|last| last.instant);
@@ -40,7 +40,7 @@ pub(super) fn release(
         (Actor::Operator(_) | Actor::Sender(..) | Actor::Schedule(_) | Actor::Daemon, _) => instant,
     };
     if last.is_some_and(|last| last >= instant) {
-        return Ok((false, false));
+        return Ok(false);
     }
     let waiting = match &scope {
         RunScope::Schedule(name) => keys::scheduled_accounts(name),
@@ -51,65 +51,52 @@ pub(super) fn release(
             let nothing = closed(scope, instant);
             tx.put(&key, &nothing)?;
         }
-        return Ok((false, false));
+        return Ok(false);
     }
     let (object, released) = told_of(&scope);
     write::tell(tx, object, at, by, AuditEvent::RunOpened { scope: released });
     let high_water = invoices::last_sequence(tx)?;
     let opened_by = by.actor.clone();
     let run = Run { scope, instant, at, opened_by, high_water, cursor: None, open: true };
-    let more = go_on_with(tx, rules, run)?;
-    Ok((true, more))
+    go_on_with(tx, run)?;
+    Ok(true)
 }
 
 /// Goes on with an open run from where the last unit stopped, unless one that was opened later has taken its
-/// place. Says whether more is left.
-pub(super) fn go_on(
-    tx: &mut Tx<'_>,
-    rules: &Rules,
-    scope: &RunScope,
-    at: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+/// place.
+pub(super) fn go_on(tx: &mut Tx<'_>, scope: &RunScope, at: DateTime<Utc>) -> Result<()> {
     let run: Option<Run> = tx.read(&keys::run(scope))?;
     match run.filter(|run| run.open && run.at == at) {
-        Some(run) => go_on_with(tx, rules, run),
-        None => Ok(false),
+        Some(run) => go_on_with(tx, run),
+        None => Ok(()),
     }
 }
 
 /// Releases as much as fits into the unit, and writes how far the run has come, or its end. What comes to wait
 /// behind its cursor waits for the next one.
-fn go_on_with(tx: &mut Tx<'_>, rules: &Rules, mut run: Run) -> Result<bool, StoreError> {
+fn go_on_with(tx: &mut Tx<'_>, mut run: Run) -> Result<()> {
     let key = keys::run(&run.scope);
     for _ in 0..ACCOUNTS_AT_ONCE {
         let Some(account) = next_account(tx, &run)? else {
-            match &run.scope {
-                RunScope::Schedule(_) => {
-                    tx.put(&key, &Run { open: false, cursor: None, ..run })?;
-                }
-                RunScope::Account(_) => tx.remove(&key)?,
-            }
-            return Ok(false);
+            return match &run.scope {
+                RunScope::Schedule(_) => tx.put(&key, &Run { open: false, cursor: None, ..run }),
+                RunScope::Account(_) => tx.remove(&key),
+            };
         };
-        let last = release_account(tx, rules, &run, &account)?;
+        let last = release_account(tx, &run, &account)?;
         let is_full = last.is_some();
         run.cursor = Some(RunCursor { account, last: last.unwrap_or(END) });
         if is_full {
             break;
         }
     }
-    tx.put(&key, &run)?;
-    Ok(true)
+    tx.leave(follow_with(Unfinished::Releasing(run.scope.clone(), run.at)));
+    tx.put(&key, &run)
 }
 
 /// Releases what an account has waiting, from the run's cursor on. Returns the last invoice that was looked
 /// at, if the unit is full.
-fn release_account(
-    tx: &mut Tx<'_>,
-    rules: &Rules,
-    run: &Run,
-    id: &AccountId,
-) -> Result<Option<Sequence>, StoreError> {
+fn release_account(tx: &mut Tx<'_>, run: &Run, id: &AccountId) -> Result<Option<Sequence>> {
     let account = match read::account(tx, id) {
         Ok(Some(account)) => account,
         Ok(None) => return Ok(None),
@@ -132,8 +119,9 @@ fn release_account(
     };
     let (_, scope) = told_of(&run.scope);
     let told = AuditEvent::ReleasedByRun { scope };
+    let policy = &tx.rules().policy;
     let last = standing_by::advance(tx, &standing_by, &run.opened_by, run.at, |_, _, delivery| {
-        let released = step(delivery, &Event::ScheduleFired, run.at, &rules.policy, 0.0);
+        let released = step(delivery, &Event::ScheduleFired, run.at, policy, 0.0);
         Ok((released.answer == Answer::Done).then(|| (released.delivery, told.clone())))
     })?;
     // None was looked at, if the key is empty.
@@ -141,15 +129,22 @@ fn release_account(
 }
 
 /// The account that a run's cursor is in, or the next one with something waiting.
-fn next_account(tx: &Tx<'_>, run: &Run) -> Result<Option<AccountId>, StoreError> {
-    let is_through = run.cursor.as_ref().is_some_and(|cursor| cursor.last == END);
+fn next_account(tx: &Tx<'_>, run: &Run) -> Result<Option<AccountId>> {
+    let cursor = run.cursor.as_ref();
     match &run.scope {
-        RunScope::Account(id) => Ok((!is_through).then(|| id.clone())),
-        RunScope::Schedule(name) => {
-            let cursor = run.cursor.as_ref().map(|cursor| &cursor.account);
-            let mut accounts = scheduled_accounts(tx, name, cursor, !is_through, 1)?;
-            Ok(accounts.pop())
+        RunScope::Account(id) => {
+            Ok(cursor.is_none_or(|cursor| cursor.last != END).then(|| id.clone()))
         }
+        RunScope::Schedule(name) => match cursor {
+            Some(RunCursor { account, last })
+                if *last != END && tx.is_there(&keys::scheduled(name, account))? =>
+            {
+                Ok(Some(account.clone()))
+            }
+            cursor => {
+                Ok(scheduled_accounts(tx, name, cursor.map(|cursor| &cursor.account), 1)?.pop())
+            }
+        },
     }
 }
 
@@ -162,11 +157,7 @@ fn told_of(scope: &RunScope) -> (Object, ReleaseScope) {
 }
 
 /// Notes a schedule's first sight, or that the clock was set back behind its last run.
-pub(super) fn note(
-    tx: &mut Tx<'_>,
-    schedule: ScheduleName,
-    at: DateTime<Utc>,
-) -> Result<(), StoreError> {
+pub(super) fn note(tx: &mut Tx<'_>, schedule: ScheduleName, at: DateTime<Utc>) -> Result<()> {
     let scope = RunScope::Schedule(schedule);
     let key = keys::run(&scope);
     let last: Option<Run> = tx.read(&key)?;
@@ -191,41 +182,36 @@ fn closed(scope: RunScope, instant: DateTime<Utc>) -> Run {
 }
 
 /// The last run of each scope.
-pub(super) fn all<T: Records + ?Sized>(tree: &T) -> Result<Vec<Run>, StoreError> {
-    read::collect(tree, &keys::kind_prefix(keys::kind::RUN))
+pub(super) fn all(tree: &dyn Tree) -> Result<Vec<Run>> {
+    tree.collect(&[keys::kind::RUN])
 }
 
 /// The distinct schedules that have something waiting.
-pub(super) fn schedules_in_use<T: Records + ?Sized>(
-    tree: &T,
-) -> Result<Vec<ScheduleName>, StoreError> {
-    let prefix = keys::kind_prefix(keys::kind::SCHEDULED);
+pub(super) fn schedules_in_use(tree: &dyn Tree) -> Result<Vec<ScheduleName>> {
     let mut names: Vec<ScheduleName> = Vec::new();
-    let mut from = prefix.clone();
+    let mut after = None;
     loop {
-        let mut next = None;
-        tree.prefix(&prefix, Some(&from), &mut |key, _| {
-            next = keys::text_after(key, prefix.len()).map(str::to_owned);
-            ControlFlow::Break(())
+        let next = tree.scan(&[keys::kind::SCHEDULED], after.as_deref(), 1, |key, _| {
+            keys::text_after(key, 1).map(str::to_owned)
         })?;
-        let Some(next) = next else { return Ok(names) };
+        let Some(next) = next.into_iter().next() else { return Ok(names) };
         let name = ScheduleName::parse(next)
             .map_err(|invalid| read::damaged("of kind scheduled", invalid.to_string()))?;
-        // The next name's keys begin after all of this one's.
-        from = keys::after_prefix(&keys::scheduled_accounts(&name)).unwrap_or_default();
+        // The next name's keys come after all of this one's.
+        after = keys::after_prefix(&keys::scheduled_accounts(&name));
         names.push(name);
     }
 }
 
 /// What waits under a scope, account by account.
-pub(super) fn waiting<T: Records + ?Sized>(
-    tree: &T,
+pub(super) fn waiting(
+    tree: &dyn Tree,
     scope: &RunScope,
     after: Option<&AccountId>,
     limit: usize,
-) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError> {
+) -> Result<Vec<(AccountId, Vec<DeliveryId>)>> {
     let accounts = match scope {
-        RunScope::Schedule(schedule) => scheduled_accounts(tree, schedule, after, false, limit)?,
+        RunScope::Schedule(schedule) => scheduled_accounts(tree, schedule, after, limit)?,
         RunScope::Account(id) if after.is_none() => vec![id.clone()],
         RunScope::Account(_) => Vec::new(),
     };
@@ -237,31 +223,20 @@ pub(super) fn waiting<T: Records + ?Sized>(
     Ok(page)
 }
 
-/// The accounts of a schedule that have something waiting, from one on; that one included only if `inclusive`.
-fn scheduled_accounts<T: Records + ?Sized>(
-    tree: &T,
+/// The accounts of a schedule that have something waiting, after one.
+fn scheduled_accounts(
+    tree: &dyn Tree,
     schedule: &ScheduleName,
-    from: Option<&AccountId>,
-    inclusive: bool,
+    after: Option<&AccountId>,
     limit: usize,
-) -> Result<Vec<AccountId>, StoreError> {
+) -> Result<Vec<AccountId>> {
     let prefix = keys::scheduled_accounts(schedule);
-    let from = from.map(|account| keys::scheduled(schedule, account));
-    let mut accounts = Vec::new();
-    tree.prefix(&prefix, from.as_deref(), &mut |key, _| {
-        if inclusive || from.as_deref() != Some(key) {
-            accounts.push(keys::text_after(key, prefix.len()).map(str::to_owned));
-        }
-        if accounts.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    let after = after.map(|account| keys::scheduled(schedule, account));
+    let accounts = tree.scan(&prefix, after.as_deref(), limit, |key, _| {
+        Some(keys::text_after(key, prefix.len()).and_then(|text| AccountId::parse(text).ok()))
     })?;
-    accounts
-        .into_iter()
-        .map(|account| {
-            account
-                .and_then(|account| AccountId::parse(account).ok())
-                .ok_or_else(|| read::damaged("of kind scheduled", "its key holds no account"))
-        })
-        .collect()
+    let damaged = || read::damaged("of kind scheduled", "its key holds no account");
+    accounts.into_iter().map(|account| account.ok_or_else(damaged)).collect()
 }
 
 /// Reasons that are longer together have none added: above the longest of an operator's.
@@ -275,7 +250,7 @@ pub(super) fn pause(
     reason: String,
     actor: Actor,
     at: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let key = keys::pause(scope);
     let (object, paused) = paused(scope);
     let by = By { actor: &actor, reason: Some(&reason) };
@@ -301,7 +276,7 @@ pub(super) fn resume(
     scope: &PauseScope,
     by: &By<'_>,
     at: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let key = keys::pause(scope);
     let Some(ended) = tx.read::<Pause>(&key)? else {
         return Ok(false);

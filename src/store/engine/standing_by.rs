@@ -1,18 +1,16 @@
 //! Invoices that stand by under their account, moved on as many at once as fit into a unit.
 
-use std::ops::ControlFlow;
-
 use chrono::{DateTime, Utc};
 
 use super::keys::{self, Class, Key, Object};
 use super::read;
-use super::tx::{Records, Tx};
+use super::tx::{Records as _, Tx};
 use super::write::{self, By, Placed};
 use crate::domain::account::Account;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::delivery::{Delivery, DeliveryId};
 use crate::domain::id::Sequence;
-use crate::store::StoreError;
+use crate::store::{Result, StoreError};
 
 /// How many invoices of an account one unit looks at.
 const AT_ONCE: usize = 64;
@@ -33,24 +31,19 @@ pub(super) struct StandingBy<'a> {
 
 impl StandingBy<'_> {
     /// The first keys, one more than one unit looks at.
-    fn first(&self, tx: &Tx<'_>) -> Result<Vec<Key>, StoreError> {
-        let after = self.after.as_deref();
+    fn first(&self, tx: &Tx<'_>) -> Result<Vec<Key>> {
         let mut found = Vec::new();
         for class in self.classes {
             let prefix = keys::standing_by_class(self.account.id(), *class);
-            tx.prefix(&prefix, after, &mut |key, _| {
-                if keys::delivery_at_the_end(key).is_some_and(|id| id.invoice > self.up_to) {
-                    return ControlFlow::Break(());
-                }
-                if after.is_none_or(|after| key > after) {
-                    found.push(key.to_vec());
-                }
-                if found.len() > AT_ONCE {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })?;
+            let behind = Sequence(self.up_to.0.saturating_add(1));
+            let end = keys::standing_by(self.account.id(), *class, DeliveryId::of_invoice(behind));
+            let from =
+                self.after.as_ref().map_or_else(Vec::new, |after| [after, &[0][..]].concat());
+            let left = AT_ONCE + 1 - found.len();
+            if left > 0 {
+                let key = |key: &[u8], _: &[u8]| Some(key.to_vec());
+                found.extend(tx.scan_range(prefix.max(from).as_slice(), Some(&end), left, key)?);
+            }
         }
         Ok(found)
     }
@@ -64,8 +57,8 @@ pub(super) fn advance(
     standing_by: &StandingBy<'_>,
     actor: &Actor,
     at: DateTime<Utc>,
-    moved: impl Fn(&Tx<'_>, DeliveryId, &Delivery) -> Result<Option<(Delivery, AuditEvent)>, StoreError>,
-) -> Result<Option<Key>, StoreError> {
+    moved: impl Fn(&Tx<'_>, DeliveryId, &Delivery) -> Result<Option<(Delivery, AuditEvent)>>,
+) -> Result<Option<Key>> {
     let by = By { actor, reason: None };
     let mut last = standing_by.after.clone();
     for (done, key) in standing_by.first(tx)?.into_iter().enumerate() {

@@ -6,11 +6,10 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate, Utc};
 use parking_lot::MutexGuard;
 
-use super::backend::Backend;
 use super::{Engine, read, upkeep};
 use crate::domain::delivery::DeliveryId;
 use crate::domain::id::{Digest, Sequence};
-use crate::store::{PauseScope, Retention, StoreError};
+use crate::store::{PauseScope, Result, Retention, StoreError};
 
 /// How far a sweep has come; in memory only.
 #[derive(Debug, Default, Clone, Copy)]
@@ -42,17 +41,13 @@ impl<P: Copy> Reached<P> {
     }
 }
 
-impl<B: Backend> Engine<B> {
+impl Engine {
     /// Goes on with the sweep; says whether more is left of it.
-    pub(super) fn sweep_on(
-        &self,
-        retention: &Retention,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    pub(super) fn sweep_on(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool> {
         if self.is_removal_paused()? {
             return Ok(false);
         }
-        let ids = self.remove_now(move |tx, rules| upkeep::forget(tx, rules, now))?;
+        let ids = self.remove_now(move |tx| upkeep::forget(tx, now))?;
         let unused_before = upkeep::before(now, retention.unused_documents);
         self.sweep_documents(unused_before)?;
         self.sweep_files(unused_before.date_naive())?;
@@ -68,17 +63,16 @@ impl<B: Backend> Engine<B> {
         Ok(!is_over)
     }
 
-    fn sweep_documents(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
+    fn sweep_documents(&self, before: DateTime<Utc>) -> Result<()> {
         let reached = self.swept().documents;
         if reached == Reached::TheEnd {
             return Ok(());
         }
-        let (unused, next) = upkeep::unused_documents(&self.backend, reached.place(), before)?;
+        let (unused, next) = upkeep::unused_documents(self.tree(), reached.place(), before)?;
         for digest in unused {
             // An upload of the same bytes waits until record and file are gone, and keeps both anew.
             let _lock = self.documents.lock(digest);
-            let removed =
-                self.remove_now(move |tx, _| upkeep::remove_document(tx, &digest, before));
+            let removed = self.remove_now(move |tx| upkeep::remove_document(tx, &digest, before));
             if let Some(row) = unless_damaged(format_args!("document {digest}"), removed)?.flatten()
             {
                 self.documents.remove(&digest, row.day)?;
@@ -90,7 +84,7 @@ impl<B: Backend> Engine<B> {
 
     /// Removes the files of days before `day` that no record names, a day at each call: what an upload, or
     /// a removal, that was cut off left behind.
-    fn sweep_files(&self, day: NaiveDate) -> Result<(), StoreError> {
+    fn sweep_files(&self, day: NaiveDate) -> Result<()> {
         let reached = self.swept().files;
         if reached == Reached::TheEnd {
             return Ok(());
@@ -101,7 +95,7 @@ impl<B: Backend> Engine<B> {
             .find(|one| *one < day && reached.place().is_none_or(|reached| *one > reached));
         if let Some(day) = next {
             for digest in self.documents.of_day(day)? {
-                let is_named = || upkeep::is_named(&self.backend, &digest, day);
+                let is_named = || upkeep::is_named(self.tree(), &digest, day);
                 if is_named()? {
                     continue;
                 }
@@ -119,18 +113,18 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    fn sweep_invoices(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), StoreError> {
+    fn sweep_invoices(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<()> {
         // What a process that ended left half removed.
-        for sequence in upkeep::half_buried(&self.backend)? {
+        for sequence in upkeep::half_buried(self.tree())? {
             self.bury_remains(sequence)?;
         }
         let reached = self.swept().invoices;
         if reached == Reached::TheEnd {
             return Ok(());
         }
-        let (finished, next) = upkeep::finished(&self.backend, reached.place(), before)?;
+        let (finished, next) = upkeep::finished(self.tree(), reached.place(), before)?;
         for DeliveryId { invoice: sequence, .. } in finished {
-            let buried = self.remove_now(move |tx, _| upkeep::bury(tx, sequence, before, now));
+            let buried = self.remove_now(move |tx| upkeep::bury(tx, sequence, before, now));
             if unless_damaged(format_args!("invoice {sequence}"), buried)? == Some(true) {
                 self.bury_remains(sequence)?;
             }
@@ -139,13 +133,13 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    fn bury_remains(&self, sequence: Sequence) -> Result<(), StoreError> {
-        while self.remove_now(move |tx, _| upkeep::bury_remains(tx, sequence))? {}
+    fn bury_remains(&self, sequence: Sequence) -> Result<()> {
+        while self.remove_now(move |tx| upkeep::bury_remains(tx, sequence))? {}
         Ok(())
     }
 
-    fn is_removal_paused(&self) -> Result<bool, StoreError> {
-        let pause = read::pause(&self.backend, &PauseScope::Removal)?;
+    fn is_removal_paused(&self) -> Result<bool> {
+        let pause = read::pause(self.tree(), &PauseScope::Removal)?;
         Ok(pause.is_some())
     }
 
@@ -156,10 +150,7 @@ impl<B: Backend> Engine<B> {
 
 /// What a removal came to. One that met a damaged record removed nothing, and must not stand in the way of
 /// the others for ever.
-fn unless_damaged<T>(
-    what: fmt::Arguments<'_>,
-    removal: Result<T, StoreError>,
-) -> Result<Option<T>, StoreError> {
+fn unless_damaged<T>(what: fmt::Arguments<'_>, removal: Result<T>) -> Result<Option<T>> {
     match removal {
         Ok(removed) => Ok(Some(removed)),
         Err(error @ StoreError::Damaged { .. }) => {

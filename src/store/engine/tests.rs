@@ -4,9 +4,6 @@
 mod removal;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Included, Unbounded};
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::tx::Visit;
@@ -22,36 +19,34 @@ use crate::domain::invoice::{Document, Documents as Attached, Kind, MediaType, R
 use crate::domain::money::{Currency, Money};
 use crate::domain::recipient::Suspect;
 use crate::store::Command;
-use crate::store::engine::backend::Met;
-use crate::store::engine::tx::Tree;
+use crate::store::committer::Room;
+use crate::store::engine::tx::{Answerer, Met, Records as _};
 use crate::store::memory::MemoryBackend;
 use crate::store::record::DeliveryRow;
-use crate::store::testing::rules;
+use crate::store::testing::{Map, all, rules};
 
 /// A backend with something between it and those who submit to it.
 struct Between<F>(MemoryBackend, F);
 
 impl<F> Tree for Between<F> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.0.get(key)
     }
 
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
         self.0.range(from, to, visit)
     }
 }
 
 impl<F> Backend for Between<F>
 where
-    F: Fn(&MemoryBackend, Urgency, Unit) -> Result<(), StoreError> + Send + Sync + 'static,
+    F: Fn(&MemoryBackend, Urgency, Unit) -> Result<()> + Send + Sync + 'static,
 {
-    type Room = ();
-
-    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
         (self.1)(&self.0, urgency, unit)
     }
 
-    fn room_for(&self, bytes: u64) -> Result<(), StoreError> {
+    fn room_for(&self, bytes: u64) -> Result<Option<Room>> {
         self.0.room_for(bytes)
     }
 
@@ -67,26 +62,30 @@ where
         self.0.close();
     }
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
         self.0.last(prefix)
     }
 }
 
 /// As if the process ended after each unit: what a unit leaves for later is not done.
-fn only_this_unit(memory: &MemoryBackend, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
-    let only = Box::new(|tx: &mut Tx<'_>| Evaluated { next: None, ..unit(tx) });
+fn only_this_unit(memory: &MemoryBackend, urgency: Urgency, unit: Unit) -> Result<()> {
+    let only = Box::new(|tx: &mut Tx<'_>| {
+        let answer = unit(tx);
+        tx.next = None;
+        answer
+    });
     memory.submit(urgency, only)
 }
 
 /// A tree that a commit changes after so many reads.
 struct Shifting {
-    before: BTreeMap<Vec<u8>, Vec<u8>>,
-    after: BTreeMap<Vec<u8>, Vec<u8>>,
+    before: Map,
+    after: Map,
     left: Cell<u32>,
 }
 
 impl Shifting {
-    fn now(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+    fn now(&self) -> &Map {
         match self.left.get().checked_sub(1) {
             Some(left) => {
                 self.left.set(left);
@@ -98,34 +97,70 @@ impl Shifting {
 }
 
 impl Tree for Shifting {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.now().get(key).cloned())
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Tree::get(self.now(), key)
     }
 
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
-        let bounds = (Included(from), to.map_or(Unbounded, Excluded));
-        for (key, value) in self.now().range::<[u8], _>(bounds) {
-            if visit(key, value).is_break() {
-                break;
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
+        Tree::range(self.now(), from, to, visit)
+    }
+}
+
+/// What outlives a process: its database and its documents.
+pub(super) struct Home {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) memory: MemoryBackend,
+}
+
+impl Home {
+    pub(super) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), memory: MemoryBackend::new().unwrap() }
+    }
+
+    /// Another process.
+    pub(super) fn open(&self) -> Engine {
+        self.open_over(self.memory.reopen(rules()))
+    }
+
+    /// One with something between it and the database.
+    fn open_behind<F>(&self, between: F) -> Engine
+    where
+        F: Fn(&MemoryBackend, Urgency, Unit) -> Result<()> + Send + Sync + 'static,
+    {
+        self.open_over(Between(self.memory.reopen(rules()), between))
+    }
+
+    fn open_over(&self, backend: impl Backend) -> Engine {
+        let documents = Documents::open(self.directory.path()).unwrap();
+        Engine::new(backend, documents, rules()).unwrap()
+    }
+
+    /// All that the database holds.
+    pub(super) fn snapshot(&self) -> Map {
+        all(&self.memory, b"").into_iter().collect()
+    }
+
+    /// Writes past the engine.
+    pub(super) fn submit(&self, write: impl FnOnce(&mut Tx<'_>) + Send + 'static) {
+        let unit = Box::new(|tx: &mut Tx<'_>| {
+            write(tx);
+            Box::new(drop) as Answerer
+        });
+        self.memory.reopen(rules()).submit(Urgency::Accept, unit).unwrap();
+    }
+
+    fn fill(&self, values: Map) {
+        self.submit(|tx| {
+            for (key, value) in values {
+                tx.put_bytes(key, value);
             }
-        }
-        Ok(())
+        });
     }
-}
 
-pub(super) fn snapshot(tree: &impl Tree) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    tree.range(&[], None, &mut |key, value| {
-        all.insert(key.to_vec(), value.to_vec());
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    all
-}
-
-pub(super) fn engine<B: Backend>(backend: B, directory: &tempfile::TempDir) -> Engine<B> {
-    let documents = Documents::open(directory.path()).unwrap();
-    Engine::new(backend, documents, rules()).unwrap()
+    /// Spoils the value under `key`.
+    pub(super) fn spoil(&self, key: Vec<u8>) {
+        self.fill(Map::from([(key, vec![0, 1, 2, 3])]));
+    }
 }
 
 pub(super) fn at(seconds: i64) -> DateTime<Utc> {
@@ -161,8 +196,8 @@ fn contact(addresses: usize) -> Contact {
 }
 
 /// Brings the account in this version, with so many sub-users.
-pub(super) fn change<B: Backend>(
-    engine: &Engine<B>,
+pub(super) fn change(
+    engine: &Engine,
     version: u64,
     sub_users: usize,
     seconds: i64,
@@ -170,8 +205,8 @@ pub(super) fn change<B: Backend>(
     change_of(engine, account(), version, sub_users, seconds)
 }
 
-fn change_of<B: Backend>(
-    engine: &Engine<B>,
+fn change_of(
+    engine: &Engine,
     account: AccountId,
     version: u64,
     sub_users: usize,
@@ -199,17 +234,11 @@ fn change_of<B: Backend>(
     engine.change_account(received(&id, seconds), change).wait().unwrap()
 }
 
-pub(super) fn issue<B: Backend>(engine: &Engine<B>, n: usize, seconds: i64) {
+pub(super) fn issue(engine: &Engine, n: usize, seconds: i64) {
     issue_to(engine, account(), n, Release::Immediately, seconds);
 }
 
-fn issue_to<B: Backend>(
-    engine: &Engine<B>,
-    account: AccountId,
-    n: usize,
-    release: Release,
-    seconds: i64,
-) {
+fn issue_to(engine: &Engine, account: AccountId, n: usize, release: Release, seconds: i64) {
     let bytes = b"%PDF";
     let digest = digest(bytes);
     let put = engine.put_document(digest, bytes, at(seconds));
@@ -235,7 +264,7 @@ fn issue_to<B: Backend>(
     engine.issue(received(&id, seconds), invoice).wait().unwrap();
 }
 
-fn due_at<B: Backend>(engine: &Engine<B>, seconds: i64) -> usize {
+fn due_at(engine: &Engine, seconds: i64) -> usize {
     Lane::ALL
         .into_iter()
         .map(|lane| engine.due(lane, at(seconds), None, 1_000).unwrap().len())
@@ -244,9 +273,8 @@ fn due_at<B: Backend>(engine: &Engine<B>, seconds: i64) -> usize {
 
 #[test]
 fn freeing_that_was_interrupted_goes_on_as_of_the_change_that_began_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let ending = engine(Between(memory.reopen(), only_this_unit), &directory);
+    let home = Home::new();
+    let ending = home.open_behind(only_this_unit);
     for n in 0..200 {
         issue(&ending, n, 0);
     }
@@ -255,25 +283,23 @@ fn freeing_that_was_interrupted_goes_on_as_of_the_change_that_began_it() {
     assert!((1..200).contains(&freed), "{freed} are freed at once");
     drop(ending);
 
-    let ending = engine(Between(memory.reopen(), only_this_unit), &directory);
+    let ending = home.open_behind(only_this_unit);
     let more = due_at(&ending, 10);
     assert!((freed + 1..200).contains(&more), "a start goes on");
     // Another change comes before it is done, and frees with its own time.
     change(&ending, 2, 0, 20);
     drop(ending);
-    let engine = engine(memory.reopen(), &directory);
+    let engine = home.open();
     assert_eq!(due_at(&engine, 10), more);
     assert_eq!(due_at(&engine, 20), 200, "none waits for the portal's clock");
-    let freeing = keys::kind_prefix(keys::kind::FREEING);
-    assert!(!engine.backend.any(&freeing).unwrap());
+    assert!(!engine.tree().any(&[keys::kind::FREEING]).unwrap());
 }
 
 #[test]
 fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_once() {
     const SCOPE: fn() -> RunScope = || RunScope::Schedule(ScheduleName::default());
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let whole = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let whole = home.open();
     // A unit's end is met in the midst of an account, and between two.
     let accounts = ["K-1", "K-2", "K-3", "K-4"].map(|id| AccountId::parse(id).unwrap());
     let of: Vec<&AccountId> =
@@ -291,25 +317,25 @@ fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_
         assert_eq!(held.wait().unwrap().unwrap().answer, Answer::Done);
     }
     // It is passed by, and stands in nobody's way.
-    spoil(&memory, keys::delivery(DeliveryId::of_invoice(Sequence(2))));
+    home.spoil(keys::delivery(DeliveryId::of_invoice(Sequence(2))));
     drop(whole);
 
-    let ending = engine(Between(memory.reopen(), only_this_unit), &directory);
+    let ending = home.open_behind(only_this_unit);
     let released = ending.release(SCOPE(), at(8), Actor::Daemon, None, at(10));
     assert_eq!(released.wait(), Ok(true));
     drop(ending);
     let mut units = 1;
     loop {
         // Each start does one unit, and ends.
-        let before = due_count(&memory);
-        let ending = engine(Between(memory.reopen(), only_this_unit), &directory);
+        let before = due_count(&home);
+        let ending = home.open_behind(only_this_unit);
         units += 1;
         if ending.runs().unwrap().iter().all(|run| !run.open) {
             break;
         }
         let run = ending.runs().unwrap().remove(0);
         assert_eq!((run.instant, run.at, run.high_water), (at(8), at(10), Sequence(132)));
-        assert!(due_count(&memory) > before, "each unit comes further");
+        assert!(due_count(&home) > before, "each unit comes further");
         if units == 2 {
             let let_go = |n: usize| {
                 let command = Command::Release { now: false };
@@ -325,7 +351,7 @@ fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_
     }
     assert!(units > 4, "{units} units");
 
-    let whole = engine(memory.reopen(), &directory);
+    let whole = home.open();
     let scope = ReleaseScope::Schedule(AuditText::new("default"));
     let event = AuditEvent::ReleasedByRun { scope };
     let stays = |n: usize| matches!(n, 0 | 132);
@@ -341,34 +367,26 @@ fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_
     // The next release takes along what waited behind the cursor.
     let released = whole.release(SCOPE(), at(20), Actor::Daemon, None, at(20));
     assert_eq!(released.wait(), Ok(true));
-    assert_eq!(due_count(&memory), 132);
+    assert_eq!(due_count(&home), 132);
 }
 
-fn due_count(memory: &MemoryBackend) -> usize {
-    let mut count = 0;
-    memory
-        .prefix(&keys::kind_prefix(keys::kind::DUE), None, &mut |_, _| {
-            count += 1;
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    count
+fn due_count(home: &Home) -> usize {
+    all(&home.memory, &[keys::kind::DUE]).len()
 }
 
 #[test]
 fn an_invoice_that_is_removed_while_it_is_read_is_there_or_not_and_never_damaged() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     change(&engine, 1, 0, 0);
     for n in 0..2 {
         issue(&engine, n, 0);
     }
     let withdrawn = engine.withdraw(received("withdraw", 0), account(), number(0));
     withdrawn.wait().unwrap();
-    let before = snapshot(&engine.backend);
+    let before = home.snapshot();
     assert!(!engine.sweep(&SOON, at(100)).unwrap());
-    let after = snapshot(&engine.backend);
+    let after = home.snapshot();
 
     for reads in 0..40 {
         let tree =
@@ -383,15 +401,14 @@ fn an_invoice_that_is_removed_while_it_is_read_is_there_or_not_and_never_damaged
 
 #[test]
 fn a_record_in_parts_that_is_written_while_it_is_read_is_read_whole() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     for (from, to) in [(30, 40), (40, 30), (30, 0), (0, 30), (30, 30)] {
         let version = engine.account_version(&account()).unwrap().get();
         change(&engine, version + 1, from, 0);
-        let before = snapshot(&engine.backend);
+        let before = home.snapshot();
         change(&engine, version + 2, to, 0);
-        let after = snapshot(&engine.backend);
+        let after = home.snapshot();
         for reads in 0..30 {
             let tree =
                 Shifting { before: before.clone(), after: after.clone(), left: Cell::new(reads) };
@@ -404,18 +421,17 @@ fn a_record_in_parts_that_is_written_while_it_is_read_is_read_whole() {
 }
 
 /// As on a full disk.
-fn no_room(_: &MemoryBackend, _: Urgency, _: Unit) -> Result<(), StoreError> {
+fn no_room(_: &MemoryBackend, _: Urgency, _: Unit) -> Result<()> {
     Err(StoreError::DiskFull)
 }
 
 #[test]
 fn a_refused_document_leaves_no_file_and_takes_none_that_is_referred_to() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let kept = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let kept = home.open();
     kept.put_document(digest(b"kept"), b"kept", at(0)).wait().unwrap();
 
-    let full = engine(Between(memory.reopen(), no_room), &directory);
+    let full = home.open_behind(no_room);
     for bytes in [&b"kept"[..], b"refused"] {
         let answer = full.put_document(digest(bytes), bytes, at(0)).wait();
         assert_eq!(answer, Err(StoreError::DiskFull));
@@ -428,9 +444,8 @@ fn a_refused_document_leaves_no_file_and_takes_none_that_is_referred_to() {
 
 #[test]
 fn a_file_that_no_record_names_is_swept_once_it_is_old() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     issue(&engine, 0, 0);
     let stray = Digest::from_bytes([1; 32]);
     for seconds in [0, 86_400] {
@@ -439,7 +454,7 @@ fn a_file_that_no_record_names_is_swept_once_it_is_old() {
         engine.documents.write(&stray, b"stray", day).unwrap();
     }
     // Neither is a day's directory, and neither stands in the way.
-    let root = directory.path().join("documents");
+    let root = home.directory.path().join("documents");
     std::fs::write(root.join("1969-12-31"), b"").unwrap();
     std::fs::create_dir(root.join("1969-1-1")).unwrap();
     let retention = Retention {
@@ -457,37 +472,14 @@ fn a_file_that_no_record_names_is_swept_once_it_is_old() {
     assert_eq!(second, []);
 }
 
-/// Writes past the engine.
-pub(super) fn submit(memory: &MemoryBackend, write: impl FnOnce(&mut Tx<'_>) + Send + 'static) {
-    let unit = Box::new(|tx: &mut Tx<'_>| {
-        write(tx);
-        Evaluated { answer: Box::new(drop), next: None }
-    });
-    memory.submit(Urgency::Accept, unit).unwrap();
-}
-
-fn fill(memory: &MemoryBackend, values: BTreeMap<Vec<u8>, Vec<u8>>) {
-    submit(memory, |tx| {
-        for (key, value) in values {
-            tx.put_bytes(key, value);
-        }
-    });
-}
-
-/// Spoils the value under `key`.
-pub(super) fn spoil(memory: &MemoryBackend, key: Vec<u8>) {
-    fill(memory, BTreeMap::from([(key, vec![0, 1, 2, 3])]));
-}
-
 #[test]
 fn one_damaged_record_stands_in_nobodys_way() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     for n in 0..3 {
         issue(&engine, n, 0);
     }
-    spoil(&memory, keys::delivery(DeliveryId::of_invoice(Sequence(1))));
+    home.spoil(keys::delivery(DeliveryId::of_invoice(Sequence(1))));
     change(&engine, 1, 0, 10);
     assert_eq!(due_at(&engine, 10), 2, "the other two are freed");
 
@@ -503,7 +495,7 @@ fn one_damaged_record_stands_in_nobodys_way() {
     }
 
     for sequence in [1, 2] {
-        spoil(&memory, keys::intent(DeliveryId::of_invoice(Sequence(sequence))));
+        home.spoil(keys::intent(DeliveryId::of_invoice(Sequence(sequence))));
     }
     assert_eq!(engine.recover(at(200), 0.0).wait(), Ok(Vec::new()));
     change(&engine, 2, 0, 210);
@@ -511,16 +503,15 @@ fn one_damaged_record_stands_in_nobodys_way() {
 
 #[test]
 fn what_is_damaged_is_left_out_of_lists_and_counted() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     for n in 0..3 {
         issue(&engine, n, 0);
     }
     change(&engine, 1, 0, 10);
     let [first, last] = ["A-0", "Z-0"].map(|id| AccountId::parse(id).unwrap());
     for id in [&first, &last] {
-        spoil(&memory, keys::account(id));
+        home.spoil(keys::account(id));
     }
     let page = engine.accounts(None, 1).unwrap();
     assert_eq!((page.items.len(), page.damaged), (0, 1));
@@ -529,7 +520,7 @@ fn what_is_damaged_is_left_out_of_lists_and_counted() {
     assert_eq!((page.items.len(), page.damaged), (1, 1));
     assert_eq!(page.next, None);
 
-    spoil(&memory, keys::delivery(DeliveryId::of_invoice(Sequence(2))));
+    home.spoil(keys::delivery(DeliveryId::of_invoice(Sequence(2))));
     let page = engine.invoices(&Filter::default(), None, 10).unwrap();
     assert_eq!((page.items.len(), page.damaged), (2, 1));
     assert_eq!(page.next, None);
@@ -537,12 +528,11 @@ fn what_is_damaged_is_left_out_of_lists_and_counted() {
 
 #[test]
 fn an_attempt_whose_intent_is_damaged_is_named_as_in_flight() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     change(&engine, 1, 0, 0);
     issue(&engine, 0, 0);
-    spoil(&memory, keys::intent(DeliveryId::of_invoice(Sequence(1))));
+    home.spoil(keys::intent(DeliveryId::of_invoice(Sequence(1))));
     let answer = change(&engine, 2, 0, 10);
     let Judged::New(ChangeAnswer::Accepted { in_flight, .. }) = answer else {
         panic!("{answer:?}");
@@ -552,9 +542,8 @@ fn an_attempt_whose_intent_is_damaged_is_named_as_in_flight() {
 
 #[test]
 fn a_damaged_mark_keeps_only_its_accounts_rejections_from_being_forgotten() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     let mark = Suspect {
         since: at(10),
         account_version: Version::parse(1).unwrap(),
@@ -564,22 +553,22 @@ fn a_damaged_mark_keeps_only_its_accounts_rejections_from_being_forgotten() {
         let address = EmailAddress::parse(address).unwrap();
         keys::suspect(&AccountId::parse(account).unwrap(), &address)
     };
-    submit(&memory, move |tx| {
+    home.submit(move |tx| {
         for (account, address) in [("K-1", "b@x.example"), ("K-2", "c@x.example")] {
             tx.put(&key(account, address), &mark).unwrap();
         }
     });
-    spoil(&memory, key("K-1", "a@x.example"));
+    home.spoil(key("K-1", "a@x.example"));
     let actor = Actor::Operator("anna".to_owned());
     let forgotten = engine.forget_rejections(at(0), None, actor, at(20));
     assert_eq!(forgotten, Ok(1));
-    let left = snapshot(&engine.backend);
+    let left = home.snapshot();
     assert!(left.contains_key(&key("K-1", "b@x.example")));
     assert!(!left.contains_key(&key("K-2", "c@x.example")));
 }
 
 /// Issues an invoice and withdraws it, after so many holds and releases.
-pub(super) fn withdraw_after<B: Backend>(engine: &Engine<B>, n: usize, changes: usize) {
+pub(super) fn withdraw_after(engine: &Engine, n: usize, changes: usize) {
     issue(engine, n, 0);
     for change in 0..changes {
         let command = if change % 2 == 0 {

@@ -2,21 +2,21 @@
 
 use super::keys::{self, Object};
 use super::read;
-use super::tx::Records;
+use super::tx::{Records as _, Tree};
 use crate::store::record::{EntryRow, InvoiceRow, Link, TrailRow};
-use crate::store::{Audited, StoreError, Subject, TrailOrder, TrailPlace};
+use crate::store::{Audited, Result, Subject, TrailOrder, TrailPlace};
 
 /// Most batches that one page looks at: retention may have removed the entries of many.
 const LOOKED_AT: usize = 5_000;
 
 /// A page of the trail, whose last batch is `last`; and the place to go on after, if there may be more.
-pub(super) fn audit<T: Records + ?Sized>(
-    tree: &T,
+pub(super) fn audit(
+    tree: &dyn Tree,
     last: u64,
     order: TrailOrder,
     after: Option<TrailPlace>,
     limit: usize,
-) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError> {
+) -> Result<(Vec<Audited>, Option<TrailPlace>)> {
     let mut page = Vec::new();
     // Batches are numbered without a gap.
     let mut batch = match (order, after) {
@@ -54,11 +54,7 @@ pub(super) fn audit<T: Records + ?Sized>(
 }
 
 /// What is left of one batch.
-fn entries<T: Records + ?Sized>(
-    tree: &T,
-    batch: u64,
-    order: TrailOrder,
-) -> Result<Vec<Audited>, StoreError> {
+fn entries(tree: &dyn Tree, batch: u64, order: TrailOrder) -> Result<Vec<Audited>> {
     let link: TrailRow = tree
         .read(&keys::trail(batch))?
         .ok_or_else(|| read::damaged(&format!("link {batch} of the trail"), "it is missing"))?;
@@ -76,7 +72,7 @@ fn entries<T: Records + ?Sized>(
     Ok(entries)
 }
 
-fn subject<T: Records + ?Sized>(tree: &T, object: Object) -> Result<Option<Subject>, StoreError> {
+fn subject(tree: &dyn Tree, object: Object) -> Result<Option<Subject>> {
     Ok(match object {
         Object::Account(account) => Some(Subject::Account(account)),
         Object::Daemon => Some(Subject::Everything),

@@ -12,26 +12,26 @@ use sha2::{Digest as _, Sha256};
 
 use super::keys::{self, Key, Object};
 use crate::domain::audit::AuditEntry;
-use crate::store::StoreError;
 use crate::store::record::{EntryRow, Link, Record, TrailRow};
+use crate::store::{Result, Rules, StoreError};
 
 /// Most operations that a batch may hold: larger ones were not atomic over a power cut.
-pub(in crate::store) const BATCH_OPERATIONS: usize = 128;
+pub(crate) const BATCH_OPERATIONS: usize = 128;
 /// Most units that a batch may hold. Those that only read, and those that write the same keys, would make it an
 /// endless one.
 const BATCH_UNITS: usize = 256;
 /// Longest value in bytes. Larger leaves spill to files that sled never syncs.
-pub(in crate::store) const VALUE_BYTES: usize = 3_400;
+pub(crate) const VALUE_BYTES: usize = 3_400;
 
 /// A key and its value in a range of the tree; `Break` ends the range.
-pub(in crate::store) type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+pub(crate) type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 /// A sorted map of bytes.
-pub(in crate::store) trait Tree {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+pub(crate) trait Tree {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
 
     /// Visits `from..to` in order, or to the end if `to` is `None`.
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError>;
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()>;
 }
 
 fn damaged<R: Record>(cause: String) -> StoreError {
@@ -39,9 +39,9 @@ fn damaged<R: Record>(cause: String) -> StoreError {
 }
 
 /// Reading records from a tree.
-pub(in crate::store) trait Records: Tree {
+pub(crate) trait Records: Tree {
     /// The record under `key`.
-    fn read<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+    fn read<R: Record>(&self, key: &[u8]) -> Result<Option<R>> {
         let Some(mut first) = self.get(key)? else {
             return Ok(None);
         };
@@ -61,17 +61,13 @@ pub(in crate::store) trait Records: Tree {
     }
 
     /// Decodes a value that was met at `key`, with its further parts.
-    fn decode<R: Record>(&self, key: &[u8], first: &[u8]) -> Result<R, StoreError> {
+    fn decode<R: Record>(&self, key: &[u8], first: &[u8]) -> Result<R> {
         let whole = self.whole::<R>(key, first)?;
         R::decode(&whole).map_err(|error| damaged::<R>(error.to_string()))
     }
 
     /// A record's bytes, put together from a value that was met at `key` and its further parts.
-    fn whole<'v, R: Record>(
-        &self,
-        key: &[u8],
-        first: &'v [u8],
-    ) -> Result<Cow<'v, [u8]>, StoreError> {
+    fn whole<'v, R: Record>(&self, key: &[u8], first: &'v [u8]) -> Result<Cow<'v, [u8]>> {
         let empty = || damaged::<R>("empty".to_owned());
         let (parts, head) = first.split_first().ok_or_else(empty)?;
         let mut whole = Cow::Borrowed(head);
@@ -83,71 +79,99 @@ pub(in crate::store) trait Records: Tree {
         Ok(whole)
     }
 
-    /// Visits what begins with `prefix`, from `from` on if that is further.
-    fn prefix(
+    /// What `pick` makes of what begins with `prefix`, in order, after the key `after`; at most `limit` of it.
+    fn scan<T>(
         &self,
         prefix: &[u8],
-        from: Option<&[u8]>,
-        visit: Visit<'_>,
-    ) -> Result<(), StoreError> {
-        let from = from.map_or(prefix, |from| from.max(prefix));
-        match keys::after_prefix(prefix) {
-            Some(end) if from >= end.as_slice() => Ok(()),
-            end => self.range(from, end.as_deref(), visit),
+        after: Option<&[u8]>,
+        limit: usize,
+        pick: impl FnMut(&[u8], &[u8]) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        // No key comes between one and the same with a zero behind it.
+        let from = after.map_or_else(Vec::new, |after| [after, &[0]].concat());
+        let from = prefix.max(&from);
+        self.scan_range(from, keys::after_prefix(prefix).as_deref(), limit, pick)
+    }
+
+    /// As [`Records::scan`], of the keys `from..to`.
+    fn scan_range<T>(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+        mut pick: impl FnMut(&[u8], &[u8]) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let mut picked = Vec::new();
+        if to.is_none_or(|to| from < to) {
+            self.range(from, to, &mut |key, value| {
+                picked.extend(pick(key, value));
+                if picked.len() < limit {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
         }
+        Ok(picked)
+    }
+
+    /// The records whose keys begin with `prefix`, in order.
+    fn collect<R: Record>(&self, prefix: &[u8]) -> Result<Vec<R>> {
+        let met = self.scan(prefix, None, usize::MAX, met)?;
+        met.iter().map(|(key, value)| self.decode(key, value)).collect()
     }
 
     /// Whether there is anything under `key`.
-    fn is_there(&self, key: &[u8]) -> Result<bool, StoreError> {
+    fn is_there(&self, key: &[u8]) -> Result<bool> {
         Ok(self.get(key)?.is_some())
     }
 
     /// Whether anything begins with `prefix`.
-    fn any(&self, prefix: &[u8]) -> Result<bool, StoreError> {
-        let mut found = false;
-        self.prefix(prefix, None, &mut |_, _| {
-            found = true;
-            ControlFlow::Break(())
-        })?;
-        Ok(found)
+    fn any(&self, prefix: &[u8]) -> Result<bool> {
+        Ok(!self.scan(prefix, None, 1, |_, _| Some(()))?.is_empty())
     }
+}
+
+/// A key of the tree with its value.
+pub(crate) type Met = (Key, Vec<u8>);
+
+/// Picks both, for [`Records::scan`].
+#[expect(clippy::unnecessary_wraps, reason = "others pick some only")]
+pub(crate) fn met(key: &[u8], value: &[u8]) -> Option<Met> {
+    Some((key.to_vec(), value.to_vec()))
 }
 
 impl<T: Tree + ?Sized> Records for T {}
 
 /// Writes by key; `None` removes.
-pub(in crate::store) type Writes = BTreeMap<Key, Option<Vec<u8>>>;
+pub(crate) type Writes = BTreeMap<Key, Option<Vec<u8>>>;
 
 /// Gives a unit's answer once its batch is durable, or why it is not.
-pub(in crate::store) type Answerer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+pub(crate) type Answerer = Box<dyn FnOnce(Result<()>) + Send>;
 
 /// Work to be evaluated inside the committer.
-pub(in crate::store) type Unit = Box<dyn FnOnce(&mut Tx<'_>) -> Evaluated + Send>;
-
-/// What a unit leaves behind, apart from its writes.
-pub(in crate::store) struct Evaluated {
-    pub(in crate::store) answer: Answerer,
-    /// What is left for a unit of its own, to be evaluated after this one and those who wait by then.
-    pub(in crate::store) next: Option<Unit>,
-}
+pub(crate) type Unit = Box<dyn FnOnce(&mut Tx<'_>) -> Answerer + Send>;
 
 /// What a unit sees and writes.
-pub(in crate::store) struct Tx<'a> {
+pub(crate) struct Tx<'a> {
     base: &'a dyn Tree,
     batch: &'a Writes,
+    rules: &'a Rules,
     own: Writes,
     entries: Vec<Told>,
+    /// What is left for a unit of its own, to be evaluated after this one and those who wait by then.
+    pub(super) next: Option<Unit>,
 }
 
 impl Tree for Tx<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         match self.own.get(key).or_else(|| self.batch.get(key)) {
             Some(written) => Ok(written.clone()),
             None => self.base.get(key),
         }
     }
 
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let bounds = (Included(from), to.map_or(Unbounded, Excluded));
         let mut written = self.batch.range::<[u8], _>(bounds).collect::<BTreeMap<_, _>>();
@@ -186,22 +210,24 @@ impl Tree for Tx<'_> {
     }
 }
 
-impl Tx<'_> {
+impl<'a> Tx<'a> {
+    /// The rules that the store applies.
+    pub(crate) fn rules(&self) -> &'a Rules {
+        self.rules
+    }
+
+    /// Leaves something for a unit of its own.
+    pub(crate) fn leave(&mut self, next: Unit) {
+        self.next = Some(next);
+    }
+
     /// Writes a record, in as many parts as it needs.
-    pub(in crate::store) fn put<R: Record>(
-        &mut self,
-        key: &[u8],
-        record: &R,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn put<R: Record>(&mut self, key: &[u8], record: &R) -> Result<()> {
         self.put_encoded::<R>(key, &record.encode())
     }
 
     /// Writes a record that was encoded already.
-    pub(in crate::store) fn put_encoded<R: Record>(
-        &mut self,
-        key: &[u8],
-        encoded: &[u8],
-    ) -> Result<(), StoreError> {
+    pub(crate) fn put_encoded<R: Record>(&mut self, key: &[u8], encoded: &[u8]) -> Result<()> {
         let before = self.parts(key)?;
         let parts = split(key, encoded, &mut self.own).ok_or_else(|| StoreError::Failed {
             operation: "encoding a record",
@@ -211,26 +237,28 @@ impl Tx<'_> {
     }
 
     /// Writes a key that says all by being there.
-    pub(in crate::store) fn mark(&mut self, key: Key) {
+    pub(crate) fn mark(&mut self, key: Key) {
         self.own.insert(key, Some(vec![0]));
     }
 
     /// Writes a value as it is.
     #[cfg(test)]
-    pub(in crate::store) fn put_bytes(&mut self, key: Key, value: Vec<u8>) {
+    pub(crate) fn put_bytes(&mut self, key: Key, value: Vec<u8>) {
         self.own.insert(key, Some(value));
     }
 
-    /// Removes a record with all its parts, or a mark.
-    pub(in crate::store) fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        let parts = self.parts(key)?;
-        self.remove_parts(key, 1..=parts)?;
-        self.own.insert(key.to_vec(), None);
+    /// Removes a record with all its parts, or a mark, if it is there.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Result<()> {
+        if self.is_there(key)? {
+            let parts = self.parts(key)?;
+            self.remove_parts(key, 1..=parts)?;
+            self.own.insert(key.to_vec(), None);
+        }
         Ok(())
     }
 
     /// Adds an entry to an object's history and to the audit log.
-    pub(in crate::store) fn tell(&mut self, object: Object, entry: AuditEntry) {
+    pub(crate) fn tell(&mut self, object: Object, entry: AuditEntry) {
         // Each salt is as long as every other.
         let row = EntryRow { salt: [0; 16], entry };
         let values = row.encode().len().div_ceil(VALUE_BYTES);
@@ -238,22 +266,19 @@ impl Tx<'_> {
     }
 
     /// How many operations this unit comes to so far.
-    pub(in crate::store) fn operations(&self) -> usize {
+    pub(crate) fn operations(&self) -> usize {
         self.own.len() + self.entries.len()
     }
 
     /// Takes everything back that was written so far.
-    pub(in crate::store) fn roll_back(&mut self) {
+    pub(crate) fn roll_back(&mut self) {
         self.own.clear();
         self.entries.clear();
+        self.next = None;
     }
 
     /// Stops where there is none: the first byte of a value that is no record is no number of parts.
-    fn remove_parts(
-        &mut self,
-        key: &[u8],
-        parts: std::ops::RangeInclusive<u8>,
-    ) -> Result<(), StoreError> {
+    fn remove_parts(&mut self, key: &[u8], parts: std::ops::RangeInclusive<u8>) -> Result<()> {
         for part in parts {
             let part = keys::continued(key, part);
             if self.get(&part)?.is_none() {
@@ -264,26 +289,23 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn parts(&self, key: &[u8]) -> Result<u8, StoreError> {
+    fn parts(&self, key: &[u8]) -> Result<u8> {
         Ok(self.get(key)?.and_then(|value| value.first().copied()).unwrap_or(0))
     }
 }
 
 /// Where the hash chain over all batches stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::store) struct TrailHead {
+pub(crate) struct TrailHead {
     /// The number of the last batch; 0 before the first.
-    pub(in crate::store) batch: u64,
+    pub(crate) batch: u64,
     /// The hash of its link.
-    pub(in crate::store) hash: [u8; 32],
+    pub(crate) hash: [u8; 32],
 }
 
 impl TrailHead {
     /// Finds the last link of a tree.
-    pub(in crate::store) fn of(
-        tree: &dyn Tree,
-        last: Option<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn of(tree: &dyn Tree, last: Option<(Vec<u8>, Vec<u8>)>) -> Result<Self> {
         let Some((key, value)) = last else {
             return Ok(Self::default());
         };
@@ -294,14 +316,16 @@ impl TrailHead {
 }
 
 /// A unit that has been evaluated and waits for its place in a batch.
-pub(in crate::store) struct Prepared {
+pub(crate) struct Prepared {
     writes: Writes,
     entries: Vec<Told>,
-    evaluated: Evaluated,
+    next: Option<Unit>,
+    answer: Answerer,
 }
 
 /// Units that are written as one.
-pub(in crate::store) struct Batch {
+pub(crate) struct Batch<'r> {
+    rules: &'r Rules,
     head: TrailHead,
     writes: Writes,
     entries: Vec<Told>,
@@ -352,16 +376,17 @@ impl EntryRoom {
 }
 
 /// A batch ready to be written.
-pub(in crate::store) struct Sealed {
-    pub(in crate::store) writes: Writes,
-    pub(in crate::store) answers: Vec<Answerer>,
-    pub(in crate::store) head: TrailHead,
+pub(crate) struct Sealed {
+    pub(crate) writes: Writes,
+    pub(crate) answers: Vec<Answerer>,
+    pub(crate) head: TrailHead,
 }
 
-impl Batch {
+impl<'r> Batch<'r> {
     /// An empty batch after `head`.
-    pub(in crate::store) fn after(head: TrailHead) -> Self {
+    pub(crate) fn after(head: TrailHead, rules: &'r Rules) -> Self {
         Self {
+            rules,
             head,
             writes: Writes::new(),
             entries: Vec::new(),
@@ -373,7 +398,7 @@ impl Batch {
     /// Evaluates units in order, `carried` first, which was evaluated for the batch before and did not fit
     /// into it. What a unit leaves for later comes after those who wait by then. Stops when none waits, or returns the
     /// one that does not fit.
-    pub(in crate::store) fn fill(
+    pub(crate) fn fill(
         &mut self,
         base: &dyn Tree,
         carried: Option<Prepared>,
@@ -393,9 +418,16 @@ impl Batch {
 
     /// Evaluates a unit over the tree and what is in the batch already.
     fn prepare(&self, base: &dyn Tree, unit: Unit) -> Prepared {
-        let mut tx = Tx { base, batch: &self.writes, own: Writes::new(), entries: Vec::new() };
-        let evaluated = unit(&mut tx);
-        Prepared { writes: tx.own, entries: tx.entries, evaluated }
+        let mut tx = Tx {
+            base,
+            batch: &self.writes,
+            rules: self.rules,
+            own: Writes::new(),
+            entries: Vec::new(),
+            next: None,
+        };
+        let answer = unit(&mut tx);
+        Prepared { writes: tx.own, entries: tx.entries, next: tx.next, answer }
     }
 
     /// Whether the batch keeps its limit with this unit; a first unit always fits.
@@ -407,8 +439,8 @@ impl Batch {
     }
 
     /// Takes the unit in; returns what it leaves for later.
-    pub(in crate::store) fn add(&mut self, unit: Prepared) -> Option<Unit> {
-        let Prepared { writes, entries, evaluated: Evaluated { answer, next } } = unit;
+    pub(crate) fn add(&mut self, unit: Prepared) -> Option<Unit> {
+        let Prepared { writes, entries, next, answer } = unit;
         self.writes.extend(writes);
         self.room = self.room.with(&entries);
         self.entries.extend(entries);
@@ -418,7 +450,7 @@ impl Batch {
 
     /// Puts the stories and the chain's next link in. Salts come from `salt`, so that an entry can be
     /// masked without its digest giving it away.
-    pub(in crate::store) fn seal(mut self, salt: impl Fn() -> [u8; 16]) -> Sealed {
+    pub(crate) fn seal(mut self, salt: impl Fn() -> [u8; 16]) -> Sealed {
         let mut head = self.head;
         if !self.entries.is_empty() {
             head.batch += 1;
@@ -440,7 +472,7 @@ impl Batch {
 }
 
 /// How many bytes a record has at most, by its first value.
-pub(in crate::store) fn stored_bytes(first: &[u8]) -> usize {
+pub(crate) fn stored_bytes(first: &[u8]) -> usize {
     first.len() + first.first().map_or(0, |parts| usize::from(*parts) * VALUE_BYTES)
 }
 

@@ -1,17 +1,15 @@
 //! What retention removes. Each removal is a unit of its own and small.
 
-use std::ops::ControlFlow;
-
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
 use super::invoices::content_digest;
-use super::keys::{self, Key, Object};
-use super::tx::{Records, Tree as _, Tx};
+use super::keys::{self, Key, Object, kind};
+use super::tx::{Records as _, Tree, Tx, met};
 use super::{read, write};
 use crate::domain::delivery::DeliveryId;
 use crate::domain::id::{Digest, Sequence};
 use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdentityRow, Record};
-use crate::store::{Rules, StoreError};
+use crate::store::{Result, StoreError};
 
 /// How many keys or rows one unit, or one look, takes.
 const AT_ONCE: usize = 64;
@@ -22,9 +20,7 @@ const OPERATIONS: usize = 64;
 const CLOCK_SEEN: &str = "clock-seen";
 
 /// What the clock said when that was noted last.
-pub(super) fn clock_seen<T: Records + ?Sized>(
-    tree: &T,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
+pub(super) fn clock_seen(tree: &dyn Tree) -> Result<Option<DateTime<Utc>>> {
     let noted: Option<CounterRow> = tree.read(&keys::counter(CLOCK_SEEN))?;
     Ok(noted.and_then(|CounterRow(millis)| {
         DateTime::from_timestamp_millis(i64::try_from(millis).ok()?)
@@ -32,27 +28,20 @@ pub(super) fn clock_seen<T: Records + ?Sized>(
 }
 
 /// Notes what the clock says.
-pub(super) fn note_clock(tx: &mut Tx<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub(super) fn note_clock(tx: &mut Tx<'_>, now: DateTime<Utc>) -> Result<()> {
     let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
     tx.put(&keys::counter(CLOCK_SEEN), &CounterRow(millis))
 }
 
 /// Forgets `webhook-id`s of days that are over. Says whether more may be left.
-pub(super) fn forget(
-    tx: &mut Tx<'_>,
-    rules: &Rules,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let days = Days::new(u64::from(rules.webhook_id_days) + 1);
+pub(super) fn forget(tx: &mut Tx<'_>, now: DateTime<Utc>) -> Result<bool> {
+    let days = Days::new(u64::from(tx.rules().webhook_id_days) + 1);
     let Some(first_kept) = now.date_naive().checked_sub_days(days) else {
         return Ok(false);
     };
-    let mut old = Vec::new();
     let end = keys::remembered_day(first_kept);
-    tx.range(&keys::kind_prefix(keys::kind::REMEMBERED), Some(&end), &mut |key, _| {
-        old.push(key.to_vec());
-        if old.len() == AT_ONCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
+    let old =
+        tx.scan_range(&[kind::REMEMBERED], Some(&end), AT_ONCE, |key, _| Some(key.to_vec()))?;
     for key in &old {
         tx.remove(key)?;
     }
@@ -61,13 +50,13 @@ pub(super) fn forget(
 
 /// Looks for documents that nobody refers to any more, from `after` on. Returns them and the place to
 /// go on from.
-pub(super) fn unused_documents<T: Records + ?Sized>(
-    tree: &T,
+pub(super) fn unused_documents(
+    tree: &dyn Tree,
     after: Option<Digest>,
     before: DateTime<Utc>,
-) -> Result<(Vec<Digest>, Option<Digest>), StoreError> {
+) -> Result<(Vec<Digest>, Option<Digest>)> {
     let after = after.as_ref().map(keys::document);
-    let (rows, next) = page(tree, keys::kind::DOCUMENT, after.as_ref(), digest_at_the_end)?;
+    let (rows, next) = page(tree, kind::DOCUMENT, after.as_ref(), digest_at_the_end)?;
     let unused = |row: &DocumentRow| row.references == 0 && row.stored_at < before;
     Ok((
         rows.into_iter().filter_map(|(digest, row)| unused(&row).then_some(digest)).collect(),
@@ -79,19 +68,13 @@ pub(super) fn unused_documents<T: Records + ?Sized>(
 type Rows<P, R> = (Vec<(P, R)>, Option<P>);
 
 /// A page of rows of one kind after a key, and the place to go on from if there may be more.
-fn page<R: Record, P: Copy, T: Records + ?Sized>(
-    tree: &T,
+fn page<R: Record, P: Copy>(
+    tree: &dyn Tree,
     kind: u8,
     after: Option<&Key>,
     place: impl Fn(&[u8]) -> Option<P>,
-) -> Result<Rows<P, R>, StoreError> {
-    let mut met = Vec::new();
-    tree.prefix(&keys::kind_prefix(kind), after.map(Vec::as_slice), &mut |key, value| {
-        if after.map(Vec::as_slice) != Some(key) {
-            met.push((key.to_vec(), value.to_vec()));
-        }
-        if met.len() == AT_ONCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
+) -> Result<Rows<P, R>> {
+    let met = tree.scan(&[kind], after.map(Vec::as_slice), AT_ONCE, met)?;
     let mut rows = Vec::with_capacity(met.len());
     let mut last = None;
     for (key, value) in &met {
@@ -118,11 +101,7 @@ fn digest_at_the_end(key: &[u8]) -> Option<Digest> {
 }
 
 /// Whether a record says that a document's file lies in the directory of `day`. One that is damaged may say so.
-pub(super) fn is_named<T: Records + ?Sized>(
-    tree: &T,
-    digest: &Digest,
-    day: NaiveDate,
-) -> Result<bool, StoreError> {
+pub(super) fn is_named(tree: &dyn Tree, digest: &Digest, day: NaiveDate) -> Result<bool> {
     match tree.read::<DocumentRow>(&keys::document(digest)) {
         Ok(row) => Ok(row.is_some_and(|row| row.day == day)),
         Err(StoreError::Damaged { .. }) => Ok(true),
@@ -135,7 +114,7 @@ pub(super) fn remove_document(
     tx: &mut Tx<'_>,
     digest: &Digest,
     before: DateTime<Utc>,
-) -> Result<Option<DocumentRow>, StoreError> {
+) -> Result<Option<DocumentRow>> {
     let row: Option<DocumentRow> = tx.read(&keys::document(digest))?;
     let unused = row.filter(|row| row.references == 0 && row.stored_at < before);
     if unused.is_some() {
@@ -145,13 +124,13 @@ pub(super) fn remove_document(
 }
 
 /// Looks for finished deliveries that did not change since `before`, from `after` on.
-pub(super) fn finished<T: Records + ?Sized>(
-    tree: &T,
+pub(super) fn finished(
+    tree: &dyn Tree,
     after: Option<DeliveryId>,
     before: DateTime<Utc>,
-) -> Result<(Vec<DeliveryId>, Option<DeliveryId>), StoreError> {
+) -> Result<(Vec<DeliveryId>, Option<DeliveryId>)> {
     let after = after.map(keys::delivery);
-    let (rows, next) = page(tree, keys::kind::DELIVERY, after.as_ref(), keys::delivery_at_the_end)?;
+    let (rows, next) = page(tree, kind::DELIVERY, after.as_ref(), keys::delivery_at_the_end)?;
     let finished = rows.into_iter().filter_map(|(id, row)| is_old(&row, before).then_some(id));
     Ok((finished.collect(), next))
 }
@@ -168,9 +147,9 @@ pub(super) fn bury(
     sequence: Sequence,
     before: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     let of_invoice = |kind| keys::of_invoice(kind, sequence);
-    let deliveries: Vec<DeliveryRow> = read::collect(tx, &of_invoice(keys::kind::DELIVERY))?;
+    let deliveries: Vec<DeliveryRow> = tx.collect(&of_invoice(kind::DELIVERY))?;
     if deliveries.is_empty() || !deliveries.iter().all(|row| is_old(row, before)) {
         return Ok(false);
     }
@@ -189,7 +168,7 @@ pub(super) fn bury(
         }
     }
     tx.remove(&keys::invoice(sequence))?;
-    for kind in [keys::kind::RECIPIENT, keys::kind::DELIVERY] {
+    for kind in [kind::RECIPIENT, kind::DELIVERY] {
         for key in keys_of(tx, &of_invoice(kind), usize::MAX)? {
             tx.remove(&key)?;
         }
@@ -199,13 +178,13 @@ pub(super) fn bury(
 
 /// Removes what is left of an invoice that is gone, as much as fits in one unit. While more is left, a mark
 /// stands by which it is found again after a crash; says whether it does.
-pub(super) fn bury_remains(tx: &mut Tx<'_>, sequence: Sequence) -> Result<bool, StoreError> {
+pub(super) fn bury_remains(tx: &mut Tx<'_>, sequence: Sequence) -> Result<bool> {
     // A mark that stands without reason must not cost an invoice that is there its story.
     let of_invoice = |kind| keys::of_invoice(kind, sequence);
-    if tx.is_there(&keys::invoice(sequence))? || tx.any(&of_invoice(keys::kind::DELIVERY))? {
+    if tx.is_there(&keys::invoice(sequence))? || tx.any(&of_invoice(kind::DELIVERY))? {
         return Ok(false);
     }
-    let mut remains = keys_of(tx, &of_invoice(keys::kind::ATTEMPT), OPERATIONS + 1)?;
+    let mut remains = keys_of(tx, &of_invoice(kind::ATTEMPT), OPERATIONS + 1)?;
     remains.extend(keys_of(tx, &keys::entries(&Object::Invoice(sequence)), OPERATIONS + 1)?);
     let mark = keys::burying(sequence);
     for key in remains {
@@ -215,31 +194,18 @@ pub(super) fn bury_remains(tx: &mut Tx<'_>, sequence: Sequence) -> Result<bool, 
         }
         tx.remove(&key)?;
     }
-    if tx.is_there(&mark)? {
-        tx.remove(&mark)?;
-    }
+    tx.remove(&mark)?;
     Ok(false)
 }
 
 /// The keys that begin with `prefix`, at most so many.
-fn keys_of(tx: &Tx<'_>, prefix: &[u8], limit: usize) -> Result<Vec<Key>, StoreError> {
-    let mut found = Vec::new();
-    tx.prefix(prefix, None, &mut |key, _| {
-        found.push(key.to_vec());
-        if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(found)
+fn keys_of(tx: &Tx<'_>, prefix: &[u8], limit: usize) -> Result<Vec<Key>> {
+    tx.scan(prefix, None, limit, |key, _| Some(key.to_vec()))
 }
 
 /// Invoices that are gone, of which more is left.
-pub(super) fn half_buried<T: Records + ?Sized>(tree: &T) -> Result<Vec<Sequence>, StoreError> {
-    let mut sequences = Vec::new();
-    let prefix = keys::kind_prefix(keys::kind::BURYING);
-    tree.prefix(&prefix, None, &mut |key, _| {
-        sequences.extend(keys::sequence_at_the_end(key));
-        if sequences.len() >= AT_ONCE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(sequences)
+pub(super) fn half_buried(tree: &dyn Tree) -> Result<Vec<Sequence>> {
+    tree.scan(&[kind::BURYING], None, AT_ONCE, |key, _| keys::sequence_at_the_end(key))
 }
 
 /// The instant `span` before `now`.

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::place::place;
 use super::keys::{self, Class, Object, kind};
-use super::tx::{Records, Tree};
+use super::tx::{Records as _, Tree};
 use super::upkeep;
 use super::write::{self, index_key};
 use crate::domain::account::Account;
@@ -28,14 +28,14 @@ use crate::store::record::{
     CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
     IntentRow, InvoiceRow, Link, Record, TrailRow,
 };
-use crate::store::{Finding, Pause, Run, StoreError, Verified};
+use crate::store::{Finding, Pause, Result, Run, StoreError, Verified};
 
 /// Checks a tree and its documents; `tell` hears what is wrong.
-pub(in crate::store) fn verify(
+pub(crate) fn verify(
     tree: &dyn Tree,
     documents: &Documents,
     tell: &mut dyn FnMut(Finding),
-) -> Result<Verified, StoreError> {
+) -> Result<Verified> {
     let mut check = Check {
         tree,
         documents,
@@ -49,17 +49,12 @@ pub(in crate::store) fn verify(
         unused_bytes: 0,
         numbers: 0,
     };
-    let mut failure = None;
-    tree.range(&[], None, &mut |key, value| match check.record(key, value) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            failure = Some(error);
-            ControlFlow::Break(())
-        }
+    let mut failure = Ok(());
+    tree.range(&[], None, &mut |key, value| {
+        failure = check.record(key, value);
+        if failure.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
+    failure?;
     check.finish()
 }
 
@@ -91,154 +86,160 @@ struct Check<'a> {
 
 impl Check<'_> {
     /// Checks one key. Only a database that cannot be read any further is an error.
-    fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let Some(kind) = key.first() else {
-            self.wrong(key, "an empty key");
-            return Ok(());
-        };
+    fn record(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.verified.records += 1;
-        match *kind {
-            kind::ACCOUNT => self.account(key, value),
-            kind::IDENTITY => self.identity(key, value),
-            kind::INVOICE => self.invoice(key, value),
-            kind::DELIVERY => self.delivery(key, value),
-            kind::RECIPIENT => self.of_delivery::<Recipient>(key, value),
-            kind::ATTEMPT => self.attempt(key, value),
-            kind::INTENT => self.of_delivery::<IntentRow>(key, value),
-            kind::BURYING => self.burying(key),
-            kind::SCHEDULED => self.scheduled(key),
-            kind::STANDING_BY | kind::DUE => self.indexed(key),
-            kind::FREEING => self.decoded::<CursorRow>(key, value).map(drop),
-            kind::RUN => self.run(key, value),
-            kind::REMEMBERED => self.decoded::<IdempotencyRow>(key, value).map(drop),
-            kind::SUSPECT => self.decoded::<Suspect>(key, value).map(drop),
-            kind::PAUSE => self.decoded::<Pause>(key, value).map(drop),
-            kind::DOCUMENT => self.document(key, value),
-            kind::ENTRY => self.entry(key, value),
-            kind::TRAIL => self.link(key, value),
-            kind::COUNTER => self.counter(key, value),
-            kind::CONTINUED => self.part(key),
-            _ => {
-                self.wrong(key, "a kind that is not known");
-                Ok(())
+        match key.first().copied() {
+            Some(kind::ACCOUNT) => self.each(key, value, Self::account),
+            Some(kind::IDENTITY) => {
+                self.numbers += 1;
+                self.each(key, value, Self::identity)
             }
+            Some(kind::INVOICE) => self.each(key, value, Self::invoice),
+            Some(kind::DELIVERY) => self.each(key, value, Self::delivery),
+            Some(kind::RECIPIENT) => self.each::<Recipient>(key, value, Self::of_delivery),
+            Some(kind::INTENT) => self.each::<IntentRow>(key, value, Self::of_delivery),
+            Some(kind::ATTEMPT) => {
+                self.each::<Attempt>(key, value, |check, key, attempt| match delivery_of(key) {
+                    Some(id) if check.is_being_buried(id.invoice)? => Ok(()),
+                    Some(_) | None => check.of_delivery(key, attempt),
+                })
+            }
+            Some(kind::BURYING) => self.burying(key),
+            Some(kind::SCHEDULED) => self.scheduled(key),
+            Some(kind::STANDING_BY | kind::DUE) => self.indexed(key),
+            Some(kind::FREEING) => self.each::<CursorRow>(key, value, Self::alone),
+            Some(kind::RUN) => self.each::<Run>(key, value, |check, key, run| {
+                check.expect(key, keys::run(&run.scope) == key, "it holds another run")
+            }),
+            Some(kind::REMEMBERED) => self.each::<IdempotencyRow>(key, value, Self::alone),
+            Some(kind::SUSPECT) => self.each::<Suspect>(key, value, Self::alone),
+            Some(kind::PAUSE) => self.each::<Pause>(key, value, Self::alone),
+            Some(kind::DOCUMENT) => self.each(key, value, Self::document),
+            Some(kind::ENTRY) => self.each::<EntryRow>(key, value, |check, key, _| {
+                let stored = check.tree.whole::<EntryRow>(key, value)?;
+                check.entry(key, &stored)
+            }),
+            Some(kind::TRAIL) => {
+                self.chain.links += 1;
+                self.each(key, value, Self::link)
+            }
+            Some(kind::COUNTER) => match keys::text_after(key, 1) {
+                // Raw, and compared when the store was opened.
+                Some("store-id") => Ok(()),
+                Some("sequence" | "clock-seen" | write::ACCOUNTS | write::UNUSED_DOCUMENTS) => {
+                    self.each::<CounterRow>(key, value, Self::alone)
+                }
+                Some(_) | None => self.expect(key, false, "a counter that is not known"),
+            },
+            Some(kind::CONTINUED) => self.part(key),
+            Some(_) => self.expect(key, false, "a kind that is not known"),
+            None => self.expect(key, false, "an empty key"),
         }
     }
 
-    fn account(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let Some(account) = self.decoded::<Account>(key, value)? else {
-            return Ok(());
-        };
-        self.accounts += 1;
-        self.expect(key, keys::account(account.id()) == key, "it holds another account");
-        let waits = self.tree.any(&keys::standing_by_class(account.id(), Class::Waiting))?;
-        let marked = self.tree.is_there(&keys::scheduled(&account.schedule(), account.id()))?;
-        self.expect(key, waits == marked, "its schedule is marked, or not, against what waits");
+    /// Checks a record by itself, and then what `check` asks of it.
+    fn each<R: Record>(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        check: impl FnOnce(&mut Self, &[u8], R) -> Result<()>,
+    ) -> Result<()> {
+        match self.tree.decode(key, value) {
+            Ok(record) => check(self, key, record),
+            Err(StoreError::Damaged { cause, .. }) => self.expect(key, false, &cause),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Of a record that hangs on no other.
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "others ask something")]
+    fn alone<R>(&mut self, _key: &[u8], _record: R) -> Result<()> {
         Ok(())
     }
 
-    fn identity(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.numbers += 1;
-        let Some(identity) = self.decoded::<IdentityRow>(key, value)? else {
-            return Ok(());
-        };
+    fn account(&mut self, key: &[u8], account: Account) -> Result<()> {
+        self.accounts += 1;
+        self.expect(key, keys::account(account.id()) == key, "it holds another account")?;
+        let waits = self.tree.any(&keys::standing_by_class(account.id(), Class::Waiting))?;
+        let marked = self.tree.is_there(&keys::scheduled(&account.schedule(), account.id()))?;
+        self.expect(key, waits == marked, "its schedule is marked, or not, against what waits")
+    }
+
+    fn identity(&mut self, key: &[u8], identity: IdentityRow) -> Result<()> {
         match identity {
             IdentityRow::Sequence(sequence) => {
                 let invoice = self.other::<InvoiceRow>(&keys::invoice(sequence))?;
                 let names_it = invoice.is_some_and(|InvoiceRow { invoice, .. }| {
                     keys::identity(&invoice.account, &invoice.number) == key
                 });
-                self.expect(key, names_it, "it leads to no invoice of that number");
+                self.expect(key, names_it, "it leads to no invoice of that number")
             }
             // A withdrawal that came first had no invoice.
-            IdentityRow::Tombstone { content: None, .. } => self.numbers -= 1,
-            IdentityRow::Tombstone { content: Some(_), .. } => {}
+            IdentityRow::Tombstone { content: None, .. } => {
+                self.numbers -= 1;
+                Ok(())
+            }
+            IdentityRow::Tombstone { content: Some(_), .. } => Ok(()),
         }
-        Ok(())
     }
 
-    fn invoice(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let Some(InvoiceRow { invoice, .. }) = self.decoded::<InvoiceRow>(key, value)? else {
-            return Ok(());
-        };
-        let Some(sequence) = self.sequence(key) else {
+    fn invoice(&mut self, key: &[u8], InvoiceRow { invoice, .. }: InvoiceRow) -> Result<()> {
+        let Some(sequence) = self.sequence(key)? else {
             return Ok(());
         };
         self.last_sequence = self.last_sequence.max(sequence);
         let identity =
             self.other::<IdentityRow>(&keys::identity(&invoice.account, &invoice.number))?;
         let leads_here = identity == Some(IdentityRow::Sequence(sequence));
-        self.expect(key, leads_here, "its number does not lead to it");
-        let has_delivery = self.tree.is_there(&keys::delivery(DeliveryId::of_invoice(sequence)))?;
-        self.expect(key, has_delivery, "it has no delivery");
+        self.expect(key, leads_here, "its number does not lead to it")?;
+        let delivery = keys::delivery(DeliveryId::of_invoice(sequence));
+        self.expect_there(key, &delivery, "it has no delivery")?;
         for digest in invoice.documents.digests() {
             *self.references.entry(digest).or_default() += 1;
-            let is_there = self.tree.is_there(&keys::document(&digest))?;
-            self.expect(key, is_there, "a document that it names has no record");
+            let document = keys::document(&digest);
+            self.expect_there(key, &document, "a document that it names has no record")?;
         }
         Ok(())
     }
 
-    fn delivery(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let Some(DeliveryRow { delivery, .. }) = self.decoded::<DeliveryRow>(key, value)? else {
-            return Ok(());
-        };
-        let Some(id) = self.id_of_delivery(key) else {
+    fn delivery(&mut self, key: &[u8], DeliveryRow { delivery, .. }: DeliveryRow) -> Result<()> {
+        let Some(id) = self.id_of_delivery(key)? else {
             return Ok(());
         };
         let Some(account) = self.account_of(id)? else {
-            self.wrong(key, "it has no invoice");
-            return Ok(());
+            return self.expect(key, false, "it has no invoice");
         };
         if let Some(index) = index_key(&account, id, &delivery) {
-            let is_there = self.tree.is_there(&index)?;
-            self.expect(key, is_there, "its state asks for an index entry that is missing");
+            let missing = "its state asks for an index entry that is missing";
+            self.expect_there(key, &index, missing)?;
         }
         let has_intent = self.tree.is_there(&keys::intent(id))?;
-        self.expect(
-            key,
-            has_intent == (delivery.state == State::Sending),
-            "an intent stands, or not, against its state",
-        );
-        Ok(())
+        let fits = has_intent == (delivery.state == State::Sending);
+        self.expect(key, fits, "an intent stands, or not, against its state")
     }
 
     /// A record that lies with a delivery.
-    fn of_delivery<R: Record>(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.decoded::<R>(key, value)?;
-        let has_delivery = match delivery_of(key) {
-            Some(id) => self.tree.is_there(&keys::delivery(id))?,
-            None => false,
-        };
-        self.expect(key, has_delivery, "it has no delivery");
-        Ok(())
+    fn of_delivery<R>(&mut self, key: &[u8], _record: R) -> Result<()> {
+        // A key without one leads nowhere.
+        let delivery = delivery_of(key).map(keys::delivery).unwrap_or_default();
+        self.expect_there(key, &delivery, "it has no delivery")
     }
 
-    fn attempt(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        match delivery_of(key) {
-            Some(id) if self.is_being_buried(id.invoice)? => {
-                self.decoded::<Attempt>(key, value).map(drop)
-            }
-            Some(_) | None => self.of_delivery::<Attempt>(key, value),
-        }
-    }
-
-    fn burying(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        let Some(sequence) = self.sequence(key) else {
+    fn burying(&mut self, key: &[u8]) -> Result<()> {
+        let Some(sequence) = self.sequence(key)? else {
             return Ok(());
         };
         let is_gone = !self.tree.is_there(&keys::invoice(sequence))?
             && !self.tree.any(&keys::of_invoice(kind::DELIVERY, sequence))?;
-        self.expect(key, is_gone, "the invoice is not gone");
-        Ok(())
+        self.expect(key, is_gone, "the invoice is not gone")
     }
 
     /// Whether retention has removed an invoice, and not yet all of its story.
-    fn is_being_buried(&self, sequence: Sequence) -> Result<bool, StoreError> {
+    fn is_being_buried(&self, sequence: Sequence) -> Result<bool> {
         self.tree.is_there(&keys::burying(sequence))
     }
 
-    fn scheduled(&mut self, key: &[u8]) -> Result<(), StoreError> {
+    fn scheduled(&mut self, key: &[u8]) -> Result<()> {
         let schedule = keys::text_after(key, 1);
         let account = schedule
             .and_then(|schedule| keys::text_after(key, 2 + schedule.len()))
@@ -252,43 +253,24 @@ impl Check<'_> {
             }
             (_, None) | (None, _) => false,
         };
-        self.expect(key, fits, "an index entry without anything that waits");
-        Ok(())
+        self.expect(key, fits, "an index entry without anything that waits")
     }
 
     /// An entry of the index over deliveries.
-    fn indexed(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        let Some(id) = self.id_of_delivery(key) else {
+    fn indexed(&mut self, key: &[u8]) -> Result<()> {
+        let Some(id) = self.id_of_delivery(key)? else {
             return Ok(());
         };
         let row = self.other::<DeliveryRow>(&keys::delivery(id))?;
-        let account = self.account_of(id)?;
-        let asked_for = match (row, account) {
-            (Some(row), Some(account)) => index_key(&account, id, &row.delivery),
-            (_, None) | (None, _) => None,
-        };
-        self.expect(
-            key,
-            asked_for.as_deref() == Some(key),
-            "an index entry that no delivery asks for",
-        );
-        Ok(())
+        let asked_for = self.account_of(id)?.zip(row);
+        let asked_for = asked_for.and_then(|(account, row)| index_key(&account, id, &row.delivery));
+        let fits = asked_for.as_deref() == Some(key);
+        self.expect(key, fits, "an index entry that no delivery asks for")
     }
 
-    fn run(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        if let Some(run) = self.decoded::<Run>(key, value)? {
-            self.expect(key, keys::run(&run.scope) == key, "it holds another run");
-        }
-        Ok(())
-    }
-
-    fn document(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let Some(row) = self.decoded::<DocumentRow>(key, value)? else {
-            return Ok(());
-        };
+    fn document(&mut self, key: &[u8], row: DocumentRow) -> Result<()> {
         let Some(digest) = key.last_chunk::<32>().map(|bytes| Digest::from_bytes(*bytes)) else {
-            self.wrong(key, "its key holds no digest");
-            return Ok(());
+            return self.expect(key, false, "its key holds no digest");
         };
         self.recorded.insert(digest, row.references);
         self.unused_bytes += write::unused_bytes(Some(&row));
@@ -296,107 +278,73 @@ impl Check<'_> {
         match self.documents.read(&digest, row.day) {
             Ok(bytes) => {
                 let same = u64::try_from(bytes.len()) == Ok(row.bytes);
-                self.expect(key, same, "its file has another length than its record says");
+                self.expect(key, same, "its file has another length than its record says")
             }
-            Err(StoreError::Damaged { cause, .. }) => self.wrong(key, &cause),
-            Err(error) => return Err(error),
+            Err(StoreError::Damaged { cause, .. }) => self.expect(key, false, &cause),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
-    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        if self.decoded::<EntryRow>(key, value)?.is_none() {
-            return Ok(());
-        }
+    fn entry(&mut self, key: &[u8], stored: &[u8]) -> Result<()> {
         let Some((object, batch, index)) = place_of_entry(key) else {
-            self.wrong(key, "its key holds no place in the trail");
-            return Ok(());
+            return self.expect(key, false, "its key holds no place in the trail");
         };
         if let Object::Invoice(sequence) = object {
             let is_known =
                 self.tree.is_there(&keys::invoice(sequence))? || self.is_being_buried(sequence)?;
-            self.expect(key, is_known, "its invoice is gone");
+            self.expect(key, is_known, "its invoice is gone")?;
         }
         let link = self.other::<TrailRow>(&keys::trail(batch))?;
         let told = link.and_then(|link| Some(link.links.get(usize::try_from(index).ok()?)?.digest));
-        let digest = hash(&[key, &self.tree.whole::<EntryRow>(key, value)?].concat());
-        self.expect(key, told == Some(digest), "it is not what the trail says");
-        Ok(())
+        let digest = Sha256::new().chain_update(key).chain_update(stored).finalize().into();
+        self.expect(key, told == Some(digest), "it is not what the trail says")
     }
 
-    fn link(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.chain.links += 1;
-        let expected = self.chain.links;
-        let Some(link) = self.decoded::<TrailRow>(key, value)? else {
-            return Ok(());
-        };
-        self.expect(key, keys::trail(expected) == key, "a link before it is missing");
+    fn link(&mut self, key: &[u8], link: TrailRow) -> Result<()> {
+        let linked = keys::trail(self.chain.links) == key;
+        self.expect(key, linked, "a link before it is missing")?;
         let follows = link.previous == self.chain.hash;
-        self.expect(key, follows, "it does not follow from the link before");
+        self.expect(key, follows, "it does not follow from the link before")?;
         self.chain.hash = link.hash();
-        self.entries_of(key, &link)?;
-        // What follows a gap is told once, not at each link.
-        if let Some(sequence) = keys::sequence_at_the_end(key) {
-            self.chain.links = sequence.0;
+        if let Some(Sequence(batch)) = self.sequence(key)? {
+            self.entries_of(batch, &link)?;
+            // What follows a gap is told once, not at each link.
+            self.chain.links = batch;
         }
         Ok(())
     }
 
     /// Whether the entries that a link tells of are there. Only retention may take them, with their invoice.
-    fn entries_of(&mut self, key: &[u8], link: &TrailRow) -> Result<(), StoreError> {
-        let Some(Sequence(batch)) = self.sequence(key) else {
-            return Ok(());
-        };
+    fn entries_of(&mut self, batch: u64, link: &TrailRow) -> Result<()> {
         for (index, Link { object, .. }) in (0..).zip(&link.links) {
             let entry = keys::entry(object, batch, index);
-            if self.tree.is_there(&entry)? {
-                continue;
-            }
             let may_be_gone = match object {
                 Object::Invoice(sequence) => !self.tree.is_there(&keys::invoice(*sequence))?,
                 Object::Account(_) | Object::Daemon => false,
             };
-            let what = format!("it is gone, and link {batch} of the trail tells of it");
-            self.expect(&entry, may_be_gone, &what);
+            if !may_be_gone {
+                let what = format!("it is gone, and link {batch} of the trail tells of it");
+                self.expect_there(&entry, &entry, &what)?;
+            }
         }
         Ok(())
     }
 
-    fn counter(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        match keys::text_after(key, 1) {
-            // Raw, and compared when the store was opened.
-            Some("store-id") => Ok(()),
-            Some("sequence" | "clock-seen" | write::ACCOUNTS | write::UNUSED_DOCUMENTS) => {
-                self.decoded::<CounterRow>(key, value).map(drop)
-            }
-            Some(_) | None => {
-                self.wrong(key, "a counter that is not known");
-                Ok(())
-            }
-        }
-    }
-
-    fn part(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        let whole = key
-            .get(1..)
-            .and_then(|rest| rest.split_last_chunk::<2>())
-            .map(|(whole, [_, part])| (whole, *part));
+    fn part(&mut self, key: &[u8]) -> Result<()> {
+        let whole = key.get(1..).and_then(|rest| rest.split_last_chunk::<2>());
         let belongs = match whole {
-            Some((whole, part)) => self
-                .tree
-                .get(whole)?
-                .and_then(|first| first.first().copied())
-                .is_some_and(|parts| (1..=parts).contains(&part)),
+            Some((whole, [_, part])) => {
+                let parts = self.tree.get(whole)?.and_then(|first| first.first().copied());
+                parts.is_some_and(|parts| (1..=parts).contains(part))
+            }
             None => false,
         };
-        self.expect(key, belongs, "a part that its record does not have");
-        Ok(())
+        self.expect(key, belongs, "a part that its record does not have")
     }
 
     /// What can only be said at the end.
-    fn finish(mut self) -> Result<Verified, StoreError> {
-        let counter = self.other::<CounterRow>(&keys::counter("sequence"))?;
-        let came = counter.map_or(0, |CounterRow(last)| last);
+    fn finish(mut self) -> Result<Verified> {
+        let came = self.counted("sequence")?;
         let (last, numbers) = (self.last_sequence, self.numbers);
         if came < last.0 {
             let what = format!("it stands below the last invoice, {last}");
@@ -410,8 +358,7 @@ impl Check<'_> {
         for (name, there) in
             [(write::ACCOUNTS, self.accounts), (write::UNUSED_DOCUMENTS, self.unused_bytes)]
         {
-            let counter = self.other::<CounterRow>(&keys::counter(name))?;
-            let said = counter.map_or(0, |CounterRow(said)| said);
+            let said = self.counted(name)?;
             if said != there {
                 let what = format!("it says {said}, and {there} are there");
                 self.found(format!("the counter {name}"), &what);
@@ -430,8 +377,13 @@ impl Check<'_> {
         Ok(self.verified)
     }
 
+    fn counted(&self, name: &str) -> Result<u64> {
+        let counter = self.other::<CounterRow>(&keys::counter(name))?;
+        Ok(counter.map_or(0, |CounterRow(counted)| counted))
+    }
+
     /// How many documents no record names.
-    fn left_over(&self) -> Result<u64, StoreError> {
+    fn left_over(&self) -> Result<u64> {
         let mut left_over = self.documents.unfinished()?;
         for day in self.documents.days()? {
             for digest in self.documents.of_day(day)? {
@@ -443,51 +395,43 @@ impl Check<'_> {
         Ok(left_over)
     }
 
-    /// The record at hand; what is wrong with it is told.
-    fn decoded<R: Record>(&mut self, key: &[u8], value: &[u8]) -> Result<Option<R>, StoreError> {
-        match self.tree.decode(key, value) {
-            Ok(record) => Ok(Some(record)),
-            Err(StoreError::Damaged { cause, .. }) => {
-                self.wrong(key, &cause);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Another record; one that is damaged is told where it is at hand.
-    fn other<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+    fn other<R: Record>(&self, key: &[u8]) -> Result<Option<R>> {
         match self.tree.read(key) {
             Err(StoreError::Damaged { .. }) => Ok(None),
             read => read,
         }
     }
 
-    fn account_of(&self, id: DeliveryId) -> Result<Option<AccountId>, StoreError> {
+    fn account_of(&self, id: DeliveryId) -> Result<Option<AccountId>> {
         let invoice = self.other::<InvoiceRow>(&keys::invoice(id.invoice))?;
         Ok(invoice.map(|row| row.invoice.account))
     }
 
-    fn sequence(&mut self, key: &[u8]) -> Option<Sequence> {
+    fn sequence(&mut self, key: &[u8]) -> Result<Option<Sequence>> {
         let sequence = keys::sequence_at_the_end(key);
-        self.expect(key, sequence.is_some(), "its key holds no sequence");
-        sequence
+        self.expect(key, sequence.is_some(), "its key holds no sequence")?;
+        Ok(sequence)
     }
 
-    fn id_of_delivery(&mut self, key: &[u8]) -> Option<DeliveryId> {
+    fn id_of_delivery(&mut self, key: &[u8]) -> Result<Option<DeliveryId>> {
         let id = keys::delivery_at_the_end(key);
-        self.expect(key, id.is_some(), "its key holds no delivery");
-        id
+        self.expect(key, id.is_some(), "its key holds no delivery")?;
+        Ok(id)
     }
 
-    fn expect(&mut self, key: &[u8], holds: bool, otherwise: &str) {
+    fn expect_there(&mut self, key: &[u8], other: &[u8], otherwise: &str) -> Result<()> {
+        let is_there = self.tree.is_there(other)?;
+        self.expect(key, is_there, otherwise)
+    }
+
+    /// Tells what is wrong, unless it holds. That is no error: the check goes on.
+    #[expect(clippy::unnecessary_wraps, reason = "most checks end with one of these")]
+    fn expect(&mut self, key: &[u8], holds: bool, otherwise: &str) -> Result<()> {
         if !holds {
-            self.wrong(key, otherwise);
+            self.found(place(key), otherwise);
         }
-    }
-
-    fn wrong(&mut self, key: &[u8], what: &str) {
-        self.found(place(key), what);
+        Ok(())
     }
 
     fn found(&mut self, place: String, what: &str) {
@@ -506,8 +450,4 @@ fn place_of_entry(key: &[u8]) -> Option<(Object, u64, u64)> {
     let (rest, index) = key.get(1..)?.split_last_chunk::<8>()?;
     let (object, batch) = rest.split_last_chunk::<8>()?;
     Some((Object::parse(object)?, u64::from_be_bytes(*batch), u64::from_be_bytes(*index)))
-}
-
-fn hash(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }

@@ -1,11 +1,9 @@
 //! Reads for people and for the dispatcher.
 
-use std::ops::ControlFlow;
-
 use chrono::{DateTime, Utc};
 
-use super::keys::{self, Class, Object};
-use super::tx::{self, Records};
+use super::keys::{self, Class, Object, kind};
+use super::tx::{self, Records as _, Tree};
 use super::{read, write};
 use crate::domain::address::masked;
 use crate::domain::delivery::{DeliveryId, Lane};
@@ -14,7 +12,7 @@ use crate::domain::invoice::Invoice;
 use crate::store::record::{DeliveryRow, IdentityRow};
 use crate::store::{
     AccountView, Accounts, Backlog, DuePlace, Filter, InvoiceView, Job, Listed, Page, PauseScope,
-    Rules, Seen, StoreError, WholeInvoice,
+    Result, Rules, Seen, StoreError, WholeInvoice,
 };
 
 /// A page of accounts ends with the one that comes to so much, as stored.
@@ -22,38 +20,27 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// How many invoices one page of a list looks at.
 const LOOKED_AT: usize = 5_000;
 
-pub(super) fn due<T: Records + ?Sized>(
-    tree: &T,
+pub(super) fn due(
+    tree: &dyn Tree,
     lane: Lane,
     now: DateTime<Utc>,
     after: Option<DuePlace>,
     limit: usize,
-) -> Result<Vec<DuePlace>, StoreError> {
-    let after = after.map(|place| keys::due(lane, place.at, place.delivery));
-    let from = after.clone().unwrap_or_else(|| keys::due_in(lane));
-    let end = keys::due_after(lane, now);
-    if from >= end {
-        return Ok(Vec::new());
-    }
-    let mut places = Vec::new();
-    tree.range(&from, Some(&end), &mut |key, _| {
-        if after.as_deref() != Some(key) {
-            places.extend(keys::parse_due(key).map(|(_, at, delivery)| DuePlace { at, delivery }));
-        }
-        if places.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(places)
+) -> Result<Vec<DuePlace>> {
+    // No key comes between one and the same with a zero behind it.
+    let after = after.map(|place| [keys::due(lane, place.at, place.delivery), vec![0]].concat());
+    let from = after.unwrap_or_else(|| keys::due_in(lane));
+    tree.scan_range(&from, Some(&keys::due_after(lane, now)), limit, |key, _| {
+        keys::parse_due(key).map(|(_, at, delivery)| DuePlace { at, delivery })
+    })
 }
 
-pub(super) fn job<T: Records + ?Sized>(
-    tree: &T,
-    id: DeliveryId,
-) -> Result<Option<Job>, StoreError> {
+pub(super) fn job(tree: &dyn Tree, id: DeliveryId) -> Result<Option<Job>> {
     let job = job_of(tree, id);
     Ok(read::unless_gone(tree, id.invoice, job)?.flatten())
 }
 
-fn job_of<T: Records + ?Sized>(tree: &T, id: DeliveryId) -> Result<Option<Job>, StoreError> {
+fn job_of(tree: &dyn Tree, id: DeliveryId) -> Result<Option<Job>> {
     let invoice = read::invoice(tree, id.invoice)?.invoice;
     // The account is read before the delivery: if it changes meanwhile, its version no longer fits at
     // the intent.
@@ -71,11 +58,11 @@ fn job_of<T: Records + ?Sized>(tree: &T, id: DeliveryId) -> Result<Option<Job>, 
     Ok(Some(Job { id, invoice, delivery, account, suspects, paused, seen }))
 }
 
-pub(super) fn account<T: Records + ?Sized>(
-    tree: &T,
+pub(super) fn account(
+    tree: &dyn Tree,
     id: &AccountId,
     rules: &Rules,
-) -> Result<Option<AccountView>, StoreError> {
+) -> Result<Option<AccountView>> {
     let Some(account) = read::account(tree, id)? else {
         return Ok(None);
     };
@@ -85,22 +72,17 @@ pub(super) fn account<T: Records + ?Sized>(
     Ok(Some(AccountView { account, recipient, suspects, paused }))
 }
 
-pub(super) fn accounts<T: Records + ?Sized>(
-    tree: &T,
+pub(super) fn accounts(
+    tree: &dyn Tree,
     after: Option<&AccountId>,
     limit: usize,
     rules: &Rules,
-) -> Result<Accounts, StoreError> {
+) -> Result<Accounts> {
     let total = write::accounts(tree)?;
-    let prefix = keys::kind_prefix(keys::kind::ACCOUNT);
     let after = after.map(keys::account);
-    let mut ids = Vec::new();
-    tree.prefix(&prefix, after.as_deref(), &mut |key, value| {
-        if after.as_deref() != Some(key) {
-            let id = keys::text_after(key, prefix.len()).and_then(|id| AccountId::parse(id).ok());
-            ids.extend(id.map(|id| (id, tx::stored_bytes(value))));
-        }
-        if ids.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    let mut ids = tree.scan(&[kind::ACCOUNT], after.as_deref(), limit + 1, |key, value| {
+        let id = AccountId::parse(keys::text_after(key, 1)?).ok()?;
+        Some((id, tx::stored_bytes(value)))
     })?;
     let mut more = ids.len() > limit;
     ids.truncate(limit);
@@ -131,12 +113,12 @@ pub(super) fn accounts<T: Records + ?Sized>(
     Ok(page)
 }
 
-pub(super) fn invoice<T: Records + ?Sized>(
-    tree: &T,
+pub(super) fn invoice(
+    tree: &dyn Tree,
     id: &AccountId,
     number: &InvoiceNumber,
     rules: &Rules,
-) -> Result<Option<InvoiceView>, StoreError> {
+) -> Result<Option<InvoiceView>> {
     let sequence = match read::identity(tree, id, number)? {
         Some(IdentityRow::Sequence(sequence)) => sequence,
         known @ (Some(IdentityRow::Tombstone { .. }) | None) => {
@@ -158,11 +140,7 @@ fn tombstone(known: Option<&IdentityRow>) -> Option<InvoiceView> {
     }
 }
 
-fn whole<T: Records + ?Sized>(
-    tree: &T,
-    sequence: Sequence,
-    rules: &Rules,
-) -> Result<WholeInvoice, StoreError> {
+fn whole(tree: &dyn Tree, sequence: Sequence, rules: &Rules) -> Result<WholeInvoice> {
     let stored = read::invoice(tree, sequence)?;
     let id = DeliveryId::of_invoice(sequence);
     let row = read::delivery(tree, id)?;
@@ -180,26 +158,31 @@ fn whole<T: Records + ?Sized>(
         recipient: standing.recipient,
         paused,
         intent: read::intent(tree, id)?,
-        attempts: read::attempts(tree, id)?,
+        attempts: tree.collect(&keys::attempts(id))?,
         story: read::story(tree, &Object::Invoice(sequence))?,
         delivery: row.delivery,
         invoice: stored.invoice,
     })
 }
 
-pub(super) fn invoices<T: Records + ?Sized>(
-    tree: &T,
+pub(super) fn invoices(
+    tree: &dyn Tree,
     filter: &Filter,
     after: Option<Sequence>,
     limit: usize,
-) -> Result<Page, StoreError> {
+) -> Result<Page> {
     let mut sequences = match (&filter.account, &filter.number) {
         (Some(account), Some(number)) => match read::identity(tree, account, number)? {
             Some(IdentityRow::Sequence(sequence)) => vec![sequence],
             Some(IdentityRow::Tombstone { .. }) | None => Vec::new(),
         },
         (Some(account), None) => of_account(tree, account)?,
-        (None, _) => every(tree, after)?,
+        (None, _) => {
+            let from = after.map(keys::invoice);
+            tree.scan(&[kind::INVOICE], from.as_deref(), LOOKED_AT + 1, |key, _| {
+                keys::sequence_at_the_end(key)
+            })?
+        }
     };
     sequences.retain(|sequence| after.is_none_or(|after| *sequence > after));
     let more = sequences.len() >= LOOKED_AT;
@@ -225,27 +208,25 @@ pub(super) fn invoices<T: Records + ?Sized>(
     Ok(page)
 }
 
-pub(super) fn backlog<T: Records + ?Sized>(tree: &T) -> Result<Backlog, StoreError> {
+pub(super) fn backlog(tree: &dyn Tree) -> Result<Backlog> {
     let mut backlog = Backlog {
         accounts: write::accounts(tree)?,
         unused_documents_bytes: write::unused_documents_bytes(tree)?,
-        due: count(tree, keys::kind::DUE)?,
-        sending: count(tree, keys::kind::INTENT)?,
+        due: count(tree, kind::DUE)?,
+        sending: count(tree, kind::INTENT)?,
         ..Backlog::default()
     };
-    let mut oldest = None;
-    let standing_by = keys::kind_prefix(keys::kind::STANDING_BY);
-    tree.prefix(&standing_by, None, &mut |key, _| {
-        match keys::parse_standing_by(key) {
-            Some((Class::Parked, DeliveryId { invoice, .. })) => {
+    let mut oldest: Option<Sequence> = None;
+    tree.scan(&[kind::STANDING_BY], None, usize::MAX, |key, _| {
+        match keys::parse_standing_by(key)? {
+            (Class::Parked, DeliveryId { invoice, .. }) => {
                 backlog.parked += 1;
-                oldest = Some(oldest.map_or(invoice, |oldest: Sequence| oldest.min(invoice)));
+                oldest = Some(oldest.map_or(invoice, |oldest| oldest.min(invoice)));
             }
-            Some((Class::Waiting, _)) => backlog.waiting += 1,
-            Some((Class::Withheld, _)) => backlog.withheld += 1,
-            None => {}
+            (Class::Waiting, _) => backlog.waiting += 1,
+            (Class::Withheld, _) => backlog.withheld += 1,
         }
-        ControlFlow::Continue(())
+        None::<()>
     })?;
     if let Some(sequence) = oldest {
         let invoice = read::unless_gone(tree, sequence, read::invoice(tree, sequence))?;
@@ -254,49 +235,22 @@ pub(super) fn backlog<T: Records + ?Sized>(tree: &T) -> Result<Backlog, StoreErr
     Ok(backlog)
 }
 
-fn count<T: Records + ?Sized>(tree: &T, kind: u8) -> Result<u64, StoreError> {
-    let mut count = 0;
-    tree.prefix(&keys::kind_prefix(kind), None, &mut |_, _| {
-        count += 1;
-        ControlFlow::Continue(())
-    })?;
-    Ok(count)
+fn count(tree: &dyn Tree, kind: u8) -> Result<u64> {
+    Ok(tree.scan(&[kind], None, usize::MAX, |_, _| Some(()))?.len() as u64)
 }
 
-fn of_account<T: Records + ?Sized>(
-    tree: &T,
-    account: &AccountId,
-) -> Result<Vec<Sequence>, StoreError> {
-    let mut sequences: Vec<Sequence> =
-        read::collect::<IdentityRow, T>(tree, &keys::identities(account))?
-            .into_iter()
-            .filter_map(|identity| match identity {
-                IdentityRow::Sequence(sequence) => Some(sequence),
-                IdentityRow::Tombstone { .. } => None,
-            })
-            .collect();
+fn of_account(tree: &dyn Tree, account: &AccountId) -> Result<Vec<Sequence>> {
+    let identities: Vec<IdentityRow> = tree.collect(&keys::identities(account))?;
+    let of = |identity| match identity {
+        IdentityRow::Sequence(sequence) => Some(sequence),
+        IdentityRow::Tombstone { .. } => None,
+    };
+    let mut sequences: Vec<Sequence> = identities.into_iter().filter_map(of).collect();
     sequences.sort();
     Ok(sequences)
 }
 
-fn every<T: Records + ?Sized>(
-    tree: &T,
-    after: Option<Sequence>,
-) -> Result<Vec<Sequence>, StoreError> {
-    let from = after.map(keys::invoice);
-    let mut sequences = Vec::new();
-    tree.prefix(&keys::kind_prefix(keys::kind::INVOICE), from.as_deref(), &mut |key, _| {
-        sequences.extend(keys::sequence_at_the_end(key));
-        if sequences.len() > LOOKED_AT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(sequences)
-}
-
-fn listed<T: Records + ?Sized>(
-    tree: &T,
-    filter: &Filter,
-    sequence: Sequence,
-) -> Result<Option<Listed>, StoreError> {
+fn listed(tree: &dyn Tree, filter: &Filter, sequence: Sequence) -> Result<Option<Listed>> {
     let Filter { state, account: _, number, issued_from, issued_to, changed_since } = filter;
     let row = read::delivery(tree, DeliveryId::of_invoice(sequence))?;
     if changed_since.is_some_and(|since| row.changed_at < since) {

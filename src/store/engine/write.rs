@@ -5,13 +5,13 @@ use chrono::{DateTime, Utc};
 
 use super::keys::{self, Class, Key, Object};
 use super::read;
-use super::tx::{Records, Tx};
+use super::tx::{Records as _, Tree, Tx};
 use crate::domain::account::Account;
 use crate::domain::audit::{Actor, AuditEntry, AuditEvent, AuditText};
 use crate::domain::delivery::{Delivery, DeliveryId, State};
 use crate::domain::id::{AccountId, Digest};
 use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdempotencyRow};
-use crate::store::{Received, StoreError};
+use crate::store::{Judged, Received, Result, StoreError};
 
 /// What is remembered of a `webhook-id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,9 @@ pub(super) enum Memory {
 }
 
 /// What is known of an event's `webhook-id`, in commit order.
-pub(super) fn memory(tx: &Tx<'_>, received: &Received, days: u32) -> Result<Memory, StoreError> {
-    let known = read::remembered(tx, &received.sender, &received.id, received.at, days)?;
+pub(super) fn memory(tx: &Tx<'_>, received: &Received) -> Result<Memory> {
+    let Received { sender, id, body: _, at } = received;
+    let known = read::remembered(tx, sender, id, *at, tx.rules().webhook_id_days)?;
     Ok(match known {
         None => Memory::New,
         Some(digest) if digest == received.short_digest() => Memory::Repeated,
@@ -34,10 +35,24 @@ pub(super) fn memory(tx: &Tx<'_>, received: &Received, days: u32) -> Result<Memo
     })
 }
 
-/// Remembers that an event was answered with success.
-pub(super) fn remember(tx: &mut Tx<'_>, received: &Received) -> Result<(), StoreError> {
-    let key = keys::remembered(received.at.date_naive(), &received.sender, &received.id);
-    tx.put(&key, &IdempotencyRow { body: received.short_digest() })
+/// An event's answer under its `webhook-id`. A success that comes for the first time is remembered.
+pub(super) fn judged<T>(
+    tx: &mut Tx<'_>,
+    received: &Received,
+    memory: Memory,
+    answer: T,
+    is_success: bool,
+) -> Result<Judged<T>> {
+    match memory {
+        Memory::New if is_success => {
+            let key = keys::remembered(received.at.date_naive(), &received.sender, &received.id);
+            tx.put(&key, &IdempotencyRow { body: received.short_digest() })?;
+            Ok(Judged::New(answer))
+        }
+        Memory::New => Ok(Judged::New(answer)),
+        Memory::Repeated => Ok(Judged::Repeated(answer)),
+        Memory::Reused => Ok(Judged::IdReused),
+    }
 }
 
 /// What a document counts as at least, while no invoice refers to it: a block of the file system.
@@ -51,7 +66,7 @@ pub(super) fn put_document(
     digest: &Digest,
     before: Option<&DocumentRow>,
     after: Option<&DocumentRow>,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let key = keys::document(digest);
     match after {
         Some(row) => tx.put(&key, row)?,
@@ -74,7 +89,7 @@ pub(super) fn unused_bytes(row: Option<&DocumentRow>) -> u64 {
 }
 
 /// What all documents count as to which no invoice refers.
-pub(super) fn unused_documents_bytes<T: Records + ?Sized>(tree: &T) -> Result<u64, StoreError> {
+pub(super) fn unused_documents_bytes(tree: &dyn Tree) -> Result<u64> {
     count(tree, UNUSED_DOCUMENTS)
 }
 
@@ -82,17 +97,17 @@ pub(super) fn unused_documents_bytes<T: Records + ?Sized>(tree: &T) -> Result<u6
 pub(super) const ACCOUNTS: &str = "accounts";
 
 /// Counts an account that was not there before.
-pub(super) fn count_account(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+pub(super) fn count_account(tx: &mut Tx<'_>) -> Result<()> {
     let counted = accounts(tx)?.saturating_add(1);
     tx.put(&keys::counter(ACCOUNTS), &CounterRow(counted))
 }
 
 /// How many accounts there are.
-pub(super) fn accounts<T: Records + ?Sized>(tree: &T) -> Result<u64, StoreError> {
+pub(super) fn accounts(tree: &dyn Tree) -> Result<u64> {
     count(tree, ACCOUNTS)
 }
 
-fn count<T: Records + ?Sized>(tree: &T, name: &str) -> Result<u64, StoreError> {
+fn count(tree: &dyn Tree, name: &str) -> Result<u64> {
     match tree.read(&keys::counter(name)) {
         Ok(counted) => Ok(counted.map_or(0, |CounterRow(counted)| counted)),
         // It must not stand in the way of what is counted; `verify` tells of the difference.
@@ -136,7 +151,7 @@ pub(super) fn put_delivery(
     before: Option<&DeliveryRow>,
     delivery: Delivery,
     at: DateTime<Utc>,
-) -> Result<DeliveryRow, StoreError> {
+) -> Result<DeliveryRow> {
     let Placed { id, account_id, account } = placed;
     let old = before.and_then(|row| index_key(account_id, *id, &row.delivery));
     let new = index_key(account_id, *id, &delivery);
@@ -158,7 +173,7 @@ pub(super) fn put_delivery(
 }
 
 /// Keeps the account's schedule marked exactly while something of it waits.
-pub(super) fn mark_schedule(tx: &mut Tx<'_>, account: &Account) -> Result<(), StoreError> {
+pub(super) fn mark_schedule(tx: &mut Tx<'_>, account: &Account) -> Result<()> {
     let mark = keys::scheduled(&account.schedule(), account.id());
     let waiting = tx.any(&keys::standing_by_class(account.id(), Class::Waiting))?;
     match (waiting, tx.is_there(&mark)?) {

@@ -2,12 +2,12 @@
 
 use super::super::engine::tx::{Records as _, VALUE_BYTES};
 use super::super::record::CursorRow;
-use super::super::testing::{all, commit, count, counted, unit_with_next, verify_trail};
+use super::super::testing::{all, commit, count, counted, rules, unit, verify_trail};
 use super::*;
 
 #[test]
 fn a_refused_unit_adds_nothing() {
-    let backend = MemoryBackend::new().unwrap();
+    let backend = MemoryBackend::new().unwrap().reopen(rules());
     commit(&backend, |tx| {
         count(tx, "a");
         tx.roll_back();
@@ -19,25 +19,21 @@ fn a_refused_unit_adds_nothing() {
 
 #[test]
 fn what_a_unit_leaves_for_later_is_done_before_submit_returns() {
-    let backend = MemoryBackend::new().unwrap();
-    let (unit, answer) = unit_with_next(|tx| {
+    let backend = MemoryBackend::new().unwrap().reopen(rules());
+    let (first, answer) = unit(|tx| {
         count(tx, "a");
-        let (next, _) = unit_with_next(|tx| {
-            count(tx, "a");
-            None
-        });
-        Some(next)
+        tx.leave(unit(|tx| count(tx, "a")).0);
     });
-    backend.submit(Urgency::Accept, unit).unwrap();
+    backend.submit(Urgency::Accept, first).unwrap();
     assert_eq!(answer.recv().unwrap(), Ok(()));
     assert_eq!(counted(&backend, "a"), 2);
 }
 
 #[test]
 fn a_reopened_store_has_the_same_data_and_goes_on_with_its_trail() {
-    let backend = MemoryBackend::new().unwrap();
+    let backend = MemoryBackend::new().unwrap().reopen(rules());
     commit(&backend, |tx| count(tx, "a")).unwrap();
-    let reopened = backend.reopen();
+    let reopened = backend.reopen(rules());
     commit(&reopened, |tx| count(tx, "a")).unwrap();
     assert_eq!(reopened.id(), backend.id());
     assert_eq!(counted(&reopened, "a"), 2);
@@ -46,7 +42,7 @@ fn a_reopened_store_has_the_same_data_and_goes_on_with_its_trail() {
 
 #[test]
 fn a_record_takes_its_parts_along_and_another_value_has_none() {
-    let backend = MemoryBackend::new().unwrap();
+    let backend = MemoryBackend::new().unwrap().reopen(rules());
     commit(&backend, |tx| {
         tx.put(b"long", &CursorRow(vec![7; 3 * VALUE_BYTES])).unwrap();
         tx.put_bytes(b"raw".to_vec(), vec![0xFF; 16]);
@@ -70,22 +66,18 @@ fn a_record_takes_its_parts_along_and_another_value_has_none() {
 
 #[test]
 fn a_visitor_may_read_while_it_visits() {
-    let backend = MemoryBackend::new().unwrap();
+    let backend = MemoryBackend::new().unwrap().reopen(rules());
     commit(&backend, |tx| {
         count(tx, "a");
         count(tx, "b");
     })
     .unwrap();
-    let prefix = keys::kind_prefix(kind::COUNTER);
-    let mut met = 0;
-    backend
-        .prefix(&prefix, None, &mut |key, value| {
-            assert_eq!(backend.get(key).unwrap().as_deref(), Some(value));
-            met += 1;
-            std::ops::ControlFlow::Continue(())
-        })
-        .unwrap();
-    assert_eq!(met, 2);
+    let prefix = [kind::COUNTER];
+    let same = backend.scan(&prefix, None, usize::MAX, |key, value| {
+        assert_eq!(backend.get(key).unwrap().as_deref(), Some(value));
+        Some(())
+    });
+    assert_eq!(same.unwrap().len(), 2);
     assert_eq!(backend.last(&prefix).unwrap().as_ref(), all(&backend, &prefix).last());
     assert_eq!(backend.last(b"nothing").unwrap(), None);
 }

@@ -32,7 +32,7 @@ pub(super) type Written = Result<(), encode::Error<Infallible>>;
 /// Bytes that are no record of the kind that was asked for. Names the field and the rule, and never the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}{cause}")]
-pub(in crate::store) struct RecordError {
+pub(crate) struct RecordError {
     /// The way to it, such as `profile.name: `.
     field: String,
     cause: String,

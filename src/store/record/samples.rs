@@ -19,10 +19,10 @@ use crate::domain::id::{
 use crate::domain::invoice::{Documents, MediaType, PortalUrl};
 use crate::domain::money::Currency;
 
-pub(in crate::store) type Random = fastrand::Rng;
+pub(crate) type Random = fastrand::Rng;
 
 /// What can be drawn.
-pub(in crate::store) trait Sampled: Sized {
+pub(crate) trait Sampled: Sized {
     fn sampled(random: &mut Random) -> Self;
 }
 

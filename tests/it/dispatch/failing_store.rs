@@ -6,12 +6,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use invoice_router::domain::audit::Actor;
 use invoice_router::domain::change::AccountChange;
-use invoice_router::domain::delivery::{DeliveryId, HoldReason, Intent, Lane};
-use invoice_router::domain::id::{
-    AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
-};
-use invoice_router::domain::invoice::Invoice;
-use invoice_router::domain::recipient::Recipient;
+use invoice_router::domain::delivery::{DeliveryId, Intent, Lane};
 use invoice_router::store::*;
 
 /// Use cases that can fail.
@@ -65,14 +60,6 @@ impl FailingStore {
     }
 }
 
-macro_rules! passes_on {
-    ($(fn $name:ident(&self $(, $argument:ident: $type:ty)*) -> $answer:ty;)*) => {
-        $(fn $name(&self $(, $argument: $type)*) -> $answer {
-            self.within.$name($($argument),*)
-        })*
-    };
-}
-
 macro_rules! fails {
     ($(fn $name:ident(&self $(, $argument:ident: $type:ty)*) -> Commit<$answer:ty>, $of:expr;)*) => {
         $(fn $name(&self $(, $argument: $type)*) -> Commit<$answer> {
@@ -85,6 +72,10 @@ macro_rules! fails {
 }
 
 impl Store for FailingStore {
+    fn engine(&self) -> &Engine {
+        self.within.engine()
+    }
+
     fails! {
         fn change_account(&self, received: Received, change: AccountChange) -> Commit<Judged<ChangeAnswer>>, UseCase::ChangeAccount;
         fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(DeliveryId, Intent)>>, UseCase::Recover;
@@ -116,40 +107,5 @@ impl Store for FailingStore {
             refuses_intents: self.refuses_intents.lock().unwrap().clone(),
             ..self.within.health()
         }
-    }
-
-    passes_on! {
-        fn remembered(&self, sender: &SenderName, id: &WebhookId, at: DateTime<Utc>) -> Result<Option<[u8; 16]>, StoreError>;
-        fn import_account(&self, change: AccountChange, actor: Actor, reason: Option<String>, at: DateTime<Utc>) -> Commit<ChangeAnswer>;
-        fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>>;
-        fn withdraw(&self, received: Received, account: AccountId, number: InvoiceNumber) -> Commit<Judged<WithdrawAnswer>>;
-        fn put_document(&self, digest: Digest, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer>;
-        fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
-        fn operate(&self, account: &AccountId, number: &InvoiceNumber, order: Order, operator: String, at: DateTime<Utc>) -> Commit<Option<OperateAnswer>>;
-        fn hold(&self, delivery: DeliveryId, reason: HoldReason, at: DateTime<Utc>) -> Commit<()>;
-        fn pause(&self, scope: PauseScope, reason: String, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
-        fn forget_rejections(&self, since: DateTime<Utc>, reason: Option<String>, actor: Actor, at: DateTime<Utc>) -> Result<usize, StoreError>;
-        fn resume(&self, scope: PauseScope, reason: Option<String>, actor: Actor, at: DateTime<Utc>) -> Commit<bool>;
-        fn paused(&self, scope: &PauseScope) -> Result<Option<Pause>, StoreError>;
-        fn pause_in_force(&self, account: Option<&AccountId>) -> Result<Option<PauseInForce>, StoreError>;
-        fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()>;
-        fn runs(&self) -> Result<Vec<Run>, StoreError>;
-        fn schedules_in_use(&self) -> Result<Vec<ScheduleName>, StoreError>;
-        fn waiting(&self, scope: &RunScope, after: Option<&AccountId>, limit: usize) -> Result<Vec<(AccountId, Vec<DeliveryId>)>, StoreError>;
-        fn job(&self, delivery: DeliveryId) -> Result<Option<Job>, StoreError>;
-        fn account_version(&self, account: &AccountId) -> Result<Version, StoreError>;
-        fn may_go_out(&self, delivery: DeliveryId, account: &AccountId, recipient: &Recipient) -> Result<bool, StoreError>;
-        fn withhold(&self, delivery: DeliveryId, seen: Seen, at: DateTime<Utc>) -> Commit<bool>;
-        fn account(&self, id: &AccountId) -> Result<Option<AccountView>, StoreError>;
-        fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Accounts, StoreError>;
-        fn invoice(&self, account: &AccountId, number: &InvoiceNumber) -> Result<Option<InvoiceView>, StoreError>;
-        fn audit(&self, order: TrailOrder, after: Option<TrailPlace>, limit: usize) -> Result<(Vec<Audited>, Option<TrailPlace>), StoreError>;
-        fn invoices(&self, filter: &Filter, after: Option<Sequence>, limit: usize) -> Result<Page, StoreError>;
-        fn backlog(&self) -> Result<Backlog, StoreError>;
-        fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool, StoreError>;
-        fn clock_seen(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
-        fn note_clock(&self, now: DateTime<Utc>) -> Commit<()>;
-        fn id(&self) -> StoreId;
-        fn close(&self) -> Result<(), StoreError>;
     }
 }

@@ -11,8 +11,7 @@ use chrono::{DateTime, Utc};
 use self::figures::count;
 use super::super::super::documents::Documents;
 use super::super::super::engine::Engine;
-use super::super::super::engine::backend::{Backend, Met};
-use super::super::super::engine::tx::Records as _;
+use super::super::super::engine::backend::Backend;
 use super::super::super::testing::rules;
 use super::super::super::{
     ChangeAnswer, ChangeResult, Commit, DocumentAnswer, IssueAnswer, Judged, Received, Retention,
@@ -46,19 +45,17 @@ struct Stop {
 }
 
 impl Tree for Gated {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.disk.get(key)
     }
 
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
         self.disk.range(from, to, visit)
     }
 }
 
 impl Backend for Gated {
-    type Room = Room;
-
-    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<(), StoreError> {
+    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
         if self.is_full.load(Ordering::Relaxed) {
             return Err(StoreError::DiskFull);
         }
@@ -70,8 +67,8 @@ impl Backend for Gated {
         self.committer.submit(urgency, unit)
     }
 
-    fn room_for(&self, bytes: u64) -> Result<Room, StoreError> {
-        self.committer.room_for(bytes)
+    fn room_for(&self, bytes: u64) -> Result<Option<Room>> {
+        self.committer.room_for(bytes).map(Some)
     }
 
     fn id(&self) -> StoreId {
@@ -86,19 +83,14 @@ impl Backend for Gated {
         self.committer.close();
     }
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>, StoreError> {
-        let mut last = None;
-        self.prefix(prefix, None, &mut |key, value| {
-            last = Some((key.to_vec(), value.to_vec()));
-            std::ops::ControlFlow::Continue(())
-        })?;
-        Ok(last)
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
+        Ok(all(self, prefix).pop())
     }
 }
 
 /// A store whose every sync waits for the warden.
 struct World {
-    engine: Engine<Gated>,
+    engine: Engine,
     disk: Arc<TestDisk>,
     /// Whether the disk has no room for anything new.
     is_full: Arc<AtomicBool>,
@@ -232,7 +224,7 @@ fn profile(address: &str) -> Profile {
             language: None,
             addresses: Addresses::parse(vec![EmailAddress::parse(address).unwrap()]).unwrap(),
         },
-        sub_users: BTreeMap::new(),
+        sub_users: [].into(),
         billing_contact: None,
     }
 }
@@ -257,12 +249,12 @@ fn invoice() -> Invoice {
     }
 }
 
-fn put(engine: &Engine<Gated>, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer> {
+fn put(engine: &Engine, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer> {
     engine.put_document(digest(bytes), bytes, at)
 }
 
 /// Sweeps to the end; `tell` is told when that has happened.
-fn sweep(engine: &Engine<Gated>, tell: &Sender<()>) {
+fn sweep(engine: &Engine, tell: &Sender<()>) {
     while engine.sweep(&RETENTION, at(LATER)).unwrap() {}
     tell.send(()).unwrap();
 }

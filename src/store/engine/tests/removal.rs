@@ -7,26 +7,25 @@ use super::*;
 
 #[test]
 fn a_removal_that_was_cut_off_is_a_tombstone_at_once_and_goes_on_after_a_start() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let store = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let store = home.open();
     change(&store, 1, 0, 0);
     withdraw_after(&store, 0, 200);
     let mut states = Vec::new();
-    let bury = |tx: &mut Tx<'_>, _: &Rules| upkeep::bury(tx, Sequence(1), at(50), at(100));
+    let bury = |tx: &mut Tx<'_>| upkeep::bury(tx, Sequence(1), at(50), at(100));
     let mut more = store.remove_now(bury).unwrap();
     while more {
-        states.push(snapshot(&memory));
+        states.push(home.snapshot());
         let view = store.invoice(&account(), &number(0)).unwrap();
         assert!(matches!(view, Some(InvoiceView::Tombstone { .. })), "{view:?}");
         let page = store.invoices(&Filter::default(), None, 10).unwrap();
         assert!(page.items.is_empty(), "{:?}", page.items);
         let (trail, _) = store.audit(TrailOrder::NewestFirst, None, 10).unwrap();
         assert_eq!(trail.len(), 1, "the account's change");
-        more = store.remove_now(|tx, _| upkeep::bury_remains(tx, Sequence(1))).unwrap();
+        more = store.remove_now(|tx| upkeep::bury_remains(tx, Sequence(1))).unwrap();
     }
     assert!(states.len() > 2, "it took {} units more", states.len());
-    let whole = snapshot(&memory);
+    let whole = home.snapshot();
     for (before, after) in states.iter().zip(states[1..].iter().chain([&whole])) {
         let removed = before.len() - after.len();
         assert!((1..tx::BATCH_OPERATIONS).contains(&removed), "{removed} keys");
@@ -36,25 +35,24 @@ fn a_removal_that_was_cut_off_is_a_tombstone_at_once_and_goes_on_after_a_start()
     assert_eq!(left(keys::kind::ENTRY), 1);
 
     for state in states {
-        let memory = MemoryBackend::new().unwrap();
-        fill(&memory, state);
-        let reopened = engine(memory.reopen(), &directory);
+        let home = Home::new();
+        home.fill(state);
+        let reopened = home.open();
         while reopened.sweep(&SOON, at(100)).unwrap() {}
-        assert_eq!(snapshot(&memory), whole);
+        assert_eq!(home.snapshot(), whole);
     }
 }
 
 #[test]
 fn a_removal_that_was_decided_before_a_pause_removes_nothing_after_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let store = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let store = home.open();
     change(&store, 1, 0, 0);
     withdraw_after(&store, 0, 200);
     let (scope, actor) = (PauseScope::Removal, Actor::Daemon);
     let paused = store.pause(scope.clone(), "a look".to_owned(), actor, at(60));
     assert_eq!(paused.wait(), Ok(true));
-    let bury = |tx: &mut Tx<'_>, _: &Rules| upkeep::bury(tx, Sequence(1), at(50), at(100));
+    let bury = |tx: &mut Tx<'_>| upkeep::bury(tx, Sequence(1), at(50), at(100));
     assert_eq!(store.remove_now(bury), Ok(false));
     let view = store.invoice(&account(), &number(0)).unwrap();
     assert!(matches!(view, Some(InvoiceView::Whole(_))), "{view:?}");
@@ -65,55 +63,52 @@ fn a_removal_that_was_decided_before_a_pause_removes_nothing_after_it() {
 
 #[test]
 fn an_invoice_that_is_sent_again_between_look_and_removal_stays() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     change(&engine, 1, 0, 0);
     issue(&engine, 0, 0);
     let key = keys::delivery(DeliveryId::of_invoice(Sequence(1)));
-    let mut row: DeliveryRow = engine.backend.read(&key).unwrap().unwrap();
+    let mut row: DeliveryRow = engine.tree().read(&key).unwrap().unwrap();
     row.delivery.state = State::Delivered;
-    submit(&memory, move |tx| tx.put(&key, &row).unwrap());
-    let (found, _) = upkeep::finished(&engine.backend, None, at(50)).unwrap();
+    home.submit(move |tx| tx.put(&key, &row).unwrap());
+    let (found, _) = upkeep::finished(engine.tree(), None, at(50)).unwrap();
     assert_eq!(found, [DeliveryId::of_invoice(Sequence(1))]);
 
     let resend = Command::Resend { revision: 1 };
     let anna = "anna".to_owned();
     let answer = engine.operate(&account(), &number(0), resend.into(), anna, at(90));
     assert_eq!(answer.wait().unwrap().unwrap().answer, Answer::Done);
-    let before = snapshot(&memory);
+    let before = home.snapshot();
     // The clock went back meanwhile: that it is not finished protects it alone.
     for changed_before in [at(50), at(100)] {
         let buried =
-            engine.remove_now(move |tx, _| upkeep::bury(tx, Sequence(1), changed_before, at(100)));
+            engine.remove_now(move |tx| upkeep::bury(tx, Sequence(1), changed_before, at(100)));
         assert_eq!(buried, Ok(false));
-        assert_eq!(snapshot(&memory), before);
+        assert_eq!(home.snapshot(), before);
     }
 }
 
 #[test]
 fn a_mark_of_removal_that_stands_without_reason_costs_nobody_a_story() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     issue(&engine, 0, 0);
-    fill(&memory, BTreeMap::from([(keys::burying(Sequence(1)), vec![0])]));
-    let before = snapshot(&memory);
+    home.fill(Map::from([(keys::burying(Sequence(1)), vec![0])]));
+    let before = home.snapshot();
     while engine.sweep(&SOON, at(100)).unwrap() {}
-    assert_eq!(snapshot(&memory), before);
+    assert_eq!(home.snapshot(), before);
 }
 
 #[test]
 fn an_invoice_that_cannot_be_removed_stands_in_no_others_way() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     change(&engine, 1, 0, 0);
     for n in 0..3 {
         withdraw_after(&engine, n, 0);
     }
-    spoil(&memory, keys::invoice(Sequence(1)));
-    let kept = |key: &[u8]| engine.backend.is_there(key).unwrap();
+    home.spoil(keys::invoice(Sequence(1)));
+    let kept = |key: &[u8]| engine.tree().is_there(key).unwrap();
     while engine.sweep(&SOON, at(100)).unwrap() {}
     for n in 1..3 {
         let left = engine.invoice(&account(), &number(n)).unwrap();
@@ -127,17 +122,16 @@ fn an_invoice_that_cannot_be_removed_stands_in_no_others_way() {
 
 #[test]
 fn a_damaged_record_of_a_document_keeps_its_file_and_stops_no_sweep() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let engine = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let engine = home.open();
     change(&engine, 1, 0, 0);
     withdraw_after(&engine, 0, 0);
     let (damaged, unused) = (digest(b"damaged"), digest(b"unused"));
     for (digest, bytes) in [(damaged, &b"damaged"[..]), (unused, b"unused")] {
         engine.put_document(digest, bytes, at(0)).wait().unwrap();
     }
-    spoil(&memory, keys::document(&damaged));
-    submit(&memory, |tx| {
+    home.spoil(keys::document(&damaged));
+    home.submit(|tx| {
         tx.put_bytes(vec![keys::kind::DOCUMENT, 1], vec![0, 1]);
         tx.put_bytes(vec![keys::kind::DELIVERY, 1], vec![0, 1]);
     });
@@ -151,9 +145,8 @@ fn a_damaged_record_of_a_document_keeps_its_file_and_stops_no_sweep() {
 
 #[test]
 fn a_document_whose_record_is_found_damaged_between_look_and_removal_stops_no_sweep() {
-    let directory = tempfile::tempdir().unwrap();
-    let memory = MemoryBackend::new().unwrap();
-    let sound = engine(memory.reopen(), &directory);
+    let home = Home::new();
+    let sound = home.open();
     let mut digests = [&b"one"[..], b"two"].map(|bytes| {
         let digest = digest(bytes);
         sound.put_document(digest, bytes, at(0)).wait().unwrap();
@@ -166,11 +159,16 @@ fn a_document_whose_record_is_found_damaged_between_look_and_removal_stops_no_sw
     let is_later = AtomicBool::new(false);
     let spoiling = move |memory: &MemoryBackend, urgency, unit| {
         if is_later.swap(true, Ordering::Relaxed) {
-            spoil(memory, key.clone());
+            let spoilt = key.clone();
+            let unit = Box::new(|tx: &mut Tx<'_>| {
+                tx.put_bytes(spoilt, vec![0, 1, 2, 3]);
+                Box::new(drop) as Answerer
+            });
+            memory.submit(urgency, unit)?;
         }
         memory.submit(urgency, unit)
     };
-    let spoiling = engine(Between(memory.reopen(), spoiling), &directory);
+    let spoiling = home.open_behind(spoiling);
     while spoiling.sweep(&SOON, at(10 * 86_400)).unwrap() {}
     let file = |digest| sound.documents.read(&digest, at(0).date_naive());
     assert!(file(digests[0]).is_ok());
