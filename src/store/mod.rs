@@ -12,20 +12,18 @@ mod committer;
 mod disk;
 mod documents;
 mod engine;
-mod memory;
 mod record;
 mod sled;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 mod testing;
 pub mod types;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use crate::config::State;
 
@@ -33,10 +31,11 @@ pub use self::engine::{Engine, Store};
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::record::property::records;
 pub use self::sled::OpenError;
+#[cfg(any(test, feature = "testing"))]
+pub use self::testing::Memory;
 pub use self::types::*;
 
 use self::documents::Documents;
-use self::memory::MemoryBackend;
 use self::sled::SledBackend;
 
 /// Opens the store of a state directory, or creates one if the directory is empty. Blocks.
@@ -53,51 +52,6 @@ pub fn verify(settings: &State, tell: &mut dyn FnMut(Finding)) -> Result<Verifie
     let opened = sled::Opened::open(settings)?;
     let documents = Documents::to_be_read(&settings.directory);
     Ok(engine::verify::verify(opened.tree(), &documents, tell)?)
-}
-
-/// What outlives a store in memory: its map, and a directory for documents. For tests and trials.
-pub struct Memory {
-    backend: MemoryBackend,
-    directory: PathBuf,
-}
-
-impl Memory {
-    /// An empty store with its documents below `directory`, which exists.
-    pub fn new(directory: impl Into<PathBuf>) -> Result<Self> {
-        Ok(Self { backend: MemoryBackend::new()?, directory: directory.into() })
-    }
-
-    /// From now on commits wait for [`Memory::commit`], as they do for a disk; `waits` is notified of each.
-    pub fn hold_back(&self, waits: Arc<Notify>) {
-        self.backend.hold_back(waits);
-    }
-
-    /// Commits what waits; from now on nothing waits any more.
-    pub fn go_on(&self) -> Result<()> {
-        self.backend.go_on()
-    }
-
-    /// Commits the first of what waits, at most so many units, in as few batches as they fit into.
-    pub fn commit(&self, most: usize) -> Result<()> {
-        self.backend.commit_held_back(most)
-    }
-
-    /// Forgets what waits, as a crash does: whoever asked for it hears that the store is closed.
-    pub fn lose(&self) {
-        drop(self.backend.take_held_back());
-    }
-
-    /// Checks all that it holds; see [`verify`].
-    pub fn verify(&self, tell: &mut dyn FnMut(Finding)) -> Result<Verified> {
-        let documents = Documents::to_be_read(&self.directory);
-        engine::verify::verify(&self.backend, &documents, tell)
-    }
-
-    /// Opens the store, again or for the first time.
-    pub fn open(&self, rules: Rules) -> Result<Arc<dyn Store>> {
-        let documents = Documents::open(&self.directory)?;
-        Ok(Arc::new(Engine::new(self.backend.reopen(rules.clone()), documents, rules)?))
-    }
 }
 
 /// A change under way. Resolves once it is durable or refused; dropping it cancels nothing.

@@ -1,135 +1,232 @@
-//! What the tests of every backend need: small units of work and a look at the trail.
+//! A store in memory, for tests and trials: what is written is durable as long as the process is, and
+//! nobody is refused.
+//!
+//! `submit` returns once the unit is committed. Held back, units wait as they do for the committer, and are
+//! committed together when that is asked for, or lost.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+pub(super) mod samples;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
-use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use chrono::DateTime;
-use sha2::{Digest as _, Sha256};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use super::engine::backend::{Backend, Urgency};
-use super::engine::keys::{self, Object, kind};
-use super::engine::tx::{Answerer, Met, Records as _, Tree, Tx, Unit, Visit, met};
-use super::record::{CounterRow, EntryRow, TrailRow};
-use super::{Result, Rules};
-use crate::domain::account::BillingGroups;
-use crate::domain::audit::{Actor, AuditEntry, AuditEvent, AuditText, PausedScope};
-use crate::domain::id::Group;
-use crate::domain::recipient::OnRejected;
-use crate::domain::retry::{AfterUncertain, Backoff, Policy};
+use super::committer::Room;
+use super::documents::Documents;
+use super::engine::backend::{Backend, Salts, Urgency, new_id};
+use super::engine::keys::{self, kind};
+use super::engine::tx::{Batch, Met, TrailHead, Tree, Unit, Visit};
+use super::engine::verify::verify;
+use super::{Engine, Finding, Health, Result, Rules, Store, StoreId, Verified};
 
-/// Where the answer to a unit arrives; it is closed without one if the unit was dropped.
-pub(super) type Answer = Receiver<Result<()>>;
-
-/// A unit that does `work`.
-pub(super) fn unit(work: impl FnOnce(&mut Tx<'_>) + Send + 'static) -> (Unit, Answer) {
-    let (sender, answer) = mpsc::channel();
-    let unit = Box::new(|tx: &mut Tx<'_>| {
-        work(tx);
-        Box::new(move |result| {
-            // A test may not care.
-            let _ = sender.send(result);
-        }) as Answerer
-    });
-    (unit, answer)
+/// What outlives a store in memory: its map, and a directory for documents.
+pub struct Memory {
+    disk: Arc<Disk>,
+    directory: PathBuf,
 }
 
-/// What a database holds.
-pub(super) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+struct Disk {
+    id: StoreId,
+    /// Those of whoever opened it last; none before, when nothing can wait.
+    rules: Mutex<Option<Rules>>,
+    map: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// Held while units are evaluated, written and answered, so that they come one after the other.
+    committing: Mutex<Salts>,
+    commits: AtomicU64,
+    /// While units are held back.
+    held_back: Mutex<Option<HeldBack>>,
+}
 
-impl Tree for Map {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(self.get(key).cloned())
+struct HeldBack {
+    units: VecDeque<Unit>,
+    /// Told of each.
+    waits: Arc<Notify>,
+}
+
+impl Memory {
+    /// An empty store with its documents below `directory`, which exists.
+    pub fn new(directory: impl Into<PathBuf>) -> Result<Self> {
+        let disk = Disk {
+            id: new_id()?,
+            rules: Mutex::default(),
+            map: Mutex::default(),
+            committing: Mutex::new(Salts::new()?),
+            commits: AtomicU64::new(0),
+            held_back: Mutex::default(),
+        };
+        Ok(Self { disk: Arc::new(disk), directory: directory.into() })
     }
 
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
-        let bounds = (Included(from), to.map_or(Unbounded, Excluded));
-        for (key, value) in self.range::<[u8], _>(bounds) {
-            if visit(key, value).is_break() {
-                break;
+    /// From now on commits wait for [`Memory::commit`], as they do for a disk; `waits` is notified of each.
+    pub fn hold_back(&self, waits: Arc<Notify>) {
+        *self.disk.held_back.lock() = Some(HeldBack { units: VecDeque::new(), waits });
+    }
+
+    /// Commits what waits; from now on nothing waits any more.
+    pub fn go_on(&self) -> Result<()> {
+        let held_back = self.disk.held_back.lock().take();
+        held_back.map_or(Ok(()), |held_back| self.backend().commit(held_back.units))
+    }
+
+    /// Commits the first of what waits, at most so many units, in as few batches as they fit into.
+    pub fn commit(&self, most: usize) -> Result<()> {
+        let mut first = self.take_held_back();
+        let rest = first.split_off(most.min(first.len()));
+        if let Some(held_back) = self.disk.held_back.lock().as_mut() {
+            held_back.units = rest;
+        }
+        self.backend().commit(first)
+    }
+
+    /// Forgets what waits, as a crash does: whoever asked for it hears that the store is closed.
+    pub fn lose(&self) {
+        drop(self.take_held_back());
+    }
+
+    /// Checks all that it holds; see [`verify`](super::verify()).
+    pub fn verify(&self, tell: &mut dyn FnMut(Finding)) -> Result<Verified> {
+        verify(&self.backend(), &Documents::to_be_read(&self.directory), tell)
+    }
+
+    /// Opens the store, again or for the first time.
+    pub fn open(&self, rules: Rules) -> Result<Arc<dyn Store>> {
+        Ok(Arc::new(self.open_over(self.reopen(rules.clone()), rules)?))
+    }
+
+    pub(super) fn open_over(&self, backend: impl Backend, rules: Rules) -> Result<Engine> {
+        Engine::new(backend, Documents::open(&self.directory)?, rules)
+    }
+
+    /// The database as another start would find it.
+    pub(super) fn reopen(&self, rules: Rules) -> MemoryBackend {
+        *self.disk.rules.lock() = Some(rules);
+        self.disk.commits.store(0, Ordering::Relaxed);
+        self.backend()
+    }
+
+    pub(super) fn backend(&self) -> MemoryBackend {
+        MemoryBackend(Arc::clone(&self.disk))
+    }
+
+    fn take_held_back(&self) -> VecDeque<Unit> {
+        let mut held_back = self.disk.held_back.lock();
+        held_back.as_mut().map(|held_back| std::mem::take(&mut held_back.units)).unwrap_or_default()
+    }
+}
+
+/// A backend over a map that outlives it.
+pub(super) struct MemoryBackend(Arc<Disk>);
+
+impl MemoryBackend {
+    fn commit(&self, mut waiting: VecDeque<Unit>) -> Result<()> {
+        let salts = self.0.committing.lock();
+        let Some(rules) = self.0.rules.lock().clone() else {
+            return Ok(());
+        };
+        let mut carried = None;
+        while carried.is_some() || !waiting.is_empty() {
+            let head = TrailHead::of(self, self.last(&[kind::TRAIL])?)?;
+            let mut batch = Batch::after(head, &rules);
+            carried = batch.fill(self, carried, &mut waiting);
+            let sealed = batch.seal(|| salts.next());
+            let mut map = self.0.map.lock();
+            for (key, value) in sealed.writes {
+                match value {
+                    Some(value) => map.insert(key, value),
+                    None => map.remove(&key),
+                };
+            }
+            drop(map);
+            for answer in sealed.answers {
+                self.0.commits.fetch_add(1, Ordering::Relaxed);
+                answer(Ok(()));
             }
         }
         Ok(())
     }
 }
 
-/// The rules of a house with one billing group, `billing`.
-pub(super) fn rules() -> Rules {
-    Rules {
-        groups: BillingGroups::new([Group::parse("billing").unwrap()]).unwrap(),
-        policy: Policy {
-            backoff: Backoff {
-                first: Duration::from_secs(300),
-                max: Duration::from_secs(14_400),
-                give_up_after: Duration::from_secs(432_000),
-            },
-            after_uncertain: AfterUncertain::Resend,
-        },
-        on_rejected: OnRejected::MainContact,
-        webhook_id_days: 7,
-        documents_bytes: 1_000_000,
-        unused_documents_bytes: 1 << 30,
+impl Tree for MemoryBackend {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(self.0.map.lock().get(key).cloned())
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
+        let mut lower = Included(from.to_vec());
+        loop {
+            // A visitor may read by itself, so the map is let go of before each visit.
+            let upper = to.map_or(Unbounded, |to| Excluded(to.to_vec()));
+            let is_empty = to.is_some_and(|to| match &lower {
+                Included(lower) | Excluded(lower) => lower.as_slice() >= to,
+                Unbounded => false,
+            });
+            if is_empty {
+                return Ok(());
+            }
+            let met = self
+                .0
+                .map
+                .lock()
+                .range((lower, upper))
+                .next()
+                .map(|(key, value)| (key.clone(), value.clone()));
+            let Some((key, value)) = met else {
+                return Ok(());
+            };
+            if visit(&key, &value).is_break() {
+                return Ok(());
+            }
+            lower = Excluded(key);
+        }
     }
 }
 
-/// Raises a counter by one and tells of it.
-pub(super) fn count(tx: &mut Tx<'_>, name: &str) {
-    let value = counted(tx, name) + 1;
-    tx.put(&keys::counter(name), &CounterRow(value)).unwrap();
-    tx.tell(Object::Daemon, entry(format!("counted {name} to {value}")));
-}
-
-/// A line of a story.
-pub(super) fn entry(reason: impl AsRef<str>) -> AuditEntry {
-    let event = AuditEvent::Paused { scope: PausedScope::Everything };
-    let reason = Some(AuditText::new(reason));
-    AuditEntry { at: DateTime::UNIX_EPOCH, actor: Actor::Daemon, event, reason }
-}
-
-/// The value of a counter.
-pub(super) fn counted(tree: &dyn Tree, name: &str) -> u64 {
-    tree.read(&keys::counter(name)).unwrap().map_or(0, |CounterRow(value)| value)
-}
-
-/// Commits a unit and waits for its answer.
-pub(super) fn commit(
-    backend: &impl Backend,
-    work: impl FnOnce(&mut Tx<'_>) + Send + 'static,
-) -> Result<()> {
-    let (unit, answer) = unit(work);
-    backend.submit(Urgency::Accept, unit)?;
-    answer.recv().unwrap()
-}
-
-/// Everything that begins with `prefix`.
-pub(super) fn all(tree: &dyn Tree, prefix: &[u8]) -> Vec<Met> {
-    tree.scan(prefix, None, usize::MAX, met).unwrap()
-}
-
-/// Checks that each link of the trail holds the one before, and that the stories are exactly what the
-/// links say. Returns the number of links.
-pub(super) fn verify_trail(tree: &dyn Tree) -> u64 {
-    let mut links = Vec::new();
-    let mut previous = [0; 32];
-    for (batch, (key, value)) in (1..).zip(all(tree, &[kind::TRAIL])) {
-        assert_eq!(key, keys::trail(batch), "no link is missing");
-        let link: TrailRow = tree.decode(&key, &value).unwrap();
-        assert_eq!(link.previous, previous, "link {batch} follows");
-        previous = link.hash();
-        links.push(link.links);
+impl Backend for MemoryBackend {
+    fn submit(&self, _urgency: Urgency, unit: Unit) -> Result<()> {
+        if let Some(held_back) = self.0.held_back.lock().as_mut() {
+            held_back.units.push_back(unit);
+            held_back.waits.notify_one();
+            return Ok(());
+        }
+        self.commit(VecDeque::from([unit]))
     }
-    let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
-    let mut told = 0;
-    for (key, value) in all(tree, &[kind::ENTRY]) {
-        let entry = tree.whole::<EntryRow>(&key, &value).unwrap();
-        let (rest, index) = key.split_at(key.len() - 8);
-        let batch = number(&rest[rest.len() - 8..]);
-        let digest: [u8; 32] = Sha256::digest([key.as_slice(), &entry].concat()).into();
-        let link = &links[usize::try_from(batch - 1).unwrap()];
-        assert_eq!(link[usize::try_from(number(index)).unwrap()].digest, digest);
-        told += 1;
+
+    fn room_for(&self, _bytes: u64) -> Result<Option<Room>> {
+        Ok(None)
     }
-    assert_eq!(links.iter().map(Vec::len).sum::<usize>(), told);
-    links.len() as u64
+
+    fn id(&self) -> StoreId {
+        self.0.id
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            commits: self.0.commits.load(Ordering::Relaxed),
+            committing_for: None,
+            refuses_intents: None,
+            refuses_new: None,
+            failure: None,
+        }
+    }
+
+    /// Each unit is answered within its submission.
+    fn close(&self) {}
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
+        let upper = keys::after_prefix(prefix).map_or(Unbounded, Excluded);
+        Ok(self
+            .0
+            .map
+            .lock()
+            .range((Included(prefix.to_vec()), upper))
+            .next_back()
+            .map(|(key, value)| (key.clone(), value.clone())))
+    }
 }

@@ -8,7 +8,9 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use super::super::engine::keys::{self, Object, kind};
 use super::super::engine::tx::{BATCH_OPERATIONS, Met, Tx, Visit};
 use super::super::record::CounterRow;
-use super::super::testing::{Answer, Map, all, count, counted, entry, rules, unit, verify_trail};
+use super::super::testing::samples::{
+    Answer, Map, all, count, counted, entry, rules, unit, verify_trail,
+};
 use super::*;
 use crate::domain::id::AccountId;
 

@@ -21,9 +21,9 @@ use crate::domain::recipient::Suspect;
 use crate::store::Command;
 use crate::store::committer::Room;
 use crate::store::engine::tx::{Answerer, Met, Records as _};
-use crate::store::memory::MemoryBackend;
 use crate::store::record::DeliveryRow;
-use crate::store::testing::{Map, all, rules};
+use crate::store::testing::samples::{Map, all, rules};
+use crate::store::testing::{Memory, MemoryBackend};
 
 /// A backend with something between it and those who submit to it.
 struct Between<F>(MemoryBackend, F);
@@ -106,20 +106,21 @@ impl Tree for Shifting {
     }
 }
 
-/// What outlives a process: its database and its documents.
+/// What outlives a process.
 pub(super) struct Home {
+    pub(super) memory: Memory,
     pub(super) directory: tempfile::TempDir,
-    pub(super) memory: MemoryBackend,
 }
 
 impl Home {
     pub(super) fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), memory: MemoryBackend::new().unwrap() }
+        let directory = tempfile::tempdir().unwrap();
+        Self { memory: Memory::new(directory.path()).unwrap(), directory }
     }
 
     /// Another process.
     pub(super) fn open(&self) -> Engine {
-        self.open_over(self.memory.reopen(rules()))
+        self.memory.open_over(self.memory.reopen(rules()), rules()).unwrap()
     }
 
     /// One with something between it and the database.
@@ -127,17 +128,13 @@ impl Home {
     where
         F: Fn(&MemoryBackend, Urgency, Unit) -> Result<()> + Send + Sync + 'static,
     {
-        self.open_over(Between(self.memory.reopen(rules()), between))
-    }
-
-    fn open_over(&self, backend: impl Backend) -> Engine {
-        let documents = Documents::open(self.directory.path()).unwrap();
-        Engine::new(backend, documents, rules()).unwrap()
+        let backend = Between(self.memory.reopen(rules()), between);
+        self.memory.open_over(backend, rules()).unwrap()
     }
 
     /// All that the database holds.
     pub(super) fn snapshot(&self) -> Map {
-        all(&self.memory, b"").into_iter().collect()
+        all(&self.memory.backend(), b"").into_iter().collect()
     }
 
     /// Writes past the engine.
@@ -371,7 +368,7 @@ fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_
 }
 
 fn due_count(home: &Home) -> usize {
-    all(&home.memory, &[keys::kind::DUE]).len()
+    all(&home.memory.backend(), &[keys::kind::DUE]).len()
 }
 
 #[test]

@@ -4,9 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::engine::tx::{Records as _, Tx};
-use super::super::memory::MemoryBackend;
 use super::super::record::CursorRow;
-use super::super::testing::{all, commit, count, counted, rules, verify_trail};
+use super::super::testing::Memory;
+use super::super::testing::samples::{all, commit, count, counted, rules, verify_trail};
 use super::*;
 
 fn settings(directory: &tempfile::TempDir) -> State {
@@ -309,7 +309,7 @@ proptest! {
         after in vec(vec(deed(), 1..6), 1..8),
     ) {
         let directory = tempfile::tempdir().unwrap();
-        let memory = MemoryBackend::new().unwrap().reopen(rules());
+        let memory = Memory::new("").unwrap().reopen(rules());
         for units in [before, after] {
             let backend = open(&directory).unwrap();
             for deeds in units {

@@ -12,7 +12,7 @@ use self::figures::count;
 use super::super::super::documents::Documents;
 use super::super::super::engine::Engine;
 use super::super::super::engine::backend::Backend;
-use super::super::super::testing::rules;
+use super::super::super::testing::samples::rules;
 use super::super::super::{
     ChangeAnswer, ChangeResult, Commit, DocumentAnswer, IssueAnswer, Judged, Received, Retention,
     Store as _, StoreId, WithdrawAnswer,

@@ -9,7 +9,7 @@ use crate::domain::delivery::Lane;
 use crate::domain::id::ScheduleName;
 use crate::store::Store as _;
 use crate::store::record::samples::{Random, Sampled as _};
-use crate::store::testing::Map;
+use crate::store::testing::samples::Map;
 
 /// The first key of a kind.
 fn first(map: &Map, kind: u8) -> Vec<u8> {

@@ -2,12 +2,16 @@
 
 use super::super::engine::tx::{Records as _, VALUE_BYTES};
 use super::super::record::CursorRow;
-use super::super::testing::{all, commit, count, counted, rules, unit, verify_trail};
+use super::samples::{all, commit, count, counted, rules, unit, verify_trail};
 use super::*;
+
+fn backend() -> MemoryBackend {
+    Memory::new("").unwrap().reopen(rules())
+}
 
 #[test]
 fn a_refused_unit_adds_nothing() {
-    let backend = MemoryBackend::new().unwrap().reopen(rules());
+    let backend = backend();
     commit(&backend, |tx| {
         count(tx, "a");
         tx.roll_back();
@@ -19,7 +23,7 @@ fn a_refused_unit_adds_nothing() {
 
 #[test]
 fn what_a_unit_leaves_for_later_is_done_before_submit_returns() {
-    let backend = MemoryBackend::new().unwrap().reopen(rules());
+    let backend = backend();
     let (first, answer) = unit(|tx| {
         count(tx, "a");
         tx.leave(unit(|tx| count(tx, "a")).0);
@@ -31,9 +35,9 @@ fn what_a_unit_leaves_for_later_is_done_before_submit_returns() {
 
 #[test]
 fn a_reopened_store_has_the_same_data_and_goes_on_with_its_trail() {
-    let backend = MemoryBackend::new().unwrap().reopen(rules());
+    let backend = backend();
     commit(&backend, |tx| count(tx, "a")).unwrap();
-    let reopened = backend.reopen(rules());
+    let reopened = MemoryBackend(Arc::clone(&backend.0));
     commit(&reopened, |tx| count(tx, "a")).unwrap();
     assert_eq!(reopened.id(), backend.id());
     assert_eq!(counted(&reopened, "a"), 2);
@@ -42,7 +46,7 @@ fn a_reopened_store_has_the_same_data_and_goes_on_with_its_trail() {
 
 #[test]
 fn a_record_takes_its_parts_along_and_another_value_has_none() {
-    let backend = MemoryBackend::new().unwrap().reopen(rules());
+    let backend = backend();
     commit(&backend, |tx| {
         tx.put(b"long", &CursorRow(vec![7; 3 * VALUE_BYTES])).unwrap();
         tx.put_bytes(b"raw".to_vec(), vec![0xFF; 16]);
@@ -66,7 +70,7 @@ fn a_record_takes_its_parts_along_and_another_value_has_none() {
 
 #[test]
 fn a_visitor_may_read_while_it_visits() {
-    let backend = MemoryBackend::new().unwrap().reopen(rules());
+    let backend = backend();
     commit(&backend, |tx| {
         count(tx, "a");
         count(tx, "b");

@@ -1,0 +1,135 @@
+//! What the tests of every backend need: small units of work and a look at the trail.
+
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use chrono::DateTime;
+use sha2::{Digest as _, Sha256};
+
+use super::super::engine::backend::{Backend, Urgency};
+use super::super::engine::keys::{self, Object, kind};
+use super::super::engine::tx::{Answerer, Met, Records as _, Tree, Tx, Unit, Visit, met};
+use super::super::record::{CounterRow, EntryRow, TrailRow};
+use super::super::{Result, Rules};
+use crate::domain::account::BillingGroups;
+use crate::domain::audit::{Actor, AuditEntry, AuditEvent, AuditText, PausedScope};
+use crate::domain::id::Group;
+use crate::domain::recipient::OnRejected;
+use crate::domain::retry::{AfterUncertain, Backoff, Policy};
+
+/// Where the answer to a unit arrives; it is closed without one if the unit was dropped.
+pub(crate) type Answer = Receiver<Result<()>>;
+
+/// A unit that does `work`.
+pub(crate) fn unit(work: impl FnOnce(&mut Tx<'_>) + Send + 'static) -> (Unit, Answer) {
+    let (sender, answer) = mpsc::channel();
+    let unit = Box::new(|tx: &mut Tx<'_>| {
+        work(tx);
+        Box::new(move |result| {
+            // A test may not care.
+            let _ = sender.send(result);
+        }) as Answerer
+    });
+    (unit, answer)
+}
+
+/// What a database holds.
+pub(crate) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+impl Tree for Map {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(self.get(key).cloned())
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
+        let bounds = (Included(from), to.map_or(Unbounded, Excluded));
+        for (key, value) in self.range::<[u8], _>(bounds) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rules of a house with one billing group, `billing`.
+pub(crate) fn rules() -> Rules {
+    Rules {
+        groups: BillingGroups::new([Group::parse("billing").unwrap()]).unwrap(),
+        policy: Policy {
+            backoff: Backoff {
+                first: Duration::from_secs(300),
+                max: Duration::from_secs(14_400),
+                give_up_after: Duration::from_secs(432_000),
+            },
+            after_uncertain: AfterUncertain::Resend,
+        },
+        on_rejected: OnRejected::MainContact,
+        webhook_id_days: 7,
+        documents_bytes: 1_000_000,
+        unused_documents_bytes: 1 << 30,
+    }
+}
+
+/// Raises a counter by one and tells of it.
+pub(crate) fn count(tx: &mut Tx<'_>, name: &str) {
+    let value = counted(tx, name) + 1;
+    tx.put(&keys::counter(name), &CounterRow(value)).unwrap();
+    tx.tell(Object::Daemon, entry(format!("counted {name} to {value}")));
+}
+
+/// A line of a story.
+pub(crate) fn entry(reason: impl AsRef<str>) -> AuditEntry {
+    let event = AuditEvent::Paused { scope: PausedScope::Everything };
+    let reason = Some(AuditText::new(reason));
+    AuditEntry { at: DateTime::UNIX_EPOCH, actor: Actor::Daemon, event, reason }
+}
+
+/// The value of a counter.
+pub(crate) fn counted(tree: &dyn Tree, name: &str) -> u64 {
+    tree.read(&keys::counter(name)).unwrap().map_or(0, |CounterRow(value)| value)
+}
+
+/// Commits a unit and waits for its answer.
+pub(crate) fn commit(
+    backend: &impl Backend,
+    work: impl FnOnce(&mut Tx<'_>) + Send + 'static,
+) -> Result<()> {
+    let (unit, answer) = unit(work);
+    backend.submit(Urgency::Accept, unit)?;
+    answer.recv().unwrap()
+}
+
+/// Everything that begins with `prefix`.
+pub(crate) fn all(tree: &dyn Tree, prefix: &[u8]) -> Vec<Met> {
+    tree.scan(prefix, None, usize::MAX, met).unwrap()
+}
+
+/// Checks that each link of the trail holds the one before, and that the stories are exactly what the
+/// links say. Returns the number of links.
+pub(crate) fn verify_trail(tree: &dyn Tree) -> u64 {
+    let mut links = Vec::new();
+    let mut previous = [0; 32];
+    for (batch, (key, value)) in (1..).zip(all(tree, &[kind::TRAIL])) {
+        assert_eq!(key, keys::trail(batch), "no link is missing");
+        let link: TrailRow = tree.decode(&key, &value).unwrap();
+        assert_eq!(link.previous, previous, "link {batch} follows");
+        previous = link.hash();
+        links.push(link.links);
+    }
+    let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
+    let mut told = 0;
+    for (key, value) in all(tree, &[kind::ENTRY]) {
+        let entry = tree.whole::<EntryRow>(&key, &value).unwrap();
+        let (rest, index) = key.split_at(key.len() - 8);
+        let batch = number(&rest[rest.len() - 8..]);
+        let digest: [u8; 32] = Sha256::digest([key.as_slice(), &entry].concat()).into();
+        let link = &links[usize::try_from(batch - 1).unwrap()];
+        assert_eq!(link[usize::try_from(number(index)).unwrap()].digest, digest);
+        told += 1;
+    }
+    assert_eq!(links.iter().map(Vec::len).sum::<usize>(), told);
+    links.len() as u64
+}
