@@ -166,7 +166,7 @@ impl Committer {
         }
     }
 
-    /// Takes no further unit, and waits until those that were taken are answered.
+    /// Takes no further unit, and waits until those that were taken are answered. What they left for later is dropped.
     pub(super) fn close(&self) {
         let mut state = self.shared.state();
         state.closing = true;
@@ -335,7 +335,10 @@ impl Worker {
     fn commit(&mut self) -> (Result<()>, Vec<Answerer>) {
         let mut batch = Batch::after(self.head, &self.rules);
         let carried = self.carried.take();
-        self.carried = batch.fill(self.shared.disk.as_ref(), carried, &mut self.waiting);
+        // What follows would take long, and a durable cursor has the next start take it up. It is not asked for room
+        // on the disk: it only finishes what was accepted, which is what the reserve is for.
+        let goes_on = !self.shared.state().closing;
+        self.carried = batch.fill(self.shared.disk.as_ref(), carried, &mut self.waiting, goes_on);
         let Sealed { writes, answers, head } = batch.seal(|| self.salts.next());
         // Without writes there is nothing to make durable: what was read is.
         let result = if writes.is_empty() { Ok(()) } else { self.write(writes) };

@@ -134,7 +134,7 @@ impl MemoryBackend {
         while carried.is_some() || !waiting.is_empty() {
             let head = TrailHead::of(self, self.last(&[kind::TRAIL])?)?;
             let mut batch = Batch::after(head, &rules);
-            carried = batch.fill(self, carried, &mut waiting);
+            carried = batch.fill(self, carried, &mut waiting, true);
             let sealed = batch.seal(|| salts.next());
             let mut map = self.0.map.lock();
             for (key, value) in sealed.writes {

@@ -321,6 +321,14 @@ fn closing_waits_for_what_was_taken_and_takes_nothing_more() {
 }
 
 #[test]
+fn closing_leaves_what_follows_to_the_next_start() {
+    let (disk, committer) = start(TestDisk::new());
+    committer.submit(Urgency::Settle, chain(100_000)).unwrap();
+    committer.close();
+    assert!(counted(disk.as_ref(), "chain") > 0);
+}
+
+#[test]
 fn a_failure_that_comes_while_the_store_is_closed_is_told() {
     let (disk, warden) = TestDisk::gated();
     let (_disk, committer) = start(disk);

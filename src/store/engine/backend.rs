@@ -36,7 +36,7 @@ pub(crate) trait Backend: Tree + Send + Sync + 'static {
     /// How the store fares.
     fn health(&self) -> Health;
 
-    /// Takes no further unit, and waits until those that were taken are answered.
+    /// Takes no further unit, and waits until those that were taken are answered. What they left for later is dropped.
     fn close(&self);
 
     /// The greatest key that begins with `prefix`, and its value.

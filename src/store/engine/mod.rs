@@ -440,7 +440,7 @@ pub trait Store: Send + Sync + 'static {
         Health { failure: health.failure.or_else(|| failed.get().cloned()), ..health }
     }
 
-    /// Takes nothing more, and waits for what was taken. Says how it ended: what made the store fail
+    /// Takes nothing more, and waits for what was taken; what goes on by a cursor is left to the next open. Says how it ended: what made the store fail
     /// stays its answer. Blocks.
     fn close(&self) -> Result<()> {
         self.engine().backend.close();

@@ -396,13 +396,14 @@ impl<'r> Batch<'r> {
     }
 
     /// Evaluates units in order, `carried` first, which was evaluated for the batch before and did not fit
-    /// into it. What a unit leaves for later comes after those who wait by then. Stops when none waits, or returns the
-    /// one that does not fit.
+    /// into it. What a unit leaves for later comes after those who wait by then, if it `goes_on`. Stops when none waits,
+    /// or returns the one that does not fit.
     pub(crate) fn fill(
         &mut self,
         base: &dyn Tree,
         carried: Option<Prepared>,
         waiting: &mut VecDeque<Unit>,
+        goes_on: bool,
     ) -> Option<Prepared> {
         let mut prepared = carried;
         loop {
@@ -410,7 +411,7 @@ impl<'r> Batch<'r> {
                 if !self.fits(&unit) {
                     return Some(unit);
                 }
-                waiting.extend(self.add(unit));
+                waiting.extend(self.add(unit).filter(|_| goes_on));
             }
             prepared = Some(self.prepare(base, waiting.pop_front()?));
         }
