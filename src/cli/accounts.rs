@@ -1,16 +1,14 @@
 //! `account`: contacts, who is selectable, who is active.
 
-use super::admin::segment;
+use super::client::segment;
 use super::out::table;
-use super::words::{pause_in_words, time};
+use super::words::{pause_in_words, recipient_in_words, time};
 use super::{Context, Failure};
 use crate::api::{Account, Contact, SubUser, Suspect};
 use crate::domain::id::AccountId;
 
-pub(super) fn show(context: &Context, id: &AccountId) -> Result<(), Failure> {
-    let account = context.admin()?.get(&format!("/v1/accounts/{}", segment(id.as_str())))?;
-    context.out.answer(&account, describe)?;
-    Ok(())
+pub(super) async fn show(context: &Context, id: &AccountId) -> Result<(), Failure> {
+    context.show(&format!("/v1/accounts/{}", segment(id.as_str())), describe).await
 }
 
 fn describe(account: &Account) -> String {
@@ -31,7 +29,7 @@ fn describe(account: &Account) -> String {
         account.version,
         paused.unwrap_or_default(),
         table(["", "contact", "group", "selectable", "active", "addresses"], &rows),
-        super::explain::recipient(&account.recipient),
+        recipient_in_words(&account.recipient),
     )
 }
 

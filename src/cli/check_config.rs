@@ -6,15 +6,11 @@ use super::{Context, Failure};
 use crate::app;
 
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
-    let config = context.load()?;
-    let warnings = app::check(&config)?;
+    let warnings = app::check(&context.load()?)?;
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    let value = json!({ "result": "ok", "warnings": warnings });
-    context.out.show(&value, || {
-        let mut lines: Vec<String> =
-            warnings.iter().map(|warning| format!("warning: {warning}")).collect();
-        lines.push("the configuration is valid".to_owned());
-        lines.join("\n")
-    })?;
-    Ok(())
+    context.out.show(&json!({ "result": "ok", "warnings": warnings }), || {
+        let warnings: String =
+            warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        format!("{warnings}the configuration is valid")
+    })
 }

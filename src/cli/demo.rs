@@ -6,37 +6,48 @@
 //! The daemon ends with the demo, whichever way that ends; the directory stays, to look into.
 
 mod callers;
-mod daemon;
+pub mod daemon;
 mod examples;
+mod home;
 mod mails;
 pub mod sink;
 mod story;
 
 use std::path::Path;
+use std::task::Poll;
 use std::time::Instant;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::callers::Callers;
-use self::daemon::{Daemon, Home};
+use self::daemon::Daemon;
+use self::home::Home;
 use self::mails::{Expected, mistakes};
 use self::sink::Sink;
 use self::story::{EXPECTED, Story, as_json};
+use super::client::Client;
 use super::out::{Out, table};
-use super::{Context, Failure, block_on};
+use super::{Context, Failure};
 use crate::domain::audit::rule_in_words;
+use crate::http::client::Target;
 
 /// The demo has a configuration of its own; what the command line names is not touched.
-pub(super) fn run(context: &Context) -> Result<(), Failure> {
-    block_on(async {
-        tokio::select! {
-            result = play(&context.out) => result,
-            result = interrupted() => result,
-        }
-    })?
-    .map_err(Failure::Failed)
+pub(super) async fn run(context: &Context) -> Result<(), Failure> {
+    let mut signals = Vec::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        signals.push(signal(kind).context("cannot listen for signals")?);
+    }
+    let interrupted = std::future::poll_fn(|context| {
+        let is_interrupted = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+        if is_interrupted { Poll::Ready(()) } else { Poll::Pending }
+    });
+    // The daemon of an interrupted demo is killed as `play` is dropped.
+    tokio::select! {
+        result = play(&context.out) => Ok(result?),
+        () = interrupted => Err(anyhow!("the demo was interrupted").into()),
+    }
 }
 
 async fn play(out: &Out) -> anyhow::Result<()> {
@@ -49,17 +60,19 @@ async fn play(out: &Out) -> anyhow::Result<()> {
     ));
     let sink = Sink::start(Some(home.mails())).await.context("cannot start the mail server")?;
     home.configure(sink.address())?;
-    let daemon = Daemon::start(&home).await?;
+    let program = std::env::current_exe().context("cannot find this program's file")?;
+    let daemon = Daemon::start(&program, &home.configuration(), &home.log()).await?;
     out.tell(&format!(
         "The daemon takes signed events at http://{}, the mail server listens at {}.",
         daemon.webhook,
         sink.address()
     ));
-    let callers = Callers::new(&home, &daemon);
-    let story = Story { callers: &callers, sink: &sink, out };
-    story.play().await?;
-    daemon.stop().await?;
-    // Nobody is left who could send: what is here now is all.
+    let callers = Callers::new(&home, daemon.webhook);
+    let admin = Client(Target::Unix(home.socket()));
+    Story { callers: &callers, admin: &admin, sink: &sink, out }.play().await?;
+    let status = daemon.stop().await?;
+    ensure!(status.success(), "the daemon stopped with {status}");
+    // Nothing can be sent any more: what is here now is all.
     let mistakes = mistakes(EXPECTED, &sink.messages())?;
     if !mistakes.is_empty() {
         bail!("not every mail arrived as it should:\n  {}", mistakes.join("\n  "));
@@ -79,20 +92,6 @@ async fn play(out: &Out) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An interrupted demo must not leave its daemon behind: that is killed as `play` is dropped.
-async fn interrupted() -> anyhow::Result<()> {
-    let listen = |kind| signal(kind).context("cannot listen for signals");
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut hang_up = listen(SignalKind::hangup())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hang_up.recv() => {}
-    }
-    Err(anyhow!("the demo was interrupted"))
-}
-
 fn results(expected: &[Expected]) -> String {
     let rows: Vec<_> = expected
         .iter()
@@ -107,9 +106,7 @@ fn results(expected: &[Expected]) -> String {
 /// Commands to look further with.
 fn further(home: &Home, sink: &Sink) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "invoice-router".into());
-    let name = home.configuration();
-    let name = name.file_name().map_or_else(|| name.as_path(), Path::new);
-    let command = format!("{} --config {}", quoted(&program), quoted(name));
+    let command = format!("{} --config invoice-router.toml", quoted(&program));
     let newest = sink.messages().pop().and_then(|message| message.file);
     format!(
         "Look further. What was received, the last mail, and what the daemon did:\n  \

@@ -1,47 +1,40 @@
 //! `explain`: who gets it, and why, in a sentence.
 
-use super::admin::segment;
+use super::client::segment;
 use super::words::{
-    each_address, hold_in_words, pause_in_words, relay_in_words, state_in_words, time,
-    tombstone_in_words, who, whom, why,
+    each_address, hold_in_words, pause_in_words, recipient_in_words, relay_in_words,
+    state_in_words, time, tombstone_in_words, who, whom, why,
 };
 use super::{Context, Failure, invoices};
-use crate::api::{self, AccountRecipient, InvoiceView, Paused, RemovedInvoice, WholeInvoice};
+use crate::api::{AccountRecipient, InvoiceView, Paused, RemovedInvoice, WholeInvoice};
 use crate::clock::Clock;
 use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, InvoiceNumber};
 
-pub(super) fn run(
+pub(super) async fn run(
     context: &Context,
     account: &AccountId,
     number: Option<&InvoiceNumber>,
 ) -> Result<(), Failure> {
-    let admin = context.admin()?;
-    if let Some(number) = number {
-        let answer = admin.get(&invoices::path(account.as_str(), number.as_str()))?;
-        let relay = relay_in_words(&admin);
-        context.out.answer(&answer, |view: &InvoiceView| match view {
-            InvoiceView::Removed(removed) => tombstone(removed),
-            InvoiceView::Whole(whole) => {
-                let mut lines = invoice(whole);
-                lines.extend(relay.filter(|_| whole.state == Shown::Due));
-                lines.join("\n")
-            }
-        })?;
-    } else {
+    let Some(number) = number else {
         let path = format!("/v1/accounts/{}/recipient", segment(account.as_str()));
-        context.out.answer(&admin.get(&path)?, |answer: &AccountRecipient| {
-            let mut lines = vec![recipient(&answer.recipient)];
+        let text = |answer: &AccountRecipient| {
+            let mut lines = vec![recipient_in_words(&answer.recipient)];
             lines.extend(not_now(answer.paused.as_ref()));
             lines.join("\n")
-        })?;
-    }
-    Ok(())
-}
-
-/// Who gets an account's invoices, and why.
-pub(super) fn recipient(recipient: &api::Recipient) -> String {
-    format!("Invoices go to {}.\nWhy: {}.", who(recipient), why(recipient))
+        };
+        return context.show(&path, text).await;
+    };
+    let relay = relay_in_words(&context.daemon()?).await;
+    let text = |view: &InvoiceView| match view {
+        InvoiceView::Removed(removed) => tombstone(removed),
+        InvoiceView::Whole(whole) => {
+            let mut lines = invoice(whole);
+            lines.extend(relay.filter(|_| whole.state == Shown::Due));
+            lines.join("\n")
+        }
+    };
+    context.show(&invoices::path(account.as_str(), number.as_str()), text).await
 }
 
 fn tombstone(removed: &RemovedInvoice) -> String {

@@ -2,39 +2,23 @@
 
 use serde::Serialize;
 
-use super::admin::segment;
-use super::out::table;
+use super::client::{Client, left_out, segment};
+use super::out::{complain, table};
 use super::words::{
     each_address, hold_in_words, outcome_in_words, pause_in_words, state_in_words, time,
     tombstone_in_words, who, why,
 };
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments};
 use crate::api::{
-    AddressDelivery, Attempt, HistoryItem, Invoice, InvoiceView, ListedInvoice, Money,
+    AddressDelivery, Attempt, HistoryItem, Invoice, InvoicePage, InvoiceView, ListedInvoice, Money,
     OperationAnswer, RemovedInvoice, WholeInvoice,
 };
 
-pub(super) fn list_path(arguments: &InvoicesArguments) -> String {
-    let InvoicesArguments { state, account, since } = arguments;
-    let mut query = Vec::new();
-    if let Some(state) = state {
-        query.push(format!("state={state}"));
-    }
-    if let Some(account) = account {
-        query.push(format!("account={}", segment(account.as_str())));
-    }
-    if let Some(since) = since {
-        query.push(format!("issued_from={since}"));
-    }
-    if query.is_empty() {
-        "/v1/invoices".to_owned()
-    } else {
-        format!("/v1/invoices?{}", query.join("&"))
-    }
-}
-
-pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Result<(), Failure> {
-    let invoices = context.admin()?.all_invoices(&list_path(arguments))?;
+pub(super) async fn list_all(
+    context: &Context,
+    arguments: &InvoicesArguments,
+) -> Result<(), Failure> {
+    let invoices = all(&context.daemon()?, arguments).await?;
     context.out.show(&invoices, || {
         let heading = ["account", "number", "kind", "issued on", "total", "state"];
         let row = |ListedInvoice { invoice, state, .. }: &ListedInvoice| {
@@ -49,14 +33,38 @@ pub(super) fn list_all(context: &Context, arguments: &InvoicesArguments) -> Resu
             Some(paused) => format!("{table}\n{paused}"),
             None => table,
         }
-    })?;
-    Ok(())
+    })
 }
 
-pub(super) fn show(context: &Context, invoice: &InvoiceArguments) -> Result<(), Failure> {
+/// A list with every item, read page by page; its other members are those of the last page.
+pub(super) async fn all(
+    daemon: &Client,
+    arguments: &InvoicesArguments,
+) -> Result<InvoicePage, Failure> {
+    let InvoicesArguments { state, account, since } = arguments;
+    let filters = [
+        state.map(|state| format!("state={state}&")),
+        account.as_ref().map(|account| format!("account={}&", segment(account.as_str()))),
+        since.map(|since| format!("issued_from={since}&")),
+    ];
+    let path = format!("/v1/invoices?{}", filters.into_iter().flatten().collect::<String>());
+    let mut all: InvoicePage = daemon.get(path.trim_end_matches(['?', '&'])).await?.value;
+    while let Some(cursor) = &all.next_cursor {
+        let next = format!("{path}cursor={}", segment(cursor));
+        let InvoicePage { items, next_cursor, damaged, paused } = daemon.get(&next).await?.value;
+        all.items.extend(items);
+        all.damaged += damaged;
+        (all.next_cursor, all.paused) = (next_cursor, paused);
+    }
+    if all.damaged > 0 {
+        complain(&left_out(all.damaged));
+    }
+    Ok(all)
+}
+
+pub(super) async fn show(context: &Context, invoice: &InvoiceArguments) -> Result<(), Failure> {
     let InvoiceArguments { account, number } = invoice;
-    let answer = context.admin()?.get(&path(account.as_str(), number.as_str()))?;
-    context.out.answer(&answer, |view: &InvoiceView| match view {
+    let text = |view: &InvoiceView| match view {
         InvoiceView::Whole(whole) => describe(whole),
         InvoiceView::Removed(RemovedInvoice {
             account, number, state, tombstone_since, ..
@@ -64,23 +72,22 @@ pub(super) fn show(context: &Context, invoice: &InvoiceArguments) -> Result<(), 
             let (state, why) = (state_in_words(state), tombstone_in_words(*tombstone_since));
             format!("{number} of account {account} · {state}\n{why}")
         }
-    })?;
-    Ok(())
+    };
+    context.show(&path(account.as_str(), number.as_str()), text).await
 }
 
-pub(super) fn operate(
+pub(super) async fn operate(
     context: &Context,
     invoice: &InvoiceArguments,
     what: &str,
-    body: &impl Serialize,
+    request: &impl Serialize,
 ) -> Result<(), Failure> {
     let InvoiceArguments { account, number } = invoice;
     let path = format!("{}/{what}", path(account.as_str(), number.as_str()));
-    let answer = context.admin()?.post(&path, body)?;
-    context.out.answer(&answer, |answer: &OperationAnswer| {
+    let text = |answer: &OperationAnswer| {
         format!("{number} of account {account} is {}", state_in_words(&answer.state))
-    })?;
-    Ok(())
+    };
+    context.act(&path, request, text).await
 }
 
 pub(super) fn path(account: &str, number: &str) -> String {

@@ -5,8 +5,8 @@
 //! its directory.
 
 mod accounts;
-mod admin;
 mod check_config;
+mod client;
 pub mod demo;
 mod explain;
 mod invoices;
@@ -25,12 +25,16 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::api::{ReasonRequest, ResendRequest};
 use crate::config::{Config, ConfigErrors};
 use crate::domain::delivery::Shown;
 use crate::domain::id::{AccountId, InvoiceNumber, ScheduleName, SenderName, WebhookId};
+use crate::http::client::Target;
 
+use self::client::Client;
 use self::out::Out;
 
 /// Mails each account's invoices to its single active billing contact.
@@ -172,7 +176,7 @@ struct SignArguments {
 #[derive(Debug, Args)]
 struct InvoicesArguments {
     /// Only in this state.
-    #[arg(long, value_parser = state())]
+    #[arg(long, value_parser = one_of(Shown::ALL))]
     state: Option<Shown>,
     /// Only of this account.
     #[arg(long, value_parser = account_id)]
@@ -201,7 +205,7 @@ struct ReleaseArguments {
     #[arg(value_parser = invoice_number)]
     number: Option<InvoiceNumber>,
     /// All invoices in this state, instead of one.
-    #[arg(long, value_parser = stopped_state(), conflicts_with_all = ["account", "number"])]
+    #[arg(long, value_parser = one_of(STOPPED), conflicts_with_all = ["account", "number"])]
     state: Option<Shown>,
     /// Only list them.
     #[arg(long, requires = "state")]
@@ -297,8 +301,27 @@ impl Context {
         Ok(Config::load(self.config.as_deref())?)
     }
 
-    fn admin(&self) -> Result<admin::Admin, Failure> {
-        Ok(admin::Admin::new(self.load()?.admin.socket))
+    fn daemon(&self) -> Result<Client, Failure> {
+        Ok(Client(Target::Unix(self.load()?.admin.socket)))
+    }
+
+    /// Asks the daemon, and prints its answer in the words of `text`.
+    async fn show<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        self.out.answer(&self.daemon()?.get(path).await?, text)
+    }
+
+    /// Has the daemon do something, and prints its answer in the words of `text`.
+    async fn act<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        self.out.answer(&self.daemon()?.post(path, request).await?, text)
     }
 }
 
@@ -306,8 +329,18 @@ impl Context {
 #[must_use]
 pub fn main() -> ExitCode {
     let Arguments { config, json, command } = Arguments::parse();
-    let context = Context { config, out: Out::new(json) };
-    match run(&context, command) {
+    let context = Context { config, out: Out { json } };
+    let mut runtime = if matches!(command, Command::Serve { .. }) {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let done = runtime
+        .enable_all()
+        .build()
+        .map_err(|error| anyhow::Error::new(error).context("cannot start a runtime").into())
+        .and_then(|runtime| runtime.block_on(run(&context, command)));
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             out::complain(&failure.to_string());
@@ -316,48 +349,42 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(context: &Context, command: Command) -> Result<(), Failure> {
+async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve { paused } => serve::run(context, paused),
-        Command::Demo => demo::run(context),
+        Command::Serve { paused } => serve::run(context, paused).await,
+        Command::Demo => demo::run(context).await,
         Command::CheckConfig => check_config::run(context),
         Command::Sign(arguments) => sign::run(context, arguments),
-        Command::Account { id } => accounts::show(context, &id),
-        Command::Explain { account, number } => explain::run(context, &account, number.as_ref()),
-        Command::Invoices(arguments) => invoices::list_all(context, &arguments),
-        Command::Invoice(invoice) => invoices::show(context, &invoice),
+        Command::Account { id } => accounts::show(context, &id).await,
+        Command::Explain { account, number } => {
+            explain::run(context, &account, number.as_ref()).await
+        }
+        Command::Invoices(arguments) => invoices::list_all(context, &arguments).await,
+        Command::Invoice(invoice) => invoices::show(context, &invoice).await,
         Command::Hold { invoice, reason } => {
             let request = ReasonRequest { reason: Some(reason) };
-            invoices::operate(context, &invoice, "hold", &request)
+            invoices::operate(context, &invoice, "hold", &request).await
         }
-        Command::Release(arguments) => release::run(context, arguments),
+        Command::Release(arguments) => release::run(context, arguments).await,
         Command::Resend { invoice, revision, reason } => {
-            invoices::operate(context, &invoice, "resend", &ResendRequest { revision, reason })
+            let request = ResendRequest { revision, reason };
+            invoices::operate(context, &invoice, "resend", &request).await
         }
         Command::Withdraw { invoice, reason } => {
-            invoices::operate(context, &invoice, "withdraw", &ReasonRequest { reason })
+            invoices::operate(context, &invoice, "withdraw", &ReasonRequest { reason }).await
         }
-        Command::Dispatch(arguments) => sending::dispatch(context, arguments),
-        Command::Pause { scope, reason } => sending::pause(context, &scope, reason),
+        Command::Dispatch(arguments) => sending::dispatch(context, arguments).await,
+        Command::Pause { scope, reason } => sending::pause(context, &scope, reason).await,
         Command::Resume { scope, forget_rejections, reason } => {
-            sending::resume(context, &scope, forget_rejections, reason)
+            sending::resume(context, &scope, forget_rejections, reason).await
         }
         Command::Import { file, accept_versions, reason } => {
-            transfer::import(context, &file, accept_versions, reason.as_deref())
+            transfer::import(context, &file, accept_versions, reason.as_deref()).await
         }
-        Command::Export => transfer::export(context),
+        Command::Export => transfer::export(context).await,
         Command::Verify => verify::run(context),
-        Command::TestMail { address } => test_mail::run(context, &address),
+        Command::TestMail { address } => test_mail::run(context, &address).await,
     }
-}
-
-/// A runtime for commands that use the network; the daemon has one of its own size.
-fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            Failure::Failed(anyhow::Error::new(error).context("cannot start a runtime"))
-        })?;
-    Ok(runtime.block_on(future))
 }
 
 macro_rules! value_parser {
@@ -374,15 +401,11 @@ value_parser!(schedule_name, ScheduleName);
 value_parser!(sender_name, SenderName);
 value_parser!(webhook_id, WebhookId);
 
-/// A state that a release can end.
-fn stopped_state() -> impl TypedValueParser<Value = Shown> {
-    let states = [Shown::Held, Shown::Withheld, Shown::Undeliverable];
-    PossibleValuesParser::new(states.map(Shown::as_str))
-        .try_map(|name| Shown::parse(&name).ok_or("not a state"))
-}
+/// The states that a release can end.
+const STOPPED: [Shown; 3] = [Shown::Held, Shown::Withheld, Shown::Undeliverable];
 
-/// One of the states that an invoice can be in.
-fn state() -> impl TypedValueParser<Value = Shown> {
-    PossibleValuesParser::new(Shown::ALL.map(Shown::as_str))
+/// One of these states that an invoice can be in.
+fn one_of(states: impl IntoIterator<Item = Shown>) -> impl TypedValueParser<Value = Shown> {
+    PossibleValuesParser::new(states.into_iter().map(Shown::as_str))
         .try_map(|name| Shown::parse(&name).ok_or("not a state"))
 }

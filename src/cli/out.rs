@@ -6,26 +6,27 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::admin::Answer;
+use super::Failure;
+use super::client::Answer;
 
 /// Where a command's result goes: text for people, or one JSON value for scripts.
 #[derive(Debug)]
 pub(super) struct Out {
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Out {
-    pub(super) fn new(json: bool) -> Self {
-        Self { json }
-    }
-
     /// Prints `value` for scripts, or else what `text` says.
     pub(super) fn show(
         &self,
         value: &impl Serialize,
         text: impl FnOnce() -> String,
-    ) -> anyhow::Result<()> {
-        if self.json { line(&serde_json::to_string(value)?) } else { line(&text()) }
+    ) -> Result<(), Failure> {
+        line(&if self.json {
+            serde_json::to_string(value).map_err(anyhow::Error::new)?
+        } else {
+            text()
+        })
     }
 
     /// Prints an answer of the daemon for scripts, as it came, or else what `text` makes of it.
@@ -33,7 +34,7 @@ impl Out {
         &self,
         answer: &Answer<T>,
         text: impl FnOnce(&T) -> String,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), Failure> {
         let Answer { raw, value } = answer;
         if self.json { line(raw) } else { line(&text(value)) }
     }
@@ -48,19 +49,19 @@ impl Out {
 }
 
 /// Prints a line to standard output.
-pub(super) fn line(text: &str) -> anyhow::Result<()> {
+fn line(text: &str) -> Result<(), Failure> {
     // If nobody reads it, there is nobody to tell, either.
     stream(&format!("{}\n", text.trim_end())).map(drop)
 }
 
 /// Prints a part of a long output as it is. Returns whether it is still being read.
-pub(super) fn stream(text: &str) -> anyhow::Result<bool> {
+pub(super) fn stream(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match written {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("cannot write to standard output"),
+        Err(error) => Err(error).context("cannot write to standard output")?,
     }
 }
 

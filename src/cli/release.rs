@@ -3,22 +3,22 @@
 use anyhow::anyhow;
 use serde::Serialize;
 
-use super::invoices::{self, list_path};
+use super::invoices;
 use super::out::table;
 use super::words::hold_in_words;
 use super::{Context, Failure, InvoiceArguments, InvoicesArguments, ReleaseArguments};
 use crate::api::{Invoice, ListedInvoice, OperationAnswer, ReleaseRequest};
 use crate::domain::delivery::Shown;
 
-pub(super) fn run(context: &Context, arguments: ReleaseArguments) -> Result<(), Failure> {
+pub(super) async fn run(context: &Context, arguments: ReleaseArguments) -> Result<(), Failure> {
     let ReleaseArguments { account, number, state, dry_run, now, reason } = arguments;
     let request = ReleaseRequest { now, reason };
     match (account, number, state) {
         (Some(account), Some(number), _) => {
             let invoice = InvoiceArguments { account, number };
-            invoices::operate(context, &invoice, "release", &request)
+            invoices::operate(context, &invoice, "release", &request).await
         }
-        (_, _, Some(state)) => all(context, state, dry_run, &request),
+        (_, _, Some(state)) => all(context, state, dry_run, &request).await,
         (_, None, None) | (None, _, None) => {
             Err(Failure::Failed(anyhow!("name an invoice or a state")))
         }
@@ -40,15 +40,15 @@ struct Released {
     result: String,
 }
 
-fn all(
+async fn all(
     context: &Context,
     state: Shown,
     dry_run: bool,
     request: &ReleaseRequest,
 ) -> Result<(), Failure> {
-    let admin = context.admin()?;
+    let daemon = context.daemon()?;
     let filter = InvoicesArguments { state: Some(state), account: None, since: None };
-    let listed = admin.all_invoices(&list_path(&filter))?;
+    let listed = invoices::all(&daemon, &filter).await?;
     let mut summary = Summary { dry_run, items: Vec::new(), refused: 0 };
     let mut failed = None;
     for ListedInvoice { invoice, held_reason, held_by, .. } in listed.items {
@@ -58,7 +58,7 @@ fn all(
         } else {
             // One that moved on meanwhile, or is gone, is no reason to leave the others.
             let path = format!("{}/release", invoices::path(&account, &number));
-            match admin.post::<OperationAnswer>(&path, request) {
+            match daemon.post::<OperationAnswer>(&path, request).await {
                 Ok(answer) => answer.value.state.to_string(),
                 Err(failure @ (Failure::Refused(_) | Failure::Failed(_))) => {
                     summary.refused += 1;

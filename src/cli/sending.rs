@@ -8,7 +8,10 @@ use crate::api::{
     ResumeAnswer, ResumeRequest,
 };
 
-pub(super) fn dispatch(context: &Context, arguments: DispatchArguments) -> Result<(), Failure> {
+pub(super) async fn dispatch(
+    context: &Context,
+    arguments: DispatchArguments,
+) -> Result<(), Failure> {
     let DispatchArguments { dry_run, schedule, account, reason } = arguments;
     let request = DispatchRequest {
         dry_run,
@@ -16,19 +19,17 @@ pub(super) fn dispatch(context: &Context, arguments: DispatchArguments) -> Resul
         account: account.map(|account| account.to_string()),
         reason,
     };
-    let (admin, path) = (context.admin()?, "/v1/dispatch");
-    let with_relay = |words: String| match relay_in_words(&admin) {
+    let relay = relay_in_words(&context.daemon()?).await;
+    let with_relay = |words: String| match relay {
         Some(relay) => format!("{}\n{relay}", words.trim_end()),
         None => words,
     };
+    let path = "/v1/dispatch";
     if dry_run {
-        let answer = admin.post(path, &request)?;
-        context.out.answer(&answer, |answer| with_relay(plan(answer)))?;
+        context.act(path, &request, |answer| with_relay(plan(answer))).await
     } else {
-        let answer = admin.post(path, &request)?;
-        context.out.answer(&answer, |answer| with_relay(released(answer)))?;
+        context.act(path, &request, |answer| with_relay(released(answer))).await
     }
-    Ok(())
 }
 
 fn released(answer: &Dispatched) -> String {
@@ -70,13 +71,12 @@ fn plan(answer: &DryRun) -> String {
     }
 }
 
-pub(super) fn pause(
+pub(super) async fn pause(
     context: &Context,
     scope: &PauseArguments,
     reason: String,
 ) -> Result<(), Failure> {
-    let answer = context.admin()?.post("/v1/pause", &request(scope, Some(reason)))?;
-    context.out.answer(&answer, |answer: &PauseAnswer| {
+    let text = |answer: &PauseAnswer| {
         let Named { what, of, meanwhile } = named(scope);
         let in_force = pause_in_words(answer.in_force.as_ref()).unwrap_or_default();
         if answer.result == Acceptance::Duplicate {
@@ -84,19 +84,18 @@ pub(super) fn pause(
         } else {
             format!("{what} is paused; {meanwhile}")
         }
-    })?;
-    Ok(())
+    };
+    context.act("/v1/pause", &request(scope, Some(reason)), text).await
 }
 
-pub(super) fn resume(
+pub(super) async fn resume(
     context: &Context,
     scope: &PauseArguments,
     forget_rejections: bool,
     reason: Option<String>,
 ) -> Result<(), Failure> {
     let request = ResumeRequest { scope: request(scope, reason), forget_rejections };
-    let answer = context.admin()?.post("/v1/resume", &request)?;
-    context.out.answer(&answer, |answer: &ResumeAnswer| {
+    let text = |answer: &ResumeAnswer| {
         let ResumeAnswer { now, ended, rejections_forgotten } = answer;
         let Named { what, of, .. } = named(scope);
         let was_paused = now.result != Acceptance::Duplicate;
@@ -113,8 +112,8 @@ pub(super) fn resume(
             .filter(|ended| !ended.reason.is_empty())
             .map(|ended| format!("\nit was paused: {}", ended.reason));
         format!("{said}{}{}", forgotten.unwrap_or_default(), why.unwrap_or_default())
-    })?;
-    Ok(())
+    };
+    context.act("/v1/resume", &request, text).await
 }
 
 /// A pause in words.

@@ -13,38 +13,32 @@ use crate::config::{Config, ConfigErrors, KeyPath};
 use crate::dispatch::DispatchError;
 use crate::store::{OpenError, StoreError};
 
-pub(super) fn run(context: &Context, paused: bool) -> Result<(), Failure> {
+pub(super) async fn run(context: &Context, paused: bool) -> Result<(), Failure> {
     let config = context.load()?;
     app::start_logging(&config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start a runtime")?;
-    runtime.block_on(async {
-        let (stop, shutdown) = watch::channel(false);
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-        let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for signals")?;
-        let asked = Arc::new(Notify::new());
-        let heard = Arc::clone(&asked);
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => break,
-                    _ = interrupt.recv() => break,
-                    // By default it would end the process amid its mails. What comes before the daemon can
-                    // reload, or while it does, is kept: one reload after the last signal is enough.
-                    _ = hang_up.recv() => heard.notify_one(),
-                }
+    let (stop, shutdown) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    let asked = Arc::new(Notify::new());
+    let heard = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // By default it would end the process amid its mails. What comes before the daemon can
+                // reload, or while it does, is kept: one reload after the last signal is enough.
+                _ = hang_up.recv() => heard.notify_one(),
             }
-            stop.send_replace(true);
-            // Kept until the end: a receiver takes a sender that is gone for a shutdown, too.
-            std::future::pending::<()>().await;
-        });
-        let app = App::build(config, paused).await.map_err(cannot_start)?;
-        tokio::spawn(reload_when(asked, app.reload(), context.config.clone()));
-        app.run(shutdown).await.map_err(stopped)
-    })
+        }
+        stop.send_replace(true);
+        // Kept until the end: a receiver takes a sender that is gone for a shutdown, too.
+        std::future::pending::<()>().await;
+    });
+    let app = App::build(config, paused).await.map_err(cannot_start)?;
+    tokio::spawn(reload_when(asked, app.reload(), context.config.clone()));
+    app.run(shutdown).await.map_err(stopped)
 }
 
 /// Exchanges secrets and tokens each time that it is asked for.

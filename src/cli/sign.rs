@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{Context, Failure, SignArguments};
 use crate::app;
 use crate::clock::Clock;
-use crate::domain::Invalid;
+use crate::config::Secret;
 use crate::domain::id::{Digest, WebhookId};
 use crate::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
@@ -23,21 +23,26 @@ pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Fai
     })?;
     let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let payload = if document { Digest::of(&bytes).to_string().into_bytes() } else { bytes };
-    let id = id.map_or_else(random_id, Ok).map_err(anyhow::Error::new)?;
-    let timestamp = Clock::system().now().timestamp();
-    let headers = [
-        (ID_HEADER, id.to_string()),
-        (TIMESTAMP_HEADER, timestamp.to_string()),
-        (SIGNATURE_HEADER, sign(&secret, &id, timestamp, &payload)),
-    ];
+    let headers = signed(&secret, id, &payload)?;
     context.out.show(&headers.iter().cloned().collect::<BTreeMap<_, _>>(), || {
         let lines = headers.map(|(name, value)| format!("{name}: {value}"));
         lines.join("\n")
-    })?;
-    Ok(())
+    })
 }
 
-/// An id that is very likely unused; it need not be hard to guess.
-pub(super) fn random_id() -> Result<WebhookId, Invalid> {
-    WebhookId::parse(format!("msg_{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)))
+/// The headers that sign this payload, now.
+pub(super) fn signed(
+    secret: &Secret,
+    id: Option<WebhookId>,
+    payload: &[u8],
+) -> anyhow::Result<[(&'static str, String); 3]> {
+    // Very likely unused; it need not be hard to guess.
+    let random = || WebhookId::parse(format!("msg_{:032x}", fastrand::u128(..)));
+    let id = id.map_or_else(random, Ok)?;
+    let timestamp = Clock::system().now().timestamp();
+    Ok([
+        (ID_HEADER, id.to_string()),
+        (TIMESTAMP_HEADER, timestamp.to_string()),
+        (SIGNATURE_HEADER, sign(secret, &id, timestamp, payload)),
+    ])
 }

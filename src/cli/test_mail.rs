@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::{Context, Failure, block_on};
+use super::{Context, Failure};
 use crate::app;
 use crate::clock::Clock;
 use crate::domain::address::{EmailAddress, MessageId};
@@ -15,7 +15,7 @@ use crate::mail::outcome::Failure as Relay;
 /// Longer than a patient person waits; each step's own time-out is shorter.
 const TIME_OUT: Duration = Duration::from_secs(120);
 
-pub(super) fn run(context: &Context, address: &str) -> Result<(), Failure> {
+pub(super) async fn run(context: &Context, address: &str) -> Result<(), Failure> {
     let to =
         EmailAddress::parse(address).map_err(|invalid| Failure::Refused(invalid.to_string()))?;
     let config = context.load()?;
@@ -41,7 +41,8 @@ pub(super) fn run(context: &Context, address: &str) -> Result<(), Failure> {
         }
         sent
     };
-    let sent = block_on(async { tokio::time::timeout(TIME_OUT, exchange).await })?
+    let sent = tokio::time::timeout(TIME_OUT, exchange)
+        .await
         .map_err(|_| anyhow!("{transport}: no answer within {} s", TIME_OUT.as_secs()))?;
     let relay = transport.to_string();
     let reply = sent.map_err(|failure| Failure::Failed(anyhow!(explain(&relay, &failure))))?;
@@ -51,10 +52,9 @@ pub(super) fn run(context: &Context, address: &str) -> Result<(), Failure> {
         "message_id": message_id.as_str(),
         "reply": reply.to_string(),
     });
-    context.out.show(&value, || {
-        format!("accepted by relay {relay}: {reply}\nMessage-ID: <{message_id}>")
-    })?;
-    Ok(())
+    context
+        .out
+        .show(&value, || format!("accepted by relay {relay}: {reply}\nMessage-ID: <{message_id}>"))
 }
 
 /// Unlike the log, which must not repeat a relay's words, this is for whoever typed the address.

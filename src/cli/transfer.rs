@@ -1,25 +1,25 @@
 //! `import` and `export`: all accounts as JSON Lines, each line the data of an `account.updated`.
 //!
-//! Neither holds more than a part of the file at a time. An import can be repeated from the beginning: what is in
-//! force already is a duplicate, and what is newer stays. With `--accept-versions` what the portal has sent in between
+//! Neither holds more than a part of the file at a time. An import can be repeated from the beginning: what is stored
+//! already is a duplicate, and what is newer stays. With `--accept-versions` what the portal has sent in between
 //! would be undone.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _};
+use std::iter::Peekable;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::admin::{Admin, Line, left_out, segment};
+use super::client::{Client, left_out, segment, unreadable};
 use super::{Context, Failure, out};
 use crate::api::{
-    Acceptance, Account, AccountPage, Code, Contact, Fault, LineAnswer, LineBody, Login, Name,
-    Problem, SubUser,
+    Acceptance, AccountPage, Code, Contact, Fault, LineAnswer, LineBody, Login, Name, Problem,
 };
+use crate::http::client::Method;
 
 /// Lines that the daemon is sent at once; it takes up to a thousand.
 const LINES: usize = 500;
@@ -32,6 +32,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// How many refused lines the result lists; all of them are printed on the way.
 const NAMED: usize = 100;
+
+/// A line of a file.
+#[derive(Debug)]
+struct Line {
+    /// From 1.
+    number: usize,
+    /// Without its end.
+    bytes: Vec<u8>,
+}
 
 /// What became of the lines so far.
 #[derive(Debug, Default, Serialize)]
@@ -54,7 +63,7 @@ struct RefusedLine {
     errors: Vec<Fault>,
 }
 
-pub(super) fn import(
+pub(super) async fn import(
     context: &Context,
     path: &Path,
     accept_versions: bool,
@@ -62,32 +71,29 @@ pub(super) fn import(
 ) -> Result<(), Failure> {
     let reason = reason.map_or_else(String::new, |reason| format!("&reason={}", segment(reason)));
     let target = format!("/v1/import?accept_versions={accept_versions}{reason}");
-    let config = context.load()?;
-    let admin = Admin::new(config.admin.socket);
-    let most = BYTES.min(config.webhook.limits.event_body_bytes);
+    let daemon = context.daemon()?;
+    let most = BYTES.min(context.load()?.webhook.limits.event_body_bytes);
     let (input, bytes) = open(path)?;
-    let count = bytes.map_or(OF_BYTES, |_| OF_ALL_BYTES);
-    let progress = bar(bytes, count);
-    let mut lines = Lines { input, number: 0, most, ahead: None };
+    let progress = bar(bytes, bytes.map_or(OF_BYTES, |_| OF_ALL_BYTES));
+    let mut lines = lines(input, most).peekable();
     let mut tally = Tally::default();
-    let answer = loop {
-        let read = lines.batch().with_context(|| format!("cannot read {}", path.display()));
-        let batch = match read {
-            Ok(batch) if batch.is_empty() => break Ok(()),
-            Ok(batch) => batch,
-            Err(error) => break Err(Failure::from(error)),
-        };
-        let taken: usize = batch.iter().map(|line| line.bytes.len() + 1).sum();
-        if let Err(failure) = send(&admin, &target, batch, &mut tally, &progress) {
-            break Err(failure);
+    let ended = async {
+        loop {
+            let batch = batch(&mut lines, most);
+            let batch = batch.with_context(|| format!("cannot read {}", path.display()))?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let taken: usize = batch.iter().map(|line| line.bytes.len() + 1).sum();
+            send(&daemon, &target, batch, &mut tally, &progress).await?;
+            progress.inc(u64::try_from(taken).unwrap_or(u64::MAX));
         }
-        progress.inc(u64::try_from(taken).unwrap_or(u64::MAX));
     };
+    let ended: Result<(), Failure> = ended.await;
     progress.finish_and_clear();
     // Show what was imported, whatever ended the import.
     let said = context.out.show(&tally, || tally.describe(accept_versions));
-    answer?;
-    said?;
+    ended.and(said)?;
     let Tally { refused, failed, .. } = tally;
     match (refused, failed) {
         (0, 0) => Ok(()),
@@ -97,23 +103,30 @@ pub(super) fn import(
 }
 
 /// Sends a batch until the daemon has had the time for each of its lines.
-fn send(
-    admin: &Admin,
+async fn send(
+    daemon: &Client,
     target: &str,
-    batch: Vec<Line>,
+    mut batch: Vec<Line>,
     tally: &mut Tally,
     progress: &ProgressBar,
 ) -> Result<(), Failure> {
-    let mut left = batch;
     for _ in 0..TRIES {
-        let answers = admin.batch(target, &left)?;
-        left = tally.take(left, answers, progress)?;
-        if left.is_empty() {
+        let body = batch.iter().flat_map(|line| [&line.bytes, &b"\n"[..]].concat()).collect();
+        let headers = [("content-type", "application/x-ndjson")];
+        let answers = daemon.exchange(Method::POST, target, &headers, body).await?;
+        let answers = serde_json::Deserializer::from_slice(&answers).into_iter();
+        let answers: Vec<LineAnswer> = answers.collect::<Result<_, _>>().map_err(unreadable)?;
+        if answers.len() != batch.len() {
+            let (lines, answers) = (batch.len(), answers.len());
+            return Err(Failure::Failed(anyhow!("{lines} lines got {answers} answers")));
+        }
+        batch = tally.take(batch, answers, progress)?;
+        if batch.is_empty() {
             return Ok(());
         }
-        thread::sleep(PAUSE);
+        tokio::time::sleep(PAUSE).await;
     }
-    let first = left.first().map_or(0, |line| line.number);
+    let first = batch.first().map_or(0, |line| line.number);
     Err(Failure::Failed(anyhow!(
         "the daemon is too busy for line {first} and later ones; repeat the import later"
     )))
@@ -212,150 +225,102 @@ fn open(path: &Path) -> Result<Input, Failure> {
     Ok(read().with_context(|| format!("cannot read {}", path.display()))?)
 }
 
-/// The lines of a file, in batches that the daemon takes.
-struct Lines<R> {
-    input: R,
-    number: usize,
-    /// Bytes of a batch.
+/// The next batch that the daemon takes; empty at the end.
+fn batch(
+    lines: &mut Peekable<impl Iterator<Item = anyhow::Result<Line>>>,
     most: usize,
-    /// The line that did not fit into the last batch, or cannot be read.
-    ahead: Option<anyhow::Result<Line>>,
+) -> anyhow::Result<Vec<Line>> {
+    let mut batch: Vec<Line> = Vec::new();
+    let mut bytes = 0;
+    // What comes before a line that cannot be read is sent first.
+    let mut fits = |next: &anyhow::Result<Line>, is_first| {
+        bytes += next.as_ref().map_or(most, |line| line.bytes.len()) + 1;
+        is_first || bytes <= most
+    };
+    while batch.len() < LINES
+        && let Some(next) = lines.next_if(|next| fits(next, batch.is_empty()))
+    {
+        batch.push(next?);
+    }
+    Ok(batch)
 }
 
-impl<R: BufRead> Lines<R> {
-    /// The next batch; empty at the end.
-    fn batch(&mut self) -> anyhow::Result<Vec<Line>> {
-        let mut batch: Vec<Line> = Vec::new();
-        let mut bytes = 0;
-        while batch.len() < LINES {
-            let line = match self.next() {
-                Ok(Some(line)) => line,
-                Ok(None) => break,
-                Err(error) if batch.is_empty() => return Err(error),
-                // What came before it is sent first; then it is met again.
-                Err(error) => {
-                    self.ahead = Some(Err(error));
-                    break;
-                }
-            };
-            bytes += line.bytes.len() + 1;
-            if bytes > self.most {
-                self.ahead = Some(Ok(line));
-                break;
-            }
-            batch.push(line);
+/// The lines of a file that are not blank. One that is too long to be sent is an error.
+fn lines(mut input: impl BufRead, most: usize) -> impl Iterator<Item = anyhow::Result<Line>> {
+    let mut read = move |number: usize| -> anyhow::Result<Option<Line>> {
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(most).unwrap_or(u64::MAX);
+        if input.by_ref().take(limit).read_until(b'\n', &mut bytes)? == 0 {
+            return Ok(None);
         }
-        Ok(batch)
-    }
-
-    /// The next line that is not blank.
-    fn next(&mut self) -> anyhow::Result<Option<Line>> {
-        if let Some(ahead) = self.ahead.take() {
-            return ahead.map(Some);
+        if number == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
         }
-        loop {
-            self.number += 1;
-            let mut bytes = Vec::new();
-            let most = u64::try_from(self.most).unwrap_or(u64::MAX);
-            let read = self.input.by_ref().take(most).read_until(b'\n', &mut bytes)?;
-            if read == 0 {
-                return Ok(None);
-            }
-            if self.number == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
-                bytes.drain(..BYTE_ORDER_MARK.len());
-            }
-            if bytes.last() == Some(&b'\n') {
-                bytes.pop();
-            } else if bytes.len() >= self.most {
-                return Err(anyhow!(
-                    "line {} is longer than {} bytes; the lines before it were imported",
-                    self.number,
-                    self.most
-                ));
-            }
-            if !bytes.trim_ascii().is_empty() {
-                let number = self.number;
-                return Ok(Some(Line { number, bytes }));
-            }
-        }
-    }
+        let has_ended = bytes.pop_if(|last| *last == b'\n').is_some();
+        ensure!(
+            has_ended || bytes.len() < most,
+            "line {number} is longer than {most} bytes; the lines before it were imported"
+        );
+        Ok(Some(Line { number, bytes }))
+    };
+    let is_blank = |line: &Line| line.bytes.trim_ascii().is_empty();
+    (1..)
+        .map_while(move |number| read(number).transpose())
+        .filter(move |line| !line.as_ref().is_ok_and(is_blank))
 }
 
-pub(super) fn export(context: &Context) -> Result<(), Failure> {
-    let admin = context.admin()?;
+pub(super) async fn export(context: &Context) -> Result<(), Failure> {
+    let daemon = context.daemon()?;
     let progress = bar(None, OF_ACCOUNTS);
     let mut path = "/v1/accounts?limit=500".to_owned();
     let mut damaged = 0;
-    let result = loop {
-        let page: AccountPage<Account> = match admin.get(&path) {
-            Ok(page) => page.value,
-            Err(failure) => break Err(failure),
-        };
-        damaged += page.damaged;
-        progress.set_length(page.total);
-        let mut lines = String::new();
-        for account in &page.items {
-            lines.push_str(&serde_json::to_string(&data(account)).map_err(anyhow::Error::new)?);
-            lines.push('\n');
+    let ended = async {
+        loop {
+            let page: AccountPage<Data> = daemon.get(&path).await?.value;
+            damaged += page.damaged;
+            progress.set_length(page.total);
+            let mut lines = String::new();
+            for account in &page.items {
+                lines.push_str(&serde_json::to_string(account).map_err(anyhow::Error::new)?);
+                lines.push('\n');
+            }
+            // Whoever reads may have enough.
+            if !out::stream(&lines)? {
+                return Ok(());
+            }
+            progress.inc(u64::try_from(page.items.len()).unwrap_or(u64::MAX));
+            let Some(cursor) = page.next_cursor else { return Ok(()) };
+            path = format!("/v1/accounts?limit=500&cursor={}", segment(&cursor));
         }
-        match out::stream(&lines) {
-            Ok(true) => {}
-            // Whoever reads has enough.
-            Ok(false) => break Ok(()),
-            Err(error) => break Err(Failure::from(error)),
-        }
-        progress.inc(u64::try_from(page.items.len()).unwrap_or(u64::MAX));
-        let Some(cursor) = page.next_cursor else {
-            break Ok(());
-        };
-        path = format!("/v1/accounts?limit=500&cursor={}", segment(&cursor));
     };
+    let ended: Result<(), Failure> = ended.await;
     progress.finish_and_clear();
-    result?;
+    ended?;
     if damaged == 0 { Ok(()) } else { Err(Failure::Failed(anyhow!(left_out(damaged)))) }
 }
 
-/// The data of an `account.updated` that says what is stored.
-#[derive(Serialize)]
-struct Data<'a> {
-    account: &'a str,
+/// The data of an `account.updated` that says what is stored: the members of an account that are not derived from
+/// others.
+#[derive(Serialize, Deserialize)]
+struct Data {
+    account: String,
     version: u64,
-    name: Option<&'a str>,
-    language: Option<&'a str>,
-    schedule: &'a str,
-    main_contact: &'a Contact,
-    sub_users: Vec<SubUserData<'a>>,
-    billing_contact: Option<&'a str>,
-    /// That an account is closed stands beside it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    closed: Option<bool>,
+    name: Option<String>,
+    language: Option<String>,
+    schedule: String,
+    main_contact: Contact,
+    sub_users: Vec<SubUserData>,
+    billing_contact: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    closed: bool,
 }
 
-#[derive(Serialize)]
-struct SubUserData<'a> {
-    id: &'a str,
-    group: &'a str,
-    contact: &'a Contact,
-    login: Option<&'a Login>,
-}
-
-fn data(account: &Account) -> Data<'_> {
-    Data {
-        account: &account.account,
-        version: account.version,
-        name: account.name.as_deref(),
-        language: account.language.as_deref(),
-        schedule: &account.schedule,
-        main_contact: &account.main_contact.contact,
-        sub_users: account.sub_users.iter().map(sub_user_data).collect(),
-        billing_contact: account.billing_contact.as_deref(),
-        closed: account.closed.then_some(true),
-    }
-}
-
-fn sub_user_data(sub_user: &SubUser) -> SubUserData<'_> {
-    let SubUser { id, group, selectable: _, active: _, contact, login } = sub_user;
-    SubUserData { id, group, contact, login: login.as_ref() }
+#[derive(Serialize, Deserialize)]
+struct SubUserData {
+    id: String,
+    group: String,
+    contact: Contact,
+    login: Option<Login>,
 }
 
 /// A progress bar on a terminal; scripts and logs get none. What it writes goes to standard error.
@@ -389,43 +354,32 @@ mod tests {
 
     use super::*;
 
-    fn lines(text: &str, most: usize) -> Lines<&[u8]> {
-        Lines { input: text.as_bytes(), number: 0, most, ahead: None }
-    }
-
     fn numbers(batch: &[Line]) -> Vec<usize> {
         batch.iter().map(|line| line.number).collect()
     }
 
     #[test]
     fn a_file_is_cut_into_batches_that_leave_no_line_out() {
-        let mut lines = lines("{}\n\n[1]\n[1,2]\n[3]", 9);
-        assert_eq!(numbers(&lines.batch().unwrap()), [1, 3]);
-        assert_eq!(numbers(&lines.batch().unwrap()), [4]);
-        assert_eq!(numbers(&lines.batch().unwrap()), [5]);
-        assert!(lines.batch().unwrap().is_empty());
+        let many = "{}\n".repeat(LINES + 1);
+        let first: Vec<usize> = (1..=LINES).collect();
+        for (text, most, expected, error) in [
+            ("{}\n\n[1]\n[1,2]\n[3]", 9, vec![&[1, 3][..], &[4], &[5], &[]], ""),
+            (&many, BYTES, vec![&first, &[LINES + 1], &[]], ""),
+            ("{}\n[\"a long line\"]\n", 10, vec![&[1]], "line 2 is longer"),
+        ] {
+            let mut lines = lines(text.as_bytes(), most).peekable();
+            for expected in expected {
+                assert_eq!(numbers(&batch(&mut lines, most).unwrap()), expected);
+            }
+            let end = batch(&mut lines, most).err().map_or_else(String::new, |e| e.to_string());
+            assert!(end.starts_with(error) && end.is_empty() == error.is_empty(), "{end}");
+        }
     }
 
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_line() {
-        let batch = lines("\u{FEFF}{}\n", BYTES).batch().unwrap();
-        assert_eq!(batch[0].bytes, b"{}");
-    }
-
-    #[test]
-    fn a_batch_has_a_bounded_number_of_lines() {
-        let text = "{}\n".repeat(LINES + 1);
-        let mut lines = lines(&text, BYTES);
-        assert_eq!(lines.batch().unwrap().len(), LINES);
-        assert_eq!(lines.batch().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_line_too_long_to_be_sent_is_named() {
-        let mut lines = lines("{}\n[\"a long line\"]\n", 10);
-        assert_eq!(numbers(&lines.batch().unwrap()), [1]);
-        let error = lines.batch().err().unwrap();
-        assert!(error.to_string().starts_with("line 2 is longer"), "{error}");
+        let mut lines = lines("\u{FEFF}{}\n".as_bytes(), BYTES).peekable();
+        assert_eq!(batch(&mut lines, BYTES).unwrap()[0].bytes, b"{}");
     }
 
     #[test]

@@ -64,14 +64,9 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
 
 /// Why nothing could be checked.
 fn not_verified(error: OpenError) -> Failure {
-    let is_in_use = matches!(error, OpenError::InUse(_));
-    let has_failed_a_sync = matches!(error, OpenError::Store(StoreError::SyncFailed(_)));
-    let error = anyhow::Error::new(error);
-    if has_failed_a_sync {
-        Failure::SyncFailed(error)
-    } else if is_in_use {
-        Failure::Failed(error.context("stop the daemon first"))
-    } else {
-        Failure::Failed(error)
+    match error {
+        OpenError::Store(StoreError::SyncFailed(_)) => Failure::SyncFailed(error.into()),
+        OpenError::InUse(_) => Failure::Failed(anyhow!(error).context("stop the daemon first")),
+        error => Failure::Failed(error.into()),
     }
 }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::admin::Admin;
+use super::client::Client;
 use crate::api::{AddressDelivery, Name, Paused, Readiness, Recipient, Relay};
 use crate::domain::audit::{PausedScope, rule_in_words};
 use crate::domain::delivery::{AddressState, Outcome, Shown};
@@ -53,15 +53,20 @@ pub(super) fn tombstone_in_words(since: DateTime<Utc>) -> String {
 }
 
 /// That the relay is down, if it is: the daemon takes what comes, but nothing goes out.
-pub(super) fn relay_in_words(admin: &Admin) -> Option<String> {
+pub(super) async fn relay_in_words(daemon: &Client) -> Option<String> {
     // A daemon that is not ready says so where that matters.
-    let Readiness { relay, .. } = admin.get("/readyz").ok()?.value;
+    let Readiness { relay, .. } = daemon.get("/readyz").await.ok()?.value;
     match relay {
         Relay::Down { since, cause } => {
             Some(format!("The relay has been down since {}: {cause}.", time(since)))
         }
         Relay::Untried | Relay::Up => None,
     }
+}
+
+/// Who gets an account's invoices, and why.
+pub(super) fn recipient_in_words(recipient: &Recipient) -> String {
+    format!("Invoices go to {}.\nWhy: {}.", who(recipient), why(recipient))
 }
 
 /// Who a recipient is, with the addresses.
