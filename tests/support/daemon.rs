@@ -10,22 +10,20 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Output, Stdio};
+use std::process::{ExitStatus, Output};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Timelike as _};
+use invoice_router::cli::demo::daemon::Daemon as Process;
 use invoice_router::clock::Clock;
 use invoice_router::domain::id::Digest;
 use invoice_router::http::client::{Method, Target, request};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 use standardwebhooks::Webhook;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpSocket;
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::description::{Asked, Interface, check};
@@ -60,9 +58,7 @@ impl Answer {
 #[derive(Debug)]
 pub(crate) struct Daemon {
     home: TempDir,
-    process: Option<Child>,
-    webhook: SocketAddr,
-    log: Arc<Mutex<String>>,
+    process: Option<Process>,
     overheard: Arc<Mutex<Overheard>>,
     pushed: u32,
 }
@@ -70,6 +66,8 @@ pub(crate) struct Daemon {
 /// The daemon's admin socket, and the one at which it is overheard what commands ask.
 const ADMIN: &str = "admin.sock";
 const ASKED: &str = "asked.sock";
+/// What it logs.
+const LOG: &str = "daemon.log";
 
 /// An address at which nobody listens, and nobody else can as long as the tests run.
 pub(crate) fn closed() -> SocketAddr {
@@ -134,14 +132,7 @@ impl Daemon {
     /// A daemon with the configuration in `home`, ready.
     pub(crate) async fn start_in(home: TempDir) -> Self {
         let overheard = overhear(&home.path().join(ASKED), home.path().join(ADMIN));
-        let mut daemon = Self {
-            home,
-            process: None,
-            webhook: SocketAddr::from(([127, 0, 0, 1], 0)),
-            log: Arc::default(),
-            overheard,
-            pushed: 0,
-        };
+        let mut daemon = Self { home, process: None, overheard, pushed: 0 };
         daemon.start_again().await;
         daemon
     }
@@ -153,21 +144,9 @@ impl Daemon {
         let asking = configuration.replace(ADMIN, ASKED);
         assert_ne!(asking, configuration);
         fs::write(self.operators_configuration(), asking).unwrap();
-        let mut process = program(&self.configuration())
-            .arg("serve")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let (said, ready) = oneshot::channel();
-        let stdout = process.stdout.take().unwrap();
-        tokio::spawn(keep_log(stdout, Arc::clone(&self.log), said));
-        self.process = Some(process);
-        self.webhook = timeout(DEADLINE, ready)
-            .await
-            .expect("the daemon does not become ready")
-            .expect("the daemon ended before it was ready");
+        let log = self.home().join(LOG);
+        let process = Process::start(Path::new(PROGRAM), &self.configuration(), &log).await;
+        self.process = Some(process.unwrap());
     }
 
     /// Pulls the plug.
@@ -177,16 +156,12 @@ impl Daemon {
 
     /// Stops it as a service manager does, and tells how it ended.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
-        self.signal(Signal::TERM);
-        let mut process = self.process.take().unwrap();
-        timeout(DEADLINE, process.wait()).await.expect("the daemon does not stop").unwrap()
+        self.process.take().unwrap().stop().await.unwrap()
     }
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = self.process.as_ref().unwrap().id().unwrap();
-        let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        self.process.as_ref().unwrap().signal(signal).unwrap();
     }
 
     /// Pushes an event, as the one who sends events of its kind.
@@ -231,7 +206,7 @@ impl Daemon {
             ("webhook-timestamp", &timestamp.to_string()),
             ("webhook-signature", &signature),
         ];
-        let target = Target::Tcp(self.webhook);
+        let target = Target::Tcp(self.process.as_ref().unwrap().webhook);
         let response =
             request(&target, method.clone(), path, &headers, body.clone(), DEADLINE).await.unwrap();
         let asked = Asked {
@@ -322,7 +297,7 @@ impl Daemon {
 
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        fs::read_to_string(self.home().join(LOG)).unwrap()
     }
 
     /// The directory with its configuration.
@@ -347,20 +322,9 @@ pub(crate) async fn run(home: &Path, arguments: &[&str]) -> Output {
 }
 
 async fn run_with(configuration: &Path, arguments: &[&str]) -> Output {
-    let command =
-        program(configuration).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
-    timeout(DEADLINE, command).await.expect("the command does not end").unwrap()
-}
-
-fn program(configuration: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command
-        .arg("--config")
-        .arg(configuration)
-        .env_remove("NOTIFY_SOCKET")
-        .env_remove("WATCHDOG_USEC")
-        .env_remove("CREDENTIALS_DIRECTORY");
-    command
+    let mut command = Process::program(Path::new(PROGRAM), configuration);
+    let output = command.args(arguments).output();
+    timeout(DEADLINE, output).await.expect("the command does not end").unwrap()
 }
 
 /// An id in a path, percent-encoded.
@@ -375,25 +339,7 @@ fn segment(id: &str) -> String {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the daemon's log:\n{}", self.log.lock().unwrap());
+            eprintln!("the daemon's log:\n{}", self.log());
         }
-    }
-}
-
-/// Collects the log, and tells the address of the webhook once the daemon is ready.
-async fn keep_log(stdout: ChildStdout, log: Arc<Mutex<String>>, said: oneshot::Sender<SocketAddr>) {
-    let mut said = Some(said);
-    let mut lines = BufReader::new(stdout).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let event: Value = serde_json::from_str(&line).unwrap_or_default();
-        if event["message"] == "ready"
-            && let Some(said) = said.take()
-        {
-            let address = event["webhook.address"].as_str().unwrap();
-            said.send(address.parse().unwrap()).ok();
-        }
-        let mut log = log.lock().unwrap();
-        log.push_str(&line);
-        log.push('\n');
     }
 }
