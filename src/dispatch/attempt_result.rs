@@ -21,10 +21,7 @@ impl From<Result<Reply, Failure>> for AttemptResult {
 
 impl AttemptResult {
     pub(super) fn stage(&self) -> Stage {
-        match &self.outcome {
-            Ok(_) => Stage::FinalDot,
-            Err(failure) => failure.stage,
-        }
+        self.outcome.as_ref().map_or_else(|failure| failure.stage, |_| Stage::FinalDot)
     }
 
     pub(super) fn reply(&self) -> Option<&Reply> {
@@ -36,10 +33,8 @@ impl AttemptResult {
 
     /// What went wrong without a word of the relay's.
     pub(super) fn cause(&self) -> Option<&str> {
-        match &self.outcome {
-            Err(failure) if failure.reply.is_none() => Some(&failure.cause),
-            Ok(_) | Err(_) => None,
-        }
+        let failure = self.outcome.as_ref().err()?;
+        failure.reply.is_none().then_some(&failure.cause)
     }
 
     /// For the record; none if it does not count.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::Shared;
+use super::{Parts, Shared};
 use crate::domain::address::{EmailAddress, MessageId};
 use crate::domain::delivery::{AddressState, Delivery};
 use crate::domain::recipient::{Addressee, Recipient, Rule};
@@ -47,7 +47,7 @@ impl ComposedMessage {
     /// same, or if nothing but an address that is done with by now has gone from its `To`.
     pub(super) async fn take_or_make(
         before: Option<Self>,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         job: &Job,
         resolved: &Delivery,
         recipient: &Recipient,
@@ -110,12 +110,11 @@ impl Key {
     }
 }
 
-async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, ComposeFailure> {
-    let store = Arc::clone(&shared.store);
-    let templates = Arc::clone(&shared.templates);
-    let settings = Arc::clone(&shared.settings);
-    let invoice = job.invoice.clone();
-    let made = shared.blocking.run(move || {
+async fn make(shared: &Arc<Shared>, job: &Job, key: Key) -> Result<Message, ComposeFailure> {
+    let (invoice, blocking) = (job.invoice.clone(), shared.blocking);
+    let shared = Arc::clone(shared);
+    let made = blocking.run(move || {
+        let Parts { store, templates, settings, .. } = &shared.parts;
         let mut documents = Vec::new();
         let mut total = 0;
         for document in invoice.documents.as_slice() {
@@ -150,7 +149,7 @@ async fn make(shared: &Shared, job: &Job, key: Key) -> Result<Message, ComposeFa
             message_id: &key.message_id,
             date: key.date,
             brand: &settings.brand,
-            templates: &templates,
+            templates,
             default_language: &settings.default_language,
             message_bytes: settings.message_bytes,
         })

@@ -3,9 +3,10 @@
 //! One loop owns the work queue, the circuit and the idle connections, so none of them needs a lock; everything
 //! that takes time is a task of its own that reports back. What is due is read page by page, each lane by
 //! itself: what is urgent is not found behind all that a schedule released. A **pass** begins with each nudge
-//! and each tick, and one after the other while a run is open: it looks at the pauses of now, and reads what is
-//! due in a lane from the start once the reading before has come to its end. Invariants:
-//! - Little is claimed ahead, and a pause of everything is looked at before each hand-over.
+//! and each tick, and one after the other while a run is open: it reads the current pauses, and what is due in a
+//! lane from the start, as soon as the reading before it has reached the end. Invariants:
+//! - Little is claimed ahead; during a pause of everything nothing is handed over, once a pass has read of it.
+//!   Each worker reads the pauses itself before it begins.
 //! - As many workers are busy as the circuit allows, none while it is open.
 //! - No wait is longer than a tick, and passes are apart, so neither a lost nudge nor a storm of them
 //!   does harm.
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
@@ -23,12 +24,12 @@ use super::queue_snapshot::{QueueSnapshot, ReadDue, Request, read};
 use super::relay::{Circuit, Generation, RelayState};
 use super::relay_session::RelaySession;
 use super::work_queue::WorkQueue;
-use super::worker::{Claim, End, Report, work};
-use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
+use super::worker::{Claim, End, RelayReport, Report, work};
+use super::{DispatchError, Shared, can_be_repeated, stopped};
 use crate::domain::delivery::{DeliveryId, Lane, Stage};
 use crate::mail::outcome::Failure;
 use crate::mail::transport::Connection;
-use crate::store::{PauseScope, StoreError};
+use crate::store::StoreError;
 
 /// The shortest time between the beginnings of two passes.
 const PASS_DISTANCE: Duration = Duration::from_millis(50);
@@ -40,9 +41,7 @@ const READING_MAX: Duration = Duration::from_secs(60);
 /// Hands invoices to workers.
 pub(super) struct Dispatcher {
     shared: Arc<Shared>,
-    nudge: Arc<Notify>,
     relay: watch::Sender<RelayState>,
-    progress: Arc<Progress>,
     queue: WorkQueue,
     circuit: Circuit,
     idle: Vec<Idle>,
@@ -69,8 +68,8 @@ struct Reading {
     pass_began: Option<Instant>,
     /// Since when a reading is under way.
     under_way: Option<Instant>,
-    /// A run was open when that was last looked at.
-    is_releasing: bool,
+    /// All sending was paused at the last reading.
+    is_paused: bool,
     lanes: [LaneReading; Lane::ALL.len()],
 }
 
@@ -78,6 +77,8 @@ struct Reading {
 struct LaneReading {
     lane: Lane,
     due: ReadDue,
+    /// A pass began before the reading reached its end: what has become due behind it is read once it has.
+    once_more: bool,
     /// When a further invoice is due.
     next_due: Option<chrono::DateTime<chrono::Utc>>,
 }
@@ -92,18 +93,11 @@ enum Done {
 }
 
 impl Dispatcher {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        nudge: Arc<Notify>,
-        relay: watch::Sender<RelayState>,
-        progress: Arc<Progress>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, relay: watch::Sender<RelayState>) -> Self {
         Self {
             circuit: Circuit::new(shared.settings.connections, shared.settings.probe_first),
             shared,
-            nudge,
             relay,
-            progress,
             queue: WorkQueue::default(),
             idle: Vec::new(),
             busy: 0,
@@ -112,10 +106,11 @@ impl Dispatcher {
                 is_stale: true,
                 pass_began: None,
                 under_way: None,
-                is_releasing: false,
+                is_paused: false,
                 lanes: Lane::ALL.map(|lane| LaneReading {
                     lane,
                     due: ReadDue::Not,
+                    once_more: false,
                     next_due: None,
                 }),
             },
@@ -128,7 +123,7 @@ impl Dispatcher {
     /// Goes round until the daemon stops, then waits for what is under way, at most for `grace`.
     pub(super) async fn run(mut self, grace: Duration) -> Result<(), DispatchError> {
         let stopping = self.shared.stopping.clone();
-        let nudge = Arc::clone(&self.nudge);
+        let nudge = Arc::clone(&self.shared.nudge);
         let mut next_tick = Instant::now() + self.shared.settings.tick;
         let ended = loop {
             if *stopping.borrow() {
@@ -187,7 +182,7 @@ impl Dispatcher {
     fn beat(&self) {
         let is_stuck = self.reading.under_way.is_some_and(|since| since.elapsed() > READING_MAX);
         if !is_stuck {
-            self.progress.dispatcher.fetch_add(1, Ordering::Relaxed);
+            self.shared.progress.dispatcher.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -231,10 +226,9 @@ impl Dispatcher {
     }
 
     /// Whether nothing may begin: all sending is paused, or the store would refuse the intent and the relay
-    /// be kept waiting for nothing. The next pass asks again. Each pass reads this one record, so it is in memory.
+    /// be kept waiting for nothing.
     fn must_wait(&mut self) -> Result<bool, DispatchError> {
-        let store = &self.shared.store;
-        let refusal = store.health().refuses_intents;
+        let refusal = self.shared.store.health().refuses_intents;
         // That too many commits wait passes by itself, and is not worth a word.
         let disk_is_full = refusal == Some(StoreError::DiskFull);
         if disk_is_full != self.disk_is_full {
@@ -248,7 +242,7 @@ impl Dispatcher {
         if let Some(failure) = refusal.clone().filter(|cause| !can_be_repeated(cause)) {
             return Err(failure.into());
         }
-        Ok(refusal.is_some() || store.paused(&PauseScope::Everything)?.is_some())
+        Ok(refusal.is_some() || self.reading.is_paused)
     }
 
     /// Begins to read the store, if that is of use now.
@@ -263,8 +257,10 @@ impl Dispatcher {
             self.reading.pass_began = Some(now);
             self.queue.begin_pass();
             for lane in &mut self.reading.lanes {
-                if lane.due == ReadDue::Not {
-                    lane.due = ReadDue::FromTheStart;
+                match lane.due {
+                    ReadDue::Not => lane.due = ReadDue::FromTheStart,
+                    ReadDue::FromTheStart => {}
+                    ReadDue::After(_) | ReadDue::MisplacedAfter(_) => lane.once_more = true,
                 }
             }
         }
@@ -350,15 +346,8 @@ impl Dispatcher {
     }
 
     fn worked(&mut self, generation: Generation, report: Report) -> Result<(), DispatchError> {
-        let Report {
-            sequence,
-            claim,
-            connection,
-            transactions,
-            relay_failure,
-            answered,
-            unanswered,
-        } = report;
+        let Report { sequence, claim, connection, relay } = report;
+        let RelayReport { transactions, failure, answered, unanswered } = relay;
         let now = Instant::now();
         for _ in 0..transactions {
             self.circuit.succeeded(generation, now);
@@ -371,7 +360,7 @@ impl Dispatcher {
             warn!("the relay did not answer the final dot of several messages in a row");
         }
         let served = self.busy + self.idle.len();
-        match relay_failure.or(unanswered) {
+        match failure.or(unanswered) {
             Some(failure) if served > 0 && is_one_too_many(&failure) => {
                 info!(served, "the relay takes no more connections: {}", failure.in_words());
                 self.circuit.connection_refused(generation, served, now);
@@ -424,12 +413,9 @@ impl Dispatcher {
     }
 
     fn fill(&mut self, snapshot: QueueSnapshot) {
-        let QueueSnapshot { is_releasing, resumed_accounts, due } = snapshot;
-        let has_released = self.reading.is_releasing && is_releasing == Some(false);
-        self.reading.is_releasing = is_releasing.unwrap_or(self.reading.is_releasing);
-        if self.reading.is_releasing {
-            self.reading.is_stale = true;
-        }
+        let QueueSnapshot { is_paused, is_releasing, resumed_accounts, due } = snapshot;
+        self.reading.is_paused = is_paused;
+        self.reading.is_stale |= is_releasing;
         for account in &resumed_accounts {
             self.queue.account_resumed(account);
         }
@@ -440,15 +426,12 @@ impl Dispatcher {
                     lane.next_due = page.next;
                 }
                 lane.due = page.go_on;
+                if lane.due == ReadDue::Not && std::mem::take(&mut lane.once_more) {
+                    lane.due = ReadDue::FromTheStart;
+                }
             }
             for place in &page.places {
                 self.queue.push(place.delivery, page.lane);
-            }
-        }
-        if has_released {
-            // Account by account: behind the page that was read last, too.
-            for lane in &mut self.reading.lanes {
-                lane.due = ReadDue::FromTheStart;
             }
         }
     }

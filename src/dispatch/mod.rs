@@ -20,6 +20,7 @@ mod work_queue;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -180,25 +181,14 @@ impl Dispatch {
         let Self { parts, relay, progress } = self;
         let stop = watch::Sender::new(false);
         let shared = Arc::new(Shared {
-            store: parts.store,
-            clock: parts.clock,
-            transport: parts.transport,
-            templates: parts.templates,
             rejections: Mutex::new(RejectionsGuard::new(parts.settings.rejections_max)),
-            settings: Arc::new(parts.settings),
-            blocking: parts.blocking,
-            progress: Arc::clone(&progress),
+            parts,
+            progress,
             stopping: stop.subscribe(),
             stop: stop.clone(),
         });
-        let nudge = parts.nudge;
-        let schedule_runner = ScheduleRunner::new(
-            Arc::clone(&shared),
-            parts.schedules,
-            Arc::clone(&nudge),
-            Arc::clone(&progress),
-        );
-        let dispatcher = Dispatcher::new(Arc::clone(&shared), nudge, relay, progress);
+        let schedule_runner = ScheduleRunner::new(Arc::clone(&shared));
+        let dispatcher = Dispatcher::new(Arc::clone(&shared), relay);
 
         let send = async {
             if !recover(&shared).await? {
@@ -223,19 +213,34 @@ impl Dispatch {
     }
 }
 
-/// What all tasks share.
+/// What all tasks share: the parts, and what comes of them.
 struct Shared {
-    store: Arc<dyn Store>,
-    clock: Clock,
-    transport: Arc<Transport>,
-    templates: Arc<Templates>,
-    settings: Arc<Settings>,
-    blocking: Blocking,
+    parts: Parts,
     progress: Arc<Progress>,
     rejections: Mutex<RejectionsGuard>,
     stopping: watch::Receiver<bool>,
     /// Turned by whichever part fails first.
     stop: watch::Sender<bool>,
+}
+
+impl Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl Shared {
+    /// Reads the store where that may block. A read that panics fails the store for good.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = Arc::clone(&self.store);
+        let done = self.blocking.run(move || read(store.as_ref())).await;
+        done.unwrap_or(Err(StoreError::Closed))
+    }
 }
 
 /// Whether the store refused for now and the same may succeed later: nothing changed.

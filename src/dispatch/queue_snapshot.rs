@@ -48,8 +48,10 @@ impl Request {
 /// What was read.
 #[derive(Debug)]
 pub(super) struct QueueSnapshot {
-    /// Whether a run is making further invoices due, if that was looked at.
-    pub(super) is_releasing: Option<bool>,
+    /// Whether all sending is paused.
+    pub(super) is_paused: bool,
+    /// Whether a run is making further invoices due; false if that was not looked at.
+    pub(super) is_releasing: bool,
     /// Those of the paused accounts that are not paused any more.
     pub(super) resumed_accounts: Vec<AccountId>,
     /// What is due in the lanes that were read.
@@ -72,12 +74,9 @@ pub(super) struct Due {
 /// Reads what is asked for.
 pub(super) fn read(store: &dyn Store, request: Request) -> Result<QueueSnapshot, StoreError> {
     let Request { now, longest_delay, looks_at_runs, paused_accounts, due: lanes } = request;
-    let is_releasing = if looks_at_runs {
-        // Before what is due: what a run that ended meanwhile has released is read then.
-        Some(store.runs()?.iter().any(|run| run.open))
-    } else {
-        None
-    };
+    let is_paused = store.paused(&PauseScope::Everything)?.is_some();
+    // Before what is due: what a run that ended meanwhile has released is read then.
+    let is_releasing = looks_at_runs && store.runs()?.iter().any(|run| run.open);
     let mut resumed_accounts = Vec::new();
     for account in paused_accounts {
         let scope = PauseScope::Account(account);
@@ -97,7 +96,7 @@ pub(super) fn read(store: &dyn Store, request: Request) -> Result<QueueSnapshot,
             ReadDue::MisplacedAfter(place) => pages.push(misplaced(store, lane, place)?),
         }
     }
-    Ok(QueueSnapshot { is_releasing, resumed_accounts, due: pages })
+    Ok(QueueSnapshot { is_paused, is_releasing, resumed_accounts, due: pages })
 }
 
 fn due(

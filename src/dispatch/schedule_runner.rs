@@ -11,14 +11,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{DispatchError, Progress, Shared, can_be_repeated, stopped};
+use super::{DispatchError, Shared, can_be_repeated, stopped};
 use crate::domain::audit::Actor;
 use crate::domain::id::ScheduleName;
-use crate::domain::schedule::{Schedules, Timetable};
+use crate::domain::schedule::Schedules;
 use crate::store::{Run, RunScope, Store, StoreError};
 
 /// If the clock moved back by more than this, the last run's time is reset to now, so that no schedule waits until the
@@ -32,38 +31,26 @@ const SLEEP_MIN: Duration = Duration::from_millis(5);
 pub(super) struct ScheduleRunner {
     shared: Arc<Shared>,
     plan: Plan,
-    nudge: Arc<Notify>,
-    progress: Arc<Progress>,
     warned: BTreeSet<ScheduleName>,
 }
 
 impl ScheduleRunner {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        schedules: Schedules,
-        nudge: Arc<Notify>,
-        progress: Arc<Progress>,
-    ) -> Self {
-        Self {
-            shared,
-            plan: Plan { schedules, since: BTreeMap::new() },
-            nudge,
-            progress,
-            warned: BTreeSet::new(),
-        }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let plan = Plan { schedules: shared.schedules.clone(), since: BTreeMap::new() };
+        Self { shared, plan, warned: BTreeSet::new() }
     }
 
     /// Goes round until the daemon stops.
     pub(super) async fn run(mut self) -> Result<(), DispatchError> {
         let stopping = self.shared.stopping.clone();
         while !*stopping.borrow() {
-            self.progress.schedule_runner.fetch_add(1, Ordering::Relaxed);
+            self.shared.progress.schedule_runner.fetch_add(1, Ordering::Relaxed);
             match self.look().await {
                 Ok(()) => {}
-                Err(DispatchError::Store(failure)) if can_be_repeated(&failure) => {
+                Err(failure) if can_be_repeated(&failure) => {
                     warn!("cannot start a run yet: {failure}");
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => return Err(failure.into()),
             }
             let tick = self.shared.settings.tick;
             let wait = self
@@ -80,13 +67,15 @@ impl ScheduleRunner {
         Ok(())
     }
 
-    async fn look(&mut self) -> Result<(), DispatchError> {
-        self.learn().await?;
+    async fn look(&mut self) -> Result<(), StoreError> {
         let now = self.shared.clock.now();
         // Asked of the store: an operator may have opened one under a clock that the plan never saw.
-        let runs = self.blocking(Store::runs).await?;
+        let runs = self.shared.read(Store::runs).await?;
         self.note_far_ahead(&runs, now).await?;
-        self.plan.counts_as(now);
+        for name in self.plan.learn(&runs, now) {
+            self.shared.store.note_schedule(name.clone(), now).await?;
+            self.plan.since.insert(name, now);
+        }
         for (name, instant) in self.plan.fired(now) {
             for firing in self.firing_with(&name).await? {
                 self.open(&firing, instant).await?;
@@ -97,21 +86,7 @@ impl ScheduleRunner {
         Ok(())
     }
 
-    /// Since when each schedule is known: from its last run, or from now on.
-    async fn learn(&mut self) -> Result<(), DispatchError> {
-        if self.plan.unlearnt().next().is_none() {
-            return Ok(());
-        }
-        let now = self.shared.clock.now();
-        let runs = self.blocking(Store::runs).await?;
-        self.note_far_ahead(&runs, now).await?;
-        for name in self.plan.learn(&runs, now) {
-            self.note(name, now).await?;
-        }
-        Ok(())
-    }
-
-    /// Runs under a wrong clock count as now: those of schedules that nobody configured, too, which have
+    /// Runs under a wrong clock count as now: also those of schedules that are not configured, which have
     /// no time of their own in the plan.
     async fn note_far_ahead(&self, runs: &[Run], now: DateTime<Utc>) -> Result<(), StoreError> {
         for run in runs {
@@ -130,18 +105,9 @@ impl ScheduleRunner {
         Ok(())
     }
 
-    async fn note(&mut self, name: ScheduleName, now: DateTime<Utc>) -> Result<(), StoreError> {
-        self.shared.store.note_schedule(name.clone(), now).await?;
-        self.plan.since.insert(name, now);
-        Ok(())
-    }
-
     /// What fires with a schedule, itself at last: by that the next start knows that this instant is done with.
-    async fn firing_with(
-        &mut self,
-        name: &ScheduleName,
-    ) -> Result<Vec<ScheduleName>, DispatchError> {
-        let in_use = self.blocking(Store::schedules_in_use).await?;
+    async fn firing_with(&mut self, name: &ScheduleName) -> Result<Vec<ScheduleName>, StoreError> {
+        let in_use = self.shared.read(Store::schedules_in_use).await?;
         let firing = self.plan.schedules.firing_with(name, in_use);
         for unknown in firing.iter().filter(|firing| *firing != name) {
             if self.warned.insert(unknown.clone()) {
@@ -156,18 +122,9 @@ impl ScheduleRunner {
         let now = self.shared.clock.now();
         if self.shared.store.release(scope, instant, Actor::schedule(name), None, now).await? {
             info!(schedule = %name, %instant, "released the waiting invoices");
-            self.nudge.notify_one();
+            self.shared.nudge.notify_one();
         }
         Ok(())
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, DispatchError> {
-        let store = Arc::clone(&self.shared.store);
-        let done = self.shared.blocking.run(move || read(store.as_ref())).await;
-        Ok(done.map_err(|_| DispatchError::Crashed)??)
     }
 }
 
@@ -180,38 +137,23 @@ struct Plan {
 }
 
 impl Plan {
-    fn unlearnt(&self) -> impl Iterator<Item = (&ScheduleName, &Timetable)> {
-        self.schedules.iter().filter(|(name, _)| !self.since.contains_key(*name))
-    }
-
-    /// Takes the last run of each schedule. Returns those that had none.
+    /// Takes the last run of each schedule that has no time yet. Returns those that never had a run.
     fn learn(&mut self, runs: &[Run], now: DateTime<Utc>) -> Vec<ScheduleName> {
-        let mut learnt = BTreeMap::new();
         let mut first_seen = Vec::new();
-        for (name, timetable) in self.unlearnt() {
-            let last = runs
-                .iter()
-                .find(|run| run.scope == RunScope::Schedule(name.clone()))
-                .map(|run| run.instant);
-            match last {
+        for (name, timetable) in self.schedules.iter() {
+            if self.since.contains_key(name) {
+                continue;
+            }
+            let scope = RunScope::Schedule(name.clone());
+            match runs.iter().find(|run| run.scope == scope).map(|run| run.instant) {
                 Some(last) => {
                     let since = if timetable.catch_up { last } else { last.max(now) };
-                    learnt.insert(name.clone(), since);
+                    self.since.insert(name.clone(), since);
                 }
                 None => first_seen.push(name.clone()),
             }
         }
-        self.since.extend(learnt);
         first_seen
-    }
-
-    /// A last run under a wrong clock counts as one at `now`.
-    fn counts_as(&mut self, now: DateTime<Utc>) {
-        for since in self.since.values_mut() {
-            if *since > now + STEP_BACK {
-                *since = now;
-            }
-        }
     }
 
     /// The last instant of each schedule that has passed and was not dealt with.
@@ -244,7 +186,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::domain::id::Sequence;
-    use crate::domain::schedule::Schedule;
+    use crate::domain::schedule::{Schedule, Timetable};
 
     fn at(raw: &str) -> DateTime<Utc> {
         format!("2026-11-{raw}:00Z").parse().unwrap()
@@ -310,20 +252,8 @@ mod tests {
         let mut plan = plan(true);
         let now = at("23T07:00");
         plan.learn(&last_run(at("30T08:00")), now);
-        plan.counts_as(now);
-        assert_eq!(plan.since[&name()], now);
         assert_eq!(plan.fired(now), []);
         assert_eq!(plan.fired(at("23T08:00")), [(name(), at("23T08:00"))]);
-    }
-
-    #[test]
-    fn a_small_step_back_is_no_reason_to_forget_a_run_and_an_hour_is() {
-        for (now, since) in [("23T07:59", "23T08:00"), ("23T07:00", "23T07:00")] {
-            let mut plan = plan(true);
-            plan.learn(&last_run(at("23T08:00")), at(now));
-            plan.counts_as(at(now));
-            assert_eq!(plan.since[&name()], at(since));
-        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::domain::recipient::{Recipient, resolve};
 use crate::mail::message::Message;
 use crate::mail::outcome::Failure;
 use crate::mail::transport::{BegunMessage, Connection};
-use crate::store::{Begin, Begun, Commit, Job, PauseScope, Settle, Settled, Store, StoreError};
+use crate::store::{Begin, Begun, Commit, Job, PauseScope, Settle, Settled, StoreError};
 
 /// The first and the longest wait between two tries to commit.
 const COMMIT_WAIT_FIRST: Duration = Duration::from_millis(50);
@@ -45,10 +45,17 @@ pub(super) struct Report {
     pub(super) claim: Claim,
     /// A connection that can be used again.
     pub(super) connection: Option<Connection>,
+    /// What was learnt of the relay.
+    pub(super) relay: RelayReport,
+}
+
+/// What a round has learnt of the relay.
+#[derive(Default)]
+pub(super) struct RelayReport {
     /// How many transactions came to an end that only a working relay can give them.
     pub(super) transactions: u32,
-    /// That the relay failed.
-    pub(super) relay_failure: Option<Failure>,
+    /// That it failed.
+    pub(super) failure: Option<Failure>,
     /// Whether it answered to a final dot, whatever it said.
     pub(super) answered: bool,
     /// That it then left one without an answer, which may be the message's fault.
@@ -92,10 +99,7 @@ pub(super) async fn work(
         tried: Vec::new(),
         composed: None,
         last: None,
-        transactions: 0,
-        relay_failure: None,
-        answered: false,
-        unanswered: None,
+        relay: RelayReport::default(),
     };
     let end = loop {
         if let Break(end) = round.next_address().await {
@@ -105,10 +109,7 @@ pub(super) async fn work(
     Report {
         sequence,
         connection: round.session.take_connection(),
-        transactions: round.transactions,
-        relay_failure: round.relay_failure.take(),
-        answered: round.answered,
-        unanswered: round.unanswered.take(),
+        relay: std::mem::take(&mut round.relay),
         claim: match round.last.take() {
             Some(last) => Claim::Settling(Box::new(Settling { round, last })),
             None => Claim::Ended(end),
@@ -156,10 +157,7 @@ struct Round {
     composed: Option<ComposedMessage>,
     /// Once nobody is left to be tried.
     last: Option<Last>,
-    transactions: u32,
-    relay_failure: Option<Failure>,
-    answered: bool,
-    unanswered: Option<Failure>,
+    relay: RelayReport,
 }
 
 /// One attempt, as far as it is decided before the network is asked.
@@ -187,7 +185,7 @@ impl Round {
             () = stopped(stopping) => return Break(End::Again),
         };
         if let Err(failure) = opened {
-            self.relay_failure = Some(failure);
+            self.relay.failure = Some(failure);
             return Break(End::Again);
         }
         let since = Instant::now();
@@ -206,12 +204,12 @@ impl Round {
         match result.outcome {
             // The others have their turn in the next round: what may become a second copy is to be little.
             Err(failure) if result.verdict == Verdict::Uncertain => {
-                self.unanswered = Some(failure);
+                self.relay.unanswered = Some(failure);
                 Break(End::Again)
             }
             // The message was tried, but the relay does not want another.
             Err(failure) if failure.reply.as_ref().is_some_and(|reply| reply.code == 421) => {
-                self.relay_failure = Some(failure);
+                self.relay.failure = Some(failure);
                 Break(End::Again)
             }
             Ok(_) | Err(_) => Continue(()),
@@ -221,13 +219,7 @@ impl Round {
     /// Waits until the outcome at the last address is durable. That address accepted the message, after which no
     /// other is added: nothing is left to be sent in this round.
     async fn finish(&self, last: Last) -> End {
-        let Pending { settle, commit } = last.pending;
-        let settled = match commit.await {
-            Ok(_) => Continue(()),
-            Err(failure) if can_be_repeated(&failure) => self.settle(settle).await,
-            Err(failure) => Break(End::StoreFailed(failure)),
-        };
-        if let Break(end) = settled {
+        if let Break(end) = self.settled(last.pending).await {
             return end;
         }
         self.log(&last.plan, &last.result, last.took);
@@ -236,7 +228,15 @@ impl Round {
 
     /// Reads everything anew, and decides whom to try with which message.
     async fn plan(&mut self) -> ControlFlow<End, Plan> {
-        let job = self.job().await?;
+        let id = self.sequence;
+        let read = self.shared.read(move |store| {
+            Ok((store.job(id)?, store.paused(&PauseScope::Everything)?.is_some()))
+        });
+        let (job, is_all_paused) = match read.await {
+            Ok((Some(job), is_all_paused)) => (job, is_all_paused),
+            Ok((None, _)) => return Break(End::Through),
+            Err(failure) => return Break(self.stop(failure)),
+        };
         // Before the pauses: what has ended must not wait for the end of one.
         if !job.delivery.may_send() || !(self.is_going_on() || self.is_its_time(&job)) {
             return Break(End::Through);
@@ -244,8 +244,7 @@ impl Round {
         if job.paused.is_some() {
             return Break(End::AccountPaused(job.account.id().clone()));
         }
-        // A round begins with that looked at.
-        if self.is_going_on() && self.is_all_paused().await? {
+        if is_all_paused {
             return Break(End::Again);
         }
         let rules = &self.shared.settings.rules;
@@ -301,32 +300,6 @@ impl Round {
         })
     }
 
-    /// Reads the store where that may block. A read that panics fails the store for good.
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let store = Arc::clone(&self.shared.store);
-        let done = self.shared.blocking.run(move || read(store.as_ref())).await;
-        done.unwrap_or(Err(StoreError::Closed))
-    }
-
-    async fn is_all_paused(&self) -> ControlFlow<End, bool> {
-        match self.read(|store| store.paused(&PauseScope::Everything)).await {
-            Ok(pause) => Continue(pause.is_some()),
-            Err(failure) => Break(self.stop(failure)),
-        }
-    }
-
-    async fn job(&self) -> ControlFlow<End, Job> {
-        let id = self.sequence;
-        match self.read(move |store| store.job(id)).await {
-            Ok(Some(job)) => Continue(job),
-            Ok(None) => Break(End::Through),
-            Err(failure) => Break(self.stop(failure)),
-        }
-    }
-
     /// What becomes of the claim when the store did not do something.
     fn stop(&self, failure: StoreError) -> End {
         match failure {
@@ -337,17 +310,8 @@ impl Round {
                 );
                 End::Unreadable
             }
-            StoreError::DiskFull
-            | StoreError::Busy
-            | StoreError::Closed
-            | StoreError::Failed { .. }
-            | StoreError::SyncFailed(_) => {
-                if can_be_repeated(&failure) {
-                    End::Again
-                } else {
-                    End::StoreFailed(failure)
-                }
-            }
+            failure if can_be_repeated(&failure) => End::Again,
+            failure => End::StoreFailed(failure),
         }
     }
 
@@ -432,28 +396,28 @@ impl Round {
         };
         let result = AttemptResult::from(outcome);
         let Some(attempt) = result.attempt(plan.intent.clone()) else {
-            self.relay_failure = result.outcome.err();
+            self.relay.failure = result.outcome.err();
             self.drop_intent().await?;
             return Break(End::Again);
         };
         self.shared.progress.count(attempt.outcome, attempt.stage);
-        let settle = Settle::Ended {
+        let pending = self.settle(Settle::Ended {
             attempt: Box::new(attempt),
             verdict: result.verdict,
             at: self.shared.clock.now(),
             jitter: fastrand::f64(),
-        };
+        });
         let pending = if plan.is_last && result.verdict == Verdict::Accepted {
-            let commit = self.shared.store.settle(self.sequence, settle.clone());
-            Some(Pending { settle, commit })
+            Some(pending)
         } else {
-            self.settle(settle).await?;
+            self.settled(pending).await?;
             None
         };
-        self.answered |= result.stage() == Stage::FinalDot && result.verdict != Verdict::Uncertain;
+        self.relay.answered |=
+            result.stage() == Stage::FinalDot && result.verdict != Verdict::Uncertain;
         match result.verdict {
             Verdict::Accepted | Verdict::AddressRejected | Verdict::MessageRefused => {
-                self.transactions += 1;
+                self.relay.transactions += 1;
             }
             Verdict::Deferred | Verdict::Uncertain | Verdict::RelayFailed => {}
         }
@@ -497,7 +461,7 @@ impl Round {
         if let Err(failure) = begun
             && failure.verdict() == Verdict::RelayFailed
         {
-            self.relay_failure = Some(failure);
+            self.relay.failure = Some(failure);
         }
     }
 
@@ -505,21 +469,29 @@ impl Round {
     async fn may_go_out(&self, plan: &Plan) -> Result<bool, StoreError> {
         let (id, account) = (self.sequence, plan.job.account.id().clone());
         let recipient = plan.recipient.clone();
-        let look = move |store: &dyn Store| {
+        let check = self.shared.read(move |store| {
             let is_paused = store.pause_in_force(Some(&account))?.is_some();
             Ok(!is_paused && store.may_go_out(id, &account, &recipient)?)
-        };
-        self.read(look).await
+        });
+        check.await
     }
 
     async fn drop_intent(&self) -> ControlFlow<End> {
         let at = self.shared.clock.now();
-        self.settle(Settle::Dropped { at }).await
+        self.settled(self.settle(Settle::Dropped { at })).await
+    }
+
+    /// Begins to settle; [`Self::settled`] sees it through.
+    fn settle(&self, settle: Settle) -> Pending {
+        Pending { commit: self.shared.store.settle(self.sequence, settle.clone()), settle }
     }
 
     /// Settles, however long it takes.
-    async fn settle(&self, settle: Settle) -> ControlFlow<End> {
-        let commit = || self.shared.store.settle(self.sequence, settle.clone());
+    async fn settled(&self, Pending { settle, commit }: Pending) -> ControlFlow<End> {
+        let mut begun = Some(commit);
+        let commit = || {
+            begun.take().unwrap_or_else(|| self.shared.store.settle(self.sequence, settle.clone()))
+        };
         self.until_committed("the outcome of an attempt", commit).await
     }
 
@@ -527,7 +499,7 @@ impl Round {
     async fn until_committed<T>(
         &self,
         what: &str,
-        commit: impl Fn() -> Commit<T>,
+        mut commit: impl FnMut() -> Commit<T>,
     ) -> ControlFlow<End> {
         let mut wait = COMMIT_WAIT_FIRST;
         loop {

@@ -356,9 +356,9 @@ impl House {
 
     /// Waits until the dispatcher has gone round so often that it has read everything that is due.
     pub(super) async fn until_the_dispatcher_went_round(&self, running: &Running) {
-        self.nudge.notify_one();
         let beats = running.status.progress.dispatcher();
         self.until_true("the dispatcher goes round", || {
+            self.nudge.notify_one();
             running.status.progress.dispatcher() > beats + 20
         })
         .await;

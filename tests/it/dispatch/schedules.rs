@@ -1,6 +1,7 @@
 //! When waiting invoices are released.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use invoice_router::domain::audit::{Actor, AuditEvent, AuditRecipient, AuditTarget, ReleaseScope};
 use invoice_router::domain::delivery::Shown;
@@ -216,5 +217,39 @@ async fn an_immediate_invoice_overtakes_thousands_that_a_schedule_released() {
     let place = accepted.iter().position(|mail| mail.to == "k-2@muster.example").unwrap();
     assert!(place <= 21, "only the one under way, and one whose turn it was, came before: {place}");
     assert_eq!(house.whole("K-1", &format!("R-{}", SCHEDULED - 1)).state, Shown::Due);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_released_behind_the_page_that_was_read_last_waits_for_no_tick() {
+    let mut house = House::new().await;
+    house.settings.connections = 1;
+    house.settings.tick = Duration::from_secs(600);
+    // Of the same time: what was issued first is read first.
+    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    house.invoice("K-1", "R-1", Release::Scheduled).await;
+    house.account("K-2", 1, &["max@muster.example"], &[]).await;
+    for number in 0..200 {
+        house.invoice("K-2", &format!("S-{number}"), Release::Scheduled).await;
+    }
+    let release = async |id: &str| {
+        let (scope, now) = (RunScope::Account(account(id)), house.clock.now());
+        let erika = Actor::Operator("erika".to_owned());
+        assert!(house.store.release(scope, now, erika, None, now).await.unwrap());
+        house.until_true("the run is closed", || house.open_runs() == 0).await;
+    };
+    release("K-2").await;
+    let gate = Arc::new(Gate::default());
+    let (waits, mut stands) = (Arc::clone(&gate), true);
+    house.relay.behave(move |moment| match moment {
+        Moment::FinalDot(_) if std::mem::take(&mut stands) => Reaction::Wait(Arc::clone(&waits)),
+        _ => Reaction::Yes,
+    });
+    let running = house.start();
+    gate.reached().await;
+    release("K-1").await;
+    house.until_the_dispatcher_went_round(&running).await;
+    gate.open();
+    house.until("K-1", "R-1", Shown::Delivered).await;
     running.stop().await;
 }
