@@ -14,7 +14,7 @@ use invoice_router::domain::contact::Addresses;
 use invoice_router::domain::delivery::{
     Answer, Attempt, Delivery, DeliveryId, Event, HoldReason, Intent, Shown, State, Verdict, step,
 };
-use invoice_router::domain::id::{AccountId, InvoiceNumber, Sequence, WebhookId};
+use invoice_router::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookId};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{OnRejected, Recipient, Suspect, Suspects, resolve};
 use invoice_router::store::{
@@ -27,19 +27,21 @@ pub(super) struct Model {
     pub(super) rules: Rules,
     pub(super) accounts: BTreeMap<AccountId, Account>,
     pub(super) suspects: BTreeMap<AccountId, Suspects>,
-    remembered: BTreeMap<WebhookId, [u8; 16]>,
+    remembered: BTreeMap<(SenderName, WebhookId), [u8; 16]>,
     pub(super) known: BTreeMap<(AccountId, InvoiceNumber), Known>,
     pub(super) invoices: BTreeMap<DeliveryId, Held>,
     pub(super) runs: BTreeMap<RunScope, Run>,
     last: Sequence,
+    /// How many marks the last command of an operator cleared.
+    pub(super) cleared: usize,
 }
 
 /// What a number stands for.
 #[derive(Debug, Clone)]
 pub(super) enum Known {
     Here(DeliveryId),
-    Withdrawn,
-    Buried(Box<Invoice>, Shown),
+    Withdrawn(DateTime<Utc>),
+    Buried(Box<Invoice>, Shown, DateTime<Utc>),
 }
 
 /// One invoice with all that hangs on it.
@@ -85,6 +87,7 @@ impl Model {
             invoices: BTreeMap::new(),
             runs: BTreeMap::new(),
             last: Sequence(0),
+            cleared: 0,
         }
     }
 
@@ -95,12 +98,13 @@ impl Model {
     }
 
     fn remembers(&self, received: &Received) -> Option<bool> {
-        let digest = self.remembered.get(&received.id)?;
+        let digest = self.remembered.get(&(received.sender.clone(), received.id.clone()))?;
         Some(*digest == received.short_digest())
     }
 
     fn remember(&mut self, received: &Received) {
-        self.remembered.insert(received.id.clone(), received.short_digest());
+        let key = (received.sender.clone(), received.id.clone());
+        self.remembered.insert(key, received.short_digest());
     }
 
     pub(super) fn change(
@@ -119,30 +123,43 @@ impl Model {
         {
             return Judged::Repeated(self.accepted(ChangeResult::Duplicate, account.clone()));
         }
-        let applied = match apply(current.as_ref(), change, &self.rules.groups, received.at) {
+        let answer = self.judge(change, current, received.at);
+        if matches!(answer, ChangeAnswer::Accepted { .. }) {
+            self.remember(received);
+        }
+        Judged::New(answer)
+    }
+
+    /// A change that an operator brings.
+    pub(super) fn import(&mut self, change: &AccountChange, at: DateTime<Utc>) -> ChangeAnswer {
+        self.judge(change, self.accounts.get(&change.account).cloned(), at)
+    }
+
+    fn judge(
+        &mut self,
+        change: &AccountChange,
+        current: Option<Account>,
+        at: DateTime<Utc>,
+    ) -> ChangeAnswer {
+        let applied = match apply(current.as_ref(), change, &self.rules.groups, at) {
             Ok(applied) => applied,
-            Err(refused) => return Judged::New(ChangeAnswer::Refused(refused)),
+            Err(refused) => return ChangeAnswer::Refused(refused),
         };
-        self.remember(received);
-        let (account, warnings) = match applied {
+        let (account, told_warnings) = match applied {
             Applied::Changed { account, warnings } => (*account, warnings),
-            Applied::Duplicate => {
-                return Judged::New(self.accepted(ChangeResult::Duplicate, current.unwrap()));
-            }
-            Applied::Stale => {
-                return Judged::New(self.accepted(ChangeResult::Stale, current.unwrap()));
-            }
+            Applied::Duplicate => return self.accepted(ChangeResult::Duplicate, current.unwrap()),
+            Applied::Stale => return self.accepted(ChangeResult::Stale, current.unwrap()),
         };
         if let Some(current) = &current {
             self.clear_marks(current, &account);
         }
         self.accounts.insert(account.id().clone(), account.clone());
-        self.free(&account, received.at);
+        self.free(&account, at);
         let mut answer = self.accepted(ChangeResult::Applied, account);
-        if let ChangeAnswer::Accepted { warnings: told, .. } = &mut answer {
-            *told = warnings;
+        if let ChangeAnswer::Accepted { warnings, .. } = &mut answer {
+            *warnings = told_warnings;
         }
-        Judged::New(answer)
+        answer
     }
 
     fn accepted(&self, result: ChangeResult, account: Account) -> ChangeAnswer {
@@ -222,11 +239,11 @@ impl Model {
                     IssueAnswer::Conflict { state, differs }
                 }
             }
-            Some(Known::Withdrawn) => IssueAnswer::Stale(gone(Shown::Withdrawn)),
-            Some(Known::Buried(buried, state)) if *buried == *invoice => {
+            Some(Known::Withdrawn(_)) => IssueAnswer::Stale(gone(Shown::Withdrawn)),
+            Some(Known::Buried(buried, state, _)) if *buried == *invoice => {
                 IssueAnswer::Duplicate(gone(state))
             }
-            Some(Known::Buried(_, state)) => {
+            Some(Known::Buried(_, state, _)) => {
                 let differs = Vec::new();
                 IssueAnswer::Conflict { state, differs }
             }
@@ -296,18 +313,18 @@ impl Model {
         if memory == Some(true) {
             let state = match known.unwrap() {
                 Known::Here(sequence) => self.shown(sequence),
-                Known::Withdrawn => Shown::Withdrawn,
-                Known::Buried(_, state) => state,
+                Known::Withdrawn(_) => Shown::Withdrawn,
+                Known::Buried(_, state, _) => state,
             };
             return Judged::Repeated(WithdrawAnswer::Duplicate { state });
         }
         let answer = match known {
             None => {
-                self.known.insert(key, Known::Withdrawn);
+                self.known.insert(key, Known::Withdrawn(received.at));
                 WithdrawAnswer::Withdrawn
             }
-            Some(Known::Withdrawn) => done(Shown::Withdrawn),
-            Some(Known::Buried(_, state)) => done(state),
+            Some(Known::Withdrawn(_)) => done(Shown::Withdrawn),
+            Some(Known::Buried(_, state, _)) => done(state),
             Some(Known::Here(sequence)) => {
                 let moved = self.move_by(sequence, &Event::Withdraw, received.at);
                 match moved.answer {
@@ -343,8 +360,8 @@ impl Model {
         };
         let sequence = match self.known.get(&(account.clone(), number.clone()))? {
             Known::Here(sequence) => *sequence,
-            Known::Withdrawn => return gone(Shown::Withdrawn),
-            Known::Buried(_, state) => return gone(*state),
+            Known::Withdrawn(_) => return gone(Shown::Withdrawn),
+            Known::Buried(_, state, _) => return gone(*state),
         };
         let event = match command {
             Command::Hold { reason } => Event::Hold(HoldReason::Operator {
@@ -365,6 +382,7 @@ impl Model {
         at: DateTime<Utc>,
     ) -> OperateAnswer {
         let policy = self.rules.policy;
+        self.cleared = 0;
         let held = self.invoices.get_mut(&sequence).unwrap();
         let moved = step(&held.delivery, event, at, &policy, 0.0);
         if moved.delivery != held.delivery {
@@ -382,12 +400,28 @@ impl Model {
                 let addresses = contacts.flat_map(|contact| contact.addresses.as_slice());
                 let before = marks.len();
                 addresses.for_each(|address| drop(marks.remove(address)));
-                if marks.len() < before {
+                self.cleared = before - marks.len();
+                if self.cleared > 0 {
                     self.free(&account, at);
                 }
             }
         }
         OperateAnswer { answer: moved.answer, state: self.shown(sequence) }
+    }
+
+    /// Says how many marks there were.
+    pub(super) fn forget_rejections(&mut self, since: DateTime<Utc>, at: DateTime<Utc>) -> usize {
+        let mut count = 0;
+        for id in self.accounts.keys().cloned().collect::<Vec<_>>() {
+            let Some(marks) = self.suspects.get_mut(&id) else { continue };
+            let before = marks.len();
+            marks.retain(|_, mark| mark.since < since);
+            if marks.len() < before {
+                count += before - marks.len();
+                self.free(&self.accounts[&id].clone(), at);
+            }
+        }
+        count
     }
 
     // Runs.
@@ -398,10 +432,7 @@ impl Model {
             return false;
         }
         let policy = self.rules.policy;
-        let waiting = self.waiting().into_iter().filter(|(account, _)| match scope {
-            RunScope::Schedule(name) => self.accounts[account].schedule() == *name,
-            RunScope::Account(id) => account == id,
-        });
+        let waiting = self.waiting_under(scope).into_iter();
         let waiting: Vec<DeliveryId> = waiting.flat_map(|(_, sequences)| sequences).collect();
         for sequence in &waiting {
             let held = self.invoices.get_mut(sequence).unwrap();
@@ -483,7 +514,9 @@ impl Model {
         verdict: Verdict,
         at: DateTime<Utc>,
     ) {
-        let held = &self.invoices[&sequence];
+        let held = self.invoices.get_mut(&sequence).unwrap();
+        // Whichever attempt it is of: from then on the answer to a change may name too much.
+        held.look_ahead = false;
         if held.intent.as_ref() != Some(&attempt.intent) {
             return;
         }
@@ -505,6 +538,13 @@ impl Model {
         if verdict != Verdict::RelayFailed {
             let held = self.invoices.get_mut(&sequence).unwrap();
             held.attempts.push(attempt.clone());
+        }
+    }
+
+    /// An attempt is broken off, if one is under way.
+    pub(super) fn drop_attempt(&mut self, sequence: DeliveryId, at: DateTime<Utc>) {
+        if self.invoices[&sequence].intent.is_some() {
+            self.end(sequence, &Event::AttemptDropped, at);
         }
     }
 
@@ -558,7 +598,7 @@ impl Model {
             if old {
                 let key = (held.invoice.account.clone(), held.invoice.number.clone());
                 let state = held.delivery.shown();
-                let buried = Known::Buried(Box::new(held.invoice.clone()), state);
+                let buried = Known::Buried(Box::new(held.invoice.clone()), state, now);
                 self.known.insert(key, buried);
             }
             !old

@@ -3,16 +3,11 @@
 use std::time::Duration;
 
 use invoice_router::domain::audit::Actor;
-use invoice_router::domain::delivery::{HoldReason, Shown, Verdict};
-use invoice_router::domain::id::Sequence;
+use invoice_router::domain::delivery::Verdict;
 use invoice_router::domain::invoice::{Documents, Invoice};
-use invoice_router::store::{
-    DocumentAnswer, Filter, InvoiceView, IssueAnswer, Page, PauseScope, StoreError, WithdrawAnswer,
-};
+use invoice_router::store::{DocumentAnswer, InvoiceView, IssueAnswer, PauseScope, StoreError};
 
-use super::sample::{
-    self, day, digest, document, id, invoice, number, of_schedule, profile, urgent,
-};
+use super::sample::{self, digest, document, invoice, profile, urgent};
 use super::world::{DAY, Medium, Passage, World};
 
 contract![
@@ -25,12 +20,7 @@ contract![
     twenty_documents_are_kept_and_let_go,
     documents_without_an_invoice_have_a_bound,
     what_retention_lets_go_of_takes_no_place_from_what_is_to_be_billed,
-    a_finished_invoice_leaves_its_tombstone,
-    what_is_not_finished_is_never_swept,
     an_invoice_with_a_long_story_is_swept_too,
-    the_same_content_is_a_duplicate_and_other_content_a_conflict,
-    a_list_of_invoices_is_filtered,
-    a_list_goes_on_where_its_page_ended,
     a_store_keeps_its_id,
 ];
 
@@ -184,65 +174,6 @@ fn twenty_documents_are_kept_and_let_go(world: &mut World) {
     assert!(bytes.iter().all(|bytes| !is_kept(world, bytes)));
 }
 
-fn a_finished_invoice_leaves_its_tombstone(world: &mut World) {
-    world.account("K-1", 1, profile());
-    let event = world.event();
-    let sequence = world.take(urgent("K-1", "R-1"));
-    world.attempt(sequence, Verdict::Accepted);
-    world.pass(30 * DAY);
-    world.sweep();
-    assert_eq!(world.state("K-1", "R-1"), Shown::Delivered);
-    world.pass(DAY);
-    world.sweep();
-    let buried = world.now;
-    let Some(InvoiceView::Tombstone { state, at }) = world.look("K-1", "R-1") else {
-        panic!("it is a tombstone");
-    };
-    assert_eq!((state, at), (Shown::Delivered, buried));
-    assert!(world.step().job(sequence).unwrap().is_none());
-
-    // A year later, when its event and its documents are forgotten.
-    world.pass(365 * DAY);
-    world.sweep();
-    let repeated = event.clone();
-    world.put(sample::PDF);
-    let answer = world.issue_as(repeated, urgent("K-1", "R-1"));
-    let invoice_router::store::Judged::New(IssueAnswer::Duplicate(standing)) = answer else {
-        panic!("{answer:?}");
-    };
-    assert_eq!(standing.state, Shown::Delivered);
-    let answer = world.issue(invoice("K-1", "R-1"));
-    let (state, differs) = (Shown::Delivered, Vec::new());
-    assert_eq!(answer, IssueAnswer::Conflict { state, differs });
-    let answer = world.withdraw("K-1", "R-1");
-    assert_eq!(answer, WithdrawAnswer::AlreadySent { state });
-    assert!(world.due().is_empty());
-    assert!(list(world, &Filter::default()).is_empty());
-
-    // Its place is not given away again.
-    assert!(world.take(urgent("K-1", "R-2")) > sequence);
-}
-
-fn what_is_not_finished_is_never_swept(world: &mut World) {
-    world.take(urgent("K-9", "parked"));
-    world.account("K-1", 1, profile());
-    world.take(invoice("K-1", "waiting"));
-    let due = world.take(urgent("K-1", "due"));
-    world.take(urgent("K-1", "held"));
-    world.hold("K-1", "held");
-    let sending = world.take(urgent("K-1", "sending"));
-    world.begin(sending);
-    world.pass(3_650 * DAY);
-    world.sweep();
-    for (account, raw) in
-        [("K-9", "parked"), ("K-1", "waiting"), ("K-1", "due"), ("K-1", "held"), ("K-1", "sending")]
-    {
-        assert_eq!(world.state(account, raw).as_str(), raw);
-    }
-    assert_eq!(world.due(), [due]);
-    assert!(is_kept(world, sample::PDF));
-}
-
 fn an_invoice_with_a_long_story_is_swept_too(world: &mut World) {
     world.account("K-1", 1, profile());
     world.take(urgent("K-1", "R-1"));
@@ -259,92 +190,6 @@ fn an_invoice_with_a_long_story_is_swept_too(world: &mut World) {
     world.sweep();
     let view = world.look("K-1", "R-1");
     assert!(matches!(view, Some(InvoiceView::Tombstone { .. })), "{view:?}");
-}
-
-fn the_same_content_is_a_duplicate_and_other_content_a_conflict(world: &mut World) {
-    world.account("K-1", 1, profile());
-    world.take(invoice("K-1", "R-1"));
-    let answer = world.issue(invoice("K-1", "R-1"));
-    assert!(matches!(answer, IssueAnswer::Duplicate(_)), "{answer:?}");
-    let other = Invoice { due_on: Some(day("2026-12-07")), ..urgent("K-1", "R-1") };
-    let (state, differs) = (Shown::Waiting, vec!["due_on", "release"]);
-    assert_eq!(world.issue(other), IssueAnswer::Conflict { state, differs });
-    world.account("K-2", 1, profile());
-    world.take(invoice("K-2", "R-1"));
-}
-
-fn list(world: &mut World, filter: &Filter) -> Vec<String> {
-    let page = world.step().invoices(filter, None, 100).unwrap();
-    assert_eq!(page.next, None);
-    numbers(&page)
-}
-
-fn numbers(page: &Page) -> Vec<String> {
-    page.items.iter().map(|listed| listed.invoice.number.to_string()).collect()
-}
-
-fn a_list_of_invoices_is_filtered(world: &mut World) {
-    world.account("K-1", 1, profile());
-    world.account("K-2", 1, profile());
-    world.take(invoice("K-2", "R-9"));
-    world.take(Invoice { issued_on: day("2026-11-01"), ..invoice("K-1", "R-1") });
-    world.pass(DAY);
-    let since = world.now;
-    world.take(urgent("K-1", "R-2"));
-    world.hold("K-2", "R-9");
-    let all = Filter::default();
-    assert_eq!(list(world, &all), ["R-9", "R-1", "R-2"]);
-    let of = |account: &str| Filter { account: Some(id(account)), ..Filter::default() };
-    assert_eq!(list(world, &of("K-1")), ["R-1", "R-2"]);
-    assert!(list(world, &of("K-3")).is_empty());
-    let numbered = Filter { number: Some(number("R-1")), ..all.clone() };
-    assert_eq!(list(world, &numbered), ["R-1"]);
-    let both = Filter { number: Some(number("R-1")), ..of("K-2") };
-    assert!(list(world, &both).is_empty());
-    let changed = Filter { changed_since: Some(since), ..all.clone() };
-    assert_eq!(list(world, &changed), ["R-9", "R-2"]);
-    let issued = |from: &str, to: &str| Filter {
-        issued_from: Some(day(from)),
-        issued_to: Some(day(to)),
-        ..Filter::default()
-    };
-    assert_eq!(list(world, &issued("2026-11-01", "2026-11-22")), ["R-1"]);
-    assert_eq!(list(world, &issued("2026-11-02", "2026-11-23")), ["R-9", "R-2"]);
-
-    let in_state = |state| Filter { state: Some(state), ..Filter::default() };
-    assert_eq!(list(world, &in_state(Shown::Waiting)), ["R-1"]);
-    world.release(of_schedule("default"));
-    assert!(list(world, &in_state(Shown::Waiting)).is_empty());
-    assert_eq!(list(world, &in_state(Shown::Due)), ["R-1", "R-2"]);
-    let held = world.step().invoices(&in_state(Shown::Held), None, 10).unwrap();
-    let expected =
-        HoldReason::Operator { name: "anna".to_owned(), reason: "look at it".to_owned() };
-    assert_eq!(held.items[0].hold, Some(expected));
-}
-
-fn a_list_goes_on_where_its_page_ended(world: &mut World) {
-    world.account("K-1", 1, profile());
-    let sequences: Vec<Sequence> =
-        (0..5).map(|n| world.take(invoice("K-1", &format!("R-{n}"))).invoice).collect();
-    for filter in [Filter::default(), Filter { account: Some(id("K-1")), ..Filter::default() }] {
-        let mut seen = Vec::new();
-        let mut after = None;
-        loop {
-            let page = world.step().invoices(&filter, after, 2).unwrap();
-            seen.extend(page.items.iter().map(|listed| listed.sequence));
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        assert_eq!(seen, sequences);
-    }
-    // What a page ended with may have gone since.
-    world.withdraw("K-1", "R-1");
-    world.pass(31 * DAY);
-    world.sweep();
-    let page = world.step().invoices(&Filter::default(), Some(sequences[1]), 2).unwrap();
-    assert_eq!(numbers(&page), ["R-2", "R-3"]);
 }
 
 fn a_store_keeps_its_id(world: &mut World) {

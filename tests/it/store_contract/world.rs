@@ -283,13 +283,6 @@ impl World {
         begin
     }
 
-    /// The last look at the account before the message goes out.
-    pub(super) fn may_go_out(&mut self, sequence: DeliveryId, begin: &Begin) -> bool {
-        let account = self.step().job(sequence).unwrap().unwrap().account;
-        let store = self.step();
-        store.may_go_out(sequence, account.id(), &begin.recipient).unwrap()
-    }
-
     pub(super) fn settle(
         &mut self,
         sequence: DeliveryId,

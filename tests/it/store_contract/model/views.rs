@@ -2,12 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use invoice_router::domain::account::Account;
-use invoice_router::domain::delivery::{DeliveryId, Lane, Shown, State};
-use invoice_router::domain::id::{AccountId, ScheduleName, Version};
-use invoice_router::store::{DuePlace, Standing};
+use invoice_router::domain::delivery::{DeliveryId, HoldReason, Lane, Shown, State};
+use invoice_router::domain::id::{AccountId, ScheduleName, Sequence, Version};
+use invoice_router::domain::invoice::Invoice;
+use invoice_router::store::{DuePlace, Filter, RunScope, Standing};
 
-use super::Model;
+use super::{Held, Model};
+
+/// An invoice in the list, as the fields of `Listed` are ordered.
+pub(in crate::store_contract) type Line =
+    (Sequence, Invoice, Shown, Option<DateTime<Utc>>, Option<HoldReason>, DateTime<Utc>);
 
 impl Model {
     pub(in crate::store_contract) fn shown(&self, sequence: DeliveryId) -> Shown {
@@ -54,6 +60,38 @@ impl Model {
             }
         }
         waiting
+    }
+
+    /// The same of one scope.
+    pub(in crate::store_contract) fn waiting_under(
+        &self,
+        scope: &RunScope,
+    ) -> Vec<(AccountId, Vec<DeliveryId>)> {
+        let mut waiting = self.waiting();
+        waiting.retain(|account, _| match scope {
+            RunScope::Schedule(name) => self.accounts[account].schedule() == *name,
+            RunScope::Account(id) => account == id,
+        });
+        waiting.into_iter().collect()
+    }
+
+    /// The list of invoices.
+    pub(in crate::store_contract) fn listed(&self, filter: &Filter) -> Vec<Line> {
+        let Filter { state, account, number, issued_from, issued_to, changed_since } = filter;
+        let fits = |id: &DeliveryId, held: &Held| {
+            state.is_none_or(|state| self.shown(*id) == state)
+                && account.as_ref().is_none_or(|account| held.invoice.account == *account)
+                && number.as_ref().is_none_or(|number| held.invoice.number == *number)
+                && issued_from.is_none_or(|from| held.invoice.issued_on >= from)
+                && issued_to.is_none_or(|to| held.invoice.issued_on <= to)
+                && changed_since.is_none_or(|since| held.changed_at >= since)
+        };
+        let listed = self.invoices.iter().filter(|(id, held)| fits(id, held)).map(|(id, held)| {
+            let delivery = &held.delivery;
+            let (next_at, hold) = (delivery.next_attempt_at(), delivery.hold.clone());
+            (id.invoice, held.invoice.clone(), self.shown(*id), next_at, hold, held.changed_at)
+        });
+        listed.collect()
     }
 
     pub(in crate::store_contract) fn schedules_in_use(&self) -> Vec<ScheduleName> {
