@@ -1,5 +1,4 @@
-//! A sample of every event, for all tests of what is made of entries. Golden bytes count those of a kind: new ones
-//! come after the others.
+//! A sample of every event, for all tests of what is made of entries.
 
 use chrono::DateTime;
 

@@ -80,7 +80,7 @@ mod tests {
             at in any::<prop::sample::Index>(),
             other in any::<u8>(),
         ) {
-            let mut bytes = SAMPLES[kind](&mut Random::with_seed(seed));
+            let mut bytes = (SAMPLES[kind].encoded)(&mut Random::with_seed(seed));
             let kind = u8::try_from(kind).unwrap();
             prop_assert!(is_record(&[&[kind], bytes.as_slice()].concat()));
             let content = bytes.split_off(FRAME_OCTETS);

@@ -95,6 +95,8 @@ macro_rules! choice {
         impl Read for $type {
             fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
                 let (number, mut fields) = Fields::of_choice(from)?;
+                #[cfg(test)]
+                super::samples::note_variant(stringify!($type), number);
                 let read = match number {
                     $($number => Self::$variant
                         $({ $($field: fields.take($place, stringify!($field))?),+ })?
@@ -145,8 +147,8 @@ macro_rules! records {
 
         /// A record of each kind, in the same order.
         #[cfg(test)]
-        pub(super) const SAMPLES: &[fn(&mut super::samples::Random) -> Vec<u8>] =
-            &[$(super::samples::encoded::<$type>),+];
+        pub(super) const SAMPLES: &[super::samples::Sample] =
+            &[$(super::samples::Sample::of::<$type>()),+];
     };
 }
 

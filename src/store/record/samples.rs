@@ -2,7 +2,9 @@
 //! that a new field is in every sample; here is what they are made of. Times have whole milliseconds, as they are
 //! kept.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -35,14 +37,46 @@ pub(super) fn accepted<T>(mut draw: impl FnMut() -> Result<T, RecordError>) -> T
     }
 }
 
-/// A record that comes back as it was, in bytes.
-pub(super) fn encoded<R: Record + Sampled + PartialEq + std::fmt::Debug>(
-    random: &mut Random,
-) -> Vec<u8> {
-    let record = R::sampled(random);
-    let bytes = record.encode();
-    assert_eq!(R::decode(&bytes), Ok(record));
-    bytes
+/// What is done with the samples of a kind.
+pub(super) struct Sample {
+    /// A record that comes back as it was, in bytes.
+    pub(super) encoded: fn(&mut Random) -> Vec<u8>,
+    /// What bytes are, for people, and written again.
+    pub(super) read: fn(&[u8]) -> Result<(String, Vec<u8>), RecordError>,
+}
+
+impl Sample {
+    pub(super) const fn of<R: Record + Sampled + PartialEq + Debug>() -> Self {
+        Self {
+            encoded: |random| {
+                let record = R::sampled(random);
+                let bytes = record.encode();
+                assert_eq!(R::decode(&bytes), Ok(record));
+                bytes
+            },
+            read: |bytes| {
+                let record = R::decode(bytes)?;
+                Ok((format!("{record:?}"), record.encode()))
+            },
+        }
+    }
+}
+
+thread_local! {
+    /// The enums and the numbers of their variants that were read.
+    static VARIANTS: RefCell<BTreeSet<(&'static str, u64)>> = RefCell::default();
+}
+
+/// Notes that a variant was read.
+pub(super) fn note_variant(kind: &'static str, number: u64) {
+    VARIANTS.with_borrow_mut(|variants| variants.insert((kind, number)));
+}
+
+/// The variants that `read` meets.
+pub(super) fn variants_read_by(read: impl FnOnce()) -> BTreeSet<(&'static str, u64)> {
+    VARIANTS.take();
+    read();
+    VARIANTS.take()
 }
 
 macro_rules! sampled {
