@@ -116,10 +116,10 @@ impl App {
             store.pause(PauseScope::Everything, reason, Actor::Daemon, clock.now()).await?;
         }
         create_mail_directory(&config)?;
-        let webhook = bind(&config, "webhook", config.webhook.listen)?;
+        let webhook = bind(&config, "webhook.listen", config.webhook.listen)?;
         let admin = bind_socket(&config)?;
         let admin_tcp = match &config.admin.listen {
-            Some(listen) => Some(bind(&config, "admin", listen.address)?),
+            Some(listen) => Some(bind(&config, "admin.listen", listen.address)?),
             None => None,
         };
 
@@ -415,9 +415,8 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         Ok(Err(OpenError::Io { operation, path, source }))
             if path.starts_with(&config.state.directory) =>
         {
-            let key = KeyPath::new(&["state", "directory"]);
             let what = format!("{} ({operation} failed)", path.display());
-            Err(unusable(config, key, what, source))
+            Err(unusable(config, "state.directory", what, source))
         }
         Ok(Err(error)) => Err(error.into()),
         // sled panics if the disk fails it as it closes a database that could not be used.

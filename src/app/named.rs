@@ -10,19 +10,13 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::StartError;
 use crate::config::{self, Config, ConfigError, KeyPath};
-use crate::domain::Invalid;
 
 /// Connections that may wait to be accepted. One that finds no room is only asked for again after a second and more.
 const BACKLOG: u32 = 1024;
 
 /// What a key names, and the system refused. Where only a person can put that right, it is a mistake of
 /// the configuration.
-pub(super) fn unusable(
-    config: &Config,
-    key: KeyPath,
-    what: String,
-    source: io::Error,
-) -> StartError {
+pub(super) fn unusable(config: &Config, key: &str, what: String, source: io::Error) -> StartError {
     let needs_a_person = matches!(
         source.kind(),
         io::ErrorKind::NotFound
@@ -33,9 +27,10 @@ pub(super) fn unusable(
             | io::ErrorKind::InvalidInput
     );
     if needs_a_person {
-        let expected = Invalid::expected(format!("another value: {what} is unusable ({source})"));
-        return StartError::Configuration(config.error_at(&key, &expected).into());
+        let expected = format!("another value: {what} is unusable ({source})");
+        return StartError::Configuration(config.error_at(key, expected).into());
     }
+    let key = KeyPath::new(key);
     StartError::Unusable { at: config.at(&key), key, what, source }
 }
 
@@ -47,9 +42,8 @@ pub(super) fn create_mail_directory(config: &Config) -> Result<(), StartError> {
     };
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if !directory.is_dir() => {
-            let key = KeyPath::new(&["mail", "file", "directory"]);
             let what = directory.display().to_string();
-            Err(unusable(config, key, what, error))
+            Err(unusable(config, "mail.file.directory", what, error))
         }
         Ok(()) | Err(_) => Ok(()),
     }
@@ -60,25 +54,24 @@ pub(super) fn create_mail_directory(config: &Config) -> Result<(), StartError> {
 pub(super) fn missing_directories(config: &Config) -> Vec<ConfigError> {
     let parent = |path: &'_ Path| path.parent().unwrap_or(Path::new("/")).to_owned();
     let mut wanted = vec![
-        (["state", "directory"].as_slice(), config.state.directory.clone()),
-        (&["admin", "socket"], parent(&config.admin.socket)),
+        ("state.directory", config.state.directory.clone()),
+        ("admin.socket", parent(&config.admin.socket)),
     ];
     if let config::Transport::File { directory } = &config.mail.transport {
-        wanted.push((&["mail", "file", "directory"], parent(directory)));
+        wanted.push(("mail.file.directory", parent(directory)));
     }
     wanted
         .into_iter()
         .filter(|(_, directory)| !directory.as_os_str().is_empty() && !directory.is_dir())
         .map(|(key, directory)| {
-            let expected = format!("an existing directory {}", directory.display());
-            config.error_at(&KeyPath::new(key), &Invalid::expected(expected))
+            config.error_at(key, format!("an existing directory {}", directory.display()))
         })
         .collect()
 }
 
 pub(super) fn bind(
     config: &Config,
-    table: &str,
+    key: &str,
     address: SocketAddr,
 ) -> Result<TcpListener, StartError> {
     let listen = || {
@@ -91,20 +84,14 @@ pub(super) fn bind(
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    listen().map_err(|source| {
-        let key = KeyPath::new(&[table, "listen"]);
-        unusable(config, key, address.to_string(), source)
-    })
+    listen().map_err(|source| unusable(config, key, address.to_string(), source))
 }
 
 /// Binds the admin socket. A socket that was left behind is removed: the store's lock guarantees that no
 /// other process serves this state. One that is in use is left alone, and so is any other file.
 pub(super) fn bind_socket(config: &Config) -> Result<UnixListener, StartError> {
     let path = config.admin.socket.as_path();
-    let failed = |source| {
-        let key = KeyPath::new(&["admin", "socket"]);
-        unusable(config, key, path.display().to_string(), source)
-    };
+    let failed = |source| unusable(config, "admin.socket", path.display().to_string(), source);
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(failed(io::ErrorKind::AddrInUse.into()));
     }

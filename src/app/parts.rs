@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Config, ConfigError, ConfigErrors, KeyPath, Secrets};
+use crate::config::{self, Config, ConfigError, ConfigErrors, Secrets};
 use crate::dispatch;
-use crate::domain::Invalid;
 use crate::domain::contact::Language;
 use crate::domain::delivery::DeliveryId;
 use crate::domain::id::Sequence;
@@ -34,8 +33,7 @@ impl Parts {
         let templates = templates(config, &mut errors);
         let domain = &config.mail.message_id_domain;
         if message_id(&[0; 16], DeliveryId::of_invoice(Sequence(0)), 1, domain).is_err() {
-            let key = KeyPath::new(&["mail", "message_id_domain"]);
-            errors.push(config.error_at(&key, &Invalid::expected("a shorter host name")));
+            errors.push(config.error_at("mail.message_id_domain", "a shorter host name"));
         }
         let secrets = config.secrets().map_err(|more| errors.extend(more.into_vec())).ok();
         let transport = secrets.as_ref().and_then(|secrets| {
@@ -52,39 +50,34 @@ impl Parts {
 
 /// What is wrong with `[log]`.
 pub(super) fn logging_error(config: &Config, error: &TelemetryError) -> ConfigError {
-    let (key, expected) = match error {
-        TelemetryError::Level { .. } => ("level", error.to_string()),
+    match error {
+        TelemetryError::Level { .. } => config.error_at("log.level", error),
         TelemetryError::Journal(reason) => {
-            ("format", format!("a valid format ({error}: {reason})"))
+            config.error_at("log.format", format!("a valid format ({error}: {reason})"))
         }
-        TelemetryError::Twice(_) => ("format", error.to_string()),
-    };
-    config.error_at(&KeyPath::new(&["log", key]), &Invalid::expected(expected))
+        TelemetryError::Twice(_) => config.error_at("log.format", error),
+    }
 }
 
 fn templates(config: &Config, errors: &mut Vec<ConfigError>) -> Option<Templates> {
     if let Some(directory) = &config.templates.directory
         && let Err(reason) = std::fs::read_dir(directory)
     {
-        let key = KeyPath::new(&["templates", "directory"]);
         let expected = format!("a readable directory ({reason})");
-        errors.push(config.error_at(&key, &Invalid::expected(expected)));
+        errors.push(config.error_at("templates.directory", expected));
         return None;
     }
     let templates = match Templates::load(config.templates.directory.as_deref()) {
         Ok(templates) => templates,
         Err(mistakes) => {
-            errors.extend(
-                mistakes.0.into_iter().map(|mistake| ConfigError::Elsewhere(mistake.to_string())),
-            );
+            errors.extend(mistakes.0.iter().map(|mistake| ConfigError::File(mistake.to_string())));
             return None;
         }
     };
     if !templates.has(&config.mail.default_language) {
         let known: Vec<&str> = templates.languages().map(Language::as_str).collect();
         let expected = format!("a language that has templates: {}", known.join(", "));
-        let key = KeyPath::new(&["mail", "default_language"]);
-        errors.push(config.error_at(&key, &Invalid::expected(expected)));
+        errors.push(config.error_at("mail.default_language", expected));
     }
     Some(templates)
 }
@@ -97,11 +90,12 @@ fn transport(config: &Config, secrets: &Secrets) -> Result<Transport, ConfigErro
         }
         config::Transport::Smtp(smtp) => smtp,
     };
-    let key = KeyPath::new(&["mail", "smtp", "ca_file"]);
+    let key = "mail.smtp.ca_file";
     let ca = match &smtp.ca_file {
-        Some(path) => Some(std::fs::read(path).map_err(|reason| {
-            config.error_at(&key, &Invalid::expected(format!("a readable file ({reason})")))
-        })?),
+        Some(path) => Some(
+            std::fs::read(path)
+                .map_err(|reason| config.error_at(key, format!("a readable file ({reason})")))?,
+        ),
         None => None,
     };
     let credentials = match (&smtp.login, &secrets.smtp_password) {
@@ -119,9 +113,8 @@ fn transport(config: &Config, secrets: &Secrets) -> Result<Transport, ConfigErro
         helo_name: config.mail.message_id_domain.as_str().to_owned(),
         timeouts: smtp.timeouts,
     };
-    let transport = SmtpTransport::new(settings).map_err(|fault| {
-        config.error_at(&key, &Invalid::expected(format!("certificates of CAs in PEM ({fault})")))
-    })?;
+    let transport = SmtpTransport::new(settings)
+        .map_err(|fault| config.error_at(key, format!("certificates of CAs in PEM ({fault})")))?;
     Ok(Transport::Smtp(transport))
 }
 

@@ -37,8 +37,7 @@ impl Reload {
     pub fn reload(&self, config: &Config) -> Result<Reloaded, ConfigErrors> {
         let access = Parts::read(config)?.secrets.access;
         let mut at_next_start = config.differing(&self.running);
-        let exchanged =
-            [KeyPath::new(&["webhook", "senders"]), KeyPath::new(&["admin", "tokens_file"])];
+        let exchanged = [KeyPath::new("webhook.senders"), KeyPath::new("admin.tokens_file")];
         at_next_start.retain(|key| !exchanged.iter().any(|table| key.starts_with(table)));
         let reloaded = Reloaded {
             senders: access.senders.iter().count(),

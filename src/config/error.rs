@@ -1,93 +1,33 @@
 //! What can be wrong with a configuration. Every error names file, line and key.
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
 
 use super::location::{KeyPath, Location};
 
 /// One thing that is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The configuration file could not be read.
-    #[error("{}: cannot be read: {reason}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: io::Error,
-    },
-    /// The file is no TOML.
-    #[error("{at}: {what}")]
-    Syntax {
-        /// Where.
+    /// The value of a key, or what it names. A secret is never part of it.
+    #[error("{at}: {key}: {what}")]
+    Key {
+        /// Where the key is, or belongs.
         at: Location,
-        /// What the parser says.
+        /// The key.
+        key: KeyPath,
+        /// What is wrong, and what is expected.
         what: String,
     },
-    /// A key that does not exist.
-    #[error("{at}: unknown key {key}{}", nearest.as_ref().map(|key| format!(", did you mean {key}?")).unwrap_or_default())]
-    UnknownKey {
+    /// A line that is no TOML, or has a key that does not exist.
+    #[error("{at}: {what}")]
+    Line {
         /// Where.
         at: Location,
-        /// The key.
-        key: KeyPath,
-        /// A known key much like it.
-        nearest: Option<KeyPath>,
+        /// What is wrong.
+        what: String,
     },
-    /// Something that the configuration names, checked by the code that uses it.
+    /// A file that cannot be read, or one that the configuration names and the code that uses it has checked.
     #[error("{0}")]
-    Elsewhere(String),
-    /// A value that breaks its rule.
-    #[error("{at}: {key}: expected {expected}, got {got}")]
-    Value {
-        /// Where.
-        at: Location,
-        /// Its key.
-        key: KeyPath,
-        /// What is expected.
-        expected: String,
-        /// The value in the file.
-        got: String,
-    },
-    /// A rule over more than one key, or something missing.
-    #[error("{at}: {key}: expected {expected}")]
-    Rule {
-        /// Where.
-        at: Location,
-        /// The key that breaks it.
-        key: KeyPath,
-        /// What is expected.
-        expected: String,
-    },
-    /// A file that a key names could not be read.
-    #[error("{at}: {key}: {} cannot be read: {reason}{hint}", path.display())]
-    File {
-        /// Where the key is.
-        at: Location,
-        /// The key.
-        key: KeyPath,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: io::Error,
-        /// What to do about it; empty or beginning with a semicolon.
-        hint: String,
-    },
-    /// A file that a key names holds something wrong. What it holds is never shown: it is secret.
-    #[error("{at}: {key}: line {line} of {}: expected {expected}", path.display())]
-    FileLine {
-        /// Where the key is.
-        at: Location,
-        /// The key.
-        key: KeyPath,
-        /// The file.
-        path: PathBuf,
-        /// The line in that file, from 1.
-        line: usize,
-        /// What is expected.
-        expected: String,
-    },
+    File(String),
 }
 
 /// Everything that is wrong with a configuration; at least one thing. Shown one a line.

@@ -1,4 +1,4 @@
-//! Where a value stands: file, line and key.
+//! Where a value is: file, line and key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +12,6 @@ pub struct Location {
     pub line: usize,
 }
 
-impl Location {
-    pub(super) fn new(file: &str, line: usize) -> Self {
-        Self { file: Arc::from(file), line }
-    }
-}
-
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
@@ -29,10 +23,10 @@ impl fmt::Display for Location {
 pub struct KeyPath(pub(super) Vec<String>);
 
 impl KeyPath {
-    /// A path of its names, outermost first.
+    /// A path of bare names between dots, outermost first.
     #[must_use]
-    pub fn new(names: &[&str]) -> Self {
-        Self(names.iter().map(|&name| name.to_owned()).collect())
+    pub fn new(dotted: &str) -> Self {
+        Self(dotted.split('.').map(str::to_owned).collect())
     }
 
     pub(super) fn child(&self, name: &str) -> Self {

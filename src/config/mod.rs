@@ -19,6 +19,7 @@ mod sections;
 mod source;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -399,16 +400,14 @@ impl Config {
         let Some(path) = path else {
             return Self::parse("", SHIPPED_NAME, &environment);
         };
-        let bytes = std::fs::read(path)
-            .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
         let origin = path.display().to_string();
+        let bytes = std::fs::read(path)
+            .map_err(|reason| ConfigError::File(format!("{origin}: cannot be read: {reason}")))?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = before.split(|&byte| byte == b'\n').count();
-            ConfigError::Syntax {
-                at: Location::new(&origin, line),
-                what: "expected UTF-8".to_owned(),
-            }
+            let at = Location { file: origin.as_str().into(), line };
+            ConfigError::Line { at, what: "expected UTF-8".to_owned() }
         })?;
         Self::parse(&text, &origin, &environment)
     }
@@ -419,7 +418,7 @@ impl Config {
         origin: &str,
         environment: &Environment,
     ) -> Result<Self, ConfigErrors> {
-        let senders = KeyPath::new(&["webhook", "senders"]);
+        let senders = KeyPath::new("webhook.senders");
         let mut layers = Layers::default();
         layers.lay(SHIPPED, SHIPPED_NAME, &senders)?;
         layers.lay(text, origin, &senders)?;
@@ -451,14 +450,8 @@ impl Config {
 
     /// The error of a value that was judged elsewhere, with its place.
     #[must_use]
-    pub fn error_at(&self, key: &KeyPath, invalid: &Invalid) -> ConfigError {
-        let at = self.at(key);
-        let expected = invalid.expectation().to_owned();
-        let key = key.clone();
-        match self.layers.entries.get(&key) {
-            Some(entry) => ConfigError::Value { at, key, expected, got: entry.item.to_string() },
-            None => ConfigError::Rule { at, key, expected },
-        }
+    pub fn error_at(&self, key: &str, expected: impl fmt::Display) -> ConfigError {
+        self.layers.wrong_value(&KeyPath::new(key), &expected.to_string())
     }
 
     /// Suspicious but valid settings: the example's addresses as sender, unencrypted mail.

@@ -5,13 +5,14 @@
 //! on, so that an operator sees all of it at once.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Environment;
 use super::error::{ConfigError, ConfigErrors};
-use super::location::KeyPath;
+use super::location::{KeyPath, Location};
 use super::source::{Entry, Item, Layers};
 use crate::domain::Invalid;
 
@@ -19,7 +20,7 @@ use crate::domain::Invalid;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Noted(());
 
-/// Reads values. Each function that takes a key asks for it.
+/// What was asked for so far, and what is wrong.
 pub(super) struct Reader<'a> {
     layers: &'a Layers,
     environment: &'a Environment,
@@ -43,142 +44,13 @@ impl<'a> Reader<'a> {
         self.layers
     }
 
-    /// A value that may be absent.
-    pub(super) fn optional<T>(
-        &mut self,
-        key: &KeyPath,
-        parse: impl FnOnce(&Item) -> Result<T, Invalid>,
-    ) -> Result<Option<T>, Noted> {
-        let is_first = self.asked.insert(key.clone());
-        let Some(Entry { item, at }) = self.layers.entries.get(key) else {
-            return Ok(None);
-        };
-        parse(item).map(Some).map_err(|invalid| {
-            // What other tables fall back to is read again, but reported once.
-            if is_first {
-                self.errors.push(ConfigError::Value {
-                    at: at.clone(),
-                    key: key.clone(),
-                    expected: invalid.expectation().to_owned(),
-                    got: item.to_string(),
-                });
-            }
-            Noted(())
-        })
+    /// The table with these names between dots.
+    pub(super) fn table(&mut self, dotted: &str) -> Table<'_, 'a> {
+        self.table_at(KeyPath::new(dotted))
     }
 
-    /// A value that has a default, or must be given.
-    pub(super) fn required<T>(
-        &mut self,
-        key: &KeyPath,
-        parse: impl FnOnce(&Item) -> Result<T, Invalid>,
-    ) -> Result<T, Noted> {
-        self.optional(key, parse)?.ok_or_else(|| self.rule(key, "a value, since it has no default"))
-    }
-
-    pub(super) fn text<T>(
-        &mut self,
-        key: &KeyPath,
-        parse: impl FnOnce(&str) -> Result<T, Invalid>,
-    ) -> Result<T, Noted> {
-        self.required(key, |item| parse(as_text(item)?))
-    }
-
-    pub(super) fn optional_text<T>(
-        &mut self,
-        key: &KeyPath,
-        parse: impl FnOnce(&str) -> Result<T, Invalid>,
-    ) -> Result<Option<T>, Noted> {
-        self.optional(key, |item| parse(as_text(item)?))
-    }
-
-    /// A path; a relative one is relative to the configuration file's directory.
-    pub(super) fn path(&mut self, key: &KeyPath) -> Result<PathBuf, Noted> {
-        let environment = self.environment;
-        self.text(key, |text| environment.path(text))
-    }
-
-    pub(super) fn optional_path(&mut self, key: &KeyPath) -> Result<Option<PathBuf>, Noted> {
-        let environment = self.environment;
-        self.optional_text(key, |text| environment.path(text))
-    }
-
-    /// A path or the name of a credential.
-    pub(super) fn file(&mut self, key: &KeyPath) -> Result<PathBuf, Noted> {
-        self.optional_file(key)?.ok_or_else(|| self.rule(key, "a path or the name of a credential"))
-    }
-
-    pub(super) fn optional_file(&mut self, key: &KeyPath) -> Result<Option<PathBuf>, Noted> {
-        let environment = self.environment;
-        let given = self.layers.entries.get(key).map(|entry| &entry.item);
-        if given.is_some_and(|given| given.to_string().contains("whsec_")) {
-            // Refused here, where the value is not shown.
-            self.asked.insert(key.clone());
-            return Err(self.rule(key, "the name of a file with the secret, not the secret"));
-        }
-        self.optional_text(key, |text| environment.file(text))
-    }
-
-    /// An integer; `unit` completes "an integer from 1 to 5 …" and begins with a blank or is empty.
-    pub(super) fn integer<T>(
-        &mut self,
-        key: &KeyPath,
-        range: RangeInclusive<T>,
-        unit: &str,
-    ) -> Result<T, Noted>
-    where
-        T: TryFrom<i64> + PartialOrd + std::fmt::Display,
-    {
-        self.required(key, |item| {
-            let expected = || {
-                let (first, last) = (range.start(), range.end());
-                Invalid::expected(format!("an integer from {first} to {last}{unit}"))
-            };
-            let Item::Integer(number) = item else {
-                return Err(expected());
-            };
-            T::try_from(*number).ok().filter(|number| range.contains(number)).ok_or_else(expected)
-        })
-    }
-
-    pub(super) fn seconds(
-        &mut self,
-        key: &KeyPath,
-        range: RangeInclusive<u64>,
-    ) -> Result<Duration, Noted> {
-        self.integer(key, range, " seconds").map(Duration::from_secs)
-    }
-
-    pub(super) fn truth(&mut self, key: &KeyPath) -> Result<bool, Noted> {
-        self.required(key, |item| match item {
-            Item::Truth(truth) => Ok(*truth),
-            Item::Text(_) | Item::Integer(_) | Item::List(_) | Item::Other(_) => {
-                Err(Invalid::expected("true or false"))
-            }
-        })
-    }
-
-    /// One of a closed set of names.
-    pub(super) fn choice<T: Copy>(
-        &mut self,
-        key: &KeyPath,
-        choices: &[(&str, T)],
-    ) -> Result<T, Noted> {
-        self.required(key, |item| choose(item, choices))
-    }
-
-    /// A list of texts.
-    pub(super) fn list<T>(
-        &mut self,
-        key: &KeyPath,
-        parse: impl FnOnce(&[Item]) -> Result<T, Invalid>,
-    ) -> Result<T, Noted> {
-        self.required(key, |item| match item {
-            Item::List(items) => parse(items),
-            Item::Text(_) | Item::Integer(_) | Item::Truth(_) | Item::Other(_) => {
-                Err(Invalid::expected("a list of texts in brackets"))
-            }
-        })
+    pub(super) fn table_at(&mut self, path: KeyPath) -> Table<'_, 'a> {
+        Table { reader: self, path }
     }
 
     /// The names of the tables inside `table`.
@@ -199,25 +71,19 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes a rule that `key` breaks.
-    pub(super) fn rule(&mut self, key: &KeyPath, expected: impl Into<String>) -> Noted {
-        self.errors.push(ConfigError::Rule {
-            at: self.layers.place(key),
-            key: key.clone(),
-            expected: expected.into(),
-        });
+    pub(super) fn rule(&mut self, key: &KeyPath, expected: impl fmt::Display) -> Noted {
+        self.errors.push(self.layers.error(key, format!("expected {expected}")));
         Noted(())
     }
 
     /// Notes a rule between keys, at the first of them that does not merely have its default.
-    pub(super) fn rule_between(&mut self, keys: &[KeyPath], expected: impl Into<String>) -> Noted {
+    pub(super) fn rule_between(&mut self, keys: &[&str], expected: impl fmt::Display) -> Noted {
+        let keys: Vec<KeyPath> = keys.iter().map(|key| KeyPath::new(key)).collect();
         let is_given = |key: &&KeyPath| {
             let entry = self.layers.entries.get(*key);
             entry.is_some_and(|entry| &*entry.at.file != super::SHIPPED_NAME)
         };
-        match keys.iter().find(is_given).or(keys.first()) {
-            Some(key) => self.rule(key, expected),
-            None => self.rule(&KeyPath::new(&[]), expected),
-        }
+        self.rule(keys.iter().find(is_given).unwrap_or(&keys[0]), expected)
     }
 
     /// What was read, unless something was noted or a key was never asked for.
@@ -233,35 +99,175 @@ impl<'a> Reader<'a> {
         for key in &self.asked {
             self.asked_tables.extend(key.tables());
         }
+        let unknown = |at: &Location, key, known| {
+            let nearest = nearest(key, known).map(|key| format!(", did you mean {key}?"));
+            let what = format!("unknown key {key}{}", nearest.unwrap_or_default());
+            ConfigError::Line { at: at.clone(), what }
+        };
         for (key, entry) in &self.layers.entries {
-            if self.asked.contains(key) {
-                continue;
+            if self.asked_tables.contains(key) {
+                self.errors.push(self.layers.wrong_value(key, "a table"));
+            } else if !self.asked.contains(key) {
+                self.errors.push(unknown(&entry.at, key, &self.asked));
             }
-            let at = entry.at.clone();
-            let key = key.clone();
-            self.errors.push(if self.asked_tables.contains(&key) {
-                ConfigError::Value {
-                    at,
-                    key,
-                    expected: "a table".to_owned(),
-                    got: entry.item.to_string(),
-                }
-            } else {
-                let nearest = nearest(&key, &self.asked);
-                ConfigError::UnknownKey { at, key, nearest }
-            });
         }
         for (table, at) in &self.layers.tables {
             // A table with keys is reported by its keys, and one in place of a value by its wrong type.
-            let is_told = self.layers.entries.keys().any(|key| key.starts_with(table));
-            if !is_told && !self.asked_tables.contains(table) {
-                self.errors.push(ConfigError::UnknownKey {
-                    at: at.clone(),
-                    key: table.clone(),
-                    nearest: nearest(table, &self.asked_tables),
-                });
+            let is_reported = self.layers.entries.keys().any(|key| key.starts_with(table));
+            if !is_reported && !self.asked_tables.contains(table) {
+                self.errors.push(unknown(at, table, &self.asked_tables));
             }
         }
+    }
+}
+
+/// Reads the values of a table. Each function that takes a name asks for it.
+pub(super) struct Table<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    path: KeyPath,
+}
+
+impl Table<'_, '_> {
+    /// A value that may be absent.
+    pub(super) fn optional<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&Item) -> Result<T, Invalid>,
+    ) -> Result<Option<T>, Noted> {
+        let (reader, key) = (&mut *self.reader, self.path.child(name));
+        let is_first = reader.asked.insert(key.clone());
+        let Some(Entry { item, .. }) = reader.layers.entries.get(&key) else {
+            return Ok(None);
+        };
+        parse(item).map(Some).map_err(|invalid| {
+            // What other tables fall back to is read again, but reported once.
+            if is_first {
+                reader.errors.push(reader.layers.wrong_value(&key, invalid.expectation()));
+            }
+            Noted(())
+        })
+    }
+
+    /// A value that has a default, or must be given.
+    pub(super) fn required<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&Item) -> Result<T, Invalid>,
+    ) -> Result<T, Noted> {
+        self.optional(name, parse)?
+            .ok_or_else(|| self.rule(name, "a value, since it has no default"))
+    }
+
+    pub(super) fn text<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Result<T, Noted> {
+        self.required(name, |item| parse(as_text(item)?))
+    }
+
+    pub(super) fn optional_text<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Result<Option<T>, Noted> {
+        self.optional(name, |item| parse(as_text(item)?))
+    }
+
+    /// A path; a relative one is relative to the configuration file's directory.
+    pub(super) fn path(&mut self, name: &str) -> Result<PathBuf, Noted> {
+        let environment = self.reader.environment;
+        self.text(name, |text| environment.path(text))
+    }
+
+    pub(super) fn optional_path(&mut self, name: &str) -> Result<Option<PathBuf>, Noted> {
+        let environment = self.reader.environment;
+        self.optional_text(name, |text| environment.path(text))
+    }
+
+    /// A path or the name of a credential.
+    pub(super) fn file(&mut self, name: &str) -> Result<PathBuf, Noted> {
+        self.optional_file(name)?
+            .ok_or_else(|| self.rule(name, "a path or the name of a credential"))
+    }
+
+    pub(super) fn optional_file(&mut self, name: &str) -> Result<Option<PathBuf>, Noted> {
+        let environment = self.reader.environment;
+        let key = self.path.child(name);
+        let given = self.reader.layers.entries.get(&key).map(|entry| &entry.item);
+        if given.is_some_and(|given| given.to_string().contains("whsec_")) {
+            // Refused here, where the value is not shown.
+            self.reader.asked.insert(key);
+            return Err(self.rule(name, "the name of a file with the secret, not the secret"));
+        }
+        self.optional_text(name, |text| environment.file(text))
+    }
+
+    /// An integer; `unit` completes "an integer from 1 to 5 …" and begins with a blank or is empty.
+    pub(super) fn integer<T>(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<T>,
+        unit: &str,
+    ) -> Result<T, Noted>
+    where
+        T: TryFrom<i64> + PartialOrd + fmt::Display,
+    {
+        self.required(name, |item| {
+            let expected = || {
+                let (first, last) = (range.start(), range.end());
+                Invalid::expected(format!("an integer from {first} to {last}{unit}"))
+            };
+            let Item::Integer(number) = item else {
+                return Err(expected());
+            };
+            T::try_from(*number).ok().filter(|number| range.contains(number)).ok_or_else(expected)
+        })
+    }
+
+    pub(super) fn seconds(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Duration, Noted> {
+        self.integer(name, range, " seconds").map(Duration::from_secs)
+    }
+
+    pub(super) fn truth(&mut self, name: &str) -> Result<bool, Noted> {
+        self.required(name, |item| match item {
+            Item::Truth(truth) => Ok(*truth),
+            Item::Text(_) | Item::Integer(_) | Item::List(_) | Item::Other(_) => {
+                Err(Invalid::expected("true or false"))
+            }
+        })
+    }
+
+    /// One of a closed set of names.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        name: &str,
+        choices: &[(&str, T)],
+    ) -> Result<T, Noted> {
+        self.required(name, |item| choose(item, choices))
+    }
+
+    /// A list of texts.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&[Item]) -> Result<T, Invalid>,
+    ) -> Result<T, Noted> {
+        self.required(name, |item| match item {
+            Item::List(items) => parse(items),
+            Item::Text(_) | Item::Integer(_) | Item::Truth(_) | Item::Other(_) => {
+                Err(Invalid::expected("a list of texts in brackets"))
+            }
+        })
+    }
+
+    /// Notes a rule that a key breaks.
+    pub(super) fn rule(&mut self, name: &str, expected: impl fmt::Display) -> Noted {
+        self.reader.rule(&self.path.child(name), expected)
     }
 }
 

@@ -40,8 +40,8 @@ pub(super) fn read(config: &Config) -> Result<Secrets, ConfigErrors> {
     }
     let senders = Senders::new(known).unwrap_or_else(|SharedSecret { sender, other }| {
         let key = secrets_file(&sender);
-        let expected = format!("secrets that {other} does not have too");
-        errors.push(ConfigError::Rule { at: config.at(&key), key, expected });
+        let expected = format!("expected secrets that {other} does not have too");
+        errors.push(config.layers.error(&key, expected));
         Senders::default()
     });
     let smtp_password = match &config.mail.transport {
@@ -63,7 +63,7 @@ pub(super) fn read(config: &Config) -> Result<Secrets, ConfigErrors> {
 }
 
 fn secrets_file(sender: &SenderName) -> KeyPath {
-    KeyPath::new(&["webhook", "senders", sender.as_str(), "secrets_file"])
+    KeyPath::new("webhook.senders").child(sender.as_str()).child("secrets_file")
 }
 
 /// Reads the secrets of one sender.
@@ -87,7 +87,7 @@ pub(super) fn sender(
 }
 
 fn smtp_password(config: &Config, path: &Path) -> Result<SecretString, ConfigError> {
-    let file = SecretFile { config, key: KeyPath::new(&["mail", "smtp", "password_file"]), path };
+    let file = SecretFile { config, key: KeyPath::new("mail.smtp.password_file"), path };
     let text = file.read("")?;
     let line = text.expose_secret().lines().next().unwrap_or_default();
     if line.is_empty() || line.len() > PASSWORD_BYTES || line.contains('\0') {
@@ -97,7 +97,7 @@ fn smtp_password(config: &Config, path: &Path) -> Result<SecretString, ConfigErr
 }
 
 fn tokens(config: &Config, path: &Path) -> Result<Vec<Token>, ConfigError> {
-    let file = SecretFile { config, key: KeyPath::new(&["admin", "tokens_file"]), path };
+    let file = SecretFile { config, key: KeyPath::new("admin.tokens_file"), path };
     let text = file.read("")?;
     let expected = "NAME, \"read\" or \"operate\", and 64 lower-case hexadecimal digits";
     let mut tokens: Vec<Token> = Vec::new();
@@ -146,25 +146,16 @@ impl SecretFile<'_> {
             std::fs::read_to_string(self.path)
         };
         read().map(SecretString::from).map_err(|reason| {
-            let is_missing = reason.kind() == io::ErrorKind::NotFound;
-            ConfigError::File {
-                at: self.config.at(&self.key),
-                key: self.key.clone(),
-                path: self.path.to_owned(),
-                reason,
-                hint: if is_missing { hint } else { "" }.to_owned(),
-            }
+            let hint = if reason.kind() == io::ErrorKind::NotFound { hint } else { "" };
+            let what = format!("{} cannot be read: {reason}{hint}", self.path.display());
+            self.config.layers.error(&self.key, what)
         })
     }
 
+    /// What is wrong with a line. What it holds is never shown: it is secret.
     fn line(&self, line: usize, expected: &str) -> ConfigError {
-        ConfigError::FileLine {
-            at: self.config.at(&self.key),
-            key: self.key.clone(),
-            path: self.path.to_owned(),
-            line,
-            expected: expected.to_owned(),
-        }
+        let what = format!("line {line} of {}: expected {expected}", self.path.display());
+        self.config.layers.error(&self.key, what)
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::error::{ConfigError, ConfigErrors};
 use super::location::KeyPath;
 use super::reader::{Noted, Reader, as_text};
-use super::source::Layers;
+use super::source::{Item, Layers};
 use super::{
     Admin, AdminListen, Billing, Config, Environment, Limits, Log, LogFormat, Mail, RelayHost,
     Retention, Retry, Security, SenderTable, Smtp, SmtpLogin, SmtpTimeouts, State, Templates,
@@ -70,49 +70,41 @@ pub(super) fn warnings(config: &Config) -> Vec<ConfigError> {
     let Transport::Smtp(smtp) = &config.mail.transport else {
         return warnings;
     };
-    let mut warn = |names: &[&str], expected: &str| {
-        let key = KeyPath::new(names);
-        warnings.push(config.error_at(&key, &Invalid::expected(expected)));
-    };
+    let mut warn = |key, expected: &str| warnings.push(config.error_at(key, expected));
     let is_example = |address: &EmailAddress| {
         // Reserved by RFC 2606, section 3.
         ["example.com", "example.net", "example.org"].contains(&address.domain())
     };
     if is_example(&config.mail.from.address) {
-        warn(&["mail", "from"], "your own address instead of an example");
+        warn("mail.from", "your own address instead of an example");
     }
     if is_example(&config.mail.reply_to.address) {
-        warn(&["mail", "reply_to"], "your own address instead of an example");
+        warn("mail.reply_to", "your own address instead of an example");
     }
     if smtp.security == Security::None && !smtp.host.is_loopback() {
-        warn(
-            &["mail", "smtp", "security"],
-            "\"tls\" or \"starttls\", since the relay is on another host",
-        );
+        warn("mail.smtp.security", "\"tls\" or \"starttls\", since the relay is on another host");
     }
     warnings
 }
 
 fn state(reader: &mut Reader<'_>) -> Result<State, Noted> {
-    let key = |name| KeyPath::new(&["state", name]);
+    let mut table = reader.table("state");
     table!(State {
-        directory: reader.path(&key("directory")),
-        reserve_bytes: reader.integer(&key("reserve_bytes"), 16 * MIB..=1024 * GIB, " bytes"),
-        cache_bytes: reader.integer(&key("cache_bytes"), MIB..=64 * GIB, " bytes"),
+        directory: table.path("directory"),
+        reserve_bytes: table.integer("reserve_bytes", 16 * MIB..=1024 * GIB, " bytes"),
+        cache_bytes: table.integer("cache_bytes", MIB..=64 * GIB, " bytes"),
     })
 }
 
 fn webhook(reader: &mut Reader<'_>) -> Result<Webhook, Noted> {
-    let key = |name| KeyPath::new(&["webhook", name]);
+    let (granted, known) = (limits(reader), senders(reader));
+    let mut table = reader.table("webhook");
+    let most = 1024 * GIB;
     table!(Webhook {
-        listen: reader.text(&key("listen"), socket_address),
-        limits: limits(reader),
-        unused_documents_bytes: reader.integer(
-            &key("unused_documents_bytes"),
-            MIB..=1024 * GIB,
-            " bytes"
-        ),
-        senders: senders(reader),
+        listen: table.text("listen", socket_address),
+        limits: granted,
+        unused_documents_bytes: table.integer("unused_documents_bytes", MIB..=most, " bytes"),
+        senders: known,
     })
 }
 
@@ -121,31 +113,23 @@ const BODIES_BYTES: usize = 128 * 1024 * 1024;
 const LARGEST_AT_ONCE: usize = 4;
 
 fn limits(reader: &mut Reader<'_>) -> Result<Limits, Noted> {
-    let key = |name| KeyPath::new(&["webhook", name]);
+    let mut table = reader.table("webhook");
     let limits = table!(Limits {
-        event_body_bytes: reader.integer(
-            &key("event_body_bytes"),
-            64 * 1024..=64 * 1024 * 1024,
-            " bytes"
-        ),
-        document_bytes: reader.integer(
-            &key("document_bytes"),
-            64 * 1024..=256 * 1024 * 1024,
-            " bytes"
-        ),
+        event_body_bytes: table.integer("event_body_bytes", 64 * 1024..=64 * 1024 * 1024, " bytes"),
+        document_bytes: table.integer("document_bytes", 64 * 1024..=256 * 1024 * 1024, " bytes"),
         bodies_bytes: Ok(BODIES_BYTES),
-        connections: reader.integer(&key("connections"), 1..=10_000, ""),
-        connections_per_peer: reader.integer(&key("connections_per_peer"), 1..=10_000, ""),
-        requests_per_connection: reader.integer(&key("requests_per_connection"), 1..=1_000_000, ""),
-        sender_requests_per_second: reader.integer(
-            &key("sender_requests_per_second"),
+        connections: table.integer("connections", 1..=10_000, ""),
+        connections_per_peer: table.integer("connections_per_peer", 1..=10_000, ""),
+        requests_per_connection: table.integer("requests_per_connection", 1..=1_000_000, ""),
+        sender_requests_per_second: table.integer(
+            "sender_requests_per_second",
             1..=1_000_000,
             " requests a second"
         ),
         // hyper's own least.
-        header_bytes: reader.integer(&key("header_bytes"), 8 * 1024..=1024 * 1024, " bytes"),
-        header_time: reader.seconds(&key("header_seconds"), 1..=STEP_SECONDS),
-        body_time: reader.seconds(&key("body_seconds"), 1..=STEP_SECONDS),
+        header_bytes: table.integer("header_bytes", 8 * 1024..=1024 * 1024, " bytes"),
+        header_time: table.seconds("header_seconds", 1..=STEP_SECONDS),
+        body_time: table.seconds("body_seconds", 1..=STEP_SECONDS),
     })?;
     let largest = limits.event_body_bytes.max(limits.document_bytes);
     Ok(Limits {
@@ -155,7 +139,7 @@ fn limits(reader: &mut Reader<'_>) -> Result<Limits, Noted> {
 }
 
 fn senders(reader: &mut Reader<'_>) -> Result<BTreeMap<SenderName, SenderTable>, Noted> {
-    let table = KeyPath::new(&["webhook", "senders"]);
+    let table = KeyPath::new("webhook.senders");
     let names = reader.names(&table);
     if names.is_empty() {
         return Err(reader.rule(&table, "at least one sender, [webhook.senders.NAME]"));
@@ -163,26 +147,11 @@ fn senders(reader: &mut Reader<'_>) -> Result<BTreeMap<SenderName, SenderTable>,
     let senders: Vec<Result<(SenderName, SenderTable), Noted>> = names
         .iter()
         .map(|name| {
-            let table = table.child(name);
-            let secrets_file = reader.file(&table.child("secrets_file"));
-            let may = reader.list(&table.child("may"), |items| {
-                let (mut accounts, mut invoices) = (false, false);
-                for item in items {
-                    match as_text(item) {
-                        Ok("accounts") => accounts = true,
-                        Ok("invoices") => invoices = true,
-                        Ok(_) | Err(_) => {
-                            let expected = "a list of \"accounts\" and \"invoices\"";
-                            return Err(Invalid::expected(expected));
-                        }
-                    }
-                }
-                if !accounts && !invoices {
-                    return Err(Invalid::expected("\"accounts\", \"invoices\" or both"));
-                }
-                Ok((accounts, invoices))
-            });
-            let name = named(reader, &table, SenderName::parse(name));
+            let path = table.child(name);
+            let mut table = reader.table_at(path.clone());
+            let secrets_file = table.file("secrets_file");
+            let may = table.list("may", rights);
+            let name = named(reader, &path, SenderName::parse(name));
             let (secrets_file, (accounts, invoices)) = (secrets_file?, may?);
             Ok((name?, SenderTable { secrets_file, accounts, invoices }))
         })
@@ -190,18 +159,37 @@ fn senders(reader: &mut Reader<'_>) -> Result<BTreeMap<SenderName, SenderTable>,
     senders.into_iter().collect()
 }
 
+/// Whether a sender may push accounts, and invoices.
+fn rights(items: &[Item]) -> Result<(bool, bool), Invalid> {
+    let (mut accounts, mut invoices) = (false, false);
+    for item in items {
+        match as_text(item) {
+            Ok("accounts") => accounts = true,
+            Ok("invoices") => invoices = true,
+            Ok(_) | Err(_) => {
+                return Err(Invalid::expected("a list of \"accounts\" and \"invoices\""));
+            }
+        }
+    }
+    if accounts || invoices {
+        Ok((accounts, invoices))
+    } else {
+        Err(Invalid::expected("\"accounts\", \"invoices\" or both"))
+    }
+}
+
 fn admin(reader: &mut Reader<'_>) -> Result<Admin, Noted> {
-    let key = |name| KeyPath::new(&["admin", name]);
-    let socket = reader.path(&key("socket"));
-    let address = reader.optional_text(&key("listen"), socket_address);
-    let tokens_file = reader.optional_file(&key("tokens_file"));
+    let mut table = reader.table("admin");
+    let socket = table.path("socket");
+    let address = table.optional_text("listen", socket_address);
+    let tokens_file = table.optional_file("tokens_file");
     let listen = match (address?, tokens_file?) {
         (Some(address), Some(tokens_file)) => Some(AdminListen { address, tokens_file }),
         (Some(_), None) => {
-            return Err(reader.rule(&key("listen"), "admin.tokens_file beside it"));
+            return Err(table.rule("listen", "admin.tokens_file beside it"));
         }
         (None, Some(_)) => {
-            return Err(reader.rule(&key("tokens_file"), "admin.listen beside it"));
+            return Err(table.rule("tokens_file", "admin.listen beside it"));
         }
         (None, None) => None,
     };
@@ -209,8 +197,7 @@ fn admin(reader: &mut Reader<'_>) -> Result<Admin, Noted> {
 }
 
 fn billing(reader: &mut Reader<'_>) -> Result<Billing, Noted> {
-    let key = KeyPath::new(&["billing", "groups"]);
-    let groups = reader.list(&key, |items| {
+    let groups = reader.table("billing").list("groups", |items| {
         let groups: Vec<Group> =
             items.iter().map(|item| Group::parse(as_text(item)?)).collect::<Result<_, _>>()?;
         BillingGroups::new(groups)
@@ -219,7 +206,7 @@ fn billing(reader: &mut Reader<'_>) -> Result<Billing, Noted> {
 }
 
 fn schedules(reader: &mut Reader<'_>) -> Result<Schedules, Noted> {
-    let table = KeyPath::new(&["schedules"]);
+    let table = KeyPath::new("schedules");
     let default = ScheduleName::default();
     let schedules: Vec<Result<(ScheduleName, Timetable), Noted>> = reader
         .names(&table)
@@ -227,21 +214,21 @@ fn schedules(reader: &mut Reader<'_>) -> Result<Schedules, Noted> {
         .map(|name| {
             let own = table.child(name);
             let default = table.child(default.as_str());
-            let or_default = |reader: &Reader<'_>, key: &str| {
-                let own = own.child(key);
-                if reader.has(&own) { own } else { default.child(key) }
+            let or_default = |reader: &Reader<'_>, key| {
+                if reader.has(&own.child(key)) { own.clone() } else { default.clone() }
             };
-            let key = or_default(reader, "time_zone");
-            let time_zone = reader.text(&key, |text| {
+            let path = or_default(reader, "time_zone");
+            let time_zone = reader.table_at(path).text("time_zone", |text| {
                 text.parse::<chrono_tz::Tz>().map_err(|_| {
                     Invalid::expected("an IANA time zone such as \"Europe/Berlin\" or \"UTC\"")
                 })
             });
+            let path = or_default(reader, "catch_up");
+            let catch_up = reader.table_at(path).truth("catch_up");
             // In any time zone it has the same mistakes.
             let zone = time_zone.unwrap_or(chrono_tz::UTC);
-            let schedule = reader.text(&own.child("cron"), |text| Schedule::parse(text, zone));
-            let key = or_default(reader, "catch_up");
-            let catch_up = reader.truth(&key);
+            let mut table = reader.table_at(own.clone());
+            let schedule = table.text("cron", |text| Schedule::parse(text, zone));
             let name = named(reader, &own, ScheduleName::parse(name));
             time_zone?;
             Ok((name?, Timetable { schedule: schedule?, catch_up: catch_up? }))
@@ -251,25 +238,22 @@ fn schedules(reader: &mut Reader<'_>) -> Result<Schedules, Noted> {
 }
 
 fn mail(reader: &mut Reader<'_>) -> Result<Mail, Noted> {
-    let key = |name| KeyPath::new(&["mail", name]);
-    let from = reader.text(&key("from"), Mailbox::parse);
-    let reply_to = reader.text(&key("reply_to"), Mailbox::parse);
-    let envelope_from = reader.optional_text(&key("envelope_from"), EmailAddress::parse);
-    let message_id_domain = reader.optional_text(&key("message_id_domain"), MailDomain::parse);
-    let default_language = reader.text(&key("default_language"), Language::parse);
-    let message_bytes = reader.integer(
-        &key("message_bytes"),
-        2 * MESSAGE_OVERHEAD_BYTES..=512 * 1024 * 1024,
-        " bytes",
-    );
-    let is_smtp = reader.choice(&key("transport"), &[("smtp", true), ("file", false)]);
     let smtp = smtp(reader);
-    let directory = reader.path(&KeyPath::new(&["mail", "file", "directory"]));
+    let directory = reader.table("mail.file").path("directory");
+    let mut table = reader.table("mail");
+    let from = table.text("from", Mailbox::parse);
+    let reply_to = table.text("reply_to", Mailbox::parse);
+    let envelope_from = table.optional_text("envelope_from", EmailAddress::parse);
+    let message_id_domain = table.optional_text("message_id_domain", MailDomain::parse);
+    let default_language = table.text("default_language", Language::parse);
+    let message_bytes =
+        table.integer("message_bytes", 2 * MESSAGE_OVERHEAD_BYTES..=512 * 1024 * 1024, " bytes");
+    let is_smtp = table.choice("transport", &[("smtp", true), ("file", false)]);
     let from = from?;
     let message_id_domain = match message_id_domain? {
         Some(domain) => domain,
         None => MailDomain::parse(from.address.domain())
-            .map_err(|invalid| reader.rule(&key("message_id_domain"), invalid.expectation()))?,
+            .map_err(|invalid| table.rule("message_id_domain", invalid.expectation()))?,
     };
     Ok(Mail {
         reply_to: reply_to?,
@@ -287,36 +271,36 @@ fn mail(reader: &mut Reader<'_>) -> Result<Mail, Noted> {
 }
 
 fn smtp(reader: &mut Reader<'_>) -> Result<Smtp, Noted> {
-    let key = |name| KeyPath::new(&["mail", "smtp", name]);
-    let host = reader.text(&key("host"), RelayHost::parse);
-    let port = reader.integer(&key("port"), 1..=u16::MAX, "");
-    let security = reader.choice(
-        &key("security"),
+    let timeouts = smtp_timeouts(reader);
+    let mut table = reader.table("mail.smtp");
+    let host = table.text("host", RelayHost::parse);
+    let port = table.integer("port", 1..=u16::MAX, "");
+    let security = table.choice(
+        "security",
         &[("tls", Security::Tls), ("starttls", Security::StartTls), ("none", Security::None)],
     );
-    let username = reader.optional_text(&key("username"), |text| {
+    let username = table.optional_text("username", |text| {
         let fits = (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
         fits.then(|| text.to_owned())
             .ok_or_else(|| Invalid::expected("1 to 255 bytes without control characters"))
     });
-    let password_file = reader.optional_file(&key("password_file"));
-    let ca_file = reader.optional_file(&key("ca_file"));
-    let connections = reader.integer(&key("connections"), 1..=256, "");
-    let timeouts = smtp_timeouts(reader);
+    let password_file = table.optional_file("password_file");
+    let ca_file = table.optional_file("ca_file");
+    let connections = table.integer("connections", 1..=256, "");
     let login = match (username?, password_file?) {
         (Some(username), Some(password_file)) => Some(SmtpLogin { username, password_file }),
         (Some(_), None) => {
-            return Err(reader.rule(&key("username"), "mail.smtp.password_file beside it"));
+            return Err(table.rule("username", "mail.smtp.password_file beside it"));
         }
         (None, Some(_)) => {
-            return Err(reader.rule(&key("password_file"), "mail.smtp.username beside it"));
+            return Err(table.rule("password_file", "mail.smtp.username beside it"));
         }
         (None, None) => None,
     };
     let (host, security) = (host?, security?);
     if login.is_some() && security == Security::None && !host.is_loopback() {
         return Err(reader.rule_between(
-            &[key("security"), key("username"), key("host")],
+            &["mail.smtp.security", "mail.smtp.username", "mail.smtp.host"],
             "mail.smtp.security to be \"tls\" or \"starttls\", since the password would be sent unencrypted",
         ));
     }
@@ -332,10 +316,8 @@ fn smtp(reader: &mut Reader<'_>) -> Result<Smtp, Noted> {
 }
 
 fn smtp_timeouts(reader: &mut Reader<'_>) -> Result<SmtpTimeouts, Noted> {
-    let mut seconds = |name| {
-        let key = KeyPath::new(&["mail", "smtp", name]);
-        reader.seconds(&key, 1..=STEP_SECONDS)
-    };
+    let mut table = reader.table("mail.smtp");
+    let mut seconds = |name| table.seconds(name, 1..=STEP_SECONDS);
     table!(SmtpTimeouts {
         connect: seconds("connect_seconds"),
         tls: seconds("tls_seconds"),
@@ -353,31 +335,31 @@ fn smtp_timeouts(reader: &mut Reader<'_>) -> Result<SmtpTimeouts, Noted> {
 
 fn retry(reader: &mut Reader<'_>) -> Result<Retry, Noted> {
     const DAY: u64 = 86_400;
-    let key = |name| KeyPath::new(&["retry", name]);
+    let mut table = reader.table("retry");
     let backoff = table!(Backoff {
-        first: reader.seconds(&key("first_delay_seconds"), 1..=DAY),
-        max: reader.seconds(&key("max_delay_seconds"), 1..=7 * DAY),
-        give_up_after: reader.seconds(&key("give_up_after_seconds"), 60..=90 * DAY),
+        first: table.seconds("first_delay_seconds", 1..=DAY),
+        max: table.seconds("max_delay_seconds", 1..=7 * DAY),
+        give_up_after: table.seconds("give_up_after_seconds", 60..=90 * DAY),
     });
-    let after_uncertain = reader.choice(
-        &key("after_uncertain"),
+    let after_uncertain = table.choice(
+        "after_uncertain",
         &[("resend", AfterUncertain::Resend), ("hold", AfterUncertain::Hold)],
     );
-    let on_rejected = reader.choice(
-        &key("on_rejected"),
+    let on_rejected = table.choice(
+        "on_rejected",
         &[("main_contact", OnRejected::MainContact), ("undeliverable", OnRejected::Undeliverable)],
     );
-    let rejections_max = reader.integer(&key("rejections_max"), 1..=100_000, "");
+    let rejections_max = table.integer("rejections_max", 1..=100_000, "");
     let backoff = backoff?;
     if backoff.max < backoff.first {
         reader.rule_between(
-            &[key("max_delay_seconds"), key("first_delay_seconds")],
+            &["retry.max_delay_seconds", "retry.first_delay_seconds"],
             "retry.max_delay_seconds to be at least retry.first_delay_seconds",
         );
     }
     if backoff.give_up_after < backoff.max {
         reader.rule_between(
-            &[key("give_up_after_seconds"), key("max_delay_seconds")],
+            &["retry.give_up_after_seconds", "retry.max_delay_seconds"],
             "retry.give_up_after_seconds to be at least retry.max_delay_seconds",
         );
     }
@@ -389,10 +371,8 @@ fn retry(reader: &mut Reader<'_>) -> Result<Retry, Noted> {
 }
 
 fn retention(reader: &mut Reader<'_>) -> Result<Retention, Noted> {
-    let mut days = |name, most| {
-        let key = KeyPath::new(&["retention", name]);
-        reader.integer(&key, 1..=most, " days")
-    };
+    let mut table = reader.table("retention");
+    let mut days = |name, most| table.integer(name, 1..=most, " days");
     table!(Retention {
         webhook_id_days: days("webhook_id_days", 366),
         unused_document_days: days("unused_document_days", 366),
@@ -401,17 +381,17 @@ fn retention(reader: &mut Reader<'_>) -> Result<Retention, Noted> {
 }
 
 fn templates(reader: &mut Reader<'_>) -> Result<Templates, Noted> {
-    let directory = reader.optional_path(&KeyPath::new(&["templates", "directory"]));
+    let directory = reader.table("templates").optional_path("directory");
     Ok(Templates { directory: directory? })
 }
 
 fn log(reader: &mut Reader<'_>) -> Result<Log, Noted> {
-    let key = |name| KeyPath::new(&["log", name]);
+    let mut table = reader.table("log");
     let formats =
         [("json", LogFormat::Json), ("text", LogFormat::Text), ("journald", LogFormat::Journald)];
     table!(Log {
-        format: reader.choice(&key("format"), &formats),
-        level: reader.text(&key("level"), |text| Ok(text.to_owned())),
+        format: table.choice("format", &formats),
+        level: table.text("level", |text| Ok(text.to_owned())),
     })
 }
 
@@ -420,10 +400,7 @@ fn check_document_fits(reader: &mut Reader<'_>, webhook: &Webhook, mail: &Mail) 
     let most = documents_bytes_max(mail.message_bytes);
     if webhook.limits.document_bytes > most {
         reader.rule_between(
-            &[
-                KeyPath::new(&["webhook", "document_bytes"]),
-                KeyPath::new(&["mail", "message_bytes"]),
-            ],
+            &["webhook.document_bytes", "mail.message_bytes"],
             format!(
                 "webhook.document_bytes to be at most {most}, the most that fits into mail.message_bytes as base64"
             ),

@@ -83,7 +83,7 @@ impl Layers {
     ) -> Result<(), ConfigErrors> {
         let lines = Lines { file: Arc::from(file), text };
         let (document, errors) = DeTable::parse_recoverable(text);
-        let told = errors.iter().map(|error| ConfigError::Syntax {
+        let told = errors.iter().map(|error| ConfigError::Line {
             at: lines.at(error.span().map_or(0, |span| span.start)),
             what: error.message().to_owned(),
         });
@@ -128,6 +128,17 @@ impl Layers {
         entry
             .or_else(table)
             .unwrap_or_else(|| Location { file: Arc::from(super::SHIPPED_NAME), line: 1 })
+    }
+
+    /// The error of a key, with its place.
+    pub(super) fn error(&self, key: &KeyPath, what: String) -> ConfigError {
+        ConfigError::Key { at: self.place(key), key: key.clone(), what }
+    }
+
+    /// The error of a value that breaks its rule.
+    pub(super) fn wrong_value(&self, key: &KeyPath, expected: &str) -> ConfigError {
+        let got = self.entries.get(key).map(|entry| format!(", got {}", entry.item));
+        self.error(key, format!("expected {expected}{}", got.unwrap_or_default()))
     }
 
     fn add_table(&mut self, path: &KeyPath, table: &DeTable<'_>, lines: &Lines<'_>) {

@@ -88,7 +88,7 @@ fn every_key_of_the_shipped_file_is_known_and_its_examples_are_valid() {
 fn every_known_key_stands_in_the_shipped_file() {
     let mut layers = Layers::default();
     let text = with_optional_keys();
-    let senders = KeyPath::new(&["webhook", "senders"]);
+    let senders = KeyPath::new("webhook.senders");
     layers.lay(&text, ORIGIN, &senders).unwrap();
     let environment = Environment::default();
     let mut reader = reader::Reader::new(&layers, &environment);
@@ -303,9 +303,7 @@ fn what_is_no_toml_is_told_with_its_line() {
 #[test]
 fn a_value_judged_elsewhere_gets_its_place() {
     let config = parse("[log]\n\nlevel = \"loud\"\n").unwrap();
-    let key = KeyPath::new(&["log", "level"]);
-
-    let error = config.error_at(&key, &Invalid::expected("a level"));
+    let error = config.error_at("log.level", "a level");
 
     assert_eq!(error.to_string(), "test.toml:3: log.level: expected a level, got \"loud\"");
 }
@@ -479,7 +477,7 @@ fn relative_paths_lie_beside_the_file() {
     let config = Config::load(Some(&path)).unwrap();
 
     assert_eq!(config.state.directory, directory.path().join("data"));
-    let at = config.at(&KeyPath::new(&["state", "directory"]));
+    let at = config.at(&KeyPath::new("state.directory"));
     assert_eq!(at.to_string(), format!("{}:2", path.display()));
 }
 
