@@ -4,11 +4,11 @@
 //! can work or says why not, and [`App::run`] is the only way in, for tests too. A part that ends by
 //! itself ends the daemon: systemd starts it anew, which is safer than half a daemon.
 
-mod named;
-mod parts;
+mod build;
+mod listeners;
 mod reload;
-mod removal;
-mod watch_over;
+mod retention;
+mod watchdog;
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,8 +35,8 @@ use crate::store::{
 use crate::systemd::Notifier;
 use crate::telemetry;
 
-use self::named::{bind, bind_socket, create_mail_directory, missing_directories, unusable};
-use self::parts::Parts;
+use self::build::Compiled;
+use self::listeners::{bind, bind_socket, create_mail_directory, missing_directories, unusable};
 
 pub use self::reload::{Reload, Reloaded};
 
@@ -105,7 +105,7 @@ impl App {
     /// Reads what the configuration names, opens the store and binds the interfaces. `paused` stops
     /// sending before the first mail.
     pub async fn build(config: Config, paused: bool) -> Result<Self, StartError> {
-        let parts = Parts::read(&config)?;
+        let parts = Compiled::read(&config)?;
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
@@ -131,7 +131,7 @@ impl App {
             nudge: Arc::clone(&nudge),
             transport: Arc::clone(&parts.transport),
             templates: Arc::clone(&parts.templates),
-            settings: parts::dispatch_settings(&config),
+            settings: build::dispatch_settings(&config),
             schedules: config.schedules.clone(),
         });
         let readiness = readiness(&store, dispatch.status());
@@ -143,7 +143,7 @@ impl App {
             clock,
             limits: config.webhook.limits,
             dispatch,
-            retention: parts::retention(&config),
+            retention: build::retention(&config),
             webhook,
             admin,
             admin_socket: config.admin.socket.clone(),
@@ -234,7 +234,7 @@ impl App {
         let groups = context.groups.clone();
         interfaces.spawn(&mut parts, &context, limits, stopping);
 
-        let watched = watch_over::Watched {
+        let watched = watchdog::Watched {
             store: Arc::clone(&store),
             progress: dispatch.status().progress,
             notifier,
@@ -248,12 +248,12 @@ impl App {
         parts.spawn(async move { ("the watch over the store", watched.run(seen).await) });
         let (counted, seen) = (Arc::clone(&store), stopping.clone());
         parts.spawn(async move {
-            let ended = watch_over::census(counted, groups, seen).await;
+            let ended = watchdog::census(counted, groups, seen).await;
             ("the census", ended)
         });
         let seen = stopping.clone();
         parts.spawn(async move {
-            let ended = removal::run(store, clock, retention, seen).await;
+            let ended = retention::run(store, clock, retention, seen).await;
             ("the removal", ended)
         });
         parts
@@ -320,7 +320,7 @@ fn outcome(ended: Ended) -> Part {
 /// Reads and compiles everything that the configuration names. Returns warnings: suspicious
 /// but valid settings, and directories that do not exist yet.
 pub fn check(config: &Config) -> Result<Vec<ConfigError>, ConfigErrors> {
-    Parts::read(config)?;
+    Compiled::read(config)?;
     let mut warnings = config.warnings();
     warnings.extend(missing_directories(config));
     Ok(warnings)
@@ -337,19 +337,19 @@ pub fn signing_secret(
 
 /// How mails of this configuration leave, and in whose name.
 pub fn outgoing(config: &Config) -> Result<(Arc<Transport>, Brand), ConfigErrors> {
-    let parts = Parts::read(config)?;
-    Ok((parts.transport, parts::brand(config)))
+    let parts = Compiled::read(config)?;
+    Ok((parts.transport, build::brand(config)))
 }
 
 /// Starts logging as configured.
 pub fn start_logging(config: &Config) -> Result<(), ConfigErrors> {
     telemetry::init(config.log.format, &config.log.level)
-        .map_err(|error| parts::logging_error(config, &error).into())
+        .map_err(|error| build::logging_error(config, &error).into())
 }
 
 fn context(
     config: &Config,
-    parts: &Parts,
+    parts: &Compiled,
     store: &Arc<dyn Store>,
     clock: &Clock,
     nudge: Arc<Notify>,
@@ -408,7 +408,7 @@ pub fn verify(config: &Config, tell: &mut dyn FnMut(Finding)) -> Result<Verified
 
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let settings = config.state.clone();
-    let rules = parts::rules(config);
+    let rules = build::rules(config);
     let opened = tokio::task::spawn_blocking(move || store::open(&settings, rules)).await;
     match opened {
         Ok(Ok(store)) => Ok(store),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::parts::Parts;
+use super::build::Compiled;
 use crate::config::{Access, Config, ConfigErrors, KeyPath};
 
 /// Exchanges what can be exchanged while the daemon runs.
@@ -35,7 +35,7 @@ pub struct Reloaded {
 impl Reload {
     /// Takes over the secrets, rights and tokens of a configuration. Blocks on the file system.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, ConfigErrors> {
-        let access = Parts::read(config)?.secrets.access;
+        let access = Compiled::read(config)?.secrets.access;
         let mut at_next_start = config.differing(&self.running);
         let exchanged = [KeyPath::new("webhook.senders"), KeyPath::new("admin.tokens_file")];
         at_next_start.retain(|key| !exchanged.iter().any(|table| key.starts_with(table)));

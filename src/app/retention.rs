@@ -160,7 +160,7 @@ async fn read<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
 
-    use super::super::parts;
+    use super::super::build;
     use super::*;
     use crate::config::Config;
     use crate::domain::id::Digest;
@@ -215,7 +215,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let config = Config::load(None).unwrap();
         let memory = Memory::new(directory.path()).unwrap();
-        let store = memory.open(parts::rules(&config)).unwrap();
+        let store = memory.open(build::rules(&config)).unwrap();
         let clock = Clock::of_the_runtime(day(0));
         let put = async |content: &'static [u8]| {
             let digest = Digest::of(content);
@@ -225,7 +225,7 @@ mod tests {
         };
         let is_kept = |digest| store.document(&digest).unwrap().is_some();
         let (stop, stopping) = watch::channel(false);
-        let retention = parts::retention(&config);
+        let retention = build::retention(&config);
         let running = tokio::spawn(run(Arc::clone(&store), clock.clone(), retention, stopping));
 
         let unused = put(b"first").await;

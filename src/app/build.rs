@@ -17,13 +17,13 @@ use crate::store;
 use crate::telemetry::{self, TelemetryError};
 
 /// All that the configuration names, read and compiled.
-pub(super) struct Parts {
+pub(super) struct Compiled {
     pub(super) secrets: Secrets,
     pub(super) templates: Arc<Templates>,
     pub(super) transport: Arc<Transport>,
 }
 
-impl Parts {
+impl Compiled {
     /// Reads and compiles everything, or says all that is wrong with it.
     pub(super) fn read(config: &Config) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
