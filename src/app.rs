@@ -12,26 +12,21 @@ mod watchdog;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::api::{FailedCheck, Relay};
 use crate::clock::Clock;
-use crate::config::{Access, Config, ConfigError, ConfigErrors, KeyPath, Limits, Location, Secret};
+use crate::config::{Access, Config, ConfigError, ConfigErrors, KeyPath, Location};
 use crate::dispatch::{self, Dispatch, DispatchError, RelayState};
 use crate::domain::audit::Actor;
-use crate::domain::id::SenderName;
 use crate::http::{self, Listener, Readiness};
 use crate::mail::compose::Brand;
 use crate::mail::transport::Transport;
-use crate::store::{
-    self, Finding, Health, OpenError, PauseScope, Retention, Store, StoreError, Verified,
-};
+use crate::store::{self, Health, OpenError, PauseScope, Store, StoreError};
 use crate::systemd::Notifier;
 use crate::telemetry;
 
@@ -86,26 +81,23 @@ pub enum StopError {
 
 /// A daemon that is ready to run.
 pub struct App {
+    config: Arc<Config>,
     store: Arc<dyn Store>,
     clock: Clock,
     context: Arc<http::Context>,
-    limits: Limits,
     dispatch: Dispatch,
-    retention: Retention,
-    webhook: TcpListener,
-    admin: UnixListener,
-    admin_socket: PathBuf,
-    admin_tcp: Option<TcpListener>,
-    notifier: Arc<Notifier>,
+    /// The interfaces, bound, with their names as parts.
+    listeners: Vec<(&'static str, Listener)>,
+    webhook_address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     access: watch::Sender<Arc<Access>>,
-    config: Arc<Config>,
 }
 
 impl App {
     /// Reads what the configuration names, opens the store and binds the interfaces. `paused` stops
     /// sending before the first mail.
     pub async fn build(config: Config, paused: bool) -> Result<Self, StartError> {
-        let parts = Compiled::read(&config)?;
+        let compiled = Compiled::read(&config)?;
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
@@ -116,41 +108,54 @@ impl App {
             store.pause(PauseScope::Everything, reason, Actor::Daemon, clock.now()).await?;
         }
         create_mail_directory(&config)?;
-        let webhook = bind(&config, "webhook.listen", config.webhook.listen)?;
-        let admin = bind_socket(&config)?;
-        let admin_tcp = match &config.admin.listen {
-            Some(listen) => Some(bind(&config, "admin.listen", listen.address)?),
-            None => None,
-        };
+        let (webhook, webhook_address) = bind(&config, "webhook.listen", config.webhook.listen)?;
+        let mut listeners = vec![
+            ("the webhook interface", Listener::Webhook(webhook)),
+            ("the admin interface", Listener::AdminSocket(bind_socket(&config)?)),
+        ];
+        let mut admin_address = None;
+        if let Some(listen) = &config.admin.listen {
+            let (listener, address) = bind(&config, "admin.listen", listen.address)?;
+            listeners.push(("the admin interface on TCP", Listener::AdminTcp(listener)));
+            admin_address = Some(address);
+        }
 
-        let nudge = Arc::new(Notify::new());
+        let wake_up = Arc::new(Notify::new());
+        let languages = compiled.templates.languages().cloned().collect();
         let dispatch = Dispatch::new(dispatch::Parts {
             blocking: dispatch::Blocking::Threads,
             store: Arc::clone(&store),
             clock: clock.clone(),
-            nudge: Arc::clone(&nudge),
-            transport: Arc::clone(&parts.transport),
-            templates: Arc::clone(&parts.templates),
+            nudge: Arc::clone(&wake_up),
+            transport: compiled.transport,
+            templates: compiled.templates,
             settings: build::dispatch_settings(&config),
             schedules: config.schedules.clone(),
         });
-        let readiness = readiness(&store, dispatch.status());
-        let (access, granted) = watch::channel(Arc::new(parts.secrets.access.clone()));
-        let context = context(&config, &parts, &store, &clock, nudge, granted, readiness);
+        let (access, granted) = watch::channel(Arc::new(compiled.secrets.access));
+        let context = Arc::new(http::Context {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            nudge: wake_up,
+            access: granted,
+            groups: config.billing.groups.clone(),
+            languages,
+            schedules: config.schedules.clone(),
+            on_rejected: config.retry.on_rejected,
+            readiness: Arc::new(readiness(&store, dispatch.status())),
+            metrics: Arc::default(),
+        });
+        let config = Arc::new(config);
         Ok(Self {
-            context: Arc::new(context),
+            config,
             store,
             clock,
-            limits: config.webhook.limits,
+            context,
             dispatch,
-            retention: build::retention(&config),
-            webhook,
-            admin,
-            admin_socket: config.admin.socket.clone(),
-            admin_tcp,
-            notifier: Arc::new(Notifier::from_environment()),
+            listeners,
+            webhook_address,
+            admin_address,
             access,
-            config: Arc::new(config),
         })
     }
 
@@ -160,25 +165,18 @@ impl App {
         Reload { access: self.access.clone(), running: Arc::clone(&self.config) }
     }
 
-    /// Where the webhook listens.
-    pub fn webhook_address(&self) -> io::Result<SocketAddr> {
-        self.webhook.local_addr()
-    }
-
     /// Runs until `shutdown` is true, then lets what is under way end.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), StopError> {
-        let webhook_address = self.webhook.local_addr().map(|address| address.to_string());
-        let admin_socket = self.admin_socket.clone();
-        let admin_address = self.admin_tcp.as_ref().map(TcpListener::local_addr).transpose();
-        let notifier = Arc::clone(&self.notifier);
-        let store = Arc::clone(&self.store);
+        let (webhook_address, admin_address) = (self.webhook_address, self.admin_address);
+        let (config, store) = (Arc::clone(&self.config), Arc::clone(&self.store));
+        let notifier = Arc::new(Notifier::from_environment());
         // The parts stop by a switch of their own, which one that failed turns, too.
         let (stop, stopping) = watch::channel(false);
-        let mut parts = self.spawn(&stopping);
+        let mut parts = self.spawn(stopping, Arc::clone(&notifier));
         tracing::info!(
-            webhook.address = webhook_address.unwrap_or_default(),
-            admin.socket = %admin_socket.display(),
-            admin.address = admin_address.ok().flatten().map(|address| address.to_string()),
+            webhook.address = %webhook_address,
+            admin.socket = %config.admin.socket.display(),
+            admin.address = admin_address.map(|address| address.to_string()),
             "ready"
         );
         notifier.ready();
@@ -207,92 +205,49 @@ impl App {
             let cause = "closing the database failed".to_owned();
             result = Err(StopError::Store(StoreError::SyncFailed(cause)));
         }
-        drop(std::fs::remove_file(&admin_socket));
+        drop(std::fs::remove_file(&config.admin.socket));
         result
     }
 
     /// Sets every part to work.
-    fn spawn(self, stopping: &watch::Receiver<bool>) -> JoinSet<Part> {
-        let Self {
-            store,
-            clock,
-            context,
-            limits,
-            dispatch,
-            retention,
-            webhook,
-            admin,
-            admin_socket: _,
-            admin_tcp,
-            notifier,
-            // Whoever exchanges them has a sender too; without one, they stay as they are.
-            access: _,
-            config: _,
-        } = self;
-        let mut parts = JoinSet::new();
-        let interfaces = Interfaces { webhook, admin, admin_tcp };
-        let groups = context.groups.clone();
-        interfaces.spawn(&mut parts, &context, limits, stopping);
-
-        let watched = watchdog::Watched {
-            store: Arc::clone(&store),
-            progress: dispatch.status().progress,
-            notifier,
-        };
-        let seen = stopping.clone();
-        parts.spawn(async move {
-            let ended = dispatch.run(seen, GRACE).await;
-            ("the dispatcher", ended.map_err(StopError::from))
+    fn spawn(self, stopping: watch::Receiver<bool>, notifier: Arc<Notifier>) -> JoinSet<Part> {
+        let Self { config, store, clock, context, dispatch, listeners, .. } = self;
+        let mut parts = Parts { tasks: JoinSet::new(), stopping };
+        for (name, listener) in listeners {
+            let (context, limits) = (Arc::clone(&context), config.webhook.limits);
+            parts.spawn(name, |stopping| async move {
+                http::serve(listener, context, limits, stopping, GRACE).await;
+                Ok(())
+            });
+        }
+        let progress = dispatch.status().progress;
+        let watched = watchdog::Watched { store: Arc::clone(&store), progress, notifier };
+        parts.spawn("the watch over the store", |stopping| watched.run(stopping));
+        parts.spawn("the dispatcher", |stopping| async {
+            dispatch.run(stopping, GRACE).await.map_err(StopError::from)
         });
-        let seen = stopping.clone();
-        parts.spawn(async move { ("the watch over the store", watched.run(seen).await) });
-        let (counted, seen) = (Arc::clone(&store), stopping.clone());
-        parts.spawn(async move {
-            let ended = watchdog::census(counted, groups, seen).await;
-            ("the census", ended)
-        });
-        let seen = stopping.clone();
-        parts.spawn(async move {
-            let ended = retention::run(store, clock, retention, seen).await;
-            ("the removal", ended)
-        });
-        parts
+        let groups = config.billing.groups.clone();
+        let counted = Arc::clone(&store);
+        parts.spawn("the census", |stopping| watchdog::census(counted, groups, stopping));
+        let periods = build::retention(&config);
+        parts.spawn("the removal", |stopping| retention::run(store, clock, periods, stopping));
+        parts.tasks
     }
 }
 
-/// The interfaces, bound.
-struct Interfaces {
-    webhook: TcpListener,
-    admin: UnixListener,
-    admin_tcp: Option<TcpListener>,
+/// The parts of the running daemon.
+struct Parts {
+    tasks: JoinSet<Part>,
+    stopping: watch::Receiver<bool>,
 }
 
-impl Interfaces {
-    fn spawn(
-        self,
-        parts: &mut JoinSet<Part>,
-        context: &Arc<http::Context>,
-        limits: Limits,
-        stopping: &watch::Receiver<bool>,
-    ) {
-        let Self { webhook, admin, admin_tcp } = self;
-        let (seen, ends) = (stopping.clone(), Arc::clone(context));
-        parts.spawn(async move {
-            http::serve(Listener::Webhook(webhook), ends, limits, seen, GRACE).await;
-            ("the webhook interface", Ok(()))
-        });
-        let (seen, ends) = (stopping.clone(), Arc::clone(context));
-        parts.spawn(async move {
-            http::serve(Listener::AdminSocket(admin), ends, limits, seen, GRACE).await;
-            ("the admin interface", Ok(()))
-        });
-        if let Some(listener) = admin_tcp {
-            let (seen, ends) = (stopping.clone(), Arc::clone(context));
-            parts.spawn(async move {
-                http::serve(Listener::AdminTcp(listener), ends, limits, seen, GRACE).await;
-                ("the admin interface on TCP", Ok(()))
-            });
-        }
+impl Parts {
+    fn spawn<F>(&mut self, name: &'static str, part: impl FnOnce(watch::Receiver<bool>) -> F)
+    where
+        F: Future<Output = Result<(), StopError>> + Send + 'static,
+    {
+        let part = part(self.stopping.clone());
+        self.tasks.spawn(async move { (name, part.await) });
     }
 }
 
@@ -326,48 +281,15 @@ pub fn check(config: &Config) -> Result<Vec<ConfigError>, ConfigErrors> {
     Ok(warnings)
 }
 
-/// The key that a sender signs with; none if there is no such sender.
-pub fn signing_secret(
-    config: &Config,
-    sender: &SenderName,
-) -> Result<Option<Secret>, ConfigErrors> {
-    let sender = config.sender(sender).transpose()?;
-    Ok(sender.and_then(|sender| sender.secrets.into_iter().next()))
-}
-
 /// How mails of this configuration leave, and in whose name.
 pub fn outgoing(config: &Config) -> Result<(Arc<Transport>, Brand), ConfigErrors> {
-    let parts = Compiled::read(config)?;
-    Ok((parts.transport, build::brand(config)))
+    Ok((Compiled::read(config)?.transport, build::brand(config)))
 }
 
 /// Starts logging as configured.
 pub fn start_logging(config: &Config) -> Result<(), ConfigErrors> {
     telemetry::init(config.log.format, &config.log.level)
         .map_err(|error| build::logging_error(config, &error).into())
-}
-
-fn context(
-    config: &Config,
-    parts: &Compiled,
-    store: &Arc<dyn Store>,
-    clock: &Clock,
-    nudge: Arc<Notify>,
-    access: watch::Receiver<Arc<Access>>,
-    readiness: impl Fn() -> Readiness + Send + Sync + 'static,
-) -> http::Context {
-    http::Context {
-        store: Arc::clone(store),
-        clock: clock.clone(),
-        nudge,
-        access,
-        groups: config.billing.groups.clone(),
-        languages: parts.templates.languages().cloned().collect(),
-        schedules: config.schedules.clone(),
-        on_rejected: config.retry.on_rejected,
-        readiness: Arc::new(readiness),
-        metrics: Arc::default(),
-    }
 }
 
 /// Whether the daemon can do its work: whether it takes events. A relay that is down is shown, but is no
@@ -399,11 +321,6 @@ fn readiness(
             attempts: status.progress.attempts(),
         }
     }
-}
-
-/// Checks the store of a configuration; see [`store::verify`].
-pub fn verify(config: &Config, tell: &mut dyn FnMut(Finding)) -> Result<Verified, OpenError> {
-    store::verify(&config.state, tell)
 }
 
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {

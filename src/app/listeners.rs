@@ -69,11 +69,12 @@ pub(super) fn missing_directories(config: &Config) -> Vec<ConfigError> {
         .collect()
 }
 
+/// Binds the address of this key. Returns the one that a free port was found at, too.
 pub(super) fn bind(
     config: &Config,
     key: &str,
     address: SocketAddr,
-) -> Result<TcpListener, StartError> {
+) -> Result<(TcpListener, SocketAddr), StartError> {
     let listen = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -82,7 +83,9 @@ pub(super) fn bind(
         // As `TcpListener::bind` does: a restart need not wait for earlier connections.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
     };
     listen().map_err(|source| unusable(config, key, address.to_string(), source))
 }

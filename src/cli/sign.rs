@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 
 use super::{Context, Failure, SignArguments};
-use crate::app;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::domain::id::{Digest, WebhookId};
@@ -14,12 +13,11 @@ use crate::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 pub(super) fn run(context: &Context, arguments: SignArguments) -> Result<(), Failure> {
     let SignArguments { sender, id, document, file } = arguments;
     let config = context.load()?;
-    let secret = app::signing_secret(&config, &sender)?.ok_or_else(|| {
+    let known = config.sender(&sender).transpose()?;
+    let secret = known.and_then(|sender| sender.secrets.into_iter().next()).ok_or_else(|| {
         let known: Vec<&str> = config.webhook.senders.keys().map(AsRef::as_ref).collect();
-        Failure::Failed(anyhow::anyhow!(
-            "no sender {sender} is configured; there are {}",
-            known.join(", ")
-        ))
+        let known = known.join(", ");
+        anyhow::anyhow!("no sender {sender} is configured; there are {known}")
     })?;
     let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let payload = if document { Digest::of(&bytes).to_string().into_bytes() } else { bytes };

@@ -7,8 +7,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
 use super::{Context, Failure};
-use crate::app;
-use crate::store::{Finding, OpenError, StoreError, Verified};
+use crate::store::{self, Finding, OpenError, StoreError, Verified};
 
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let config = context.load()?;
@@ -29,7 +28,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         findings.push(format!("{place}: {what}"));
     };
     // sled panics over some damages.
-    let verified = catch_unwind(AssertUnwindSafe(|| app::verify(&config, &mut tell)))
+    let verified = catch_unwind(AssertUnwindSafe(|| store::verify(&config.state, &mut tell)))
         .map_err(|_| Failure::Failed(anyhow!("the database is damaged: reading it crashed")))?
         .map_err(not_verified)?;
     let Verified { records, links, documents, findings: count, left_over, strays } = verified;
