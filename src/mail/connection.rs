@@ -1,8 +1,8 @@
 //! One connection to the relay, and what is said on it, command by command.
 //!
-//! lettre's connection speaks, on a stream of ours (`connection/stream.rs`), and never its transport or pool. MAIL,
-//! RCPT, DATA, the message and the final dot are driven one by one, so that the stage reached is known
-//! and not guessed, and only the exact code that a step needs counts.
+//! Commands and mechanisms of AUTH are lettre's; what they go over (`connection/stream.rs`) and how replies are read
+//! (`connection/replies.rs`) is not. MAIL, RCPT, DATA, the message and the final dot are driven one by one, so that
+//! the stage reached is known and not guessed, and only the exact code that a step needs counts.
 //!
 //! Invariants:
 //! - Each step has its time-out. A step that did not end well, or whose future was dropped, leaves the
@@ -16,18 +16,13 @@ mod opening;
 pub(crate) mod replies;
 mod stream;
 
-use std::fmt;
-use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lettre::transport::smtp;
-use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
-use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::commands::{Auth, Data, Quit, Rset};
 use secrecy::ExposeSecret as _;
-use tokio::io::AsyncWriteExt as _;
-use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::domain::address::EmailAddress;
@@ -35,25 +30,26 @@ use crate::domain::delivery::{Reply, Stage};
 
 use self::body::Blocks;
 pub use self::opening::Dial;
+use self::opening::Offers;
 pub(super) use self::opening::Relay;
 use self::replies::Spoken;
+use self::stream::RelayStream;
 pub use self::stream::Socket;
-use self::stream::{RelayStream, Unasked};
 use super::message::Message;
 use super::outcome::{Failed, Failure};
 use super::settings::Credentials;
-use crate::config::SmtpTimeouts;
 
 /// How long a relay that cut the body short may take to say why, and one that is left to say good-bye.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often a relay may ask for more of the credentials: for the user name and the password.
+const CHALLENGES: usize = 2;
 
 /// A connection to a relay that has answered EHLO and, with credentials, AUTH. An existing one can be used: each step
 /// takes it and gives it back only while both sides are in step.
+#[derive(Debug)]
 pub struct SmtpConnection {
-    client: AsyncSmtpConnection,
     stream: RelayStream,
     offers: Offers,
-    timeouts: SmtpTimeouts,
     /// Whether a transaction failed, which RSET is to end before the next begins.
     needs_reset: bool,
 }
@@ -63,125 +59,50 @@ pub struct SmtpConnection {
 #[derive(Debug)]
 pub struct SmtpMessage(Box<SmtpConnection>);
 
-/// What the relay offers in its answer to EHLO, as far as lettre does not know of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Offers {
-    /// RFC 2920.
-    pipelining: bool,
-    /// RFC 1870.
-    size: bool,
-    /// Octets of the largest message it takes, if it says so.
-    size_octets: Option<u64>,
-}
-
-impl Offers {
-    fn read(ehlo: &Spoken) -> Self {
-        let mut offers = Self::default();
-        for line in ehlo.lines.iter().skip(1) {
-            let mut words = line.split_ascii_whitespace();
-            let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
-            match keyword.as_str() {
-                "PIPELINING" => offers.pipelining = true,
-                "SIZE" => {
-                    offers.size = true;
-                    // 0 stands for no limit (RFC 1870, section 4).
-                    offers.size_octets = words
-                        .next()
-                        .and_then(|octets| octets.parse().ok())
-                        .filter(|&octets| octets > 0);
-                }
-                _ => {}
-            }
-        }
-        offers
-    }
-}
-
-impl fmt::Debug for SmtpConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SmtpConnection")
-            .field("stream", &self.stream)
-            .field("offers", &self.offers)
-            .field("needs_reset", &self.needs_reset)
-            .finish_non_exhaustive()
-    }
-}
-
 impl SmtpConnection {
     /// Connects, up to EHLO and AUTH.
     pub(super) async fn open(
         relay: &Relay,
         credentials: Option<&Credentials>,
     ) -> Result<Box<Self>, Failure> {
-        let stream = opening::open(relay).await?;
-        let mut connection = Box::new(Self::greet(stream, relay).await?);
+        let (stream, offers) = opening::open(relay).await?;
+        let mut connection = Box::new(Self { stream, offers, needs_reset: false });
         if let Some(credentials) = credentials {
-            connection.authenticate(credentials).await?;
+            let limit = relay.timeouts.auth;
+            timeout(limit, connection.authenticate(credentials))
+                .await
+                .map_err(|_| Failure::timed_out(Stage::Auth, limit))??;
         }
         Ok(connection)
     }
 
-    /// EHLO, on a stream whose greeting was taken.
-    async fn greet(stream: RelayStream, relay: &Relay) -> Result<Self, Failure> {
-        let hello_name = ClientId::Domain(relay.helo_name.clone());
-        let hello =
-            AsyncSmtpConnection::connect_with_transport(Box::new(stream.for_lettre()), &hello_name);
-        let limit = relay.timeouts.ehlo;
-        let outcome = timeout(limit, hello).await;
-        let heard = stream.take_heard();
-        if let Some(spoken) = &heard {
-            expect(Stage::Ehlo, spoken, &[250])?;
-        }
-        let client = outcome
-            .map_err(|_| Failure::timed_out(Stage::Ehlo, limit))?
-            .map_err(|error| Failure::lettre(Stage::Ehlo, &error))?;
-        stream.go_on();
-        Ok(Self {
-            client,
-            offers: heard.as_ref().map(Offers::read).unwrap_or_default(),
-            stream,
-            timeouts: relay.timeouts,
-            needs_reset: false,
-        })
-    }
-
     /// AUTH PLAIN or LOGIN, whichever the relay offers; never in clear over a network.
     async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), Failure> {
-        let is_local = self.stream.peer().ip().to_canonical().is_loopback();
-        if !self.stream.is_encrypted() && !is_local {
-            return Err(Failure::silence(
-                Stage::Auth,
-                "the credentials were not sent: the connection is not encrypted",
-            ));
+        let failure = |cause| Failure::silence(Stage::Auth, cause);
+        if !self.stream.is_encrypted() && !self.stream.peer().ip().to_canonical().is_loopback() {
+            return Err(failure("the credentials were not sent: the connection is not encrypted"));
         }
-        let is_offered = self.client.server_info().get_auth_mechanism(DEFAULT_MECHANISMS).is_some();
-        if !is_offered {
-            return Err(Failure::silence(
-                Stage::Auth,
-                "the relay offers neither AUTH PLAIN nor AUTH LOGIN",
-            ));
-        }
+        let mechanism = self
+            .offers
+            .mechanism
+            .ok_or_else(|| failure("the relay offers neither AUTH PLAIN nor AUTH LOGIN"))?;
         let credentials = smtp::authentication::Credentials::new(
             credentials.username.clone(),
             credentials.password.expose_secret().to_owned(),
         );
-        let limit = self.timeouts.auth;
-        let exchange = self.client.auth(DEFAULT_MECHANISMS, &credentials);
-        let outcome =
-            timeout(limit, exchange).await.map_err(|_| Failure::timed_out(Stage::Auth, limit))?;
-        let mut last = None;
-        while let Some(spoken) = self.stream.take_heard() {
-            last = Some(spoken);
-        }
-        match (last, outcome) {
-            // A challenge that was not answered is no refusal.
-            (Some(spoken), Err(error)) if spoken.code == 334 => {
-                Err(Failure::lettre(Stage::Auth, &error))
+        let mut challenge = None;
+        for _ in 0..=CHALLENGES {
+            let answer = Auth::new(mechanism, credentials.clone(), challenge.take())
+                .map_err(|_| failure("the relay asked for something that is not supported"))?;
+            let reply = self.stream.ask(Stage::Auth, &answer).await?;
+            if reply.code != 334 {
+                return expect(Stage::Auth, &reply, &[235]);
             }
-            (Some(spoken), Ok(_) | Err(_)) => expect(Stage::Auth, &spoken, &[235]),
-            (None, Err(error)) => Err(Failure::lettre(Stage::Auth, &error)),
-            (None, Ok(_)) => Err(Failure::silence(Stage::Auth, "no answer")),
+            // What is no text in base64 asks for nothing that is known.
+            let decoded = reply.lines.first().and_then(|line| STANDARD.decode(line).ok());
+            challenge = Some(decoded.and_then(|it| String::from_utf8(it).ok()).unwrap_or_default());
         }
+        Err(failure("the relay asked too often"))
     }
 
     /// Up to the relay's 354.
@@ -192,7 +113,7 @@ impl SmtpConnection {
         octets: u64,
     ) -> Result<SmtpMessage, Failed<Box<Self>>> {
         if self.needs_reset {
-            let answer = self.ask(Stage::Mail, "RSET\r\n").await?;
+            let answer = self.stream.ask(Stage::Mail, Rset).await?;
             expect(Stage::Mail, &answer, &[250])?;
             self.needs_reset = false;
         }
@@ -202,7 +123,7 @@ impl SmtpConnection {
             let failure = Failure::message(Stage::Mail, cause);
             return Err(Failed { failure, connection: Some(self) });
         }
-        self.nothing_unasked(Stage::Mail).await?;
+        self.stream.nothing_unasked(Stage::Mail).await?;
         let mail = if self.offers.size {
             format!("MAIL FROM:<{from}> SIZE={octets}\r\n")
         } else {
@@ -210,7 +131,7 @@ impl SmtpConnection {
         };
         let rcpt = format!("RCPT TO:<{to}>\r\n");
         if self.offers.pipelining {
-            self.begin_at_once(&format!("{mail}{rcpt}DATA\r\n")).await
+            self.begin_at_once(&format!("{mail}{rcpt}{Data}")).await
         } else {
             self.begin_in_turn(&mail, &rcpt).await
         }
@@ -226,7 +147,7 @@ impl SmtpConnection {
             (Stage::Rcpt, rcpt, &[250, 251]),
             (Stage::Data, "DATA\r\n", &[354]),
         ] {
-            let answer = self.ask(stage, command).await?;
+            let answer = self.stream.ask(stage, command).await?;
             if let Err(failure) = expect(stage, &answer, codes) {
                 return Err(self.failed(failure, is_refusal(answer.code)));
             }
@@ -240,15 +161,15 @@ impl SmtpConnection {
         mut self: Box<Self>,
         commands: &str,
     ) -> Result<SmtpMessage, Failed<Box<Self>>> {
-        let mail = self.ask(Stage::Mail, commands).await?;
+        let mail = self.stream.ask(Stage::Mail, commands).await?;
         if mail.code == 421 {
             return Err(Failure::spoken(Stage::Mail, &mail).into());
         }
-        let rcpt = self.hear(Stage::Rcpt).await;
+        let rcpt = self.stream.hear(Stage::Rcpt).await;
         let data = match &rcpt {
             // It hangs up after that, or at least says nothing more.
             Ok(rcpt) if rcpt.code == 421 => Err(Failure::spoken(Stage::Rcpt, rcpt)),
-            Ok(_) => self.hear(Stage::Data).await,
+            Ok(_) => self.stream.hear(Stage::Data).await,
             Err(failure) => Err(failure.clone()),
         };
         let begun = expect(Stage::Mail, &mail, &[250])
@@ -265,33 +186,26 @@ impl SmtpConnection {
 
     /// Writes and flushes a part of the body. A relay that does not take it may have said why.
     async fn write_block(&mut self, block: &[u8]) -> Result<(), Failure> {
-        let limit = self.timeouts.body;
-        let written = timeout(limit, async {
-            self.stream.write_all(block).await?;
-            self.stream.flush().await
-        });
-        let failure = match written.await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => Failure::io(Stage::Body, &error),
-            Err(_) => Failure::timed_out(Stage::Body, limit),
+        let Err(failure) = self.stream.say(Stage::Body, block).await else {
+            return Ok(());
         };
-        match timeout(LAST_WORDS.min(limit), self.stream.hear()).await {
+        match timeout(LAST_WORDS, self.stream.hear(Stage::Body)).await {
             Ok(Ok(spoken)) => Err(Failure::spoken(Stage::Body, &spoken)),
             Ok(Err(_)) | Err(_) => Err(failure),
         }
     }
 
     /// Whether the relay has said nothing of itself, 421 and good-bye included.
-    pub(super) async fn is_quiet(&self) -> bool {
-        self.stream.unasked().await.is_none()
+    pub(super) async fn is_quiet(&mut self) -> bool {
+        self.stream.nothing_unasked(Stage::Mail).await.is_ok()
     }
 
     /// QUIT, answered within 2 seconds or not.
     pub(super) async fn quit(mut self: Box<Self>) {
         let farewell = async {
-            let said = self.client.command("QUIT\r\n").await.is_ok();
-            let closed = self.stream.shutdown().await.is_ok();
-            said && closed
+            if self.stream.ask(Stage::Mail, Quit).await.is_ok() {
+                self.stream.shutdown().await;
+            }
         };
         // The relay has all it was given; whether it heard this changes nothing.
         let _ = timeout(LAST_WORDS, farewell).await;
@@ -301,47 +215,6 @@ impl SmtpConnection {
     fn failed(mut self: Box<Self>, failure: Failure, is_in_step: bool) -> Failed<Box<Self>> {
         self.needs_reset = true;
         Failed { failure, connection: is_in_step.then_some(self) }
-    }
-
-    async fn ask(&mut self, stage: Stage, command: &str) -> Result<Spoken, Failure> {
-        let limit = self.timeouts.of(stage);
-        let outcome = timeout(limit, self.client.command(command)).await;
-        self.judge(stage, limit, outcome.map(Result::err))
-    }
-
-    async fn hear(&mut self, stage: Stage) -> Result<Spoken, Failure> {
-        let limit = self.timeouts.of(stage);
-        let outcome = timeout(limit, self.client.read_response()).await;
-        self.judge(stage, limit, outcome.map(Result::err))
-    }
-
-    /// What the relay said, as our stream noted it: lettre takes any 2xx or 3xx for good news, and makes
-    /// errors of the others.
-    fn judge(
-        &self,
-        stage: Stage,
-        limit: Duration,
-        outcome: Result<Option<smtp::Error>, Elapsed>,
-    ) -> Result<Spoken, Failure> {
-        match (self.stream.take_heard(), outcome) {
-            (Some(spoken), Ok(_)) => Ok(spoken),
-            (_, Err(_)) => Err(Failure::timed_out(stage, limit)),
-            (None, Ok(Some(error))) => Err(Failure::lettre(stage, &error)),
-            (None, Ok(None)) => Err(Failure::silence(stage, "no answer")),
-        }
-    }
-
-    /// Fails if the relay has said something, or hung up, where it had nothing to say: that must not
-    /// be taken for the answer to what comes next.
-    async fn nothing_unasked(&self, stage: Stage) -> Result<(), Failure> {
-        match self.stream.unasked().await {
-            None => Ok(()),
-            Some(Unasked::Reply(spoken)) => Err(Failure::spoken(stage, &spoken)),
-            Some(Unasked::Noise) => Err(Failure::silence(
-                stage,
-                "the relay closed the connection or sent an unexpected reply",
-            )),
-        }
     }
 }
 
@@ -356,12 +229,12 @@ impl SmtpMessage {
         // have a turn in between.
         for (index, block) in Blocks::of(message).enumerate() {
             if index > 0 {
-                connection.nothing_unasked(Stage::Body).await?;
+                connection.stream.nothing_unasked(Stage::Body).await?;
             }
             connection.write_block(&block).await?;
         }
-        connection.nothing_unasked(Stage::Body).await?;
-        let answer = connection.ask(Stage::FinalDot, ".\r\n").await?;
+        connection.stream.nothing_unasked(Stage::Body).await?;
+        let answer = connection.stream.ask(Stage::FinalDot, ".\r\n").await?;
         match expect(Stage::FinalDot, &answer, &[250]) {
             Ok(()) => Ok((answer.reply(), connection)),
             // The transaction is over (RFC 5321, section 4.1.1.4), but Postfix's is not when the end of the data
@@ -380,18 +253,13 @@ fn expect(stage: Stage, spoken: &Spoken, codes: &[u16]) -> Result<(), Failure> {
     if codes.contains(&spoken.code) { Ok(()) } else { Err(Failure::spoken(stage, spoken)) }
 }
 
-impl AsyncTokioStream for RelayStream {
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.peer())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::io::Write as _;
+    use std::net::{Ipv4Addr, SocketAddr};
 
     use secrecy::SecretString;
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -433,8 +301,11 @@ mod tests {
             heard
         });
         let transport = transport(address);
-        let stream = RelayStream::new(Box::new(socket), peer.parse().unwrap(), false);
-        let mut connection = SmtpConnection::greet(stream, transport.relay()).await.unwrap();
+        let relay_settings = transport.relay();
+        let timeouts = relay_settings.timeouts;
+        let mut stream = RelayStream::new(Box::new(socket), peer.parse().unwrap(), false, timeouts);
+        let offers = opening::hello(&mut stream, relay_settings).await.unwrap();
+        let mut connection = SmtpConnection { stream, offers, needs_reset: false };
         let credentials =
             Credentials { username: "router".to_owned(), password: SecretString::from("geheim") };
         let outcome = connection.authenticate(&credentials).await;
@@ -461,6 +332,31 @@ mod tests {
             assert_eq!(outcome, Ok(()));
             assert_eq!(heard, "AUTH PLAIN AHJvdXRlcgBnZWhlaW0=\r\n", "{peer}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_unasked_is_seen_though_the_runtime_has_not_looked_yet() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = TcpStream::connect(address).await.unwrap();
+        // Blocking: the relay's end does not depend on the runtime.
+        let (mut relay, _) = listener.accept().unwrap();
+        let timeouts = transport(address).relay().timeouts;
+        let mut stream = RelayStream::new(Box::new(socket), address, false, timeouts);
+        for (said, seen) in [
+            ("", Ok(())),
+            ("421 4.4.2 bye\r\n", Err(Some(421))),
+            ("", Ok(())),
+            // A part of a reply.
+            ("421-4.4.2 bye\r\n", Err(None)),
+        ] {
+            relay.write_all(said.as_bytes()).unwrap();
+            let unasked = stream.nothing_unasked(Stage::Mail).await;
+            let code = |failure: Failure| failure.reply.map(|reply| reply.code);
+            assert_eq!(unasked.map_err(code), seen, "{said:?}");
+        }
+        drop(relay);
+        assert!(stream.nothing_unasked(Stage::Mail).await.is_err());
     }
 
     #[tokio::test]

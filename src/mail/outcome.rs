@@ -1,14 +1,12 @@
 //! What a failed step means.
 //!
 //! A failure is the stage that was reached, the relay's reply if there was one, and a cause in our own
-//! words. The errors of lettre and of the operating system end here; neither their text nor a relay's
+//! words. The errors of the operating system and of TLS end here; neither their text nor a relay's
 //! decides anything, and a cause carries no address and no secret.
 
-use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
-use lettre::transport::smtp;
 use tokio_rustls::rustls;
 
 use crate::domain::address::masked;
@@ -128,18 +126,6 @@ impl Failure {
             Some(_) | None => error.kind().to_string(),
         };
         Self::silence(stage, cause.chars().take(CAUSE_CHARACTERS).collect::<String>())
-    }
-
-    /// An error of lettre's for which our stream noted no reply. lettre's own words are not passed on:
-    /// they may repeat what a relay said.
-    pub(super) fn lettre(stage: Stage, error: &smtp::Error) -> Self {
-        match error.source().and_then(|source| source.downcast_ref()) {
-            Some(error) => Self::io(stage, error),
-            None if error.is_client() => {
-                Self::silence(stage, "the relay asked for something that is not supported")
-            }
-            None => Self::silence(stage, "the relay closed the connection"),
-        }
     }
 }
 

@@ -88,8 +88,8 @@ impl Connection {
 
     /// The connection, if it is still there after it was idle, so that one that the relay has closed, or
     /// said 421 on, is not blamed on the next invoice. Sends nothing.
-    pub async fn if_alive(self) -> Option<Self> {
-        let is_alive = match &self {
+    pub async fn if_alive(mut self) -> Option<Self> {
+        let is_alive = match &mut self {
             Self::Smtp(connection) => connection.is_quiet().await,
             Self::File(_) => true,
         };
@@ -220,7 +220,7 @@ impl std::fmt::Debug for SmtpTransport {
     }
 }
 
-/// lettre writes it into EHLO as it is.
+/// It is written into EHLO as it is.
 fn is_helo_name(name: &str) -> bool {
     (1..=HOST_OCTETS).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte))

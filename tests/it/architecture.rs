@@ -35,15 +35,7 @@ const EVERYTHING: &[&str] = &["*"];
 /// Crates that are named in these files or folders only.
 const CRATES: &[(&str, &[&str])] = &[
     ("sled", &["store/sled.rs", "store/committer.rs"]),
-    (
-        "lettre",
-        &[
-            "mail/connection.rs",
-            "mail/connection/replies/property.rs",
-            "mail/transport.rs",
-            "mail/outcome.rs",
-        ],
-    ),
+    ("lettre", &["mail/connection.rs", "mail/connection/opening.rs"]),
     ("mail_builder", &["mail/compose.rs"]),
     ("hyper", &["http/"]),
     ("hyper_util", &["http/"]),

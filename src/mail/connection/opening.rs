@@ -1,15 +1,13 @@
-//! From nothing to a stream on which the relay has greeted: TCP, TLS, greeting, STARTTLS.
-//!
-//! All this happens on the bare socket, before lettre: it sets no `TCP_NODELAY`, and after STARTTLS it
-//! reads plaintext that came with the 220 as if it had been encrypted.
+//! From nothing to a stream on which the relay has answered EHLO: TCP, TLS, greeting, STARTTLS.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
+use lettre::transport::smtp::authentication::{DEFAULT_MECHANISMS, Mechanism};
+use lettre::transport::smtp::commands::{Ehlo, Starttls};
+use lettre::transport::smtp::extension::ClientId;
 use rustls_pki_types::ServerName;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -21,7 +19,7 @@ use crate::mail::outcome::Failure;
 
 use super::expect;
 use super::replies::Spoken;
-use super::stream::{RelayStream, Socket};
+use super::stream::{RelayStream, Socket, within};
 
 /// Where sockets come from.
 #[derive(Clone)]
@@ -44,9 +42,51 @@ pub(in crate::mail) struct Relay {
     pub(in crate::mail) timeouts: SmtpTimeouts,
 }
 
-/// A stream on which the next thing to send is EHLO, encrypted if that was asked for.
-pub(super) async fn open(relay: &Relay) -> Result<RelayStream, Failure> {
-    let limits = &relay.timeouts;
+/// What the relay offers in its answer to EHLO.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Offers {
+    /// RFC 2920.
+    pub(super) pipelining: bool,
+    /// RFC 1870.
+    pub(super) size: bool,
+    /// Octets of the largest message it takes, if it says so.
+    pub(super) size_octets: Option<u64>,
+    /// RFC 3207.
+    start_tls: bool,
+    /// The best of its mechanisms for AUTH that is known (RFC 4954).
+    pub(super) mechanism: Option<Mechanism>,
+}
+
+impl Offers {
+    fn read(ehlo: &Spoken) -> Self {
+        let mut offers = Self::default();
+        for line in ehlo.lines.iter().skip(1) {
+            let line = line.to_ascii_uppercase();
+            let mut words = line.split_ascii_whitespace();
+            match words.next() {
+                Some("PIPELINING") => offers.pipelining = true,
+                Some("SIZE") => {
+                    offers.size = true;
+                    // 0 stands for no limit (RFC 1870, section 4).
+                    let octets = words.next().and_then(|octets| octets.parse().ok());
+                    offers.size_octets = octets.filter(|&octets| octets > 0);
+                }
+                Some("STARTTLS") => offers.start_tls = true,
+                Some("AUTH") => {
+                    let offered: Vec<&str> = words.collect();
+                    let is_offered =
+                        |known: &&Mechanism| offered.contains(&known.to_string().as_str());
+                    offers.mechanism = DEFAULT_MECHANISMS.iter().find(is_offered).copied();
+                }
+                Some(_) | None => {}
+            }
+        }
+        offers
+    }
+}
+
+/// A stream on which EHLO was answered, encrypted if that was asked for.
+pub(super) async fn open(relay: &Relay) -> Result<(RelayStream, Offers), Failure> {
     let (socket, peer): (Box<dyn Socket>, _) = match &relay.dial {
         Dial::Tcp => {
             let (socket, peer) = connect(relay).await?;
@@ -57,16 +97,27 @@ pub(super) async fn open(relay: &Relay) -> Result<RelayStream, Failure> {
             (socket, SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)))
         }
     };
-    let stream = match relay.security {
+    let mut stream = match relay.security {
         Security::Tls => handshake(relay, socket, peer).await?,
-        Security::StartTls | Security::None => RelayStream::new(socket, peer, false),
+        Security::StartTls | Security::None => {
+            RelayStream::new(socket, peer, false, relay.timeouts)
+        }
     };
-    let greeting = hear(&stream, Stage::Greeting, limits.greeting).await?;
+    let greeting = stream.hear(Stage::Greeting).await?;
     expect(Stage::Greeting, &greeting, &[220])?;
+    let offers = hello(&mut stream, relay).await?;
     match relay.security {
-        Security::Tls | Security::None => Ok(stream),
-        Security::StartTls => start_tls(relay, stream).await,
+        Security::Tls | Security::None => Ok((stream, offers)),
+        Security::StartTls => start_tls(relay, stream, offers).await,
     }
+}
+
+/// EHLO.
+pub(super) async fn hello(stream: &mut RelayStream, relay: &Relay) -> Result<Offers, Failure> {
+    let name = ClientId::Domain(relay.helo_name.clone());
+    let answer = stream.ask(Stage::Ehlo, Ehlo::new(name)).await?;
+    expect(Stage::Ehlo, &answer, &[250])?;
+    Ok(Offers::read(&answer))
 }
 
 /// Tries the host's addresses in order. Each gets an equal part of the time that is left, so that one
@@ -103,60 +154,29 @@ async fn handshake(
 ) -> Result<RelayStream, Failure> {
     let connector = TlsConnector::from(Arc::clone(&relay.tls));
     let handshake = connector.connect(relay.server_name.clone(), socket);
-    let socket = within(Stage::Tls, relay.timeouts.tls, handshake).await?;
-    Ok(RelayStream::new(Box::new(socket), peer, true))
+    let socket = within(Stage::Tls, relay.timeouts, handshake).await?;
+    Ok(RelayStream::new(Box::new(socket), peer, true, relay.timeouts))
 }
 
-/// EHLO and STARTTLS on the bare socket (RFC 3207). Whatever goes wrong, nothing is ever sent in clear.
-async fn start_tls(relay: &Relay, mut stream: RelayStream) -> Result<RelayStream, Failure> {
-    let limits = &relay.timeouts;
-    let hello = format!("EHLO {}\r\n", relay.helo_name);
-    say(&mut stream, Stage::Ehlo, limits.ehlo, &hello).await?;
-    let offers = hear(&stream, Stage::Ehlo, limits.ehlo).await?;
-    expect(Stage::Ehlo, &offers, &[250])?;
-    let is_offered =
-        offers.lines.iter().skip(1).any(|line| line.trim().eq_ignore_ascii_case("STARTTLS"));
-    if !is_offered {
+/// STARTTLS on the bare socket, and EHLO once more (RFC 3207). Whatever goes wrong, nothing is ever sent in clear.
+async fn start_tls(
+    relay: &Relay,
+    mut stream: RelayStream,
+    offers: Offers,
+) -> Result<(RelayStream, Offers), Failure> {
+    if !offers.start_tls {
         return Err(Failure::silence(Stage::Tls, "the relay does not offer STARTTLS"));
     }
-    say(&mut stream, Stage::Tls, limits.tls, "STARTTLS\r\n").await?;
-    let ready = hear(&stream, Stage::Tls, limits.tls).await?;
+    let ready = stream.ask(Stage::Tls, Starttls).await?;
     expect(Stage::Tls, &ready, &[220])?;
     let peer = stream.peer();
-    match stream.into_socket() {
-        Some(socket) => handshake(relay, socket, peer).await,
-        None => Err(Failure::silence(
+    let Some(socket) = stream.into_socket() else {
+        return Err(Failure::silence(
             Stage::Tls,
             "unencrypted data followed the reply to STARTTLS (from the relay or an attacker)",
-        )),
-    }
-}
-
-async fn say(
-    stream: &mut RelayStream,
-    stage: Stage,
-    limit: Duration,
-    line: &str,
-) -> Result<(), Failure> {
-    within(stage, limit, async {
-        stream.write_all(line.as_bytes()).await?;
-        stream.flush().await
-    })
-    .await
-}
-
-async fn hear(stream: &RelayStream, stage: Stage, limit: Duration) -> Result<Spoken, Failure> {
-    within(stage, limit, stream.hear()).await
-}
-
-/// `step`, bounded. On a time-out it is dropped where it stands: the caller gives up the stream.
-async fn within<T>(
-    stage: Stage,
-    limit: Duration,
-    step: impl Future<Output = io::Result<T>>,
-) -> Result<T, Failure> {
-    timeout(limit, step)
-        .await
-        .map_err(|_| Failure::timed_out(stage, limit))?
-        .map_err(|error| Failure::io(stage, &error))
+        ));
+    };
+    let mut stream = handshake(relay, socket, peer).await?;
+    let offers = hello(&mut stream, relay).await?;
+    Ok((stream, offers))
 }

@@ -16,8 +16,6 @@ const LINE_OCTETS: usize = 2048;
 const REPLY_LINES: usize = 100;
 /// Most characters of a reply's words that are kept.
 const TEXT_CHARACTERS: usize = 200;
-/// lettre refuses lines of more than 1,000 octets and replies of more than 100,000.
-const LETTRE_LINE_OCTETS: usize = 900;
 
 /// Bytes that are no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,29 +61,6 @@ impl Spoken {
             text.truncate(cut);
         }
         Reply { code: self.code, enhanced, text }
-    }
-
-    /// The same reply so that lettre can read it: CRLF, UTF-8, within its limits, never an empty line
-    /// (it takes the first word of the EHLO reply as a name), keywords in capitals (it compares them
-    /// so, and reads the words of no other 250), and the second digit one of RFC 5321 (it knows no
-    /// other). The true code is the one that is judged.
-    pub(super) fn for_lettre(&self) -> Vec<u8> {
-        let (class, rest) = (self.code / 100, self.code % 100);
-        let code = class * 100 + if rest >= 60 { 50 + rest % 10 } else { rest };
-        let mut text = Vec::new();
-        for (index, line) in self.lines.iter().enumerate() {
-            let separator = if index + 1 == self.lines.len() { ' ' } else { '-' };
-            let mut words = line.replace(char::is_control, " ");
-            words.truncate(words.floor_char_boundary(LETTRE_LINE_OCTETS));
-            if self.code == 250 {
-                words.make_ascii_uppercase();
-            }
-            if words.trim().is_empty() {
-                words.replace_range(.., "-");
-            }
-            text.extend(format!("{code}{separator}{words}\r\n").into_bytes());
-        }
-        text
     }
 }
 
@@ -177,7 +152,6 @@ fn split_enhanced(code: u16, line: &str) -> Option<(EnhancedCode, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn read(bytes: &[u8]) -> Result<Vec<Spoken>, BadReply> {
         let mut reader = ReplyReader::default();
@@ -200,16 +174,14 @@ mod tests {
         for raw in [b"250\r\n".as_slice(), b"250\n", b"250 \r\n", b"250\r\r\n"] {
             let spoken = one(raw);
             assert_eq!((spoken.code, spoken.reply().text.as_str()), (250, ""));
-            assert_eq!(spoken.for_lettre(), b"250 -\r\n");
         }
-        assert_eq!(one(b"250-a\n250 b\n").for_lettre(), b"250-A\r\n250 B\r\n");
+        assert_eq!(one(b"250-a\n250 b\n").lines, ["a", "b"]);
     }
 
     #[test]
     fn words_in_another_encoding_are_read_and_made_printable() {
         let spoken = one(b"550 5.7.1 gesch\xfctzt\x07 \x1b[31m\r\n");
         assert_eq!(spoken.reply().text, "gesch\u{FFFD}tzt [31m");
-        assert!(String::from_utf8(spoken.for_lettre()).is_ok());
     }
 
     #[test]
@@ -217,8 +189,6 @@ mod tests {
         let raw = format!("250 {}\r\n", "ä".repeat(400));
         let spoken = one(raw.as_bytes());
         assert_eq!(spoken.reply().text.chars().count(), 200);
-        let raw = format!("250 {}\r\n", "x".repeat(2000));
-        assert!(one(raw.as_bytes()).for_lettre().len() < 1000);
     }
 
     #[test]
@@ -276,39 +246,6 @@ mod tests {
             let reply = one(format!("{raw}\r\n").as_bytes()).reply();
             assert_eq!(reply.enhanced, None, "{raw}");
             assert_eq!(reply.text, raw[4..], "{raw}");
-        }
-    }
-
-    #[test]
-    fn a_code_with_a_second_digit_of_its_own_keeps_its_value() {
-        let spoken = one(b"571 5.7.1 blocked\r\n");
-        assert_eq!(spoken.reply().code, 571);
-        assert!(spoken.for_lettre().starts_with(b"551 "));
-    }
-
-    proptest! {
-        #[test]
-        fn replies_are_the_same_however_the_bytes_arrive(
-            raw in "([2-5][0-9]{2}[ -]\\PC{0,20}\r?\n){0,6}", cut in 0_usize..64
-        ) {
-            let whole = read(raw.as_bytes());
-            let mut reader = ReplyReader::default();
-            let mut replies = Vec::new();
-            let mut outcome = Ok(());
-            'outer: for piece in raw.as_bytes().chunks(cut + 1) {
-                reader.push(piece);
-                loop {
-                    match reader.next_reply() {
-                        Ok(Some(reply)) => replies.push(reply),
-                        Ok(None) => break,
-                        Err(error) => {
-                            outcome = Err(error);
-                            break 'outer;
-                        }
-                    }
-                }
-            }
-            prop_assert_eq!(whole, outcome.map(|()| replies));
         }
     }
 }
