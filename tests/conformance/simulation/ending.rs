@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use invoice_router::domain::change::ChangeKind;
+use invoice_router::domain::id::SubUserId;
 use invoice_router::domain::retry::AfterUncertain;
 use invoice_router::store::{Command, InvoiceView, PauseScope};
 use tokio::time::sleep;
@@ -9,9 +11,8 @@ use tokio::time::sleep;
 use crate::events::What;
 use crate::model::Invoice;
 use crate::relay::{Copy, Weather};
-use crate::rules::Kind;
 use crate::verdict;
-use crate::wire::{id, number_of};
+use crate::wire::{contact, groups, id, number_of};
 use crate::world::World;
 
 /// What is not at its end after so long never is.
@@ -51,23 +52,23 @@ impl World {
 
     /// The portal's last snapshot of an account: newer than anything, and right.
     fn last_word(&mut self, account: String) {
-        let known = self.model().accounts.get(&account).map_or(0, |known| known.version);
-        let believed = self.portal.get(&account).map_or(0, |known| known.version);
+        let known = self.model().accounts.get(&account).cloned();
+        let versions = [known.as_ref(), self.portal.get(&account)].into_iter().flatten();
+        let newest = versions.map(|known| known.version().get()).max().unwrap_or(0);
         let mut profile = self.some_profile(&account);
         // So that the end does not have to wait for the night.
-        profile.schedule = profile.schedule.filter(|name| *name != "night");
-        profile.subs.retain(|_, sub| !sub.addresses.is_empty());
-        let subs = &profile.subs;
-        profile.selected =
-            profile.selected.filter(|id| subs.get(id).is_some_and(|sub| sub.billing));
-        if profile.main.is_empty() {
-            profile.main = vec![format!("main-0@{}.example", account.to_lowercase())];
+        profile.schedule = profile.schedule.filter(|name| name.as_str() != "night");
+        profile.sub_users.retain(|_, sub_user| !sub_user.contact.addresses.as_slice().is_empty());
+        let sub_users = &profile.sub_users;
+        let is_billing = |id: &SubUserId| {
+            sub_users.get(id).is_some_and(|sub_user| groups().contains(&sub_user.group))
+        };
+        profile.billing_contact = profile.billing_contact.filter(is_billing);
+        if profile.main_contact.addresses.as_slice().is_empty() {
+            profile.main_contact = contact(&[format!("main-0@{}.example", account.to_lowercase())]);
         }
-        let event = self.event(What::Change {
-            account,
-            version: known.max(believed) + 3,
-            kind: Kind::Updated(profile),
-        });
+        let change = self.change(&account, newest + 3, ChangeKind::Updated(profile));
+        let event = self.event(What::Change(Box::new(change)));
         self.deliver(event);
     }
 
@@ -85,7 +86,8 @@ impl World {
     fn goes_on(&mut self) -> bool {
         let mut goes_on = false;
         for invoice in self.invoices() {
-            let (account, number) = (invoice.issue.account.clone(), invoice.issue.number.clone());
+            let (account, number) =
+                (invoice.issued.account.to_string(), invoice.issued.number.to_string());
             let Some(InvoiceView::Whole(whole)) = self.look(&account, &number) else {
                 continue;
             };
@@ -112,9 +114,9 @@ impl World {
         let copies = self.relay.copies();
         let blamed = self.model().blamed.clone();
         for invoice in self.invoices() {
-            let number = &invoice.issue.number;
-            let copies: Vec<&Copy> = copies.iter().filter(|copy| copy.number == *number).collect();
-            let wrong = match self.look(&invoice.issue.account, number) {
+            let number = invoice.issued.number.as_str();
+            let copies: Vec<&Copy> = copies.iter().filter(|copy| copy.number == number).collect();
+            let wrong = match self.look(invoice.issued.account.as_str(), number) {
                 None => vec!["it is lost".to_owned()],
                 Some(InvoiceView::Tombstone { state, .. }) => {
                     self.figures.tombstones += 1;

@@ -3,35 +3,26 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-
-use crate::rules::Kind;
+use invoice_router::domain::change::AccountChange;
+use invoice_router::domain::id::{AccountId, InvoiceNumber};
+use invoice_router::domain::invoice::Invoice;
 
 /// A webhook-id is looked for among those of so many days, and of a day ahead, for a clock that was set back.
 const REMEMBERED: (TimeDelta, TimeDelta) = (TimeDelta::days(7), TimeDelta::days(1));
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum What {
-    Change { account: String, version: u64, kind: Kind },
-    Issue(Issue),
-    Withdraw { account: String, number: String },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Issue {
-    pub(crate) account: String,
-    pub(crate) number: String,
-    pub(crate) cents: u32,
-    pub(crate) at_once: bool,
-    pub(crate) min_version: Option<u64>,
+    Change(Box<AccountChange>),
+    Issue(Box<Invoice>),
+    Withdraw(AccountId, InvoiceNumber),
 }
 
 /// What a sender sends, and sends again until it is answered with success.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Event {
     pub(crate) id: String,
     /// Distinguishes bodies.
     pub(crate) body: u64,
-    pub(crate) timestamp: DateTime<Utc>,
     /// When it was handed over last.
     pub(crate) received_at: DateTime<Utc>,
     pub(crate) what: What,

@@ -9,8 +9,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use invoice_router::clock::Clock;
+use invoice_router::domain::account::{Account, SubUser};
+use invoice_router::domain::change::{AccountChange, Applied, apply};
 use invoice_router::domain::delivery::{Attempt, Intent, Outcome};
-use invoice_router::domain::id::InvoiceNumber;
+use invoice_router::domain::id::{InvoiceNumber, SubUserId, Version};
+use invoice_router::domain::invoice::Invoice as Issued;
 use invoice_router::domain::recipient::Suspect;
 use invoice_router::domain::retry::AfterUncertain;
 use invoice_router::store::{
@@ -19,11 +22,11 @@ use invoice_router::store::{
 };
 use tokio::time::Instant;
 
-use crate::events::{Event, Issue, Remembered};
+use crate::events::{Event, Remembered};
 use crate::relay::Stream;
-use crate::rules::{self, Account, Kind, Sub, account_of};
+use crate::rules::{self, account_of, selected_addresses};
 use crate::watch::Beginning;
-use crate::wire::{id, number_of};
+use crate::wire::{self, id, number_of};
 
 /// What is configured, as far as the model goes by it.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +46,7 @@ pub(crate) enum Ordered {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Invoice {
-    pub(crate) issue: Issue,
+    pub(crate) issued: Issued,
     /// Since when it waits for its schedule; none if it was parked at first.
     pub(crate) waits: Option<DateTime<Utc>>,
     /// It was answered that it is withdrawn, which is final.
@@ -86,7 +89,7 @@ pub(crate) struct Model {
     /// Since when an account has its schedule.
     pub(crate) schedule_since: BTreeMap<String, DateTime<Utc>>,
     /// Since which version of its account a sub-user has its addresses.
-    addresses_since: BTreeMap<(String, String), u64>,
+    addresses_since: BTreeMap<(String, SubUserId), Version>,
     pub(crate) invoices: BTreeMap<String, Invoice>,
     /// Account and number of what was withdrawn before it came.
     withdrawn_ahead: BTreeSet<(String, String)>,
@@ -207,36 +210,40 @@ impl Model {
     pub(crate) fn changed(
         &mut self,
         event: &Event,
-        (id, version, kind): (&str, u64, &Kind),
+        change: &AccountChange,
         answer: &ChangeAnswer,
         streams: &[Stream],
     ) {
+        let id = change.account.as_str();
         let before = self.accounts.get(id);
-        let (expected, after) = rules::judge(before, version, event.timestamp, kind);
+        let expected = apply(before, change, &wire::groups(), event.received_at);
         let found = match answer {
-            ChangeAnswer::Accepted { result, .. } => match result {
-                ChangeResult::Applied => "applied",
-                ChangeResult::Duplicate => "duplicate",
-                ChangeResult::Stale => "stale",
-            },
-            ChangeAnswer::Refused(refused) => rules::refusal(refused),
+            ChangeAnswer::Accepted { result: ChangeResult::Applied, .. } => "applied",
+            ChangeAnswer::Accepted { result: ChangeResult::Duplicate, .. } => "duplicate",
+            ChangeAnswer::Accepted { result: ChangeResult::Stale, .. } => "stale",
+            ChangeAnswer::Refused(_) => "refused",
         };
-        let in_force = before.map(|account| account.version);
+        let in_force = before.map(Account::version);
         let event_id = &event.id;
-        self.note(format!("{event_id} {id} {version} over {in_force:?}: {found}, {kind:?}"));
-        self.check(found == expected, format!("{event_id} is {found} in place of {expected}"));
-        if let Some(after) = after {
-            let before = self.accounts.insert(id.to_owned(), after.clone());
-            let is_new = before.is_none();
-            let before = before.map(|before| before.profile).unwrap_or_default();
-            if is_new || before.schedule != after.profile.schedule {
+        self.note(format!("{event_id} {change:?} over {in_force:?}: {found}"));
+        let is_right = match (&expected, answer) {
+            (Ok(Applied::Changed { .. }), _) => found == "applied",
+            (Ok(Applied::Duplicate), _) => found == "duplicate",
+            (Ok(Applied::Stale), _) => found == "stale",
+            (Err(expected), ChangeAnswer::Refused(refused)) => refused == expected,
+            (Err(_), ChangeAnswer::Accepted { .. }) => false,
+        };
+        self.check(is_right, format!("{event_id} is {found} in place of {expected:?}"));
+        if let Ok(Applied::Changed { account: after, .. }) = expected {
+            let before = self.accounts.insert(id.to_owned(), (*after).clone());
+            if before.as_ref().map(Account::schedule) != Some(after.schedule()) {
                 self.schedule_since.insert(id.to_owned(), self.clock.now());
             }
-            for (sub, Sub { addresses, .. }) in after.profile.subs {
-                let known = before.subs.get(&sub).map(|sub| &sub.addresses);
-                if known != Some(&addresses) {
-                    let place = (id.to_owned(), sub);
-                    self.addresses_since.insert(place, after.version);
+            for (sub_user, SubUser { contact, .. }) in &after.profile().sub_users {
+                let known = before.as_ref().and_then(|it| it.profile().sub_users.get(sub_user));
+                if known.map(|known| &known.contact.addresses) != Some(&contact.addresses) {
+                    let place = (id.to_owned(), sub_user.clone());
+                    self.addresses_since.insert(place, after.version());
                 }
             }
         }
@@ -244,12 +251,9 @@ impl Model {
             return;
         };
         self.remembered.add(event);
-        let known = self.accounts.get(id).map(|known| known.profile.selected.clone());
-        let selected = account.billing_contact().map(|(id, _)| id.as_str().to_owned());
-        self.check(
-            known.as_ref() == Some(&selected),
-            format!("{id} has selected {selected:?} in place of {known:?}"),
-        );
+        let known = self.accounts.get(id);
+        let is_known = known == Some(&**account);
+        self.check(is_known, format!("{event_id} is answered with {account:?}"));
         if found == "applied" {
             self.named_in_flight += u64::try_from(in_flight.len()).unwrap_or(u64::MAX);
             self.names_in_flight(id, in_flight, streams);
@@ -266,7 +270,7 @@ impl Model {
         for Stream { to, number } in streams {
             let Some(number) = number else { continue };
             let belongs = account_of(to) != id
-                || known.profile.allows(to, self.limits.falls_back, &self.blamed);
+                || rules::allows(known, to, self.limits.falls_back, &self.blamed);
             if !belongs && !in_flight.contains(number.as_str()) {
                 missing.push(format!("{number} on its way to {to} is not named in flight"));
             }
@@ -277,8 +281,8 @@ impl Model {
     }
 
     /// What became of an invoice that was handed over.
-    pub(crate) fn issued(&mut self, event: &Event, issue: &Issue, answer: &IssueAnswer) {
-        let number = &issue.number;
+    pub(crate) fn issued(&mut self, event: &Event, issued: Issued, answer: &IssueAnswer) {
+        let number = issued.number.as_str();
         let (found, is_success) = match answer {
             IssueAnswer::Applied(_) => ("applied", true),
             IssueAnswer::Parked(_) => ("parked", true),
@@ -288,25 +292,26 @@ impl Model {
             IssueAnswer::DocumentsMissing(_) => ("documents missing", false),
             IssueAnswer::DocumentsTooLarge { .. } => ("documents too large", false),
         };
-        let account = self.accounts.get(&issue.account);
-        let is_ready =
-            account.is_some_and(|account| account.version >= issue.min_version.unwrap_or(0));
-        let place = (issue.account.clone(), number.clone());
+        let account = self.accounts.get(issued.account.as_str());
+        let is_ready = account.is_some_and(|account| {
+            issued.min_account_version.is_none_or(|least| account.version() >= least)
+        });
+        let place = (issued.account.to_string(), number.to_owned());
         let expected = match self.invoices.get(number) {
-            Some(known) if known.issue == *issue => "duplicate",
+            Some(known) if known.issued == issued => "duplicate",
             Some(_) => "conflict",
             None if self.withdrawn_ahead.contains(&place) => "stale",
             None if is_ready => "applied",
             None => "parked",
         };
-        self.note(format!("{} {issue:?}: {found}", event.id));
+        self.note(format!("{} {issued:?}: {found}", event.id));
         self.check(
             found == expected,
             format!("{} of {number} is {found} in place of {expected}", event.id),
         );
         if matches!(found, "applied" | "parked") {
             let invoice = Invoice {
-                issue: issue.clone(),
+                issued: issued.clone(),
                 waits: (found == "applied").then(|| self.clock.now()),
                 withdrawn: false,
                 orders: BTreeSet::new(),
@@ -314,7 +319,7 @@ impl Model {
                 last_intent: None,
                 addresses: (1, BTreeSet::new()),
             };
-            self.invoices.insert(number.clone(), invoice);
+            self.invoices.insert(number.to_owned(), invoice);
         }
         if is_success {
             self.remembered.add(event);
@@ -391,32 +396,25 @@ impl Model {
     /// What is wrong with the marks of the selected contact's addresses when a message to `to` begins: one is from
     /// before the contact's addresses changed, or one is missing though somebody stands in.
     pub(crate) fn wrong_mark(&self, account: &str, to: &str) -> Option<&'static str> {
-        let selected = self
-            .accounts
-            .get(account)
-            .and_then(|known| Some((known, known.profile.selected.clone()?)));
-        let (known, sub) = selected?;
-        let addresses = known.profile.selected_addresses().unwrap_or_default();
-        let place = (account.to_owned(), sub);
-        let since = self.addresses_since.get(&place).copied().unwrap_or(0);
+        let known = self.accounts.get(account)?;
+        let sub_user = known.profile().billing_contact.clone()?;
+        let addresses = selected_addresses(known.profile()).unwrap_or_default();
+        let since = self.addresses_since.get(&(account.to_owned(), sub_user)).copied();
+        let since = since.unwrap_or(Version::UNKNOWN);
         let view = self.store.as_ref()?.account(&id(account)).ok()??;
-        let mark_of = |wanted: &String| {
-            let mut marks = view.suspects.iter();
-            marks.find_map(|(address, mark)| (address.as_str() == wanted).then_some(mark))
-        };
-        let is_old = |mark: &Suspect| mark.account_version.get() < since;
-        if addresses.iter().filter_map(mark_of).any(is_old) {
+        let is_old = |mark: &Suspect| mark.account_version < since;
+        if addresses.iter().filter_map(|one| view.suspects.get(one)).any(is_old) {
             return Some("a mark is from before the contact's addresses changed");
         }
-        let stands_in = !addresses.iter().any(|address| address == to);
-        let is_missing = stands_in && addresses.iter().any(|address| mark_of(address).is_none());
+        let stands_in = !addresses.iter().any(|address| address.as_str() == to);
+        let is_missing = stands_in && addresses.iter().any(|one| !view.suspects.contains_key(one));
         is_missing.then_some("somebody stands in for an address that is not marked")
     }
 
     /// An invoice as it is stored.
     pub(crate) fn whole(&self, number: &str) -> Option<WholeInvoice> {
-        let account = &self.invoices.get(number)?.issue.account;
-        match self.store.as_ref()?.invoice(&id(account), &number_of(number)) {
+        let account = &self.invoices.get(number)?.issued.account;
+        match self.store.as_ref()?.invoice(account, &number_of(number)) {
             Ok(Some(InvoiceView::Whole(whole))) => Some(*whole),
             Ok(Some(InvoiceView::Tombstone { .. }) | None) | Err(_) => None,
         }

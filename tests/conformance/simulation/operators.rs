@@ -21,7 +21,7 @@ impl World {
             let model = self.model();
             let sending: Vec<_> = numbers
                 .filter_map(|number| {
-                    Some((model.invoices.get(&number)?.issue.account.clone(), number))
+                    Some((model.invoices.get(&number)?.issued.account.to_string(), number))
                 })
                 .collect();
             drop(model);
@@ -33,7 +33,7 @@ impl World {
             .model()
             .invoices
             .values()
-            .map(|invoice| (invoice.issue.account.clone(), invoice.issue.number.clone()))
+            .map(|invoice| (invoice.issued.account.to_string(), invoice.issued.number.to_string()))
             .collect();
         self.rng.choice(invoices)
     }

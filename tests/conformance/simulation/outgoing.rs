@@ -1,12 +1,16 @@
 //! What a message must have behind it when it begins, beyond the right recipient.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use invoice_router::domain::account::Account;
 use invoice_router::domain::delivery::{Attempt, Outcome};
+use invoice_router::domain::id::{ScheduleName, Version};
+use invoice_router::domain::invoice::Release;
 use invoice_router::domain::retry::{AfterUncertain, REJECTIONS_WINDOW, UNCERTAIN_MAX};
 use invoice_router::store::WholeInvoice;
 use tokio::time::Instant;
 
 use crate::model::{Invoice, Model, Ordered, uncertain};
+use crate::rules::selected_addresses;
 
 /// A run includes what comes until it is opened, so long after its instant at most.
 const OPENING: TimeDelta = TimeDelta::seconds(5);
@@ -38,10 +42,10 @@ impl Model {
 
         let intent = whole.intent.as_ref();
         check(intent.is_some_and(|intent| intent.address.as_str() == to), "there is no intent");
-        let known = self.accounts.get(&invoice.issue.account);
-        let version = known.map_or(0, |account| account.version);
+        let known = self.accounts.get(invoice.issued.account.as_str());
+        let version = known.map_or(Version::UNKNOWN, Account::version);
         check(
-            invoice.issue.min_version.is_none_or(|least| version >= least),
+            invoice.issued.min_account_version.is_none_or(|least| version >= least),
             "the account is older than it asks for",
         );
         let is_last = |last| Some(last) == intent;
@@ -97,10 +101,10 @@ impl Model {
             uncertain.get(to).is_none_or(|count| *count < most),
             "it was to be held after three attempts of unknown outcome",
         );
-        let known = self.accounts.get(&invoice.issue.account);
-        let contact = known.and_then(|account| account.profile.selected_addresses());
-        let may_have_it =
-            contact.is_some_and(|contact| contact.iter().any(|one| uncertain.contains_key(one)));
+        let known = self.accounts.get(invoice.issued.account.as_str());
+        let contact = known.and_then(|account| selected_addresses(account.profile()));
+        let may_have_it = contact
+            .is_some_and(|contact| contact.iter().any(|one| uncertain.contains_key(one.as_str())));
         check(!may_have_it || !stands_in, "somebody stands in for a contact who may have it");
     }
 
@@ -110,7 +114,7 @@ impl Model {
         &self,
         invoice: &Invoice,
         whole: &WholeInvoice,
-        version: u64,
+        version: Version,
         last: Option<&&Attempt>,
     ) -> bool {
         if self.jumped || invoice.was(Ordered::Release) {
@@ -122,17 +126,22 @@ impl Model {
             Some(last) if last.outcome == Outcome::Rejected => true,
             // With another account, a withheld invoice is due at once.
             Some(last) => {
-                last.intent.account_version.get() != version
+                last.intent.account_version != version
                     || now - last.intent.started_at >= FIRST_DELAY
             }
-            None if self.dispatched || invoice.issue.at_once || !whole.attempts.is_empty() => true,
+            None if self.dispatched
+                || invoice.issued.release == Release::Immediately
+                || !whole.attempts.is_empty() =>
+            {
+                true
+            }
             None => {
-                let known = self.accounts.get(&invoice.issue.account);
-                let schedule = known.and_then(|account| account.profile.schedule);
-                let kept_since = self.schedule_since.get(&invoice.issue.account);
+                let known = self.accounts.get(invoice.issued.account.as_str());
+                let schedule = known.map(Account::schedule);
+                let kept_since = self.schedule_since.get(invoice.issued.account.as_str());
                 match invoice.waits {
                     Some(since) if kept_since.is_some_and(|kept| *kept <= since) => {
-                        has_fired(schedule, since - OPENING, now)
+                        has_fired(schedule.as_ref().map(ScheduleName::as_str), since - OPENING, now)
                     }
                     Some(_) | None => true,
                 }

@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::events::{Event, Issue, What};
-use crate::rules::{self, Account, Kind, Profile, Sub};
-use crate::wire::{self, id, number_of};
+use invoice_router::domain::account::{Account, Profile, SubUser};
+use invoice_router::domain::change::{
+    AccountChange, Applied, ChangeKind, ContactChange, ContactDifferences, CopySource, apply,
+};
+use invoice_router::domain::id::{Digest, ScheduleName, SubUserId};
+use invoice_router::domain::invoice::{Invoice, Release};
+
+use crate::events::{Event, What};
+use crate::wire::{self, id, number_of, parsed, sub_user_id};
 use crate::world::World;
 
 impl World {
@@ -24,7 +30,7 @@ impl World {
             return self.repeat(event).await;
         }
         let known = self.portal.get(&account).cloned();
-        let version = known.as_ref().map_or(0, |known| known.version);
+        let version = known.as_ref().map_or(0, |known| known.version().get());
         let kind = self.some_kind(&account, known.as_ref());
         let version = match self.rng.u8(..) {
             // A gap, the version in force once more, or one of the past.
@@ -33,70 +39,92 @@ impl World {
             20..25 => version.saturating_sub(1).max(1),
             _ => version + 1,
         };
-        let timestamp = self.clock.now();
-        let (answer, after) = rules::judge(known.as_ref(), version, timestamp, &kind);
-        if let Some(after) = after {
-            self.portal.insert(account.clone(), after);
-        }
-        let event = self.event(What::Change { account, version, kind });
+        let change = self.change(&account, version, kind);
+        let applied = apply(known.as_ref(), &change, &wire::groups(), change.timestamp);
+        let event = self.event(What::Change(Box::new(change)));
+        let Ok(Applied::Changed { account: after, .. }) = applied else {
+            return self.deliver(event);
+        };
+        self.portal.insert(account, *after);
         // Some are late, and then come out of order.
-        if answer == "applied" && self.rng.u8(..) < 40 {
+        if self.rng.u8(..) < 40 {
             self.model().outbox.push(event);
         } else {
             self.deliver(event);
         }
     }
 
-    fn some_kind(&mut self, account: &str, known: Option<&Account>) -> Kind {
-        let id = format!("u{}", self.rng.u32(1..4));
+    pub(crate) fn change(&self, account: &str, version: u64, kind: ChangeKind) -> AccountChange {
+        let version = wire::version(version);
+        AccountChange { account: id(account), version, timestamp: self.clock.now(), kind }
+    }
+
+    fn some_kind(&mut self, account: &str, known: Option<&Account>) -> ChangeKind {
+        let raw = format!("u{}", self.rng.u32(1..4));
+        let id = sub_user_id(&raw);
         if known.is_none() || self.rng.u8(..) < 90 {
-            return Kind::Updated(self.some_profile(account));
+            return ChangeKind::Updated(self.some_profile(account));
         }
         match self.rng.u32(..10) {
-            0 => Kind::Closed,
-            1..4 => Kind::Saved(id.clone(), self.some_sub(account, &id)),
-            4 => Kind::Copied(id, self.rng.bool()),
-            5 | 6 => Kind::Removed(id),
-            7 => Kind::Selected(None),
-            _ => Kind::Selected(Some(id)),
+            0 => ChangeKind::Closed,
+            1..4 => {
+                let SubUser { group, contact, login } = self.some_sub_user(account, &raw);
+                let contact = ContactChange::Whole(contact);
+                ChangeKind::SubUserSaved { id, group, contact, login }
+            }
+            4 => ChangeKind::SubUserSaved {
+                id,
+                group: wire::group(self.rng.bool()),
+                contact: ContactChange::Copy {
+                    source: CopySource::MainContact,
+                    differences: ContactDifferences::default(),
+                },
+                login: None,
+            },
+            5 | 6 => ChangeKind::SubUserRemoved(id),
+            7 => ChangeKind::BillingContactSelected(None),
+            _ => ChangeKind::BillingContactSelected(Some(id)),
         }
     }
 
     pub(crate) fn some_profile(&mut self, account: &str) -> Profile {
-        let mut subs = BTreeMap::new();
-        for number in 1..4 {
-            let id = format!("u{number}");
+        let mut sub_users = BTreeMap::new();
+        for id in ["u1", "u2", "u3"] {
             if self.rng.bool() {
-                let sub = self.some_sub(account, &id);
-                subs.insert(id, sub);
+                sub_users.insert(sub_user_id(id), self.some_sub_user(account, id));
             }
         }
-        let candidates: Vec<String> =
-            subs.iter().filter(|(_, sub)| sub.billing).map(|(id, _)| id.clone()).collect();
-        let selected = match self.rng.u8(..) {
+        let groups = wire::groups();
+        let candidates = sub_users.iter().filter(|(_, sub_user)| groups.contains(&sub_user.group));
+        let candidates: Vec<SubUserId> = candidates.map(|(id, _)| id.clone()).collect();
+        let billing_contact = match self.rng.u8(..) {
             0..80 => None,
             // Perhaps nobody there, or in another group.
-            80..90 => Some("u3".to_owned()),
+            80..90 => Some(sub_user_id("u3")),
             _ => self.rng.choice(candidates),
         };
+        let schedule = match self.rng.u8(..) {
+            0..40 => Some("hourly"),
+            40..60 => Some("night"),
+            // As "default".
+            60..70 => Some("unheard-of"),
+            _ => None,
+        };
         Profile {
-            main: self.some_addresses(account, "main", 0),
-            subs,
-            selected,
-            schedule: match self.rng.u8(..) {
-                0..40 => Some("hourly"),
-                40..60 => Some("night"),
-                // As "default".
-                60..70 => Some("unheard-of"),
-                _ => None,
-            },
+            name: None,
+            language: None,
+            main_contact: wire::contact(&self.some_addresses(account, "main", 0)),
+            sub_users,
+            billing_contact,
+            schedule: schedule.map(|name| parsed(ScheduleName::parse(name))),
         }
     }
 
-    fn some_sub(&mut self, account: &str, id: &str) -> Sub {
-        let billing = self.rng.u8(..) < 200;
+    fn some_sub_user(&mut self, account: &str, id: &str) -> SubUser {
+        let group = wire::group(self.rng.u8(..) < 200);
         let least = usize::from(self.rng.u8(..) < 250);
-        Sub { billing, addresses: self.some_addresses(account, id, least) }
+        let contact = wire::contact(&self.some_addresses(account, id, least));
+        SubUser { group, contact, login: None }
     }
 
     fn some_addresses(&mut self, account: &str, whose: &str, least: usize) -> Vec<String> {
@@ -119,7 +147,6 @@ impl World {
         Event {
             id: format!("msg-{}", self.ids),
             body: self.ids,
-            timestamp: self.clock.now(),
             received_at: self.clock.now(),
             what,
         }
@@ -134,31 +161,28 @@ impl World {
         let store = self.store();
         let received = wire::received(&event);
         let relay = self.relay.clone();
-        let what = event.what.clone();
-        match what {
-            What::Change { account, version, kind } => {
-                let change = wire::change(&account, version, event.timestamp, &kind);
-                let commit = store.change_account(received, change);
+        match event.what.clone() {
+            What::Change(change) => {
+                let commit = store.change_account(received, (*change).clone());
                 self.disk.tell(commit, move |model, answer, lost| {
                     if let Some(answer) = model.judged(&event, answer, lost) {
-                        let change = (account.as_str(), version, &kind);
-                        model.changed(&event, change, &answer, &relay.streams());
+                        model.changed(&event, &change, &answer, &relay.streams());
                     }
                 });
             }
-            What::Issue(issue) => {
-                let commit = store.issue(received, wire::invoice(&issue));
+            What::Issue(invoice) => {
+                let commit = store.issue(received, (*invoice).clone());
                 self.disk.tell(commit, move |model, answer, lost| {
                     if let Some(answer) = model.judged(&event, answer, lost) {
-                        model.issued(&event, &issue, &answer);
+                        model.issued(&event, *invoice, &answer);
                     }
                 });
             }
-            What::Withdraw { account, number } => {
-                let commit = store.withdraw(received, id(&account), number_of(&number));
+            What::Withdraw(account, number) => {
+                let commit = store.withdraw(received, account.clone(), number.clone());
                 self.disk.tell(commit, move |model, answer, lost| {
                     if let Some(answer) = model.judged(&event, answer, lost) {
-                        model.withdrew(&event, (&account, &number), &answer);
+                        model.withdrew(&event, (account.as_str(), number.as_str()), &answer);
                     }
                 });
             }
@@ -178,8 +202,8 @@ impl World {
     /// Hands an event over again: an invoice with its document, which may have been removed meanwhile since no invoice
     /// had it.
     async fn repeat(&mut self, event: Event) {
-        if let What::Issue(issue) = &event.what {
-            self.upload(issue).await;
+        if let What::Issue(invoice) = &event.what {
+            self.upload(invoice).await;
         }
         self.deliver(event);
     }
@@ -188,36 +212,36 @@ impl World {
 
     pub(crate) async fn billing_acts(&mut self) {
         let again = self.rng.u8(..) < 40;
-        let issue = if again && self.numbers > 0 {
+        let invoice = if again && self.numbers > 0 {
             let number = format!("RE-{}", self.rng.u64(1..=self.numbers));
-            let known = self.model().invoices.get(&number).map(|known| known.issue.clone());
-            let Some(mut issue) = known else { return };
-            issue.cents += u32::from(self.rng.u8(..) < 60);
-            issue
+            let known = self.model().invoices.get(&number).map(|known| known.issued.clone());
+            let Some(mut invoice) = known else { return };
+            if self.rng.u8(..) < 60 {
+                invoice.total = wire::euros("120.00");
+            }
+            invoice
         } else {
             self.numbers += 1;
             let account = account_of(self.numbers);
-            let version = self.portal.get(&account).map_or(0, |known| known.version);
-            Issue {
-                account,
-                number: format!("RE-{}", self.numbers),
-                cents: self.rng.u32(100..100_000),
-                at_once: self.rng.bool(),
-                min_version: (self.rng.u8(..) < 60).then(|| version + self.rng.u64(..3)),
+            let version = self.portal.get(&account).map_or(0, |known| known.version().get());
+            let mut invoice = wire::invoice(&account, &format!("RE-{}", self.numbers));
+            if self.rng.bool() {
+                invoice.release = Release::Immediately;
             }
+            let least = version + self.rng.u64(..3);
+            if self.rng.u8(..) < 60 && least > 0 {
+                invoice.min_account_version = Some(wire::version(least));
+            }
+            invoice
         };
-        self.issue(issue).await;
-    }
-
-    async fn issue(&mut self, issue: Issue) {
-        self.upload(&issue).await;
-        let event = self.event(What::Issue(issue));
+        self.upload(&invoice).await;
+        let event = self.event(What::Issue(Box::new(invoice)));
         self.deliver(event);
     }
 
-    async fn upload(&mut self, issue: &Issue) {
-        let document = wire::document(&issue.number);
-        let digest = wire::digest(&document);
+    async fn upload(&mut self, invoice: &Invoice) {
+        let document = wire::document(invoice.number.as_str());
+        let digest = Digest::of(&document);
         let put = self.store().put_document(digest, &document, self.clock.now());
         if let Err(failure) = put.await {
             self.model().wrong(format!("a document cannot be stored: {failure}"));
@@ -228,8 +252,8 @@ impl World {
         // Or one that is not known yet.
         let number = self.rng.u64(1..=self.numbers + 1);
         let account = account_of(number);
-        let number = format!("RE-{number}");
-        let event = self.event(What::Withdraw { account, number });
+        let number = number_of(&format!("RE-{number}"));
+        let event = self.event(What::Withdraw(id(&account), number));
         self.deliver(event);
     }
 }

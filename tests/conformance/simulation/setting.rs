@@ -6,10 +6,9 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use invoice_router::config::{Security, SmtpTimeouts};
 use invoice_router::dispatch::Settings;
-use invoice_router::domain::account::BillingGroups;
 use invoice_router::domain::address::{EmailAddress, MailDomain, Mailbox};
 use invoice_router::domain::contact::Language;
-use invoice_router::domain::id::{Group, ScheduleName};
+use invoice_router::domain::id::ScheduleName;
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
@@ -17,7 +16,7 @@ use invoice_router::mail::compose::Brand;
 use invoice_router::mail::transport::{Dial, SmtpSettings, SmtpTransport, Transport};
 use invoice_router::store::Rules;
 
-use crate::wire::{at, parsed};
+use crate::wire::{at, groups, parsed};
 
 /// The second and third fire at instants of the first, too.
 const SCHEDULES: [(&str, &str); 3] =
@@ -38,7 +37,7 @@ pub(crate) fn beginning(rng: &mut fastrand::Rng) -> DateTime<Utc> {
 
 pub(crate) fn rules(rng: &mut fastrand::Rng) -> Rules {
     Rules {
-        groups: parsed(BillingGroups::new([parsed(Group::parse("Rechnungen"))])),
+        groups: groups(),
         policy: Policy {
             backoff: Backoff {
                 first: Duration::from_secs(60),

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::model::Model;
 use crate::relay::Watch;
-use crate::rules::account_of;
+use crate::rules::{account_of, allows};
 
 /// No world needs so many; see the limit of connections.
 const MESSAGES_MAX: u64 = 5_000;
@@ -37,16 +37,15 @@ impl Watch for Model {
         if let Some(fault) = fault {
             self.wrong(fault);
         }
-        let profile = self.accounts.get(&account_of(to)).map(|account| &account.profile);
-        let stands_in = profile.is_some_and(|profile| {
-            profile.selected.is_some() && !profile.allows(to, false, &self.blamed)
+        let stands_in = self.accounts.get(&account_of(to)).is_some_and(|account| {
+            account.billing_contact().is_some() && !allows(account, to, false, &self.blamed)
         });
         self.fallbacks += u64::from(stands_in);
         self.check(!stopped.contains(number), format!("{number} begins though it is stopped"));
         let Some(mut invoice) = self.invoices.get(number).cloned() else {
             return self.wrong(format!("{number} begins and is not known"));
         };
-        let account = invoice.issue.account.clone();
+        let account = invoice.issued.account.to_string();
         self.check(account == account_of(to), format!("{number} of {account} begins to {to}"));
         let Some(whole) = self.whole(number) else {
             return self.wrong(format!("{number} begins and is not stored"));
@@ -83,10 +82,10 @@ impl Model {
         let Some(known) = self.accounts.get(&account) else {
             return Some(format!("a message to {to} of an unknown account"));
         };
-        if known.profile.allows(to, self.limits.falls_back, &self.blamed) {
+        if allows(known, to, self.limits.falls_back, &self.blamed) {
             let wrong = self.wrong_mark(&account, to)?;
             return Some(format!("a message to {to}: {wrong}"));
         }
-        Some(format!("a message to {to}, who is not the recipient of {:?}", known.profile))
+        Some(format!("a message to {to}, who is not the recipient of {:?}", known.profile()))
     }
 }

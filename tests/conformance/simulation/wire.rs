@@ -1,37 +1,25 @@
-//! From the model's words to the domain's.
+//! What the world is made of, in the domain's words.
 
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use invoice_router::domain::account::{Profile as Whole, SubUser};
+use invoice_router::domain::account::BillingGroups;
 use invoice_router::domain::address::{EmailAddress, FileName, HeaderText};
-use invoice_router::domain::change::{
-    AccountChange, ChangeKind, ContactChange, ContactDifferences, CopySource,
-};
 use invoice_router::domain::contact::{Addresses, Contact};
 use invoice_router::domain::id::{
-    AccountId, Digest, Group, InvoiceNumber, ScheduleName, SenderName, SubUserId, Version,
-    WebhookId,
+    AccountId, Digest, Group, InvoiceNumber, SenderName, SubUserId, Version, WebhookId,
 };
-use invoice_router::domain::invoice::{
-    Document, Documents, Invoice, Kind as Sort, MediaType, Release,
-};
+use invoice_router::domain::invoice::{Document, Documents, Invoice, Kind, MediaType, Release};
 use invoice_router::domain::money::{Currency, Money};
 use invoice_router::mail::template::Templates;
 use invoice_router::store::Received;
-use sha2::{Digest as _, Sha256};
 
-use crate::events::{Event, Issue};
-use crate::rules::{Kind, Profile, Sub};
+use crate::events::Event;
 
 /// What is written here is well-formed; where it is not, the world ends.
 #[expect(clippy::panic, reason = "a fault of the simulation's own, found at once")]
 pub(crate) fn parsed<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
-}
-
-pub(crate) fn digest(bytes: &[u8]) -> Digest {
-    Digest::from_bytes(Sha256::digest(bytes).into())
 }
 
 /// Compiled once for all worlds.
@@ -50,70 +38,20 @@ pub(crate) fn received(event: &Event) -> Received {
     Received {
         sender: parsed(SenderName::parse("portal")),
         id: parsed(WebhookId::parse(event.id.as_str())),
-        body: digest(&event.body.to_be_bytes()),
+        body: Digest::of(&event.body.to_be_bytes()),
         at: event.received_at,
     }
 }
 
-pub(crate) fn change(
-    account: &str,
-    version: u64,
-    timestamp: DateTime<Utc>,
-    kind: &Kind,
-) -> AccountChange {
-    let sub_user = |id: &String| parsed(SubUserId::parse(id.as_str()));
-    let kind = match kind {
-        Kind::Updated(profile) => ChangeKind::Updated(whole(profile)),
-        Kind::Closed => ChangeKind::Closed,
-        Kind::Saved(id, sub) => ChangeKind::SubUserSaved {
-            id: sub_user(id),
-            group: group(sub.billing),
-            contact: ContactChange::Whole(contact(&sub.addresses)),
-            login: None,
-        },
-        Kind::Copied(id, billing) => ChangeKind::SubUserSaved {
-            id: sub_user(id),
-            group: group(*billing),
-            contact: ContactChange::Copy {
-                source: CopySource::MainContact,
-                differences: ContactDifferences::default(),
-            },
-            login: None,
-        },
-        Kind::Removed(id) => ChangeKind::SubUserRemoved(sub_user(id)),
-        Kind::Selected(selected) => {
-            ChangeKind::BillingContactSelected(selected.as_ref().map(sub_user))
-        }
-    };
-    AccountChange {
-        account: parsed(AccountId::parse(account)),
-        version: parsed(Version::parse(version)),
-        timestamp,
-        kind,
-    }
+pub(crate) fn groups() -> BillingGroups {
+    parsed(BillingGroups::new([group(true)]))
 }
 
-fn whole(profile: &Profile) -> Whole {
-    let sub_users = profile.subs.iter().map(|(id, sub): (_, &Sub)| {
-        let sub_user =
-            SubUser { group: group(sub.billing), contact: contact(&sub.addresses), login: None };
-        (parsed(SubUserId::parse(id.as_str())), sub_user)
-    });
-    Whole {
-        name: None,
-        language: None,
-        schedule: profile.schedule.map(|name| parsed(ScheduleName::parse(name))),
-        main_contact: contact(&profile.main),
-        sub_users: sub_users.collect(),
-        billing_contact: profile.selected.as_ref().map(|id| parsed(SubUserId::parse(id.as_str()))),
-    }
-}
-
-fn group(billing: bool) -> Group {
+pub(crate) fn group(billing: bool) -> Group {
     parsed(Group::parse(if billing { "Rechnungen" } else { "support" }))
 }
 
-fn contact(addresses: &[String]) -> Contact {
+pub(crate) fn contact(addresses: &[String]) -> Contact {
     let addresses = addresses.iter().map(|address| parsed(EmailAddress::parse(address))).collect();
     Contact {
         name: parsed(HeaderText::parse("Muster")),
@@ -123,28 +61,37 @@ fn contact(addresses: &[String]) -> Contact {
     }
 }
 
-pub(crate) fn invoice(issue: &Issue) -> Invoice {
-    let Issue { account, number, cents, at_once, min_version } = issue;
-    let amount = format!("{}.{:02}", cents / 100, cents % 100);
+/// An invoice that waits for its account's schedule.
+pub(crate) fn invoice(account: &str, number: &str) -> Invoice {
     let document = Document {
-        digest: digest(&document(number)),
+        digest: Digest::of(&document(number)),
         file_name: parsed(FileName::parse("rechnung.pdf")),
         media_type: parsed(MediaType::parse("application/pdf")),
     };
     Invoice {
-        account: parsed(AccountId::parse(account.as_str())),
-        number: parsed(InvoiceNumber::parse(number.as_str())),
-        kind: Sort::Invoice,
+        account: id(account),
+        number: number_of(number),
+        kind: Kind::Invoice,
         issued_on: NaiveDate::from_ymd_opt(2026, 11, 23).unwrap_or_default(),
         due_on: None,
-        total: parsed(Money::parse(&amount, parsed(Currency::parse("EUR")))),
-        release: if *at_once { Release::Immediately } else { Release::Scheduled },
-        min_account_version: min_version
-            .filter(|version| *version > 0)
-            .map(|version| parsed(Version::parse(version))),
+        total: euros("119.00"),
+        release: Release::Scheduled,
+        min_account_version: None,
         portal_url: None,
         documents: parsed(Documents::parse(vec![document])),
     }
+}
+
+pub(crate) fn euros(amount: &str) -> Money {
+    parsed(Money::parse(amount, parsed(Currency::parse("EUR"))))
+}
+
+pub(crate) fn version(raw: u64) -> Version {
+    parsed(Version::parse(raw))
+}
+
+pub(crate) fn sub_user_id(raw: &str) -> SubUserId {
+    parsed(SubUserId::parse(raw))
 }
 
 pub(crate) fn id(account: &str) -> AccountId {

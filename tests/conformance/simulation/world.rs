@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use invoice_router::clock::Clock;
 use invoice_router::dispatch::{Blocking, Dispatch, DispatchError, Parts, Settings};
+use invoice_router::domain::account::Account;
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::schedule::Schedules;
 use invoice_router::mail::transport::{Dial, Socket, Transport};
@@ -21,7 +22,6 @@ use crate::events::Event;
 use crate::figures::Figures;
 use crate::model::{Limits, Model};
 use crate::relay::{Relay, Watch};
-use crate::rules::Account;
 use crate::{setting, wire};
 
 /// What attempts under way have at a stop.
