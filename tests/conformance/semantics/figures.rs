@@ -1,14 +1,12 @@
 //! What was answered, counted. Each line of the table must have happened.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use serde_json::Value;
-
 use crate::model::Answer;
+use crate::seeds::Figures;
 
 /// Each kind of answer, by the rule that gives it.
-const ANSWERS: &[&str] = &[
+pub(crate) const ANSWERS: &[&str] = &[
+    "requests",
+    "looks at the state that came of them",
     "a signature that is not valid",
     "a sender without the right to documents",
     "a path that is no digest",
@@ -95,7 +93,7 @@ const ANSWERS: &[&str] = &[
 ];
 
 /// What recipients and states there were, in answers.
-const SHOWN: &[&str] = &[
+pub(crate) const SHOWN: &[&str] = &[
     "rule billing_contact_selected",
     "rule no_billing_contact",
     "rule billing_contact_removed",
@@ -107,81 +105,27 @@ const SHOWN: &[&str] = &[
     "state withdrawn",
 ];
 
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Figures {
-    pub(crate) sequences: u64,
-    pub(crate) requests: u64,
-    pub(crate) looks: u64,
-    counts: BTreeMap<String, u64>,
+/// Counts an answer as it was expected and came.
+pub(crate) fn answered(figures: &mut Figures, answer: &Answer) {
+    figures.count("requests");
+    one(figures, answer);
+    for (_, line) in &answer.lines {
+        one(figures, line);
+    }
 }
 
-impl Figures {
-    /// Counts an answer as it was expected and came.
-    pub(crate) fn answered(&mut self, answer: &Answer) {
-        self.requests += 1;
-        self.one(answer);
-        for (_, line) in &answer.lines {
-            self.one(line);
-        }
+fn one(figures: &mut Figures, answer: &Answer) {
+    figures.count(answer.because);
+    for what in &answer.also {
+        figures.count(what);
     }
-
-    fn one(&mut self, answer: &Answer) {
-        self.count(answer.because);
-        for what in &answer.also {
-            self.count(what);
-        }
-        let body = &answer.body;
-        for warning in body["warnings"].as_array().into_iter().flatten() {
-            self.count_named("warning", &warning["code"]);
-        }
-        self.count_named("rule", &body["recipient"]["reason"]["rule"]);
-        self.count_named("state", &body["state"]);
-    }
-
-    fn count_named(&mut self, kind: &str, name: &Value) {
+    let body = &answer.body;
+    let warnings = body["warnings"].as_array().into_iter().flatten();
+    let warnings = warnings.map(|warning| ("warning", &warning["code"]));
+    let shown = [("rule", &body["recipient"]["reason"]["rule"]), ("state", &body["state"])];
+    for (kind, name) in warnings.chain(shown) {
         if let Some(name) = name.as_str() {
-            self.count(&format!("{kind} {name}"));
+            figures.count(&format!("{kind} {name}"));
         }
-    }
-
-    pub(crate) fn count(&mut self, what: &str) {
-        if let Some(count) = self.counts.get_mut(what) {
-            *count += 1;
-        } else {
-            self.counts.insert(what.to_owned(), 1);
-        }
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        let Self { sequences, requests, looks, counts } = other;
-        self.sequences += sequences;
-        self.requests += requests;
-        self.looks += looks;
-        for (what, count) in counts {
-            *self.counts.entry(what.clone()).or_default() += count;
-        }
-    }
-
-    /// What happened less than so many times, or never.
-    pub(crate) fn rarer_than(&self, times: u64) -> Vec<&'static str> {
-        let each = ANSWERS.iter().chain(SHOWN).copied();
-        let times = times.max(1);
-        each.filter(|what| self.counts.get(*what).is_none_or(|count| *count < times)).collect()
-    }
-
-    /// What happened although the table does not know it.
-    pub(crate) fn unlisted(&self) -> Vec<&str> {
-        let is_listed = |what: &&str| !ANSWERS.contains(what) && !SHOWN.contains(what);
-        self.counts.keys().map(String::as_str).filter(is_listed).collect()
-    }
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for what in ANSWERS.iter().chain(SHOWN) {
-            let count = self.counts.get(*what).copied().unwrap_or_default();
-            writeln!(f, "{count:>9} {what}")?;
-        }
-        Ok(())
     }
 }

@@ -9,11 +9,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::compare;
-use crate::figures::Figures;
+use crate::figures::answered;
 use crate::house::{House, Reply};
 use crate::model::Accepted;
 use crate::request::{Request, What};
 use crate::script::Script;
+use crate::seeds::Figures;
 use crate::setting::{Setting, beginning};
 use crate::views::{self, List, Look};
 
@@ -75,7 +76,7 @@ async fn play_in(house: &mut House, script: &Script, figures: &mut Figures) -> O
                 answered,
             });
         }
-        figures.answered(expected);
+        answered(figures, expected);
         if let What::Event(bytes) = &request.what {
             let event = (request.sender.name(), request.id.as_str(), bytes.as_slice());
             let is_new =
@@ -125,7 +126,7 @@ async fn look_around(
 ) -> Option<Seen> {
     let none = BTreeSet::new();
     for Look { path, status, body } in views::looks(history, now) {
-        figures.looks += 1;
+        figures.count("looks at the state that came of them");
         let differs = match house.look(&path, now).await {
             Ok(reply) => compare::difference((status, body), (reply.status, reply.body), &none),
             Err(error) => Some((body, no_answer(&error))),
@@ -156,7 +157,7 @@ async fn look_through(
     // A page may be short, and even empty, but there is no need for more pages than this.
     for _ in 0..items.len() + 2 {
         let page = format!("{path}{sign}limit={PAGE}{cursor}");
-        figures.looks += 1;
+        figures.count("looks at the state that came of them");
         let page_expected =
             json!({"status": 200, "body": format!("a page of at most {PAGE} items")});
         let Reply { status, body } = match house.look(&page, now).await {

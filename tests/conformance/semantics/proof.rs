@@ -9,12 +9,12 @@ use chrono::{DateTime, SecondsFormat, TimeDelta};
 use serde_json::{Value, json};
 
 use crate::compare::{self, INSTANTS, OPEN, SETS};
-use crate::figures::Figures;
 use crate::model::Answer;
 use crate::play;
+use crate::seeds::{Figures, threads};
 use crate::setting::{Setting, beginning};
 use crate::views::{self, Look};
-use crate::{author, new_runtime, threads};
+use crate::{author, new_runtime};
 
 /// Within so many sequences a wrong setting must have been seen.
 const PATIENCE: u64 = 2_000;

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::model::Model;
+use crate::seeds::locked;
 use crate::wire::parsed;
-use crate::world::locked;
 
 #[derive(Clone)]
 pub(crate) struct Disk {

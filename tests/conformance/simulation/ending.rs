@@ -119,7 +119,7 @@ impl World {
             let wrong = match self.look(invoice.issued.account.as_str(), number) {
                 None => vec!["it is lost".to_owned()],
                 Some(InvoiceView::Tombstone { state, .. }) => {
-                    self.figures.tombstones += 1;
+                    self.figures.count("left as tombstones");
                     verdict::judge_tombstone(&invoice, state, &copies)
                 }
                 Some(InvoiceView::Whole(whole)) => {

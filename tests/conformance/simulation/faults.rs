@@ -44,7 +44,7 @@ impl World {
     }
 
     pub(crate) fn clock_jumps(&mut self) {
-        self.figures.jumps += 1;
+        self.figures.count("jumps of the clock");
         let (hour, day) = (TimeDelta::hours(1), TimeDelta::days(1));
         let jump = match self.rng.u32(..8) {
             0 => hour,

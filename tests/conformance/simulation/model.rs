@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::events::{Event, Remembered};
 use crate::relay::Stream;
 use crate::rules::{self, account_of, selected_addresses};
+use crate::seeds::Figures;
 use crate::watch::Beginning;
 use crate::wire::{self, id, number_of};
 
@@ -112,10 +113,7 @@ pub(crate) struct Model {
     pub(crate) dispatched: bool,
     pub(crate) log: Vec<String>,
     pub(crate) violations: Vec<String>,
-    pub(crate) messages: u64,
-    pub(crate) events: u64,
-    pub(crate) fallbacks: u64,
-    pub(crate) named_in_flight: u64,
+    pub(crate) figures: Figures,
 }
 
 impl Model {
@@ -141,10 +139,7 @@ impl Model {
             dispatched: false,
             log: Vec::new(),
             violations: Vec::new(),
-            messages: 0,
-            events: 0,
-            fallbacks: 0,
-            named_in_flight: 0,
+            figures: Figures::default(),
         }
     }
 
@@ -176,7 +171,7 @@ impl Model {
         answer: Result<Judged<T>, StoreError>,
         lost: bool,
     ) -> Option<T> {
-        self.events += 1;
+        self.figures.count("events");
         if lost || answer.is_err() {
             self.outbox.push(event.clone());
         }
@@ -255,7 +250,7 @@ impl Model {
         let is_known = known == Some(&**account);
         self.check(is_known, format!("{event_id} is answered with {account:?}"));
         if found == "applied" {
-            self.named_in_flight += u64::try_from(in_flight.len()).unwrap_or(u64::MAX);
+            self.figures.add("named in flight", in_flight.len() as u64);
             self.names_in_flight(id, in_flight, streams);
         }
     }

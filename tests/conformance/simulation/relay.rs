@@ -5,8 +5,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::seeds::locked;
 use crate::socket::Socket;
-use crate::world::locked;
 
 /// No world needs so many. Whoever goes round without end does so at one instant, and nobody else has a turn any
 /// more: a panic ends it.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::relay::{Copy, Inner, Relay, Stream, Watch, Weather};
-use crate::world::locked;
+use crate::seeds::locked;
 
 /// Longer than any time-out.
 const FOR_EVER: Duration = Duration::from_secs(86_400);

@@ -8,9 +8,9 @@ use invoice_router::domain::delivery::{
 use invoice_router::domain::retry::{AfterUncertain, GIVE_UP_ATTEMPTS, UNCERTAIN_MAX};
 use invoice_router::store::WholeInvoice;
 
-use crate::figures::Figures;
 use crate::model::{Invoice, Ordered};
 use crate::relay::Copy;
+use crate::seeds::Figures;
 
 /// Whether nothing more happens to it, with nothing going wrong and no operator.
 pub(crate) fn rests(whole: &WholeInvoice) -> bool {
@@ -42,13 +42,10 @@ pub(crate) fn judge(
     every_attempt_is_one(whole, &mut wrong);
     every_address_is_accounted_for(whole, blamed, &mut wrong);
     the_state_is_true(invoice, whole, copies, &mut wrong);
-    figures.uncertain += whole
-        .attempts
-        .iter()
-        .map(|attempt| u64::from(attempt.outcome == Outcome::Uncertain))
-        .sum::<u64>();
-    figures.resent += u64::from(invoice.was(Ordered::Resend));
-    figures.delivered += u64::from(whole.state == Shown::Delivered);
+    let uncertain = whole.attempts.iter().filter(|one| one.outcome == Outcome::Uncertain);
+    figures.add("uncertain attempts", uncertain.count() as u64);
+    figures.add("sent again", u64::from(invoice.was(Ordered::Resend)));
+    figures.add("delivered", u64::from(whole.state == Shown::Delivered));
     wrong
 }
 
@@ -140,7 +137,7 @@ fn every_copy_was_needed(
         if is_repeated || count > accepted + uncertain {
             wrong.push(format!("{count} copies to {to} of attempts that were {outcomes:?}"));
         }
-        figures.second_copies += u64::try_from(count).unwrap_or(u64::MAX) - 1;
+        figures.add("second copies", count as u64 - 1);
     }
 }
 

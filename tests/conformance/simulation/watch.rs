@@ -21,8 +21,8 @@ pub(crate) struct Beginning {
 
 impl Watch for Model {
     fn first_byte(&mut self, socket: u64, to: &str) {
-        self.messages += 1;
-        assert!(self.messages < MESSAGES_MAX, "it sends without end");
+        self.figures.count("mails begun");
+        assert!(self.figures.get("mails begun") < MESSAGES_MAX, "it sends without end");
         let beginning =
             Beginning { to: to.to_owned(), fault: self.fault(to), stopped: self.stopped.clone() };
         self.beginnings.insert(socket, beginning);
@@ -40,7 +40,7 @@ impl Watch for Model {
         let stands_in = self.accounts.get(&account_of(to)).is_some_and(|account| {
             account.billing_contact().is_some() && !allows(account, to, false, &self.blamed)
         });
-        self.fallbacks += u64::from(stands_in);
+        self.figures.add("mails to a stand-in", u64::from(stands_in));
         self.check(!stopped.contains(number), format!("{number} begins though it is stopped"));
         let Some(mut invoice) = self.invoices.get(number).cloned() else {
             return self.wrong(format!("{number} begins and is not known"));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use invoice_router::clock::Clock;
@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::disk::Disk;
 use crate::events::Event;
-use crate::figures::Figures;
 use crate::model::{Limits, Model};
 use crate::relay::{Relay, Watch};
+use crate::seeds::{Figures, locked};
 use crate::{setting, wire};
 
 /// What attempts under way have at a stop.
@@ -135,14 +135,11 @@ impl World {
         }
         committing.abort();
         self.verify();
-        self.figures.seconds = began.elapsed().as_secs();
-        self.figures.troubles = self.relay.seen().troubles;
+        self.figures.add("hours", began.elapsed().as_secs() / 3_600);
+        self.figures.add("troubles of the relay", self.relay.seen().troubles);
         let mut model = locked(&self.model);
-        self.figures.events = model.events;
-        self.figures.invoices = u64::try_from(model.invoices.len()).unwrap_or(u64::MAX);
-        self.figures.mails = model.messages;
-        self.figures.fallbacks = model.fallbacks;
-        self.figures.named_in_flight = model.named_in_flight;
+        self.figures.add_all(&model.figures);
+        self.figures.add("invoices", model.invoices.len() as u64);
         let (log, violations) =
             (std::mem::take(&mut model.log), std::mem::take(&mut model.violations));
         // It holds the store, which holds on to its directory.
@@ -193,7 +190,7 @@ impl World {
 
     /// The process ends where it stands. What the disk had not taken is lost; of what it had, the answers may be.
     async fn crash(&mut self) {
-        self.figures.crashes += 1;
+        self.figures.count("crashes");
         let Some(running) = self.running.take() else {
             return;
         };
@@ -260,8 +257,4 @@ impl World {
         };
         sleep(Duration::from_millis(wait)).await;
     }
-}
-
-pub(crate) fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
