@@ -11,7 +11,8 @@ import sqlite3
 import sys
 from collections import Counter
 
-from callers import CLIENTS, EXAMPLES, expect
+from callers import CLIENTS, EXAMPLES
+from suite import expect
 
 ACCOUNT = "K-5001"
 ACCOUNTS = "CREATE TABLE accounts (id TEXT PRIMARY KEY, version INTEGER NOT NULL, billing_contact TEXT)"

@@ -12,7 +12,8 @@ import time
 from collections import Counter
 
 import callers
-from callers import EXAMPLES, Caller, Outcome, Wrong, doctored, expect
+from callers import EXAMPLES, Caller, Outcome, doctored
+from suite import Wrong, expect
 
 ERIKA, CENTRAL = "erika@muster.example", "rechnungseingang@muster.example"
 ACCOUNTING, REPLACEMENT = "buchhaltung@muster.example", "muster-gmbh@steuerberatung.example"

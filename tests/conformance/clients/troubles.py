@@ -20,12 +20,14 @@ from collections import Counter
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from callers import CLIENTS, EXAMPLES, Caller, Wrong, doctored, expect
+from callers import EXAMPLES, Caller, doctored
+from suite import Wrong, expect
 
 KEY = bytes(range(64))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
 EVENT = EXAMPLES / "01-account-updated.json"
 INVOICE, DOCUMENT = EXAMPLES / "05-invoice-for-the-schedule.json", EXAMPLES / "documents" / "RE-2026-0042.pdf"
+DOCUMENT_DIGEST = hashlib.sha256(DOCUMENT.read_bytes()).hexdigest()
 # What the URL has before the paths of the daemon, as behind a proxy.
 PREFIX = "/billing"
 ATTEMPTS = 5
@@ -143,10 +145,7 @@ class Server:
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.http.server_port}{PREFIX}/"
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+    def close(self):
         self.http.shutdown()
         self.http.server_close()
 
@@ -185,152 +184,139 @@ def waited(requests, *retry_after):
             raise Wrong(f"the time-stamp of attempt {number + 2} is of the one before")
 
 
-class Place:
-    """A directory for a client and its secret."""
+class Meeting:
+    """A client with its secret in a directory of its own, and the server that it meets."""
 
-    def __init__(self, directory, language):
+    def __init__(self, directory, language, server):
         directory.mkdir()
-        self.directory, self.language = directory, language
+        self.directory, self.language, self.server = directory, language, server
         self.secret_file = directory / "secret"
         self.secret_file.write_text(SECRET + "\n")
 
-    def run(self, server, *words, of=CLIENTS):
-        url = server if isinstance(server, str) else server.url
-        return Caller(self.language, url, self.secret_file, of).run(*words)
+    @property
+    def requests(self):
+        return self.server.requests
+
+    def run(self, *words, **caller):
+        return Caller(self.language, self.server.url, self.secret_file, **caller).run(*words)
 
 
-def busy(directory, language):
+def busy(it):
     """Whoever asks for time gets it."""
-    place = Place(directory, language)
-    script = [
-        problem(503, "busy", True, 3), close, problem(429, "too_many_requests", True, 1),
-        problem(408, "time_out", True), applied,
-    ]
-    with Server(*script) as server:
-        place.run(server, "event", EVENT).expect(0, "applied", said=["attempt 4: 408"])
-        expect("requests", len(server.requests), len(script))
-        first = server.requests[0]
-        expect("request", (first.method, first.path), ("POST", f"{PREFIX}/v1/events"))
-        expect("content type", first.headers["content-type"], "application/json")
-        came_again(server.requests, EVENT.read_bytes(), EVENT.read_bytes())
-        waited(server.requests, 3, 0, 1, 0)
-        return counted(server)
+    it.run("event", EVENT).expect(0, "applied", said=["attempt 4: 408"])
+    expect("requests", len(it.requests), 5)
+    first = it.requests[0]
+    expect("request", (first.method, first.path), ("POST", f"{PREFIX}/v1/events"))
+    expect("content type", first.headers["content-type"], "application/json")
+    came_again(it.requests, EVENT.read_bytes(), EVENT.read_bytes())
+    waited(it.requests, 3, 0, 1, 0)
 
 
-def breaking(directory, language):
+def breaking(it):
     """An answer that does not come says nothing of what became of the request."""
-    place = Place(directory, language)
-    script = [torn, silent, reset, page(502), applied]
-    with Server(*script) as server:
-        impatient = doctored(language, directory, "TIME_OUT_SECONDS", 75, TIME_OUT_SECONDS)
-        outcome = place.run(server, "event", EVENT, of=impatient)
-        outcome.expect(0, "applied", said=[f"attempt {number}: " for number in range(1, ATTEMPTS)])
-        came_again(server.requests, EVENT.read_bytes(), EVENT.read_bytes())
-        expect("requests", len(server.requests), len(script))
-        waited(server.requests, 0, 0, 0, 0)
-        if server.requests[2].at - server.requests[1].at > SILENT_SECONDS:
-            raise Wrong("it waits as long as the server is silent")
-        return counted(server)
+    impatient = doctored(it.language, it.directory, "TIME_OUT_SECONDS", 75, TIME_OUT_SECONDS)
+    outcome = it.run("event", EVENT, directory=impatient)
+    outcome.expect(0, "applied", said=[f"attempt {number}: " for number in range(1, ATTEMPTS)])
+    came_again(it.requests, EVENT.read_bytes(), EVENT.read_bytes())
+    expect("requests", len(it.requests), ATTEMPTS)
+    waited(it.requests, 0, 0, 0, 0)
+    if it.requests[2].at - it.requests[1].at > SILENT_SECONDS:
+        raise Wrong("it waits as long as the server is silent")
 
 
-def document(directory, language):
+def document(it):
     """A document is signed over its digest, and sent as it is."""
-    place = Place(directory, language)
-    own = directory / "document"
+    own = it.directory / "document"
     # Larger than what curl sends without asking first, and with every byte.
     own.write_bytes(bytes(range(256)) * 8192)
     digest = hashlib.sha256(own.read_bytes()).hexdigest()
-    with Server(page(500), stored) as server:
-        place.run(server, "document", own).expect(0, "stored")
-        expect("requests", len(server.requests), 2)
-        first = server.requests[0]
-        expect("request", (first.method, first.path), ("PUT", f"{PREFIX}/v1/documents/{digest}"))
-        came_again(server.requests, digest.encode(), own.read_bytes())
-        return counted(server)
+    it.run("document", own).expect(0, "stored")
+    expect("requests", len(it.requests), 2)
+    first = it.requests[0]
+    expect("request", (first.method, first.path), ("PUT", f"{PREFIX}/v1/documents/{digest}"))
+    came_again(it.requests, digest.encode(), own.read_bytes())
 
 
-def lost_document(directory, language):
+def lost_document(it):
     """The document that is not there any more is uploaded again before the event comes again, under its id."""
-    place = Place(directory, language)
-    digest = hashlib.sha256(DOCUMENT.read_bytes()).hexdigest()
-    missing = problem(409, "document_missing", True, errors=[], missing=[digest])
-    with Server(stored, missing, stored, applied) as server:
-        place.run(server, "invoice", INVOICE, DOCUMENT).expect(0, "stored", "stored", "applied")
-        expect("methods", [request.method for request in server.requests], ["PUT", "POST", "PUT", "POST"])
-        came_again(server.requests[0::2], digest.encode(), DOCUMENT.read_bytes())
-        came_again(server.requests[1::2], INVOICE.read_bytes(), INVOICE.read_bytes())
-        return counted(server)
+    it.run("invoice", INVOICE, DOCUMENT).expect(0, "stored", "stored", "applied")
+    expect("methods", [request.method for request in it.requests], ["PUT", "POST", "PUT", "POST"])
+    came_again(it.requests[0::2], DOCUMENT_DIGEST.encode(), DOCUMENT.read_bytes())
+    came_again(it.requests[1::2], INVOICE.read_bytes(), INVOICE.read_bytes())
 
 
-def refusing(directory, language):
+def refusing(it):
     """Where the same again would be refused again, there is one request."""
-    place = Place(directory, language)
-    invalid = [{"pointer": "/data/version", "expected": "an integer"}]
-    script = [
-        problem(422, "invalid", errors=invalid), problem(409, "version_conflict"), problem(401, "signature_invalid"),
-        problem(413, "too_large", retry_after=1), page(404), page(307, Location="/elsewhere"), page(200),
-    ]
-    with Server(*script) as server:
-        for number, play in enumerate(script):
-            outcome = place.run(server, "event", EVENT)
-            expect("exit code", outcome.code, 1)
-            expect("answers", len(outcome.answers), 1)
-            expect(f"requests after answer {number + 1}", len(server.requests), number + 1)
-            if number == 0 and not all(word in outcome.said for word in ("invalid", "/data/version", "an integer")):
-                raise Wrong(f"does not say what is wrong: {outcome.said}")
-        return counted(server)
+    for number in range(len(it.server.script)):
+        outcome = it.run("event", EVENT)
+        expect("exit code", outcome.code, 1)
+        expect("answers", len(outcome.answers), 1)
+        expect(f"requests after answer {number + 1}", len(it.requests), number + 1)
+        if number == 0 and not all(word in outcome.said for word in ("invalid", "/data/version", "an integer")):
+            raise Wrong(f"does not say what is wrong: {outcome.said}")
 
 
-def down(directory, language):
+def down(it):
     """In the end it gives up, and whoever called it knows that the event is still to be sent."""
-    place = Place(directory, language)
-    with Server(*[problem(503, "draining", True)] * (ATTEMPTS + 1)) as server:
-        place.run(server, "event", EVENT).expect(3, "draining", said=["gave up"])
-        expect("requests", len(server.requests), ATTEMPTS)
-        return counted(server)
+    it.run("event", EVENT).expect(3, "draining", said=["gave up"])
+    expect("requests", len(it.requests), ATTEMPTS)
 
 
-def away(directory, language):
-    """Nobody is there; or it will be long until then."""
-    place = Place(directory, language)
-    with Server(problem(503, "disk_full", True, 3600)) as server:
-        place.run(server, "event", EVENT).expect(3, "disk_full", said=["gave up"])
-        expect("requests", len(server.requests), 1)
-        url = server.url
-    place.run(url, "event", EVENT).expect(3, said=[f"attempt {ATTEMPTS}", "gave up"])
-    return counted(server)
+def away(it):
+    """It will be long until the server is there; then it is away."""
+    it.run("event", EVENT).expect(3, "disk_full", said=["gave up"])
+    expect("requests", len(it.requests), 1)
+    it.server.close()
+    it.run("event", EVENT).expect(3, said=[f"attempt {ATTEMPTS}", "gave up"])
 
 
-def watched(directory, language):
+def watched(it):
     """Whoever may list the processes reads their arguments: the key is in none, in no form."""
-    place = Place(directory, language)
-    shims, seen = directory / "bin", directory / "arguments"
+    shims, seen = it.directory / "bin", it.directory / "arguments"
     shims.mkdir()
     seen.touch()
     for name in ("base64", "curl", "cut", "od", "openssl", "sed", "sha256sum", "tr"):
         shim = shims / name
         shim.write_text(f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >>"{seen}"\nexec "{shutil.which(name)}" "$@"\n')
         shim.chmod(0o755)
-    with Server(applied) as server:
-        path = f"{shims}:{os.environ['PATH']}"
-        Caller(language, server.url, place.secret_file, path=path).run("event", EVENT).expect(0, "applied")
-        is_signed(server.requests[0], EVENT.read_bytes())
-        arguments = seen.read_text()
-        if language == "sh" and not {"curl ", "openssl "} <= set(re.findall(r"^\w+ ", arguments, re.M)):
-            raise Wrong(f"the commands were not watched: {arguments}")
-        for key in (KEY, bytes(byte ^ 0x36 for byte in KEY), bytes(byte ^ 0x5C for byte in KEY)):
-            for written in (base64.b64encode(key).decode(), key.hex(), "".join(f"\\x{byte:02x}" for byte in key)):
-                if written[8:40] in arguments:
-                    raise Wrong(f"the key is among the arguments: {arguments}")
-        return counted(server)
+    it.run("event", EVENT, path=f"{shims}:{os.environ['PATH']}").expect(0, "applied")
+    is_signed(it.requests[0], EVENT.read_bytes())
+    arguments = seen.read_text()
+    if it.language == "sh" and not {"curl ", "openssl "} <= set(re.findall(r"^\w+ ", arguments, re.M)):
+        raise Wrong(f"the commands were not watched: {arguments}")
+    for key in (KEY, bytes(byte ^ 0x36 for byte in KEY), bytes(byte ^ 0x5C for byte in KEY)):
+        for written in (base64.b64encode(key).decode(), key.hex(), "".join(f"\\x{byte:02x}" for byte in key)):
+            if written[8:40] in arguments:
+                raise Wrong(f"the key is among the arguments: {arguments}")
 
 
-def counted(server):
+def play(case, directory, language):
+    """The figures."""
+    server = Server(*SCRIPTS[case])
+    try:
+        case(Meeting(directory, language, server))
+    finally:
+        server.close()
     return Counter({"requests to a failing server": len(server.requests)})
 
 
-CASES = {
-    "busy": busy, "breaking": breaking, "document": document, "lost document": lost_document, "refusing": refusing,
-    "down": down, "away": away,
-    "watched": watched,
+# What the server answers in each.
+SCRIPTS = {
+    busy: [
+        problem(503, "busy", True, 3), close, problem(429, "too_many_requests", True, 1),
+        problem(408, "time_out", True), applied,
+    ],
+    breaking: [torn, silent, reset, page(502), applied],
+    document: [page(500), stored],
+    lost_document: [
+        stored, problem(409, "document_missing", True, errors=[], missing=[DOCUMENT_DIGEST]), stored, applied,
+    ],
+    refusing: [
+        problem(422, "invalid", errors=[{"pointer": "/data/version", "expected": "an integer"}]),
+        problem(409, "version_conflict"), problem(401, "signature_invalid"), problem(413, "too_large", retry_after=1),
+        page(404), page(307, Location="/elsewhere"), page(200),
+    ],
+    down: [problem(503, "draining", True)] * (ATTEMPTS + 1),
+    away: [problem(503, "disk_full", True, 3600)],
+    watched: [applied],
 }

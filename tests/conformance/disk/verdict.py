@@ -9,13 +9,13 @@ import re
 import stat
 
 # The kinds of findings.
-PROMISE, LATE, CODE, MESSAGE, LOST, CHANGED, REFUSED, HELD, LEFT = (
+PROMISE, LATE, CODE, MESSAGE, LOST, CHANGED, REFUSED, LEFT = (
     "acknowledged without being durable", "acknowledged after the failure", "exit code", "message", "lost", "changed",
-    "not refused as it should", "held", "left behind",
+    "not refused as it should", "left behind",
 )
 # What an exit code is for.
 FAILED, SYNC_FAILED, CONFIGURATION = 1, 74, 78
-# After a commit's sync failed nothing is acknowledged at all; of a document's failure one thread has to tell the
+# After a commit's sync failed nothing is acknowledged; of a document's failure one thread has to tell the
 # others, on a machine that may be busy.
 TELL_SECONDS = 0.5
 # From the failure to the end of the process; requests and mails under way have 30 s to end.
@@ -40,6 +40,8 @@ class Life:
     # Every traced call and every answer to a request, with its times.
     calls: list
     attempts: list
+    # Whether it had said so before its end.
+    was_ready: bool = True
 
     def failures(self):
         return [call for call in self.calls if call.error]
@@ -59,23 +61,23 @@ def judge_life(life):
     findings = []
 
     def find(kind, words):
-        findings.append((kind, f"{life.what}, {first.name} of {first.path} failed at {first.begun:.6f}: {words}"))
+        findings.append((kind, f"{life.what}, {first.name} of {first.path} failed at {first.begin:.6f}: {words}"))
 
     if life.code not in life.expected:
         find(CODE, f"ended with {life.code}, expected {life.expected}: {end_of(life)}")
     if life.code == SYNC_FAILED and "the disk failed a sync" not in life.words:
         find(MESSAGE, f"it does not say that a sync failed: {end_of(life)}")
-    if life.ended_at - first.begun > patience_for(life.expected):
-        find(CODE, f"it took {life.ended_at - first.begun:.0f} s to end")
+    if life.ended_at - first.begin > patience_for(life.expected):
+        find(CODE, f"it took {life.ended_at - first.begin:.0f} s to end")
     acknowledged = [one for one in life.attempts if 200 <= one.status < 300]
-    # Nobody may trust this state any more, whatever the sync was of.
-    told_at = (first.ended or first.begun) + (0 if DATABASE.search(first.path) else TELL_SECONDS)
+    # No client may trust this state any more, whatever the sync was of.
+    told_at = first.end + (0 if DATABASE.search(first.path) else TELL_SECONDS)
     late = [one for one in acknowledged if one.sent_at > told_at]
     if late:
-        find(LATE, f"{len(late)} were sent after it, the last one {late[-1].sent_at - first.begun:.3f} s: {late[-1]}")
+        find(LATE, f"{len(late)} were sent after it, the last one {late[-1].sent_at - first.begin:.3f} s: {late[-1]}")
     if DATABASE.search(first.path):
         # What came after the last sync that succeeded had begun cannot be in it; what is repeated can.
-        synced = [call.begun for call in life.calls if is_good_sync(call, DATABASE) and call.begun < first.begun]
+        synced = [call.begin for call in life.calls if is_good_sync(call, DATABASE) and call.begin < first.begin]
         for one in acknowledged:
             is_new = one.result not in ("duplicate", "stale")
             if is_new and one.sent_at > max(synced, default=0) and one not in late:
@@ -84,10 +86,10 @@ def judge_life(life):
         # Written anew and synced, it is another file.
         synced = [call for call in life.calls if is_good_sync(call, INCOMING) and incoming[1] in call.path]
         for one in acknowledged:
-            if incoming[1] in one.documents and one.answered_at > first.begun and not synced:
+            if incoming[1] in one.documents and one.answered_at > first.begin and not synced:
                 find(PROMISE, f"{one} is the document")
     elif DAY.search(first.path):
-        synced = [call.begun for call in life.calls if is_good_sync(call, DAY) and call.begun < first.begun]
+        synced = [call.begin for call in life.calls if is_good_sync(call, DAY) and call.begin < first.begin]
         for one in acknowledged:
             # What was sent before may have been kept then, and only refused for something else.
             is_new = one.documents and one.is_first and one.result not in ("duplicate", "stale")
@@ -102,7 +104,7 @@ def end_of(life):
 
 def is_good_sync(call, pattern):
     is_sync = call.name in ("fsync", "fdatasync")
-    return is_sync and call.ended is not None and not call.error and pattern.search(call.path)
+    return is_sync and call.result == 0 and pattern.search(call.path)
 
 
 @dataclasses.dataclass
@@ -182,30 +184,3 @@ def judge_files(files, promised, is_after_start):
         (LEFT, f"{name}{' after a start' if is_after_start else ''}") for name in sorted(files)
         if name.rpartition("/")[2].partition(".")[0] not in promised
     ]
-
-
-@dataclasses.dataclass
-class Spoilt:
-    """What became of invoices one of whose documents is spoilt, and what `verify` said."""
-
-    what: str
-    # Digest of the spoilt document; number of each invoice and whether it names that.
-    digest: str
-    names_it: dict
-    # State and reason of each invoice.
-    states: dict
-    code: int
-    findings: list
-
-
-def judge_spoilt(spoilt):
-    findings = []
-    for number, names_it in spoilt.names_it.items():
-        state, reason = spoilt.states[number]
-        if names_it and (state != "held" or spoilt.digest not in (reason or "")):
-            findings.append((HELD, f"{spoilt.what}: {number} is {state} because of {reason}"))
-        if not names_it and state != "delivered":
-            findings.append((HELD, f"{spoilt.what}: {number} is {state} because of {reason}, and has another document"))
-    if spoilt.code != FAILED or len(spoilt.findings) != 1 or spoilt.digest not in spoilt.findings[0]:
-        findings.append((MESSAGE, f"{spoilt.what}: verify ends with {spoilt.code} and finds {spoilt.findings}"))
-    return findings

@@ -16,9 +16,8 @@ class NotThere(Exception):
 def prove(evidence):
     """What was not caught."""
     failures = []
-    for tamper, kind in FAULTS.items():
+    for words, (kind, tamper) in FAULTS.items():
         doctored = copy.deepcopy(evidence)
-        words = tamper.__doc__.rstrip(".")
         try:
             tamper(Tampering(doctored))
         except NotThere:
@@ -79,37 +78,13 @@ class Case:
         return [attempt for attempt in of_all if outcome in (None, attempt["outcome"])]
 
 
-def forgotten(tampering):
-    """The relay never had a mail that the daemon calls accepted."""
-    tampering.evidence.mails.remove(tampering.delivered().mails[0])
-
-
 def never_there(tampering):
-    """An acknowledged invoice is not there."""
-    invoice = Invoice("K-1", "RE-lost", {}, acknowledged=True)
+    invoice = Invoice("K-1", "RE-lost", {}, answered_at=0.0)
     tampering.evidence.invoices[invoice.number] = invoice
     tampering.evidence.invoices_seen[invoice.number] = None
 
 
-def never_sent(tampering):
-    """An acknowledged invoice waits for ever."""
-    case = tampering.delivered()
-    case.seen["state"] = tampering.evidence.listed[case.number] = "waiting"
-
-
-def left_sending(tampering):
-    """An invoice stays in sending."""
-    case = tampering.delivered(2)
-    case.seen["state"] = tampering.evidence.listed[case.number] = "sending"
-
-
-def changed_invoice(tampering):
-    """An invoice has another total than the one that was acknowledged."""
-    tampering.delivered().seen["total"] = {"amount": "0.01", "currency": "EUR"}
-
-
 def one_address_left_out(tampering):
-    """One of a contact's addresses was never tried."""
     case = tampering.delivered(fits=lambda case: len(case.seen["addresses"]) == len(case.mails) == 2)
     gone = case.seen["addresses"].pop()["address"]
     for mail in case.mails:
@@ -118,7 +93,6 @@ def one_address_left_out(tampering):
 
 
 def superseded_without_cause(tampering):
-    """An address counts as given up though it always was the contact's."""
     def fits(case):
         count_of_versions = len(case.account.changes)
         is_lasting = case.mails[0].asked_for_at > case.account.changes[-1].answered_at
@@ -131,36 +105,13 @@ def superseded_without_cause(tampering):
             tampering.evidence.mails.remove(mail)
 
 
-def lost_account(tampering):
-    """An acknowledged account is not there."""
-    tampering.evidence.accounts_seen["K-1"] = None
-
-
-def old_account(tampering):
-    """An acknowledged change of an account is gone."""
-    tampering.evidence.accounts_seen["K-1"]["version"] -= 1
-
-
-def another_contact(tampering):
-    """The main contact has another address than the one that was acknowledged."""
-    tampering.evidence.accounts_seen["K-1"]["main_contact"]["addresses"] = ["other@k-1.example"]
-
-
-def to_a_stranger(tampering):
-    """A mail went to an address that was never the account's."""
-    case = tampering.delivered()
-    case.mails[0].address = case.seen["addresses"][0]["address"] = "stranger@other.example"
-
-
 def to_the_contact_before(tampering):
-    """A mail went to the contact of before, after the change was acknowledged."""
     mail, changes, at = tampering.changed(lambda mail, after: mail.accepted_at < after.sent_at)
     mail.asked_for_at = changes[at + 1].answered_at + 0.001
     mail.begun_at = mail.accepted_at = mail.asked_for_at
 
 
 def too_early(tampering):
-    """A mail went to a contact who was selected only afterwards."""
     def fits(mail, _):
         return True
     mail, changes, at = tampering.changed(fits)
@@ -170,13 +121,11 @@ def too_early(tampering):
 
 
 def shown_to_others(tampering):
-    """A mail shows the new contact an address of the one before."""
     mail, changes, at = tampering.changed(lambda mail, after: after.addresses)
     mail.to = (*mail.to, *changes[at + 1].addresses)
 
 
 def not_named(tampering):
-    """A change does not name a mail that the relay had in hand, to the contact of before."""
     def fits(mail, after):
         return after.tries == 1 and mail.number not in after.in_flight and mail.begun_at < after.sent_at
     mail, changes, at = tampering.changed(fits)
@@ -186,27 +135,13 @@ def not_named(tampering):
 
 
 def after_its_withdrawal(tampering):
-    """A mail of an invoice whose withdrawal was acknowledged."""
     case = tampering.withdrawn(is_before=False)
     mail = copy.copy(tampering.evidence.mails[0])
     mail.number = case.number
     tampering.evidence.mails.append(mail)
 
 
-def in_spite_of_a_withdrawal(tampering):
-    """An invoice was sent that was withdrawn before it came."""
-    case = tampering.withdrawn(is_before=True)
-    case.seen["state"] = "delivered"
-
-
-def second_copy(tampering):
-    """A second copy that no uncertain attempt explains."""
-    case = tampering.delivered(fits=lambda case: not case.attempts("uncertain"))
-    tampering.evidence.mails.append(dataclasses.replace(case.mails[0], queue_id="q0"))
-
-
 def accepted_twice(tampering):
-    """The daemon sent again what it knew to be accepted."""
     case = tampering.delivered()
     one = next(one for one in case.seen["addresses"] if one["state"] == "delivered")
     again = copy.deepcopy(one["attempts"][-1])
@@ -228,65 +163,80 @@ def repeated(tampering):
     return again
 
 
-def another_message_id(tampering):
-    """A second copy has another Message-ID."""
-    repeated(tampering).message_id = "other@hosting.example"
+def as_state(tampering, state, count=1):
+    case = tampering.delivered(count)
+    case.seen["state"] = tampering.evidence.listed[case.number] = state
 
 
-def other_bytes(tampering):
-    """A second copy has other bytes."""
-    repeated(tampering).digest = "0" * 64
+def set_of_mail(tampering, name, value):
+    setattr(tampering.delivered().mails[0], name, value)
 
 
-def unknown_to_the_daemon(tampering):
-    """The relay has a mail of which the daemon knows no attempt."""
-    case = tampering.delivered()
-    mail = case.mails[0]
-    for one in case.seen["addresses"]:
+def without_attempts(tampering):
+    mail = tampering.delivered().mails[0]
+    for one in tampering.evidence.invoices_seen[mail.number]["addresses"]:
         if one["address"] == mail.address:
             one["attempts"] = []
 
 
-def out_of_step(tampering):
-    """An attempt is taken for accepted by the answer to another mail."""
+def to_a_stranger(tampering):
     case = tampering.delivered()
-    case.attempts("accepted")[0]["reply"]["text"] = "queued as q0"
+    case.mails[0].address = case.seen["addresses"][0]["address"] = "stranger@other.example"
 
 
-def too_many_uncertain(tampering):
-    """There are more uncertain attempts than the kills can have caused."""
-    del tampering.evidence.kills[0:]
+def second_copy(tampering):
+    case = tampering.delivered(fits=lambda case: not case.attempts("uncertain"))
+    tampering.evidence.mails.append(dataclasses.replace(case.mails[0], queue_id="q0"))
 
 
-def another_document(tampering):
-    """A mail carries other bytes than those that were handed over."""
-    mail = tampering.delivered().mails[0]
-    mail.documents = ("0" * 64, *mail.documents[1:])
-
-
-def document_left_out(tampering):
-    """A mail lacks a document."""
-    mail = tampering.delivered().mails[0]
-    mail.documents = mail.documents[1:]
-
-
-def nobodys(tampering):
-    """The daemon lists an invoice that nobody issued."""
-    tampering.evidence.listed["RE-nobody"] = "delivered"
-
-
-def forgot_what_it_acknowledged(tampering):
-    """What was acknowledged and is repeated counts as new."""
-    tampering.evidence.surprises.append("msg_1 was acknowledged, and repeated it gets 409")
-
-
+# What a daemon did, as what it must be caught, and how it is made.
 FAULTS = {
-    forgotten: LOST, never_there: LOST, changed_invoice: LOST, one_address_left_out: LOST,
-    superseded_without_cause: LOST, lost_account: LOST, old_account: LOST, another_contact: LOST, out_of_step: LOST,
-    never_sent: STUCK, left_sending: STUCK,
-    to_a_stranger: WRONG, to_the_contact_before: WRONG, too_early: WRONG, shown_to_others: WRONG, not_named: WRONG,
-    after_its_withdrawal: WRONG, in_spite_of_a_withdrawal: WRONG,
-    second_copy: COPY, accepted_twice: COPY, another_message_id: COPY, other_bytes: COPY,
-    another_document: DOCUMENT, document_left_out: DOCUMENT,
-    unknown_to_the_daemon: RECORD, too_many_uncertain: RECORD, nobodys: RECORD, forgot_what_it_acknowledged: RECORD,
+    "the relay never had a mail that the daemon calls accepted": (
+        LOST, lambda it: it.evidence.mails.remove(it.delivered().mails[0])
+    ),
+    "an acknowledged invoice is not there": (LOST, never_there),
+    "an invoice has another total than the one that was acknowledged": (
+        LOST, lambda it: it.delivered().seen.update(total={"amount": "0.01", "currency": "EUR"})
+    ),
+    "one of a contact's addresses was never tried": (LOST, one_address_left_out),
+    "an address counts as given up though it always was the contact's": (LOST, superseded_without_cause),
+    "an acknowledged account is not there": (LOST, lambda it: it.evidence.accounts_seen.update({"K-1": None})),
+    "an acknowledged change of an account is gone": (
+        LOST, lambda it: it.evidence.accounts_seen["K-1"].update(version=it.evidence.accounts["K-1"].version - 1)
+    ),
+    "the main contact has another address than the one that was acknowledged": (
+        LOST, lambda it: it.evidence.accounts_seen["K-1"]["main_contact"].update(addresses=["other@k-1.example"])
+    ),
+    "an attempt is taken for accepted by the answer to another mail": (
+        LOST, lambda it: it.delivered().attempts("accepted")[0]["reply"].update(text="queued as q0")
+    ),
+    "an acknowledged invoice waits for ever": (STUCK, lambda it: as_state(it, "waiting")),
+    "an invoice stays in sending": (STUCK, lambda it: as_state(it, "sending", 2)),
+    "a mail went to an address that was never the account's": (WRONG, to_a_stranger),
+    "a mail went to the previous contact, after the change was acknowledged": (WRONG, to_the_contact_before),
+    "a mail went to a contact who was selected only afterwards": (WRONG, too_early),
+    "a mail shows the new contact an address of the previous one": (WRONG, shown_to_others),
+    "a change does not name a mail that the relay had in hand, to the previous contact": (WRONG, not_named),
+    "a mail of an invoice whose withdrawal was acknowledged": (WRONG, after_its_withdrawal),
+    "an invoice was sent that was withdrawn before it came": (
+        WRONG, lambda it: it.withdrawn(is_before=True).seen.update(state="delivered")
+    ),
+    "a second copy that no uncertain attempt explains": (COPY, second_copy),
+    "the daemon sent again what it knew to be accepted": (COPY, accepted_twice),
+    "a second copy has another Message-ID": (
+        COPY, lambda it: setattr(repeated(it), "message_id", "other@hosting.example")
+    ),
+    "a second copy has other bytes": (COPY, lambda it: setattr(repeated(it), "digest", "0" * 64)),
+    "a mail carries other bytes than those that were handed over": (
+        DOCUMENT, lambda it: set_of_mail(it, "documents", ("0" * 64,))
+    ),
+    "a mail lacks a document": (DOCUMENT, lambda it: set_of_mail(it, "documents", ())),
+    "the relay has a mail of which the daemon knows no attempt": (RECORD, without_attempts),
+    "there are more uncertain attempts than the kills can have caused": (RECORD, lambda it: it.evidence.kills.clear()),
+    "the daemon lists an invoice that was never issued": (
+        RECORD, lambda it: it.evidence.listed.update({"RE-none": "delivered"})
+    ),
+    "what was acknowledged and is repeated counts as new": (
+        RECORD, lambda it: it.evidence.surprises.append("msg_1 was acknowledged, and repeated it gets 409")
+    ),
 }

@@ -3,14 +3,13 @@
 How a daemon is started, ended and asked stands beside the suites, in support.
 """
 
-import base64
 import itertools
-import json
 import threading
 import time
 
-from daemon import Admin, Broken, Daemon, Webhook, relay
-from load import now
+import events
+from daemon import Admin, Daemon, Webhook, relay
+from suite import PROGRAM, Broken
 
 FROM, REPLY_TO, BOUNCES = "invoices@hosting.example", "billing@hosting.example", "bounces@hosting.example"
 # What nothing more comes of by itself.
@@ -31,7 +30,7 @@ class Router(Daemon):
             (directory / "password").write_text(password + "\n")
             smtp["password_file"] = "./password"
         super().__init__(
-            work.program, directory, relay(port, **{"security": "none", "idle_seconds": 2, **smtp}),
+            PROGRAM, directory, relay(port, **{"security": "none", "idle_seconds": 2, **smtp}),
             {"mail": {"from": f"Muster Hosting <{FROM}>", "reply_to": REPLY_TO, "envelope_from": BOUNCES}},
             {"retry": {"rejections_max": 100}},
         )
@@ -61,35 +60,26 @@ class Router(Daemon):
         return relay.get("cause") if relay["state"] == "down" else None
 
     def account(self, account, main, billing=None):
-        profile = {
-            "account": account, "version": next(self.versions), "name": f"Firma {account}", "language": "de",
-            "main_contact": {"name": "Erika Muster", "company": "Müller & Söhne", "addresses": main},
-            "sub_users": [], "billing_contact": None,
+        """With a billing contact, if there are addresses for one."""
+        contact = {"name": "Buchhaltung", "addresses": billing}
+        chosen = {} if billing is None else {
+            "sub_users": [{"id": "u-7", "group": "Rechnungen", "contact": contact}], "billing_contact": "u-7",
         }
-        if billing is not None:
-            contact = {"name": "Buchhaltung", "addresses": billing}
-            profile["sub_users"] = [{"id": "u-7", "group": "Rechnungen", "contact": contact}]
-            profile["billing_contact"] = "u-7"
+        profile = events.account(account, next(self.versions), main, **chosen)
+        profile["main_contact"]["company"] = "Müller & Söhne"
         return self.push("portal", "account.updated", profile)
 
     def invoice(self, account, number, documents=None):
         """`documents` are file names, media types and bytes."""
         documents = documents or [("Rechnung.pdf", "application/pdf", b"%PDF-1.4 " + number.encode())]
-        sent = []
-        for name, kind, content in documents:
-            source = {"content_base64": base64.b64encode(content).decode()}
-            sent.append({"file_name": name, "media_type": kind, **source})
-        return self.push("billing", "invoice.issued", {
-            "account": account, "number": number, "kind": "invoice", "issued_on": "2026-11-23",
-            "due_on": "2026-12-07", "total": {"amount": "119.00", "currency": "EUR"}, "release": "immediately",
-            "documents": sent,
-        })
+        sent = [events.document(content, name, kind) for name, kind, content in documents]
+        invoice = events.invoice(account, number, sent, due_on="2026-12-07", release="immediately")
+        return self.push("billing", "invoice.issued", invoice)
 
     def push(self, sender, kind, data):
         """A signed event, which must be taken."""
-        body = json.dumps({"type": kind, "timestamp": now(), "data": data}).encode()
         name = f"msg_{next(self.ids)}_{threading.get_ident()}"
-        status, answer = self.of_thread("webhook", Webhook).event(sender, name, body)
+        status, answer = self.of_thread("webhook", Webhook).event(sender, name, events.event(kind, data))
         if status != 200:
             raise Broken(f"{kind}: {status} {answer}")
         return answer

@@ -3,7 +3,7 @@ it; and what becomes of the invoice once the cause is gone."""
 
 import time
 
-from cases import Findings, address_of, arrived_once, attempt_count, attempts
+from cases import address_of, attempt_count, attempts
 
 ACCEPTED = ("final_dot", 250, "2.0.0", "accepted")
 GONE = ("rcpt", 550, "5.1.1", "rejected")
@@ -37,36 +37,31 @@ AFTER_THE_DOT = {
 }
 
 
-def each_cause(work):
+def each_cause(work, findings):
     """One address for each cause; then the causes go."""
-    findings = Findings()
     with work.router("causes", "policy") as router:
         issue(work, router, CAUSES)
         router.account("grey", [f"grey@{DOMAIN}"])
         work.at_rcpt.actions[f"grey@{DOMAIN}"] = ["451 4.7.1 greylisted, come again"]
         router.invoice("grey", "cause/grey")
         are_refused(work, findings, router, CAUSES)
-        shown = router.shown_once("grey", "cause/grey")
-        wanted = [("rcpt", 451, "4.7.1", "deferred"), ACCEPTED]
-        findings.equal("grey: attempts", attempts(shown["addresses"][0]), wanted)
-        arrived_once(work, findings, shown)
+        findings.delivered(router, "grey", "cause/grey", [("rcpt", 451, "4.7.1", "deferred"), ACCEPTED])
         released = go_on(work, findings, router, CAUSES)
         not_down(findings, router)
-    findings.close()
     return (
         f"{len(CAUSES)} replies to RCPT and DATA, judged as wanted; once they are gone {released} released, "
         f"{len(CAUSES) - released} by themselves: all arrived; greylisting passed at the second try"
     )
 
 
-def after_the_dot(work):
+def after_the_dot(work, findings):
     """Refused after the final dot by smtpd_end_of_data_restrictions, others before and behind on the same
     connection: these are delivered at their first attempt.
 
     Postfix (3.7) leaves such a transaction open: to a MAIL without a RSET before it, it says 503, and at a DATA
     after a RCPT that it refused then, it crashes.
     """
-    findings, others = Findings(), [f"other-{number}" for number in range(6)]
+    others = [f"other-{number}" for number in range(6)]
     with work.router("end", "end", connections=1) as router:
         router.switch("pause")
         for number, name in enumerate(AFTER_THE_DOT):
@@ -76,14 +71,11 @@ def after_the_dot(work):
                 router.invoice(other, f"cause/{other}")
         router.switch("resume")
         for other in others:
-            shown = router.shown_once(other, f"cause/{other}")
-            findings.equal(f"{other}: attempts", attempts(shown["addresses"][0]), [ACCEPTED])
-            arrived_once(work, findings, shown)
+            findings.delivered(router, other, f"cause/{other}", [ACCEPTED])
         are_refused(work, findings, router, AFTER_THE_DOT)
         go_on(work, findings, router, AFTER_THE_DOT)
         not_down(findings, router)
     findings.holds("no smtpd crashed", "killed by signal 11" not in work.postfix.log(), "signal 11")
-    findings.close()
     return (
         f"{len(AFTER_THE_DOT)} replies to the final dot, judged as wanted; {len(others)} others on that connection at "
         "their first attempt"
@@ -129,14 +121,11 @@ def go_on(work, findings, router, causes):
         del table_of(work, stage)[f"{name}@{DOMAIN}"]
     for name, (*_, (_, state)) in causes.items():
         if state != "due":
-            status, answer = router.operate(name, f"cause/{name}", "release", now=True)
-            findings.equal(f"{name}: release", (status, answer.get("result")), (200, "applied"))
+            findings.released(router, name, f"cause/{name}")
             released += 1
     for name in causes:
-        shown = router.shown_once(name, f"cause/{name}")
-        findings.equal(f"{name}: state once the cause is gone", shown["state"], "delivered")
+        shown = findings.delivered(router, name, f"cause/{name}")
         findings.equal(f"{name}: the last attempt", attempts(shown["addresses"][0])[-1:], [ACCEPTED])
-        arrived_once(work, findings, shown)
     return released
 
 
@@ -146,91 +135,12 @@ def not_down(findings, router):
     findings.lines.extend(downs)
 
 
-def several(work):
-    """Several addresses of which some are bad; all of the billing contact's bad."""
-    findings = Findings()
-    at = f"some.{DOMAIN}"
-    bad = dict.fromkeys([f"gone@{at}", f"gone2@{at}", f"gone3@{at}"], "550 5.1.1 no such user")
-    bad |= {f"busy@{at}": "450 4.2.0 busy", f"policy@{at}": "554 5.7.1 not for you"}
-    work.at_rcpt.actions |= bad
-    with work.router("several", "policy") as router:
-        router.account("bad", [f"main@{at}"], [f"a@{at}", f"gone@{at}", f"b@{at}"])
-        router.account("later", [f"main@{at}"], [f"busy@{at}", f"c@{at}"])
-        router.account("held", [f"main@{at}"], [f"policy@{at}", f"d@{at}"])
-        router.account("all", [f"main@{at}"], [f"gone2@{at}", f"gone3@{at}"])
-        for account in ("bad", "later", "held", "all"):
-            router.invoice(account, f"several/{account}")
-
-        shown = router.shown_once("bad", "several/bad")
-        wanted = {f"a@{at}": "delivered", f"gone@{at}": "rejected", f"b@{at}": "delivered"}
-        findings.equal("one bad of three", states(shown), ("delivered", wanted))
-        findings.equal("one bad of three: its attempts", attempts(address_of(shown, f"gone@{at}")), [GONE])
-        findings.equal("one bad of three: the rule", shown["recipient"]["reason"]["rule"], "billing_contact_selected")
-        arrived_once(work, findings, shown)
-        marked = router.admin.account("bad")["suspects"]
-        findings.equal("the mark", [one["address"] for one in marked], [f"gone@{at}"])
-
-        shown = router.shown_once("later", "several/later", lambda one: len(address_of(one, f"busy@{at}")["attempts"]) >= 2)
-        seen = shown["state"] in ("due", "sending"), states(shown)[1]
-        findings.equal("one deferred of two", seen, (True, {f"busy@{at}": "pending", f"c@{at}": "delivered"}))
-        arrived_once(work, findings, shown)
-        shown = router.shown_once("held", "several/held")
-        wanted = {f"policy@{at}": "pending", f"d@{at}": "pending"}
-        findings.equal("one refused by policy of two", states(shown), ("held", wanted))
-
-        shown = router.shown_once("all", "several/all")
-        wanted = {f"gone2@{at}": "rejected", f"gone3@{at}": "rejected", f"main@{at}": "delivered"}
-        findings.equal("all bad", states(shown), ("delivered", wanted))
-        findings.equal("all bad: the recipient", (shown["recipient"]["kind"], shown["recipient"]["reason"]["rule"]),
-                       ("main_contact", "fallback_after_rejection"))
-        arrived_once(work, findings, shown)
-        told = [(one["event"].get("recipient") or {}).get("kind") for one in shown["story"]]
-        findings.holds("all bad: the history tells", "main_contact" in told, told)
-        _, said = router.said("explain", "all", "several/all")
-        findings.holds("all bad: explain tells", "rejected every address" in said, said)
-
-        for address in bad:
-            del work.at_rcpt.actions[address]
-        shown = router.shown_once("later", "several/later")
-        findings.equal("the deferred one once the cause is gone", shown["state"], "delivered")
-        arrived_once(work, findings, shown)
-        router.operate("held", "several/held", "release", now=True)
-        shown = router.shown_once("held", "several/held")
-        wanted = {f"policy@{at}": "delivered", f"d@{at}": "delivered"}
-        findings.equal("released", states(shown), ("delivered", wanted))
-        arrived_once(work, findings, shown)
-
-        # The operator has it sent again: to the billing contact, whose addresses are tried anew.
-        before = {one["address"]: one["message_id"] for one in router.shown("all", "several/all")["addresses"]}
-        status, answer = router.operate("all", "several/all", "resend", revision=1)
-        findings.equal("resend", (status, answer.get("result")), (200, "applied"))
-        shown = router.shown_once("all", "several/all")
-        wanted = {f"gone2@{at}": "delivered", f"gone3@{at}": "delivered"}
-        findings.equal("sent again", states(shown), ("delivered", wanted))
-        findings.equal("sent again: the rule", shown["recipient"]["reason"]["rule"], "billing_contact_selected")
-        until = time.monotonic() + 20
-        while len(copies := work.receiver.of_number("several/all")) < 3 and time.monotonic() < until:
-            time.sleep(0.05)
-        findings.equal("sent again: copies", {address: len(got) for address, got in copies.items()},
-                       {f"gone2@{at}": 1, f"gone3@{at}": 1, f"main@{at}": 1})
-        ids = {copies[address][0].message_id for address in copies}
-        findings.equal("sent again: another Message-ID", len(ids), 2)
-        now = shown["addresses"][0]["message_id"]
-        findings.holds("sent again: not the one of before", now not in before.values(), now)
-    findings.close()
-    return (
-        "good addresses beside bad ones arrive; all bad: the main contact, by fallback_after_rejection; "
-        "once the cause is gone released or resent: the billing contact"
-    )
-
-
 def states(shown):
     return shown["state"], {one["address"]: one["state"] for one in shown["addresses"]}
 
 
-def unlisted(work):
+def unlisted(work, findings):
     """Postfix's own list of recipients; a filter before its queue whose replies have no enhanced code."""
-    findings = Findings()
     work.listed.actions["known@listed.example"] = "yes"
     with work.router("listed", "listed") as router:
         router.account("K", ["known@listed.example"], ["unknown@listed.example"])
@@ -239,7 +149,7 @@ def unlisted(work):
         findings.equal("not in relay_recipient_maps", attempts(address_of(shown, "unknown@listed.example")), [GONE])
         wanted = {"unknown@listed.example": "rejected", "known@listed.example": "delivered"}
         findings.equal("the listed main contact", states(shown), ("delivered", wanted))
-        arrived_once(work, findings, shown)
+        findings.arrived_once(shown)
     work.filter.refusals["bare@filtered.example"] = "550 no such user"
     with work.router("filtered", "filtered") as router:
         router.account("K", ["good@filtered.example"], ["bare@filtered.example", "other@filtered.example"])
@@ -252,13 +162,11 @@ def unlisted(work):
         findings.equal("what the filter has", {address: len(got) for address, got in copies.items()}, {other: 1})
         evidence = [attempt["message"]["sha256"] for attempt in address_of(shown, other)["attempts"]]
         findings.equal("its digest", [copy.digest for copy in copies.get(other, [])], evidence)
-    findings.close()
     return "550 5.1.1 of relay_recipient_maps, a bare 550 of a filter before the queue: the address is to blame"
 
 
-def content(work):
+def content(work, findings):
     """header_checks after DATA; a message beyond message_size_limit, announced and not announced."""
-    findings = Findings()
     checks = work.postfix.directory / "header_checks"
     checks.write_text("/^X-Invoice-Number: content\\/checked$/ REJECT not with this header\n")
     large = [("a.pdf", "application/pdf", bytes(range(256)) * 800)]
@@ -283,9 +191,7 @@ def content(work):
             seen = [one for address in shown["addresses"] for one in attempts(address)]
             findings.equal(f"{name}: attempts", seen, [wanted[name]])
             findings.equal(f"{name}: states", (shown["state"], set(states(shown)[1].values())), ("held", {"pending"}))
-            other = router.shown_once("K", f"content/{name}-other")
-            findings.equal(f"{name}: the invoice beside it", other["state"], "delivered")
-            arrived_once(work, findings, other)
+            findings.delivered(router, "K", f"content/{name}-other")
         cause = announced.shown("K", "content/announced")["addresses"][0]["attempts"][0]["cause"]
         findings.holds("announced: the limit is named", "150000" in (cause or ""), cause)
         findings.equal("mails", [work.receiver.of_number(f"content/{name}") for name in routers], [{}] * 3)
@@ -296,22 +202,17 @@ def content(work):
         # The connections of before end after two seconds without use; they know the old limit.
         time.sleep(2.5)
         for name, router in routers.items():
-            status, answer = router.operate("K", f"content/{name}", "release", now=True)
-            findings.equal(f"{name}: release", (status, answer.get("result")), (200, "applied"))
+            findings.released(router, "K", f"content/{name}")
         for name, router in routers.items():
-            shown = router.shown_once("K", f"content/{name}")
-            findings.equal(f"{name}: once the cause is gone", shown["state"], "delivered")
-            arrived_once(work, findings, shown)
-    findings.close()
+            findings.delivered(router, "K", f"content/{name}")
     return (
         "header_checks, message_size_limit announced and not: held, no address to blame, others go on; "
         "once the cause is gone released, all arrived"
     )
 
 
-def sender(work):
+def sender(work, findings):
     """The sender refused at RCPT, as Postfix does it by default: held. At MAIL: the relay's failure."""
-    findings = Findings()
     work.senders.actions["bounces@hosting.example"] = "550 5.7.1 you may not send as that"
     with work.router("sender-rcpt", "sender-rcpt") as at_rcpt, work.router("sender-mail", "sender-mail") as at_mail:
         for name, router in (("rcpt", at_rcpt), ("mail", at_mail)):
@@ -320,8 +221,7 @@ def sender(work):
         shown = at_rcpt.shown_once("K", "sender/rcpt")
         seen = shown["state"], attempts(shown["addresses"][0])
         findings.equal("at RCPT", seen, ("held", [("rcpt", 550, "5.7.1", "rejected")]))
-        cause = at_mail.relay_is_down() or ""
-        findings.holds("at MAIL it is down for that", cause.startswith("mail: the relay answered 550 5.7.1"), cause)
+        findings.is_down(at_mail, "mail: the relay answered 550 5.7.1")
         # A probe finds the relay at work, the next MAIL does not.
         time.sleep(6)
         cause = at_mail.relay_is_down()
@@ -329,20 +229,16 @@ def sender(work):
         shown = at_mail.shown("K", "sender/mail")
         findings.equal("at MAIL", (shown["state"], attempt_count(shown)), ("due", 0))
         del work.senders.actions["bounces@hosting.example"]
-        at_rcpt.operate("K", "sender/rcpt", "release", now=True)
+        findings.released(at_rcpt, "K", "sender/rcpt")
         for name, router in (("rcpt", at_rcpt), ("mail", at_mail)):
-            shown = router.shown_once("K", f"sender/{name}", seconds=60)
-            findings.equal(f"at {name} once the cause is gone", shown["state"], "delivered")
-            arrived_once(work, findings, shown)
-    findings.close()
+            findings.delivered(router, "K", f"sender/{name}", seconds=60)
     return "sender refused at RCPT: held, released; at MAIL: relay down, no attempt counted, delivered by itself"
 
 
 # --- What Postfix limits by client ---------------------------------------------------------------------
 
-def limits(work):
+def limits(work, findings):
     """Errors and recipients a session: what is good arrives, what is bad is known for its own reply."""
-    findings = Findings()
     at, gone = "limits.example", "550 5.1.1 no such user"
     work.at_rcpt.actions |= {f"gone{number}@{at}": gone for number in range(4)}
     names = ("errors-1", "errors-2", "recipients-1")
@@ -355,21 +251,17 @@ def limits(work):
             for account in "KM":
                 router.invoice(account, f"{name}/{account}")
             for account in "KM":
-                shown = router.shown_once(account, f"{name}/{account}")
-                findings.equal(f"{name}: state of {account}", shown["state"], "delivered")
+                shown = findings.delivered(router, account, f"{name}/{account}")
                 for address in good:
                     findings.equal(f"{name}: attempts at {address}", attempts(address_of(shown, address)), [ACCEPTED])
-                arrived_once(work, findings, shown)
             for address in bad:
                 findings.equal(f"{name}: attempts at {address}", attempts(address_of(shown, address)), [GONE])
             not_down(findings, router)
-    findings.close()
     return "smtpd_hard_error_limit 1 and 2, smtpd_recipient_limit 1; 4 bad of 7 addresses: no good one fails or waits"
 
 
-def by_421(work):
+def by_421(work, findings):
     """421 at RCPT for one recipient: the others arrive, it is tried again."""
-    findings = Findings()
     work.at_rcpt.actions["closing@by-421.example"] = "421 4.3.2 not now"
     with work.router("by-421", "policy") as router:
         router.account("closing", ["closing@by-421.example"])
@@ -379,25 +271,20 @@ def by_421(work):
             router.invoice(f"K{number}", f"by-421/{number}")
         began = time.monotonic()
         for number in range(10):
-            shown = router.shown_once(f"K{number}", f"by-421/{number}", seconds=60)
-            findings.equal(f"beside 421: attempts at {number}", attempts(shown["addresses"][0]), [ACCEPTED])
-            arrived_once(work, findings, shown)
+            findings.delivered(router, f"K{number}", f"by-421/{number}", [ACCEPTED], seconds=60)
         took = time.monotonic() - began
         shown = router.shown_once("closing", "by-421/closing", lambda shown: attempt_count(shown) >= 1)
         findings.equal("421: attempts", set(attempts(shown["addresses"][0])), {("rcpt", 421, "4.3.2", "deferred")})
         findings.holds("421: it is to be tried again", shown["state"] in ("due", "sending"), shown["state"])
         del work.at_rcpt.actions["closing@by-421.example"]
-        shown = router.shown_once("closing", "by-421/closing", seconds=60)
-        findings.equal("421, once the cause is gone", shown["state"], "delivered")
-        arrived_once(work, findings, shown)
-    findings.close()
+        findings.delivered(router, "closing", "by-421/closing", seconds=60)
     return f"421 for one recipient: deferred and tried again, 10 others arrive within {took:.1f} s"
 
 
-def by_rate(work):
+def by_rate(work, findings):
     """Connections at once, and messages in a time: nothing counts as an attempt. Only the latter is the relay's failure:
     while others are served, a connection too many is none."""
-    findings, figures = Findings(), []
+    figures = []
     for service, down, mails in (("connections-2", None, 16), ("messages-4", "mail: the relay answered 450 4.7.", 8)):
         with work.router(service, service, connections=4) as router:
             router.switch("pause")
@@ -407,13 +294,9 @@ def by_rate(work):
             began = time.monotonic()
             router.switch("resume")
             if down:
-                cause = router.relay_is_down(30) or ""
-                findings.holds(f"{service}: the relay is down for that", cause.startswith(down), cause)
+                findings.is_down(router, down, seconds=30)
             for number in range(mails):
-                shown = router.shown_once(f"K{number}", f"{service}/{number}", seconds=90)
-                findings.equal(f"{service}: state of {number}", shown["state"], "delivered")
-                findings.equal(f"{service}: attempts at {number}", attempts(shown["addresses"][0]), [ACCEPTED])
-                arrived_once(work, findings, shown)
+                findings.delivered(router, f"K{number}", f"{service}/{number}", [ACCEPTED], seconds=90)
             words = router.words()
             downs = words.count("the relay is down")
             if not down:
@@ -421,7 +304,6 @@ def by_rate(work):
                 findings.holds(f"{service}: it is noticed", "the relay takes no more connections" in words, words)
             took = time.monotonic() - began
             figures.append(f"{service}: {mails} mails in {took:.0f} s, the relay taken for down {downs} times")
-    findings.close()
     return "; ".join(figures)
 
 

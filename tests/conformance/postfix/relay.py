@@ -14,12 +14,13 @@ import shutil
 import signal
 import socket
 import socketserver
+import stat
 import subprocess
 import threading
 import time
 import urllib.parse
 
-from daemon import Broken
+from suite import Broken
 
 # Debian's place for Postfix's own programs.
 DAEMONS = pathlib.Path("/usr/lib/postfix/sbin")
@@ -207,11 +208,10 @@ class Postfix:
         return count
 
     def queued(self):
-        """How many messages it still has."""
+        """How many messages it still has. What is not whole, as a stop in its midst leaves it, it keeps from running."""
         queues = ("incoming", "active", "deferred", "maildrop", "hold")
-        return sum(
-            path.is_file() for queue in queues for path in (self.directory / "queue" / queue).rglob("*")
-        )
+        files = [path for queue in queues for path in (self.directory / "queue" / queue).rglob("*") if path.is_file()]
+        return sum(bool(path.stat().st_mode & stat.S_IXUSR) for path in files)
 
 
 def program(pid):
@@ -227,28 +227,19 @@ def free_ports(count):
 
 
 class Authority:
-    """A certificate authority of one's own."""
+    """A certificate authority of one's own, and what it issued for a server with these names."""
 
-    def __init__(self, directory, name):
-        self.key = directory / f"{name}-authority.key"
-        self.certificate = directory / f"{name}-authority.pem"
-        new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        openssl("req", "-x509", *new_key, "-keyout", self.key, "-out", self.certificate, "-days", 30,
-                "-subj", f"/CN={name} authority", "-addext", "basicConstraints=critical,CA:TRUE")
-
-    def issue(self, path, names):
-        request, key, leaf = (path.with_suffix(suffix) for suffix in (".csr", ".key", ".leaf"))
-        extensions = path.with_suffix(".ext")
-        kinds = ("IP" if re.fullmatch(r"[\d.]+", name) else "DNS" for name in names)
-        extensions.write_text(
-            "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\n"
-            f"subjectAltName={','.join(f'{kind}:{name}' for kind, name in zip(kinds, names))}\n"
-        )
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
-                "-out", request, "-subj", f"/CN={names[0]}")
-        openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
-                "-days", 30, "-extfile", extensions, "-out", leaf)
-        path.write_text(key.read_text() + leaf.read_text() + self.certificate.read_text())
+    def __init__(self, directory, *names):
+        self.certificate, chain = directory / "authority.pem", directory / "good.pem"
+        key, own_key, leaf = directory / "key", directory / "authority.key", directory / "leaf"
+        new_key = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", 30)
+        openssl("req", *new_key, "-keyout", own_key, "-out", self.certificate, "-subj", "/CN=authority",
+                "-addext", "basicConstraints=critical,CA:TRUE")
+        kinds = ",".join(("IP:" if re.fullmatch(r"[\d.]+", name) else "DNS:") + name for name in names)
+        openssl("req", *new_key, "-keyout", key, "-out", leaf, "-subj", f"/CN={names[0]}", "-CA", self.certificate,
+                "-CAkey", own_key, "-addext", "basicConstraints=critical,CA:FALSE",
+                "-addext", "extendedKeyUsage=serverAuth", "-addext", f"subjectAltName={kinds}")
+        chain.write_text(key.read_text() + leaf.read_text() + self.certificate.read_text())
 
 
 def openssl(*arguments):

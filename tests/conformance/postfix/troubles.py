@@ -1,23 +1,21 @@
-"""Postfix killed and stopped under a run of invoices, and a run of many small mails."""
+"""Postfix killed and stopped under a run of invoices."""
 
 import random
 import signal
-import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
 
-from cases import Findings, attempts, is_evidence
+from cases import attempts
 
-INVOICES, MAILS, ROUNDS = 200, 2_000, 6
+INVOICES, ROUNDS = 200, 6
 # The long form has so many times more.
 LONG = 5
 # Three attempts of unknown outcome are for an operator to judge.
 UNKNOWN = "the outcome of three attempts is unknown"
 
 
-def broken_off(work):
+def broken_off(work, findings):
     """A run of invoices; smtpd killed again and again, Postfix stopped and started in their midst."""
-    findings, rng = Findings(), random.Random(f"{work.seed} broken off")
+    rng = random.Random(f"{work.seed} broken off")
     factor = LONG if work.long else 1
     rounds = ROUNDS * factor
     invoices = {f"broken/{number}": f"K{number % 40}" for number in range(INVOICES * factor)}
@@ -52,7 +50,6 @@ def broken_off(work):
         released = let_all_end(router, invoices)
         counts = judge(work, findings, router, invoices)
     findings.holds("some outcome was uncertain", counts["uncertain"], counts)
-    findings.close()
     return (
         f"{len(invoices)} invoices in {addresses} mails, {killed} smtpd killed, Postfix stopped once: lost 0, second "
         f"copies {counts['second']} of {counts['uncertain']} uncertain attempts (same Message-ID, same bytes), "
@@ -112,52 +109,8 @@ def judge(work, findings, router, invoices):
                 named = [copy for copy in got if copy.queue_id in attempt["reply"]["text"]]
                 findings.equal(f"copies of {about} that the accepted attempt names", len(named), 1)
                 for copy in named:
-                    is_evidence(findings, copy, one["message_id"], attempt)
+                    findings.is_evidence(copy, one["message_id"], attempt)
             counts["uncertain"] += uncertain
             counts["deferred"] += outcomes.count("deferred")
             counts["second"] += len(got) - 1
     return counts
-
-
-def many(work):
-    """Small mails over 8 connections: each once."""
-    findings, total, accounts = Findings(), MAILS * (LONG if work.long else 1), 50
-    with work.router("many", "plain", connections=8) as router:
-        router.switch("pause")
-        for number in range(accounts):
-            router.account(f"K{number}", [f"a@many-{number}.example"])
-        began = time.monotonic()
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda number: router.invoice(f"K{number % accounts}", f"many/{number}"), range(total)))
-        issued = time.monotonic() - began
-        before, log_before = work.receiver.count, len(work.postfix.log("plain"))
-        began = time.monotonic()
-        router.switch("resume")
-        work.receiver.wait_for(before + total, 120)
-        took = time.monotonic() - began
-        until = time.monotonic() + 10
-        while (left := total - sum(1 for _ in router.admin.all("/v1/invoices", state="delivered"))) > 0:
-            if time.monotonic() > until:
-                break
-            time.sleep(0.1)
-        findings.equal("invoices that are not delivered", left, 0)
-        # One too many would come now.
-        time.sleep(0.5)
-        copies = {number: work.receiver.of_number(f"many/{number}") for number in range(total)}
-        for number, got in copies.items():
-            seen = {address: len(one) for address, one in got.items()}
-            findings.equal(f"copies of many/{number}", seen, {f"a@many-{number % accounts}.example": 1})
-        # Each as the daemon has it as evidence; a sample of them, since each is a question.
-        for number in range(0, total, 20):
-            shown = router.shown(f"K{number % accounts}", f"many/{number}")
-            one = shown["addresses"][0]
-            findings.equal(f"attempts at many/{number}", [outcome for *_, outcome in attempts(one)], ["accepted"])
-            for got in copies[number].values():
-                is_evidence(findings, got[0], one["message_id"], one["attempts"][0])
-        connections = work.postfix.log("plain")[log_before:].count(": connect from")
-    sizes = [len(copy.raw) for got in copies.values() for one in got.values() for copy in one]
-    findings.close()
-    return (
-        f"{total:,} mails of {statistics.median(sizes):,.0f} bytes over {connections} connections: each once; "
-        f"issued in {issued:.1f} s, in the mailbox in {took:.1f} s ({total / took:.0f}/s)"
-    )

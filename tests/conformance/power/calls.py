@@ -1,18 +1,19 @@
-"""Reads what strace wrote (`-f -y -xx -ttt -T`) into the history of a directory.
+"""Reads what strace wrote into the history of a directory.
 
 Calls that could change a file below it and are not modelled end the run: an image that leaves something out
 would prove nothing. After each stop of the daemon the history is compared with the directory as it is.
 
-A call's interval contains the moment of its effect: strace notes the begin before the kernel goes on, and the end
-before the daemon does. All moments, those of the clients too, are of CLOCK_REALTIME, which must not be set meanwhile.
+A call's interval contains the moment of its effect. All moments, those of the clients too, are of CLOCK_REALTIME,
+which must not be set meanwhile.
 """
 
-import collections
 import pathlib
 import re
 
 import disk
 import images
+import strace
+from strace import DESCRIPTOR, HEX, bytes_of, text_of
 
 TRACED = (
     "openat,?open,?creat,openat2,write,pwrite64,writev,pwritev,pwritev2,fsync,fdatasync,sync_file_range,"
@@ -22,37 +23,16 @@ TRACED = (
 # More than any call writes at once; strace cuts what is longer.
 LONGEST_BYTES = 64 * 1024 * 1024
 
-LINE = re.compile(r"(\d+) +(\d+\.\d+) (.*)\n?")
-CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|\?)(.*?)(?: <(\d+\.\d+)>)?$", re.S)
-RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)$", re.S)
-HEX = r"([\\x0-9a-f]*)"
-DESCRIPTOR = re.compile(rf"(AT_FDCWD|\d+)<{HEX}>(\(deleted\))?")
 STRING = re.compile(rf'"{HEX}"')
-UNFINISHED = " <unfinished ...>"
-
-Call = collections.namedtuple("Call", "begin end name arguments result run")
 
 
 class Unmodelled(Exception):
     pass
 
 
-def text_of(digits):
-    return bytes_of(digits).decode()
-
-
-def bytes_of(digits):
-    return bytes.fromhex(digits.replace("\\x", ""))
-
-
-def hexed(path):
-    return "".join(f"\\x{byte:02x}" for byte in str(path).encode())
-
-
-def strace(trace):
-    """What stands before the command line of a daemon whose calls are to be recorded."""
-    options = ["-f", "-y", "-xx", "-ttt", "-T", "--seccomp-bpf", "-s", str(LONGEST_BYTES)]
-    return ["strace", *options, "-e", f"trace={TRACED}", "-e", "signal=none", "-o", trace]
+def recorded(trace):
+    """What precedes the command line of a daemon whose calls are to be recorded."""
+    return ["strace", *strace.WRITES, "--seccomp-bpf", "-s", str(LONGEST_BYTES), "-e", f"trace={TRACED}", "-o", trace]
 
 
 def read(traces, root, snapshots, image=None):
@@ -60,67 +40,28 @@ def read(traces, root, snapshots, image=None):
     its end. It begins with an image, or empty."""
     reader = Reader(root)
     reader.history.begin_with(image or {})
-    for run, (trace, snapshot) in enumerate(zip(traces, snapshots)):
-        reader.replay(sorted(calls(trace, hexed(root), run), key=lambda call: (call.end, call.begin)), snapshot)
+    for trace, snapshot in zip(traces, snapshots):
+        with open(trace, encoding="ascii") as lines:
+            wanted = (strace.hexed(root), "io_uring_setup")
+            found = [call for call in strace.calls(lines, wanted) if not call.error]
+        reader.replay(sorted(found, key=lambda call: (call.end, call.begin)), snapshot)
     return reader.history
-
-
-def calls(trace, wanted, run):
-    """The calls that name something below the root. A call of a killed process whose end nobody saw has no result."""
-    pending, last = {}, 0.0
-    with open(trace, encoding="ascii") as lines:
-        for line in lines:
-            thread, at, rest = LINE.fullmatch(line).groups()
-            last = max(last, float(at))
-            if rest.startswith(("+++", "---")):
-                if rest.startswith("+++") and thread in pending:
-                    begin, text = pending.pop(thread)
-                    yield unseen(begin, float(at), text, run)
-                continue
-            if rest.startswith("<... "):
-                if thread not in pending:
-                    continue
-                begin, text = pending.pop(thread)
-                rest = text + RESUMED.match(rest)[2]
-            elif rest.startswith("io_uring_setup"):
-                raise Unmodelled(rest)
-            elif wanted not in rest:
-                continue
-            else:
-                begin = float(at)
-                if rest.endswith(UNFINISHED):
-                    pending[thread] = (begin, rest.removesuffix(UNFINISHED))
-                    continue
-            matched = CALL.match(rest)
-            if not matched:
-                raise Unmodelled(f"cannot read {rest[:200]}")
-            name, arguments, result, _, duration = matched.groups()
-            if result == "?":
-                yield unseen(begin, float(at), rest, run)
-            elif int(result) >= 0:
-                if '"...' in arguments:
-                    raise Unmodelled(f"cut: {rest[:200]}")
-                yield Call(begin, begin + float(duration), name, arguments, int(result), run)
-    for begin, text in pending.values():
-        yield unseen(begin, last, text, run)
-
-
-def unseen(begin, end, text, run):
-    name, arguments = re.sub(r"\) += \?.*$", "", text, flags=re.S).split("(", 1)
-    return Call(begin, max(begin, end), name, arguments, None, run)
 
 
 class Reader:
     def __init__(self, root):
         self.root = str(root)
         self.history = disk.History()
-        # (run, descriptor) to [inode, offset], for calls that name no offset.
+        # Descriptor to [inode, offset], for calls that name no offset.
         self.offsets = {}
         self.snapshot = None
 
     def replay(self, ordered, snapshot):
         self.snapshot = pathlib.Path(snapshot)
+        self.offsets.clear()
         for call in ordered:
+            if '"...' in call.arguments:
+                raise Unmodelled(f"cut: {call.arguments[:200]}")
             handle = getattr(self, f"on_{call.name}", None)
             if handle is None:
                 raise Unmodelled(f"{call.name}({call.arguments[:200]}")
@@ -187,7 +128,7 @@ class Reader:
         elif inode is not None and "O_TRUNC" in flags and inode.now.size:
             self.history.change(inode, call.begin, call.end, 0, None)
         if call.result is not None:
-            self.offsets[call.run, call.result] = [inode, None if "O_APPEND" in flags or "O_RDWR" in flags else 0]
+            self.offsets[call.result] = [inode, None if "O_APPEND" in flags or "O_RDWR" in flags else 0]
 
     def on_mkdir(self, call):
         (path,) = self.paths(call)
@@ -237,7 +178,7 @@ class Reader:
         inode = self.opened(call)
         if inode is None:
             return
-        known = self.offsets.get((call.run, int(DESCRIPTOR.match(call.arguments)[1])))
+        known = self.offsets.get(int(DESCRIPTOR.match(call.arguments)[1]))
         if known is None or known[0] is not inode or known[1] is None:
             raise Unmodelled(f"{call.name} at an unknown place of {inode.path}")
         known[1] += self.put(call, inode, known[1])
@@ -245,7 +186,7 @@ class Reader:
     on_writev = on_write
 
     def on_lseek(self, call):
-        known = self.offsets.get((call.run, int(DESCRIPTOR.match(call.arguments)[1])))
+        known = self.offsets.get(int(DESCRIPTOR.match(call.arguments)[1]))
         if known is not None and known[1] is not None and call.result is not None:
             known[1] = call.result
 

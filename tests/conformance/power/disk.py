@@ -11,17 +11,15 @@ The model, in which everything that is not promised may be lost:
   or after any later write to it. A file's size is that of the last sync, or larger with zeros where pages are missing.
 
 `dropped`   all that no sync covers is gone.
-`torn`      of each page that no sync covers some version is there; of the names that no sync covers, any subset.
-`ordered`   names and truncations reach the disk in their order, as with a journal: everything up to the last one
-            that a sync covers, and a random number of those behind it. Pages as in `torn`. (With ext4 the sync of
-            a new file covers its name too; nobody may count on it.)
+`torn`      of each page that no sync covers some version is there; of the names and truncations that no sync covers,
+            any subset. So it has every disk of a journal that keeps their order, and more.
 """
 
 import bisect
 import dataclasses
 
 PAGE = 4096
-MODELS = ("dropped", "torn", "ordered")
+MODELS = ("dropped", "torn")
 
 
 class Pages:
@@ -227,44 +225,18 @@ class Cutter:
         covered = {
             inode.number: self.covered_until(inode, cut) for inode in self.history.inodes if self.syncs[inode.number]
         }
-        steps = [(naming.end, naming.begin, naming, None) for naming in self.history.namings if naming.begin <= cut]
-        if model == "ordered":
-            steps += [
-                (change.end, change.begin, change, inode)
-                for inode in self.history.inodes
-                for change in inode.changes
-                if change.data is None and change.begin <= cut
-            ]
-            steps.sort(key=lambda step: step[:2])
-
-        def is_covered(step):
-            end, _, what, inode = step
-            inode = inode or what.entries[0][0]
-            return end <= covered.get(inode.number, float("-inf"))
-
-        if model == "dropped":
-            kept = [step for step in steps if is_covered(step)]
-        elif model == "torn":
-            kept = [step for step in steps if is_covered(step) or random.random() < 0.5]
-        else:
-            at_least = max((index + 1 for index, step in enumerate(steps) if is_covered(step)), default=0)
-            kept = steps[: random.randint(at_least, len(steps))]
-
         names = {}
-        for _, _, naming, inode in kept:
-            if inode is None:
+        for naming in self.history.namings:
+            if naming.begin > cut:
+                continue
+            is_covered = naming.end <= covered.get(naming.entries[0][0].number, float("-inf"))
+            if is_covered or model == "torn" and random.random() < 0.5:
                 for directory, name, target in naming.entries:
                     set_name(names.setdefault(directory.number, {}), name, target)
-        truncations = {id(change) for _, _, change, inode in kept if inode is not None}
-
-        def is_truncated(change):
-            return random.random() < 0.5 if model == "torn" else id(change) in truncations
 
         def content(inode):
             durable, pending = self.parts(inode, cut, covered.get(inode.number, float("-inf")))
-            if model == "dropped" or not pending:
-                return durable.bytes()
-            return torn(durable, pending, is_truncated, random)
+            return durable.bytes() if model == "dropped" or not pending else torn(durable, pending, random)
 
         return walk(self.history.root, lambda inode: names.get(inode.number, {}), content)
 
@@ -281,7 +253,7 @@ class Cutter:
         return durable, [change for change in inode.changes[until:] if change.begin <= cut]
 
 
-def torn(durable, pending, is_truncated, random):
+def torn(durable, pending, random):
     """Each page in one of the versions that it had, and a size that goes with them."""
     # Every version of each page that changed, with the number of the change that made it; -1 is the durable one.
     versions = {}
@@ -295,7 +267,7 @@ def torn(durable, pending, is_truncated, random):
     for number, change in enumerate(pending):
         if change.data is None:
             size = change.offset
-            if is_truncated(change):
+            if random.random() < 0.5:
                 truncated.append((number, change.offset))
             for page in sorted(set(durable.pages) | set(versions)):
                 if (page + 1) * PAGE > change.offset and latest(page):

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 
 from debian import has
-from suite import ROOT
+from suite import ROOT, Wrong, expect
 
 EXAMPLES = ROOT / "config" / "examples"
 CLIENTS = EXAMPLES / "clients"
@@ -40,10 +40,6 @@ LANGUAGES = {
 PATIENCE_SECONDS = 120
 
 
-class Wrong(Exception):
-    """Something is not as it should be."""
-
-
 @dataclass
 class Outcome:
     code: int
@@ -63,11 +59,6 @@ class Outcome:
         return self.answers[-1] if self.answers else None
 
 
-def expect(what, found, expected):
-    if found != expected:
-        raise Wrong(f"{what}: {found!r} in place of {expected!r}")
-
-
 def environment(**more):
     """As it is, but for proxies, which none of this is for, and the bytecode that Python leaves behind."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
@@ -75,7 +66,7 @@ def environment(**more):
 
 
 class Caller:
-    """One of the clients, as somebody runs it against an address with a secret."""
+    """One of the clients, as a portal runs it against an address with a secret."""
 
     def __init__(self, language, url, secret_file, directory=CLIENTS, path=None):
         self.command = [*LANGUAGES[language][0], directory / f"client.{language}", url, secret_file]

@@ -15,7 +15,9 @@ import subprocess
 import time
 import urllib.parse
 
+import events
 import signing
+from suite import Broken
 
 CONNECTIONS = 4
 # How long anything may take, on a machine that is busy with something else. Nothing waits so long unless
@@ -64,10 +66,6 @@ def toml(*changes):
     )
 
 
-class Broken(Exception):
-    """The daemon did what no fault excuses: it did not start, did not end, or ended by itself."""
-
-
 class Daemon:
     """Stopped with the block that it stands over, if there is one. `changes` are those of the configuration,
     `options` those of `serve`, and `sockets` another directory for sockets, whose paths have at most 107 bytes."""
@@ -110,7 +108,7 @@ class Daemon:
     def __exit__(self, kind, *_):
         try:
             # Stopping it well is one more thing to be seen, unless something failed before.
-            if kind is None:
+            if kind is None and self.process:
                 self.stop()
         finally:
             self.end()
@@ -295,8 +293,12 @@ class Connection:
     """Kept from one request to the next, and made anew if the daemon closed it meanwhile (RFC 9112, section 9.5):
     nothing that the suites ask has an effect twice."""
 
-    def __init__(self):
+    def __init__(self, source=None):
+        # From which address of the loopback it comes.
+        self.source = source
         self.place = self.http = None
+        # What the last answer said of it.
+        self.retry_after = None
 
     def ask(self, place, method, path, body=None, headers=None):
         """Status and answer of that address or socket."""
@@ -304,11 +306,12 @@ class Connection:
             raise ConnectionRefusedError("the daemon does not run")
         if place != self.place:
             self.close()
-            self.place, self.http = place, Http(place)
+            self.place, self.http = place, Http(place, self.source)
         was_kept = self.http.sock is not None
         try:
             self.http.request(method, path, body, headers or {})
             answer = self.http.getresponse()
+            self.retry_after = answer.getheader("retry-after")
             return answer.status, json.loads(answer.read())
         except (OSError, http.client.HTTPException) as error:
             self.http.close()
@@ -325,9 +328,10 @@ class Connection:
 class Http(http.client.HTTPConnection):
     """To an address or a Unix socket."""
 
-    def __init__(self, place):
+    def __init__(self, place, source):
         self.place = place
-        super().__init__(*(place if isinstance(place, tuple) else ("localhost",)), timeout=PATIENCE_SECONDS)
+        address = place if isinstance(place, tuple) else ("localhost",)
+        super().__init__(*address, timeout=PATIENCE_SECONDS, source_address=source and (source, 0))
 
     def connect(self):
         if isinstance(self.place, tuple):
@@ -346,15 +350,15 @@ class Webhook:
 
     def event(self, sender, name, body):
         """Status and answer; `name` is the webhook-id."""
-        return self.push(sender, name, body, "POST", "/v1/events", body, "application/json")
+        return self.push(sender, name, "POST", "/v1/events", body, body)
 
     def document(self, name, content):
-        digest = hashlib.sha256(content).hexdigest()
-        path = f"/v1/documents/{digest}"
-        return self.push("billing", name, digest.encode(), "PUT", path, content, "application/octet-stream")
+        digest = events.digest(content)
+        return self.push("billing", name, "PUT", f"/v1/documents/{digest}", digest.encode(), content)
 
-    def push(self, sender, name, signed, method, path, body, media_type):
-        headers = {"content-type": media_type, **signing.headers(KEYS[sender], name, signed)}
+    def push(self, sender, name, method, path, signed, body):
+        headers = {"content-type": "application/json" if method == "POST" else "application/octet-stream"}
+        headers |= signing.headers(KEYS[sender], name, signed)
         return self.connection.ask(self.daemon.address, method, path, body, headers)
 
 

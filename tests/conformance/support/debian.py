@@ -39,5 +39,9 @@ def has(command, *packages, works=None):
 def needs(command, *packages, works=None):
     """Without it the suite is skipped."""
     if not has(command, *packages, works=works):
-        print(f"{command} is needed, Debian: {' '.join(packages)}")
-        sys.exit(SKIPPED)
+        skip(f"{command} is needed, Debian: {' '.join(packages)}")
+
+
+def skip(words):
+    print(words)
+    sys.exit(SKIPPED)

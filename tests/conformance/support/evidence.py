@@ -69,14 +69,20 @@ def judge_account(judgement, account, seen):
     if seen is None:
         judgement.find(LOST, f"account {account.id} was acknowledged and is not there")
         return
+    shown = shown_of(seen)
+    promised = {**account.profile, "version": account.version, "closed": account.closed}
+    if shown != promised:
+        judgement.find(LOST, f"account {account.id}: {differences(shown, promised)}")
+
+
+def shown_of(seen):
+    """Of an account as the admin interface shows it, what was promised."""
     shown = {key: seen[key] for key in ("version", "closed", "name", "language", "schedule", "billing_contact")}
     shown["main_contact"] = {key: value for key, value in seen["main_contact"].items() if key != "active"}
     shown["sub_users"] = {
         sub["id"]: {key: sub[key] for key in ("group", "contact", "login")} for sub in seen["sub_users"]
     }
-    promised = {**account.profile, "version": account.version, "closed": account.closed}
-    if shown != promised:
-        judgement.find(LOST, f"account {account.id}: {differences(shown, promised)}")
+    return shown
 
 
 def differences(shown, promised):

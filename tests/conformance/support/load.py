@@ -7,37 +7,45 @@ of its versions is known; its invoices come from other threads, so that they mee
 
 import base64
 import collections
+import contextlib
 import copy
 import dataclasses
-import hashlib
 import http.client
 import json
 import math
 import random
 import threading
 import time
-from datetime import UTC, datetime
 
-import signing
+import events
+from daemon import Admin, Webhook
 
 GROUPS = ("Rechnungen", "billing")
 OTHER_GROUPS = ("Technik", "Support")
 SUB_USERS = ("u-1", "u-2", "u-3", "u-4")
-DOCUMENT_BYTES = (100, 6_000)
-REQUEST_SECONDS = 30
 
 
 @dataclasses.dataclass
 class Change:
-    """One version of an account, and when it can have come into force: between the two times."""
+    """One version of an account, and when it can have been applied: between the two times."""
 
     version: int
-    # The active contact: name, company, language, addresses.
-    contact: tuple
+    # As the admin interface should show it.
+    profile: dict | None
+    closed: bool
     sent_at: float
     answered_at: float = math.inf
     tries: int = 0
     in_flight: tuple = ()
+
+    @property
+    def contact(self):
+        """Whoever gets the invoices: name, company, language, addresses."""
+        if not self.profile:
+            return ()
+        selected = self.profile["billing_contact"]
+        contact = self.profile["sub_users"][selected]["contact"] if selected else self.profile["main_contact"]
+        return contact["name"], contact["company"], contact["language"], tuple(contact["addresses"])
 
     @property
     def addresses(self):
@@ -52,7 +60,7 @@ class Account:
     version: int = 0
     closed: bool = False
     # Every change in order. The first stands for the time before it was known.
-    changes: list = dataclasses.field(default_factory=lambda: [Change(0, (), -math.inf, -math.inf)])
+    changes: list = dataclasses.field(default_factory=lambda: [Change(0, None, False, -math.inf, -math.inf)])
     # The highest version that an invoice waits for.
     wanted: int = 0
     addresses_made: int = 0
@@ -64,9 +72,19 @@ class Invoice:
     number: str
     # As the admin interface should show it.
     shown: dict
-    acknowledged: bool = False
+    sent_at: float = math.inf
+    answered_at: float = math.inf
     # What was asked and answered about taking it back: nothing, `before` it came, or status and state.
     withdrawal: str | tuple | None = None
+    # When it was first asked to be so, and when it first was so.
+    withdrawing_at: float = math.inf
+    withdrawn_at: float = math.inf
+    holding_at: float = math.inf
+    held_at: float = math.inf
+
+    @property
+    def acknowledged(self):
+        return self.answered_at < math.inf
 
 
 @dataclasses.dataclass
@@ -93,24 +111,48 @@ class Attempt:
     is_first: bool
 
 
+@dataclasses.dataclass
+class Pushed:
+    """What was acknowledged, and when."""
+
+    sender: str
+    name: str
+    # Method, path, what is signed, body.
+    request: tuple
+    answered_at: float
+
+    def documents(self):
+        """Those whose bytes it carried."""
+        return carried(*self.request)
+
+
 class Stopped(Exception):
-    """The run has failed elsewhere: nobody will answer any more."""
+    """The run has ended or failed elsewhere: no request is answered any more."""
 
 
 class World:
     """What all threads share: where the daemon is, when to stop, what was promised."""
 
-    def __init__(self, seed, daemon, count_of_accounts):
+    # Of which schedules the accounts are, how large the documents, how many invoices are held by an operator, and how
+    # many are withdrawn before they come.
+    schedules = ("default",)
+    document_bytes = ((100, 6_000),)
+    held, overtaken = 0, 0.02
+
+    def __init__(self, seed, daemon, count_of_accounts, clock=time.monotonic):
         self.seed = seed
         self.daemon = daemon
+        self.clock = clock
         self.accounts = {f"K-{number}": Account(f"K-{number}") for number in range(1, count_of_accounts + 1)}
         self.invoices = {}
         self.acknowledged = 0
         # Answers that no fault of ours or of the moment explains.
         self.surprises = []
-        # Whether a 500 is one of them, and every attempt at a request, where somebody wants to know.
+        # Whether a 500 is none of them, and every attempt at a request and every acknowledged one, where a suite wants
+        # to know.
         self.may_fail = False
         self.attempts = None
+        self.pushed = None
         self.ending = threading.Event()
         self.broken = threading.Event()
         self.lock = threading.Lock()
@@ -125,25 +167,22 @@ class Sender:
 
     def __init__(self, world, name, thread):
         self.world = world
-        self.key = world.daemon.keys[name]
+        self.sender = name
         self.thread = thread
         self.random = random.Random(f"{world.seed} {thread}")
         self.count = 0
-        self.connection = None
-        self.connected_to = None
-        # What the last answer said of it.
-        self.retry_after = None
+        self.webhook = Webhook(world.daemon)
         # Names of all requests that were sent.
         self.sent = set()
         # Some that were acknowledged lately, to be repeated.
         self.acknowledged = collections.deque(maxlen=20)
 
     def event(self, kind, data):
-        body = json.dumps({"type": kind, "timestamp": now(), "data": data}).encode()
+        body = events.event(kind, data)
         return self.deliver(("POST", "/v1/events", body, body))
 
     def document(self, content):
-        digest = hashlib.sha256(content).hexdigest()
+        digest = events.digest(content)
         return self.deliver(("PUT", f"/v1/documents/{digest}", digest.encode(), content))
 
     def deliver(self, request):
@@ -152,6 +191,8 @@ class Sender:
         answer = self.until_answered(name, request)
         if 200 <= answer.status < 300:
             self.acknowledged.append((name, request))
+            if self.world.pushed is not None:
+                self.world.pushed.append(Pushed(self.sender, name, request, answer.answered_at))
         if self.random.random() < 0.05 and self.acknowledged:
             self.repeat(*self.random.choice(self.acknowledged))
         return answer
@@ -163,13 +204,13 @@ class Sender:
             self.world.surprise(f"{name} was acknowledged, and repeated it gets {answer.status} {answer.body}")
 
     def until_answered(self, name, request):
-        sent_at = time.monotonic()
+        sent_at = self.world.clock()
         tries = 0
         while True:
             tries += 1
             answered = self.attempt(name, request)
             if answered and not must_be_repeated(answered[0]):
-                return Answer(*answered, tries, sent_at, time.monotonic())
+                return Answer(*answered, tries, sent_at, self.world.clock())
             if answered and answered[0] == 500 and not self.world.may_fail:
                 self.world.surprise(f"{name}: {answered}")
             if self.world.broken.is_set():
@@ -178,56 +219,33 @@ class Sender:
 
     def attempt(self, name, request):
         """Status and body, or nothing if there was no whole answer."""
-        method, path, payload, body = request
-        address = self.world.daemon.address
-        if address is None:
+        if self.world.daemon.address is None:
             return None
+        sent_at, is_first = time.time(), name not in self.sent
+        self.sent.add(name)
         try:
-            if self.connection is None or self.connected_to != address:
-                self.hang_up()
-                self.connected_to = address
-                self.connection = http.client.HTTPConnection(*address, timeout=REQUEST_SECONDS)
-            sent_at = time.time()
-            is_first = name not in self.sent
-            self.sent.add(name)
-            self.connection.request(method, path, body, {
-                "content-type": "application/json" if method == "POST" else "application/octet-stream",
-                **signing.headers(self.key, name, payload),
-            })
-            answer = self.connection.getresponse()
-            status, said = answer.status, json.loads(answer.read())
-            self.retry_after = answer.getheader("retry-after")
-            if self.world.attempts is not None:
-                documents = carried(method, path, body)
-                self.world.attempts.append(
-                    Attempt(name, sent_at, time.time(), status, said.get("result"), documents, is_first)
-                )
-            return status, said
+            status, said = self.webhook.push(self.sender, name, *request)
         except (OSError, http.client.HTTPException, ValueError):
-            self.hang_up()
             return None
+        if self.world.attempts is not None:
+            documents = tuple(carried(*request))
+            self.world.attempts.append(
+                Attempt(name, sent_at, time.time(), status, said.get("result"), documents, is_first)
+            )
+        return status, said
 
-    def hang_up(self):
-        if self.connection is not None:
-            self.connection.close()
-        self.connection = None
 
-
-def carried(method, path, body):
-    """Digests of the documents whose bytes are in a request."""
+def carried(method, path, _, body):
+    """The documents whose bytes are in a request, by their digests."""
     if method == "PUT":
-        return (path.rpartition("/")[2],)
+        return {path.rpartition("/")[2]: body}
     documents = json.loads(body)["data"].get("documents", [])
     embedded = [base64.b64decode(one["content_base64"]) for one in documents if "content_base64" in one]
-    return tuple(hashlib.sha256(content).hexdigest() for content in embedded)
+    return {events.digest(content): content for content in embedded}
 
 
 def must_be_repeated(status):
     return status in (408, 429) or status >= 500
-
-
-def now():
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Portal(Sender):
@@ -262,7 +280,7 @@ class Portal(Sender):
             kind, data, closed = "account.closed", {}, True
         else:
             kind, data = self.delta(account, profile)
-        change = Change(version, active(profile), time.monotonic())
+        change = Change(version, profile, closed, self.world.clock())
         account.changes.append(change)
         answer = self.event(kind, {"account": account.id, "version": version, **data})
         change.sent_at, change.answered_at, change.tries = answer.sent_at, answer.answered_at, answer.tries
@@ -280,7 +298,8 @@ class Portal(Sender):
         subs = {name: self.sub_user(account, name) for name in SUB_USERS if self.random.random() < 0.6}
         selectable = [name for name in subs if subs[name]["group"] in GROUPS]
         profile = {
-            "name": f"Firma {account.id} {self.random.randrange(1000)}", "language": None, "schedule": "default",
+            "name": f"Firma {account.id} {self.random.randrange(1000)}", "language": None,
+            "schedule": self.world.schedules[int(account.id[2:]) % len(self.world.schedules)],
             "main_contact": self.contact(account, "main"), "sub_users": subs,
             "billing_contact": self.random.choice([*selectable, None]),
         }
@@ -344,20 +363,13 @@ class Portal(Sender):
         }
 
     def addresses(self, account, name):
-        """Addresses that nobody had before, so that a mail tells for whom it was made; three fill more than a line of
+        """Addresses that no contact had before, so that a mail tells for whom it was made; three fill more than a line of
         its head."""
         made = []
         for _ in range(self.random.choice((1, 1, 2, 3))):
             account.addresses_made += 1
             made.append(f"{name}.{account.addresses_made}@rechnungen.{account.id.lower()}.example")
         return made
-
-
-def active(profile):
-    """Whoever gets the invoices."""
-    selected = profile["billing_contact"]
-    contact = profile["sub_users"][selected]["contact"] if selected else profile["main_contact"]
-    return contact["name"], contact["company"], contact["language"], tuple(contact["addresses"])
 
 
 def hot(random_numbers, accounts):
@@ -374,12 +386,15 @@ class Billing(Sender):
         self.pause_seconds = pause_seconds
         self.issued = 0
         self.uploaded = []
+        self.admin = Admin(world.daemon)
         # What is to be taken back, and when.
         self.second_thoughts = collections.deque()
 
     def run(self):
         while not self.world.ending.is_set():
-            self.invoice(hot(self.random, self.accounts))
+            invoice = self.invoice(hot(self.random, self.accounts))
+            if invoice and self.random.random() < self.world.held:
+                self.hold(invoice)
             while self.second_thoughts and self.second_thoughts[0][0] <= time.monotonic():
                 self.withdraw(self.second_thoughts.popleft()[1])
             time.sleep(self.random.expovariate(1 / self.pause_seconds))
@@ -405,29 +420,28 @@ class Billing(Sender):
         }
         invoice = Invoice(account.id, number, shown)
         self.world.invoices[number] = invoice
-        if self.random.random() < 0.02:
+        if self.random.random() < self.world.overtaken:
             # The withdrawal overtakes the invoice.
             self.withdraw(invoice)
+        invoice.sent_at = self.world.clock()
         answer = self.event("invoice.issued", {**shown, "documents": sent})
         if answer.status not in (200, 202):
             self.world.surprise(f"invoice {number}: {answer.status} {answer.body}")
-            return
-        invoice.acknowledged = True
+            return None
+        invoice.answered_at = answer.answered_at
         with self.world.lock:
             self.world.acknowledged += 1
         if invoice.withdrawal is None and self.random.random() < 0.08:
             self.second_thoughts.append((time.monotonic() + self.random.uniform(0, 1), invoice))
+        return invoice
 
     def documents(self, number):
         """What the invoice is to show of its documents, and what is sent of them."""
         shown, sent = [], []
         for count in range(self.random.choice((1, 1, 2, 3))):
-            name = {"file_name": f"{number.replace('/', '-')}-{count}.pdf", "media_type": "application/pdf"}
-            content = self.random.randbytes(self.random.randint(*DOCUMENT_BYTES))
-            digest = hashlib.sha256(content).hexdigest()
+            content = self.random.randbytes(self.random.randint(*self.random.choice(self.world.document_bytes)))
+            named, digest = content, events.digest(content)
             if self.random.random() < 0.5:
-                source = {"content_base64": base64.b64encode(content).decode()}
-            else:
                 if self.random.random() < 0.2 and self.uploaded:
                     # General terms, say, which belong to many.
                     digest = self.random.choice(self.uploaded[-20:])
@@ -436,18 +450,27 @@ class Billing(Sender):
                     if answer.status not in (200, 201):
                         self.world.surprise(f"document {digest}: {answer.status} {answer.body}")
                     self.uploaded.append(digest)
-                source = {"sha256": digest}
-            shown.append({"sha256": digest, **name})
-            sent.append({**source, **name})
+                named = digest
+            sent.append(events.document(named, f"{number.replace('/', '-')}-{count}.pdf"))
+            shown.append(events.document(digest, sent[-1]["file_name"]))
         return shown, sent
 
     def withdraw(self, invoice):
         is_known = invoice.acknowledged
+        invoice.withdrawing_at = self.world.clock()
         answer = self.event("invoice.withdrawn", {"account": invoice.account, "number": invoice.number})
-        if not is_known:
-            invoice.withdrawal = "before"
-        else:
-            invoice.withdrawal = answer.status, answer.body.get("state")
+        state = answer.body.get("state")
+        invoice.withdrawal = (answer.status, state) if is_known else "before"
+        if answer.status == 200 and state == "withdrawn":
+            invoice.withdrawn_at = answer.answered_at
         is_expected = answer.status in (200, 202) or is_known and answer.body.get("code") == "already_sent"
         if not is_expected:
             self.world.surprise(f"withdrawal of {invoice.number}: {answer.status} {answer.body}")
+
+    def hold(self, invoice):
+        """Asks an operator for it, whose request may come to nothing."""
+        invoice.holding_at = self.world.clock()
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            status, answer = self.admin.hold(invoice.account, invoice.number)
+            if status == 200 and answer["state"] == "held":
+                invoice.held_at = self.world.clock()

@@ -4,19 +4,23 @@ import contextlib
 import threading
 import time
 
-from daemon import CONNECTIONS, PATIENCE_SECONDS, Admin, Broken, Daemon, relay
+import suite
+from daemon import CONNECTIONS, PATIENCE_SECONDS, Admin, Daemon, relay
 from evidence import Evidence
 from load import Billing, Portal, Stopped, World
 from sink import Sink
+from suite import Broken
 
 
 class Loaded:
-    def __init__(self, program, directory, seed, count_of_accounts, portal_pauses, billing_pauses):
+    def __init__(
+        self, directory, seed, count_of_accounts, portal_pauses, billing_pauses, sink=None, daemon=None, clock=time.monotonic
+    ):
         """One portal and one billing system for each pause, which it makes between two events on average."""
         self.directory = directory
-        self.sink = Sink(seed, directory / "mails")
-        self.daemon = Daemon(program, directory, relay(self.sink.port))
-        self.world = World(seed, self.daemon, count_of_accounts)
+        self.sink = sink or Sink(seed, directory / "mails")
+        self.daemon = daemon or Daemon(suite.PROGRAM, directory, relay(self.sink.port))
+        self.world = World(seed, self.daemon, count_of_accounts, clock)
         accounts = list(self.world.accounts.values())
         self.portals = [
             Portal(self.world, f"portal{number}", accounts[number::len(portal_pauses)], pause)
