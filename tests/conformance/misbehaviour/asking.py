@@ -5,13 +5,13 @@ be told from what was not.
 """
 
 import dataclasses
-import hashlib
 import itertools
 import json
-from datetime import UTC, datetime
 
+import events
 import setting
 import signing
+from daemon import KEYS
 
 COUNT = itertools.count(1)
 # Those that are there before anything else happens: as many as the largest page holds, and what operations are about.
@@ -74,42 +74,26 @@ def chunks(body, size=None, extension=b"", trailers=b""):
 class Senders:
     """Portal, billing system and operator with their secrets."""
 
-    def __init__(self, keys, name="msg"):
-        """`name` is what each webhook-id begins with; those who push as well have another one."""
-        self.keys, self.name = keys, name
-
     def signed(self, sender, payload, name=None):
-        name = name or f"{self.name}_{next(COUNT)}"
-        headers = signing.headers(self.keys[sender], name, payload)
+        headers = signing.headers(KEYS[sender], name or f"msg_{next(COUNT)}", payload)
         return {field.encode(): value.encode() for field, value in headers.items()}
 
-    def event(self, account=None, version=1, name=None, text=None):
+    def event(self, account=None, version=1, name=None, text="Firma"):
         """The whole account; `text` is something that only this version says."""
         account = account or f"K-{next(COUNT)}"
-        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        address = f"v{version}@{account.lower()}.example"
-        body = json.dumps({"type": "account.updated", "timestamp": moment, "data": {
-            "account": account, "version": version, "name": text or f"Firma {account}", "language": "de",
-            "main_contact": {"name": "Erika Muster", "company": "Muster GmbH", "addresses": [address]},
-            "sub_users": [], "billing_contact": None,
-        }}).encode()
+        data = events.account(account, version, [f"v{version}@{account.lower()}.example"], name=text)
+        body = events.event("account.updated", data)
         return self.post("/v1/events", body, 200, ("account", account), self.signed("portal", body, name))
 
     def mistaken(self):
-        """An event that is refused at length: what nobody knows is named in the answer."""
+        """An event that is refused at length: what is not known is named in the answer."""
         data = {f"{number}".rjust(NAME_CHARACTERS, "x"): None for number in range(MISTAKES)}
-        event = {"type": "account.closed", "timestamp": "2026-11-23T08:00:00Z", "data": data}
-        body = json.dumps(event).encode()
+        body = events.event("account.closed", data)
         return self.post("/v1/events", body, 422, (), self.signed("portal", body))
 
     def invoice(self, account, number, document, name=None):
-        """`document` is either its digest or its content, under the name that stands for that."""
-        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        body = json.dumps({"type": "invoice.issued", "timestamp": moment, "data": {
-            "account": account, "number": number, "kind": "invoice", "issued_on": "2026-11-23",
-            "total": {"amount": "119.00", "currency": "EUR"}, "release": "scheduled",
-            "documents": [{**document, "file_name": "Rechnung.pdf", "media_type": "application/pdf"}],
-        }}).encode()
+        """`document` is either its digest or its content."""
+        body = events.event("invoice.issued", events.invoice(account, number, [events.document(document)]))
         return self.post("/v1/events", body, 200, ("number", number), self.signed("billing", body, name))
 
     def again(self, sender, request, name):
@@ -119,7 +103,7 @@ class Senders:
 
     def document(self, content=None, name=None):
         content = content or b"%%PDF-1.7 invoice %d\n" % next(COUNT) * 20
-        digest = hashlib.sha256(content).hexdigest()
+        digest = events.digest(content)
         fields = {**self.signed("billing", digest.encode(), name), b"content-type": b"application/pdf"}
         return self.request("PUT", f"/v1/documents/{digest}", content, 201, ("sha256", digest), fields)
 
@@ -155,7 +139,7 @@ class Kind:
 
     name: str
     address: object
-    # A good request, and one that nobody may ever take: it hides in others.
+    # A good request, and one that must never be taken: it hides in others.
     good: object
     hidden: object
     token: str | None = None

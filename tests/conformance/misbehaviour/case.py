@@ -6,6 +6,7 @@ import time
 import asking
 import wire
 from setting import BODY_SECONDS, HEADER_SECONDS
+from suite import Wrong
 
 # What is refused without waiting is refused within this time, on a machine that is busy with something else; the
 # daemon takes in what is left of an unwanted body for a second. It is no time-out yet.
@@ -50,6 +51,18 @@ class Case:
     # When the connection ends, or the last answer is there.
     not_before: float = 0
     within: float = AT_ONCE
+    # Behind it comes a request that hides and must not be taken. What is behind the end of a body about which there is
+    # no doubt is no smuggling but the next request; such an end is in none of these.
+    hides: bool = False
+
+
+def cases(answers, end, spoilt, kinds=asking.ALL):
+    """The same must come of all of these, each by its name."""
+    return [Case(name, spoil, answers, end, kinds, hides=end == CLOSED) for name, spoil in spoilt.items()]
+
+
+def hidden(request):
+    return request.kind.hidden().whole()
 
 
 def after_header_time(name, spoil, answers, kinds=asking.ALL):
@@ -60,19 +73,17 @@ def after_body_time(name, spoil, answers, kinds=asking.ALL):
     return Case(name, spoil, answers, CLOSED, kinds, BODY_SECONDS, BODY_SECONDS + SLACK_SECONDS)
 
 
-class Wrong(Exception):
-    """Something came of it that must not."""
-
-
 def run(case, kind, source=None):
     """Does it once: how much later than it may it ended. What is wrong about what came is the exception."""
     request = kind.request()
     spoilt = case.spoil(request)
+    if case.hides and isinstance(spoilt, bytes):
+        spoilt += hidden(request)
     steps = spoilt if isinstance(spoilt, list) else [spoilt]
     wanted = [Answer(request.good) if answer is GOOD else answer for answer in case.answers]
     enough = None
     if case.end == KEPT:
-        steps += [wire.Answered(len(wanted)), kind.probe()]
+        steps += [wire.answered(len(wanted)), kind.probe()]
         wanted.append(NOT_FOUND)
         enough = len(wanted)
     began = time.monotonic()

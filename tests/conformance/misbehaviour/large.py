@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import asking
 import wire
-from case import SLACK_SECONDS, Wrong
+from case import SLACK_SECONDS
 from setting import BODY_SECONDS, EVENT_BODY_BYTES, PEERS
+from suite import Wrong
 
 # The first ones take half of what all large bodies share. The others want three times as much.
 FIRST, OTHERS = 16, 48
@@ -41,10 +42,10 @@ def one_client(work, request, turns, number):
         raise Wrong(f"large bodies: {turns.left} of the first {FIRST} were not sent in {BODY_SECONDS} s")
     steps = [request.head()]
     for begin in range(0, EVENT_BODY_BYTES, PIECE_BYTES):
-        steps += [request.body[begin:begin + PIECE_BYTES], wire.Pause(PAUSE_SECONDS)]
+        steps += [request.body[begin:begin + PIECE_BYTES], PAUSE_SECONDS]
     steps[-2] = steps[-2][:-1]
     if number < FIRST:
-        steps.append(wire.Tell(turns.one_is_through))
+        steps.append(wire.tell(turns.one_is_through))
     kind = work.kinds[asking.EVENT]
     with wire.connect(kind.address, PEERS[number]) as connection:
         heard = wire.converse(connection, steps, None, 2 * BODY_SECONDS + SLACK_SECONDS)

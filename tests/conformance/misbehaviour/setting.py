@@ -6,7 +6,7 @@ EVENT_BODY_BYTES, DOCUMENT_BYTES = 4 * 1024 * 1024, 8 * 1024 * 1024
 CACHE_BYTES = 8 * 1024 * 1024
 # These are as shipped.
 HEADER_BYTES = 16 * 1024
-CONNECTIONS_PER_PEER, REQUESTS_PER_CONNECTION = 128, 1_000
+CONNECTIONS_PER_PEER = 128
 
 # A flood is more than the daemon takes at once, by so few that all others fit into its backlog of 128.
 FLOOD, CONNECTIONS = 5_000, 4_900

@@ -7,23 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import case
 import wire
-from case import CLOSED, GOOD, SLACK_SECONDS, TIME_OUT, Case, Wrong
+from case import CLOSED, GOOD, SLACK_SECONDS, TIME_OUT, Case
 from reading import FILLING_SECONDS, LEAST_BYTES, fill
 from setting import BODY_SECONDS
+from suite import Wrong
 
 # How long what was sent takes to be accepted, and how long after the signal the rest of a request comes.
 ACCEPTED_SECONDS, LATER_SECONDS = 0.3, 0.5
 
 
 def stop(work):
-    """How long it took. Whoever ends a request meanwhile gets its answer, and nobody's time is cut short."""
+    """How long it took. Whoever ends a request meanwhile gets its answer, and no client's time is cut short."""
     begun, goes_on = threading.Semaphore(0), threading.Event()
 
     def half(request, *rest):
-        return [request.whole()[:-1], wire.Tell(begun.release), *rest]
+        return [request.whole()[:-1], wire.tell(begun.release), *rest]
 
     def ending(request):
-        return half(request, wire.Until(goes_on), request.whole()[-1:])
+        return half(request, lambda _: goes_on.is_set(), request.whole()[-1:])
 
     within = BODY_SECONDS + SLACK_SECONDS
     cases = (

@@ -4,52 +4,41 @@ Nothing here knows how a client should behave; what comes back is read strictly 
 """
 
 import collections
+import contextlib
 import dataclasses
 import json
 import select
 import socket
-import threading
 import time
 
-
-@dataclasses.dataclass(frozen=True)
-class Pause:
-    seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Slowly:
-    """One byte after the other."""
-
-    octets: bytes
-    pause_seconds: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Answered:
-    """Waits until so many answers have come."""
-
-    count: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Until:
-    """Waits until somebody else has got so far."""
-
-    event: threading.Event
-
-
-@dataclasses.dataclass(frozen=True)
-class Tell:
-    """Tells somebody else that all before this was sent."""
-
-    function: object
-
-
-# How often it is looked whether somebody else has got so far.
+# How often a question is asked again.
 LOOK_SECONDS = 0.01
-# Says that nothing more will be sent.
-HALF_CLOSE = object()
+
+# What a client does is a list of steps: bytes are sent, a number is a pause in seconds, and a function of the
+# conversation is called until it says yes.
+
+
+def answered(count):
+    """So many answers have come."""
+    return lambda conversation: len(conversation.answers) >= count
+
+
+def tell(function):
+    """All before this was sent."""
+    return lambda _: function() or True
+
+
+def half_close(conversation):
+    """Says that nothing more will be sent."""
+    # Where the daemon was first, what it said can be read still.
+    with contextlib.suppress(OSError):
+        conversation.connection.shutdown(socket.SHUT_WR)
+    return True
+
+
+def slowly(octets, pause_seconds=1.0):
+    """One byte after the other."""
+    return [step for octet in octets for step in (bytes([octet]), pause_seconds)]
 
 
 @dataclasses.dataclass
@@ -78,7 +67,7 @@ class Heard:
     rest: bytes
     # Whether the daemon ended the connection.
     closed: bool
-    # Until it did, or until nobody listened any more.
+    # Until it did, or until this side listened no more.
     seconds: float
 
 
@@ -141,41 +130,22 @@ class Conversation:
     def advance(self, now):
         """Begins what comes next, if it is its time."""
         while self.steps and not self.output and now >= self.resume_at:
-            step = self.steps.popleft()
+            step = self.steps[0]
             if isinstance(step, bytes):
                 self.output = memoryview(step)
-            elif isinstance(step, Pause):
-                self.resume_at = now + step.seconds
-            elif isinstance(step, Slowly):
-                self.output = memoryview(step.octets[:1])
-                self.resume_at = now + step.pause_seconds
-                if len(step.octets) > 1:
-                    self.steps.appendleft(Slowly(step.octets[1:], step.pause_seconds))
-            elif isinstance(step, Answered):
-                if len(self.answers) < step.count:
-                    self.steps.appendleft(step)
-                    return
-            elif isinstance(step, Until):
-                if not step.event.is_set():
-                    self.steps.appendleft(step)
-                    self.resume_at = now + LOOK_SECONDS
-            elif isinstance(step, Tell):
-                step.function()
-            else:
-                assert step is HALF_CLOSE
-                try:
-                    self.connection.shutdown(socket.SHUT_WR)
-                except OSError:
-                    # The daemon was first; what it said can be read still.
-                    pass
+            elif isinstance(step, float):
+                self.resume_at = now + step
+            elif not step(self):
+                self.resume_at = now + LOOK_SECONDS
+                return
+            self.steps.popleft()
 
     def send(self):
         try:
-            self.output = self.output[self.connection.send(self.output):]
-        except BlockingIOError:
-            pass
+            with contextlib.suppress(BlockingIOError):
+                self.output = self.output[self.connection.send(self.output):]
         except OSError:
-            # Nobody takes it any more; what was said before can be read still.
+            # It is not taken any more; what was said before can be read still.
             self.output = memoryview(b"")
             self.steps.clear()
 
