@@ -8,12 +8,11 @@ import email
 import email.policy
 import hashlib
 import json
-import time
 from collections import Counter
 
 import callers
 from callers import EXAMPLES, Caller, Outcome, doctored
-from suite import Wrong, expect
+from suite import Wrong, expect, wait_until
 
 ERIKA, CENTRAL = "erika@muster.example", "rechnungseingang@muster.example"
 ACCOUNTING, REPLACEMENT = "buchhaltung@muster.example", "muster-gmbh@steuerberatung.example"
@@ -114,11 +113,11 @@ class Waiting:
         self.process = caller.begin(said, *words)
 
     def says(self, *words):
-        until = time.monotonic() + callers.PATIENCE_SECONDS
-        while not all(word in self.said.read_text() for word in words):
-            if self.process.poll() is not None or time.monotonic() > until:
-                raise Wrong(f"does not say {words}:\n{self.said.read_text()}")
-            time.sleep(0.02)
+        def is_said():
+            return self.process.poll() is not None or all(word in self.said.read_text() for word in words)
+
+        if not wait_until(is_said, callers.PATIENCE_SECONDS, 0.02) or self.process.poll() is not None:
+            raise Wrong(f"does not say {words}:\n{self.said.read_text()}")
 
     def end(self):
         text, _ = self.process.communicate(timeout=callers.PATIENCE_SECONDS)

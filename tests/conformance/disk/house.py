@@ -16,7 +16,7 @@ import suite
 from daemon import PATIENCE_SECONDS, Admin, Daemon, relay
 from load import Sender, World
 from sink import Sink
-from suite import Broken
+from suite import Broken, wait_until
 from verdict import Life, Refusal, judge_files, judge_present, patience_for
 
 MIB = 1 << 20
@@ -113,11 +113,8 @@ def must(answer, *statuses):
 
 
 def wait_for(what, is_so):
-    since = time.monotonic()
-    while not is_so():
-        if time.monotonic() - since > PATIENCE_SECONDS:
-            raise Broken(f"waited in vain until {what}")
-        time.sleep(0.05)
+    if not wait_until(is_so, PATIENCE_SECONDS):
+        raise Broken(f"waited in vain until {what}")
 
 
 @dataclasses.dataclass

@@ -1,4 +1,4 @@
-"""Syncs and writes that fail under constant load, and as the daemon is stopped.
+"""Syncs and writes that fail under constant load, as a store is created, and as the daemon is stopped.
 
 The load, the relay and the observer outside are those of the suite that kills: what is not acknowledged is
 pushed again, and at the end everything that was is compared with what exists.
@@ -17,7 +17,8 @@ from verdict import ABORTED, CODE, FAILED, SYNC_FAILED, Life, judge_life
 
 ACCOUNTS = 20
 PORTAL_PAUSES, BILLING_PAUSES = [0.03] * 2, [0.03] * 3
-FAULT_SECONDS = 8
+# Whoever is ready and lives for so long has met no fault.
+FAULT_SECONDS, LIVES_SECONDS = 8, 1
 SYNCED = "fsync,fdatasync"
 # What the end may be where sled meets the fault by itself.
 MET = (FAILED, SYNC_FAILED, ABORTED)
@@ -135,3 +136,26 @@ def closing(directory, seed):
             house.findings += judge_life(Life(what, code, (SYNC_FAILED,), ended_at, words, calls, attempts))[0]
             house.judge_whole(may_have_more=True)
     return house.findings, f"{len(CLOSINGS)} times, ended with {dict(codes)}, all was there"
+
+
+def creating(directory, seed):
+    """Each sync of a creation fails, one after the other; the next start begins anew. What a process that is killed
+    leaves of a creation is among what the suite that cuts the power starts from."""
+    directory.mkdir()
+    numbers = random.Random(f"{seed} creations")
+    findings, codes = [], collections.Counter()
+    for call in SYNCED.split(","):
+        for count in itertools.count(1):
+            with House(directory / f"{call}.{count}", seed) as house:
+                what, signal = f"{call} {count} at the creation", numbers.choice((None, "SIGTERM"))
+                injection = Injection(house.directory / "strace", SYNCED, call, "EIO", str(count), signal)
+                life = live(house.daemon, what, injection, (SYNC_FAILED,), LIVES_SECONDS)
+                # One that fails after it is ready is of the other kind.
+                if life.was_ready:
+                    break
+                findings += judge_life(life)[0]
+                codes[life.code] += 1
+                house.daemon.start()
+                house.daemon.stop()
+                must_be_clean(house.daemon)
+    return findings, f"{codes.total()} starts failed with {dict(codes)}, and each next one went well"

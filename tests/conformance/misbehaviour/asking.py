@@ -74,16 +74,14 @@ def chunks(body, size=None, extension=b"", trailers=b""):
 class Senders:
     """Portal, billing system and operator with their secrets."""
 
-    def signed(self, sender, payload, name=None):
-        headers = signing.headers(KEYS[sender], name or f"msg_{next(COUNT)}", payload)
+    def signed(self, sender, payload):
+        headers = signing.headers(KEYS[sender], f"msg_{next(COUNT)}", payload)
         return {field.encode(): value.encode() for field, value in headers.items()}
 
-    def event(self, account=None, version=1, name=None, text="Firma"):
-        """The whole account; `text` is something that only this version says."""
+    def event(self, account=None):
         account = account or f"K-{next(COUNT)}"
-        data = events.account(account, version, [f"v{version}@{account.lower()}.example"], name=text)
-        body = events.event("account.updated", data)
-        return self.post("/v1/events", body, 200, ("account", account), self.signed("portal", body, name))
+        body = events.event("account.updated", events.account(account, 1, [f"{account.lower()}@muster.example"]))
+        return self.post("/v1/events", body, 200, ("account", account), self.signed("portal", body))
 
     def mistaken(self):
         """An event that is refused at length: what is not known is named in the answer."""
@@ -91,20 +89,10 @@ class Senders:
         body = events.event("account.closed", data)
         return self.post("/v1/events", body, 422, (), self.signed("portal", body))
 
-    def invoice(self, account, number, document, name=None):
-        """`document` is either its digest or its content."""
-        body = events.event("invoice.issued", events.invoice(account, number, [events.document(document)]))
-        return self.post("/v1/events", body, 200, ("number", number), self.signed("billing", body, name))
-
-    def again(self, sender, request, name):
-        """The same bytes under the same id, signed anew as a sender does."""
-        fields = {**request.fields, **self.signed(sender, request.body, name)}
-        return dataclasses.replace(request, fields=fields)
-
-    def document(self, content=None, name=None):
+    def document(self, content=None):
         content = content or b"%%PDF-1.7 invoice %d\n" % next(COUNT) * 20
         digest = events.digest(content)
-        fields = {**self.signed("billing", digest.encode(), name), b"content-type": b"application/pdf"}
+        fields = {**self.signed("billing", digest.encode()), b"content-type": b"application/pdf"}
         return self.request("PUT", f"/v1/documents/{digest}", content, 201, ("sha256", digest), fields)
 
     def operation(self, token=None, action="resume", account=None):

@@ -5,7 +5,6 @@ import time
 
 import asking
 import wire
-from setting import BODY_SECONDS, HEADER_SECONDS
 from suite import Wrong
 
 # What is refused without waiting is refused within this time, on a machine that is busy with something else; the
@@ -63,14 +62,6 @@ def cases(answers, end, spoilt, kinds=asking.ALL):
 
 def hidden(request):
     return request.kind.hidden().whole()
-
-
-def after_header_time(name, spoil, answers, kinds=asking.ALL):
-    return Case(name, spoil, answers, CLOSED, kinds, HEADER_SECONDS, HEADER_SECONDS + SLACK_SECONDS)
-
-
-def after_body_time(name, spoil, answers, kinds=asking.ALL):
-    return Case(name, spoil, answers, CLOSED, kinds, BODY_SECONDS, BODY_SECONDS + SLACK_SECONDS)
 
 
 def run(case, kind, source=None):

@@ -3,7 +3,6 @@
 import bisect
 import collections
 import contextlib
-import dataclasses
 import errno
 import math
 import select
@@ -31,14 +30,6 @@ APART_SECONDS = 1.0
 REST_SECONDS = 7 + HEADER_SECONDS
 
 
-@dataclasses.dataclass
-class Client:
-    connection: socket.socket
-    to_send: bytes = b""
-    came: bytes = b""
-    ended: float = math.inf
-
-
 class Flood:
     """Opens them all, sends each its bytes, and watches until each has ended."""
 
@@ -62,44 +53,32 @@ class Flood:
         code = connection.connect_ex(self.address)
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, f"connection {len(self.clients) + 1} from {peer}")
-        self.clients[connection.fileno()] = Client(connection)
+        self.clients[connection.fileno()] = client = wire.Conversation(connection, [], self.began)
+        client.ended = math.inf
         self.poll.register(connection, select.EPOLLIN)
 
     def watch(self, seconds):
         for number, events in self.poll.poll(seconds):
             client = self.clients[number]
-            if events & select.EPOLLOUT and client.to_send:
-                self.send(client)
+            if events & select.EPOLLOUT:
+                client.send()
+                if not client.output:
+                    self.poll.modify(client.connection, select.EPOLLIN)
             if events & ~select.EPOLLOUT:
-                self.receive(client)
-
-    def send(self, client):
-        try:
-            client.to_send = client.to_send[client.connection.send(client.to_send):]
-        except OSError:
-            client.to_send = b""
-        if not client.to_send:
-            self.poll.modify(client.connection, select.EPOLLIN)
-
-    def receive(self, client):
-        try:
-            octets = client.connection.recv(65536)
-        except OSError:
-            octets = b""
-        client.came += octets
-        if not octets:
-            client.ended = time.monotonic()
-            self.poll.unregister(client.connection)
+                client.receive()
+                if client.closed:
+                    client.ended = time.monotonic()
+                    self.poll.unregister(client.connection)
 
     def whole(self, octets, patience_seconds):
         """All of them, once they have ended or patience has its end."""
-        until = time.monotonic() + patience_seconds
         clients = list(self.clients.values())
         for client in clients:
-            if octets and client.ended == math.inf:
-                client.to_send = octets
+            if octets and not client.closed:
+                client.output = memoryview(octets)
                 self.poll.modify(client.connection, select.EPOLLIN | select.EPOLLOUT)
-        while any(client.ended == math.inf for client in clients) and time.monotonic() < until:
+        until = time.monotonic() + patience_seconds
+        while not all(client.closed for client in clients) and time.monotonic() < until:
             self.watch(0.05)
         return clients
 
@@ -134,7 +113,7 @@ def flood_once(work, peers, octets):
     finally:
         newcomer.join()
         crowd.close()
-    ended = [client for client in clients if client.ended < math.inf]
+    ended = [client for client in clients if client.closed]
     words = f"{len(ended)} of {len(clients)} opened in {crowd.seconds:.1f} s"
     if work.house.open_files_at_rest(REST_SECONDS) > work.house.rest_files:
         raise Wrong(f"{words}, and some are still open {patience + REST_SECONDS:.1f} s later")
@@ -162,30 +141,25 @@ class Newcomer(threading.Thread):
 
 def statuses(clients):
     """How many got which answer; each one or none."""
-    counts = collections.Counter()
     for client in clients:
-        answers, rest = wire.all_answers(client.came)
-        if rest or len(answers) > 1:
-            raise Wrong(f"more than one answer: {client.came[:400]}")
-        counts[answers[0].status if answers else None] += 1
-    return counts
+        if client.input or len(client.answers) > 1:
+            raise Wrong(f"more than one answer: {client.answers} {client.input[:400]}")
+    return collections.Counter(client.answers[0].status if client.answers else None for client in clients)
 
 
 def one_peer(work):
     """So many as one peer may have are held until their time is over; the others are refused at once, in words."""
     clients, newcomer, words = flood(work, ["127.0.0.1"])
-    refused = [client for client in clients if client.came]
     counts = statuses(clients)
     if set(counts) - {None, 429}:
         raise Wrong(f"{words}; answers {dict(counts)}")
-    held = most_at_once(client.ended for client in clients if not client.came)
+    held = most_at_once(client.ended for client in clients if not client.answers)
     if held != CONNECTIONS_PER_PEER:
         raise Wrong(f"{words}; {held} were held at once, expected {CONNECTIONS_PER_PEER}")
-    for client in refused:
-        [answer], _ = wire.all_answers(client.came)
+    for answer in (answer for client in clients for answer in client.answers):
         is_told_when = answer.fields.get("retry-after", "").isdigit()
         if answer.code != "too_many_connections" or not is_told_when or answer.fields.get("connection") != "close":
-            raise Wrong(f"refused without the right words: {client.came}")
+            raise Wrong(f"refused without the right words: {answer}")
     if newcomer.seconds > AT_ONCE:
         raise Wrong(f"somebody else waited {newcomer.seconds:.2f} s")
     return f"{words}; held {held}, refused {counts[429]}; somebody else waited {newcomer.seconds:.2f} s"

@@ -3,13 +3,13 @@
 import pathlib
 import re
 import resource
-import time
 
 from daemon import FILES, NEVER, Daemon, token
 from setting import (
     BODY_SECONDS, CACHE_BYTES, CONNECTIONS, DOCUMENT_BYTES, EVENT_BODY_BYTES, FLOOD, HEADER_BYTES, HEADER_SECONDS,
     TOKEN,
 )
+from suite import wait_until
 
 # What a process needs beside the connections of a flood.
 OTHER_FILES = 600
@@ -67,10 +67,8 @@ class House(Daemon):
 
     def open_files_at_rest(self, seconds):
         """How many there are once they are no more than at rest, or after so long."""
-        until = time.monotonic() + seconds
-        while (count := self.open_files()) > self.rest_files and time.monotonic() < until:
-            time.sleep(0.02)
-        return count
+        wait_until(lambda: self.open_files() <= self.rest_files, seconds, 0.02)
+        return self.open_files()
 
     def memory(self):
         """What is resident now, and the most since `forget_peak`, in bytes."""

@@ -1,14 +1,13 @@
 """More bytes at once than the daemon has memory for."""
 
 import collections
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import asking
 import wire
 from case import SLACK_SECONDS
 from setting import BODY_SECONDS, EVENT_BODY_BYTES, PEERS
-from suite import Wrong
+from suite import Wrong, wait_until
 
 # The first ones take half of what all large bodies share. The others want three times as much.
 FIRST, OTHERS = 16, 48
@@ -23,29 +22,17 @@ def large_event(work):
     return work.senders.post("/v1/events", body, 200, request.about, work.senders.signed("portal", body))
 
 
-class Turns:
-    """The others begin once all of the first ones have sent all that they will."""
-
-    def __init__(self):
-        self.left, self.lock, self.others_turn = FIRST, threading.Lock(), threading.Event()
-
-    def one_is_through(self):
-        with self.lock:
-            self.left -= 1
-            if self.left == 0:
-                self.others_turn.set()
-
-
-def one_client(work, request, turns, number):
+def one_client(work, request, sent, number):
     """All but the last byte, which a signature is not needed for: how it ends."""
-    if number >= FIRST and not turns.others_turn.wait(BODY_SECONDS):
-        raise Wrong(f"large bodies: {turns.left} of the first {FIRST} were not sent in {BODY_SECONDS} s")
+    # The others begin once all of the first ones have sent all that they will.
+    if number >= FIRST and not wait_until(lambda: len(sent) == FIRST, BODY_SECONDS, 0.01):
+        raise Wrong(f"large bodies: only {len(sent)} of the first {FIRST} were sent in {BODY_SECONDS} s")
     steps = [request.head()]
     for begin in range(0, EVENT_BODY_BYTES, PIECE_BYTES):
         steps += [request.body[begin:begin + PIECE_BYTES], PAUSE_SECONDS]
     steps[-2] = steps[-2][:-1]
     if number < FIRST:
-        steps.append(wire.tell(turns.one_is_through))
+        steps.append(lambda _: sent.append(number) or True)
     kind = work.kinds[asking.EVENT]
     with wire.connect(kind.address, PEERS[number]) as connection:
         heard = wire.converse(connection, steps, None, 2 * BODY_SECONDS + SLACK_SECONDS)
@@ -57,9 +44,9 @@ def one_client(work, request, turns, number):
 def at_once(work):
     """The first ones are read as far as they go, and no farther than their time. Of the others, those for whom there is
     no room are told to come again. Then there is room again."""
-    request, turns = large_event(work), Turns()
+    request, sent = large_event(work), []
     with ThreadPoolExecutor(FIRST + OTHERS) as pool:
-        codes = list(pool.map(lambda number: one_client(work, request, turns, number), range(FIRST + OTHERS)))
+        codes = list(pool.map(lambda number: one_client(work, request, sent, number), range(FIRST + OTHERS)))
     first, others = collections.Counter(codes[:FIRST]), collections.Counter(codes[FIRST:])
     if set(first) != {"time_out"} or not others["busy"] or set(others) - {"time_out", "busy"}:
         raise Wrong(f"large bodies: of the first {dict(first)}, of the others {dict(others)}")

@@ -1,10 +1,12 @@
 """Clients who do not take their answers, or take them slowly."""
 
+import contextlib
 import select
 import time
 
 import asking
 import wire
+from bodies import CHUNKED
 from case import SLACK_SECONDS
 from daemon import PATIENCE_SECONDS
 from setting import BODY_SECONDS, PEERS
@@ -99,3 +101,24 @@ def slowly(kind, index):
     if statuses != [200] * PAGES or rest:
         raise Wrong(f"read slowly ({kind.name}): {len(came)} bytes in {seconds:.1f} s: {statuses} {rest[:80]}")
     return seconds
+
+
+def stop(work):
+    """The daemon is stopped among clients who read nothing, say nothing or end nothing: they get their time, and not
+    more."""
+    with contextlib.ExitStack() as stack:
+        for kind in work.kinds.values():
+            if kind.large:
+                fill(stack.enter_context(wire.connect(kind.address, receive_bytes=LEAST_BYTES)), kind.large())
+        for kind in work.kinds.values():
+            request = kind.request()
+            begun = [b"", request.head()[:-1], request.whole()[:-1], request.coded(CHUNKED, body=b"1\r\n ")]
+            for octets in begun:
+                stack.enter_context(wire.connect(kind.address)).sendall(octets)
+        began = time.monotonic()
+        work.house.stop()
+        seconds = time.monotonic() - began
+    most = FILLING_SECONDS + BODY_SECONDS + SLACK_SECONDS
+    if seconds > most:
+        raise Wrong(f"stopped after {seconds:.1f} s, expected {most} at most")
+    return f"stopped among them after {seconds:.1f} s of at most {most}"

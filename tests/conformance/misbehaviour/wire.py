@@ -23,11 +23,6 @@ def answered(count):
     return lambda conversation: len(conversation.answers) >= count
 
 
-def tell(function):
-    """All before this was sent."""
-    return lambda _: function() or True
-
-
 def half_close(conversation):
     """Says that nothing more will be sent."""
     # Where the daemon was first, what it said can be read still.

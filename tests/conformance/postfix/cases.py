@@ -9,9 +9,9 @@ import dataclasses
 import email
 import email.policy
 import random
-import time
 
 from client import BOUNCES, FROM, REPLY_TO, Router
+from suite import wait_until
 
 PASSWORD = "Geheim-üben 1"
 
@@ -25,13 +25,10 @@ class Work:
     postfix: object
     receiver: object
     authority: object
-    # It stands before the queue of a service, and takes and refuses itself.
-    filter: object
-    # What Postfix does with recipients at RCPT, at DATA and after the final dot, and with senders.
+    # What Postfix does with recipients at RCPT, at DATA and after the final dot.
     at_rcpt: object
     at_data: object
     at_end: object
-    senders: object
     # Whom Postfix's own list of recipients has.
     listed: object
     # Whether there is time for more of what is random.
@@ -82,9 +79,7 @@ class Findings:
         Message-ID, in the message that Postfix's reply names. No other address got any."""
         number = shown["number"]
         delivered = {one["address"]: one for one in shown["addresses"] if one["state"] == "delivered"}
-        until = time.monotonic() + 20
-        while not all(self.receiver.copies_of(number, one) for one in delivered) and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_until(lambda: all(self.receiver.copies_of(number, one) for one in delivered), 20)
         copies = self.receiver.of_number(number)
         self.equal(f"{number} arrived at", sorted(copies), sorted(delivered))
         for address, one in delivered.items():

@@ -5,11 +5,10 @@ How a daemon is started, ended and asked stands beside the suites, in support.
 
 import itertools
 import threading
-import time
 
 import events
 from daemon import Admin, Daemon, Webhook, relay
-from suite import PROGRAM, Broken
+from suite import PROGRAM, Broken, wait_until
 
 FROM, REPLY_TO, BOUNCES = "invoices@hosting.example", "billing@hosting.example", "bounces@hosting.example"
 # What nothing more comes of by itself.
@@ -54,9 +53,8 @@ class Router(Daemon):
 
     def relay_is_down(self, seconds=20):
         """Waits until it says so, and why."""
-        until = time.monotonic() + seconds
-        while (relay := self.readiness()["relay"])["state"] != "down" and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_until(lambda: self.readiness()["relay"]["state"] == "down", seconds)
+        relay = self.readiness()["relay"]
         return relay.get("cause") if relay["state"] == "down" else None
 
     def account(self, account, main, billing=None):
@@ -94,10 +92,8 @@ class Router(Daemon):
 
     def shown_once(self, account, number, fits=lambda shown: shown["state"] in AT_REST, seconds=30):
         """Until the invoice fits, or the time is up; what is shown of it then."""
-        until = time.monotonic() + seconds
-        while not fits(shown := self.shown(account, number)) and time.monotonic() < until:
-            time.sleep(0.05)
-        return shown
+        wait_until(lambda: fits(self.shown(account, number)), seconds)
+        return self.shown(account, number)
 
     def operate(self, account, number, action, **body):
         return self.admin.operate(account, number, action, **body)

@@ -26,15 +26,9 @@ class Receiver(smtp.Server):
         # By invoice number and address, each queue id once.
         self.copies = collections.defaultdict(dict)
         self.count = 0
-        # What is said to a recipient instead; as a filter before Postfix's queue it says so to the daemon.
-        self.refusals = {}
         # What Postfix brought although it had been accepted: it was stopped before it heard so.
         self.repeated_by_postfix = 0
         super().__init__()
-
-    def at(self, stage, transaction):
-        if stage == "rcpt":
-            return self.refusals.get(transaction.recipients[-1])
 
     def accept(self, transaction):
         received = re.match(rb"Received: .*\r\n(?:[ \t].*\r\n)*", transaction.raw)

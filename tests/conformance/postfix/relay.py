@@ -17,7 +17,6 @@ import socketserver
 import stat
 import subprocess
 import threading
-import time
 import urllib.parse
 
 from suite import Broken
@@ -71,8 +70,6 @@ queue_run_delay = 1s
 SERVICES = """
 postlog unix-dgram n - n - 1 postlogd
 cleanup unix n - n - 0 cleanup
-checked unix n - n - 0 cleanup
-  -o header_checks=regexp:{directory}/header_checks
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
@@ -102,7 +99,6 @@ class Postfix:
         self.log_file = self.directory / "maillog"
         self.services = {name: dict(options) for name, options in services.items()}
         self.ports = {}
-        self.lock = threading.Lock()
         self.receiver_port = receiver_port
         for part in ("etc", "queue", "data"):
             (self.directory / part).mkdir()
@@ -110,7 +106,6 @@ class Postfix:
         # A stop amid a mail leaves a file in the queue, and what tidies that up says so as this user.
         self.log_file.touch()
         shutil.chown(self.log_file, "postfix")
-        (self.directory / "header_checks").touch()
 
     def start(self):
         for last in range(START_TRIES):
@@ -125,17 +120,6 @@ class Postfix:
 
     def stop(self):
         self.command("stop")
-
-    def reload(self, **services):
-        """With options changed by service; sessions under way go on as they were."""
-        with self.lock:
-            for name, options in services.items():
-                self.services[name].update(options)
-            self.write()
-            if self.command("reload").returncode != 0:
-                raise Broken(f"Postfix does not reload: {self.log()[-2000:]}")
-            # Its processes learn of it by a signal.
-            time.sleep(0.3)
 
     def end(self):
         """Leaves no process behind."""
@@ -161,7 +145,7 @@ class Postfix:
         (self.configuration / "main.cf").write_text(MAIN.format(
             directory=self.directory, receiver=self.receiver_port, daemons=DAEMONS,
         ))
-        lines = [SERVICES.format(directory=self.directory)]
+        lines = [SERVICES]
         for name, options in self.services.items():
             lines.append(f"127.0.0.1:{self.ports[name]} inet n - n - - smtpd")
             # The name is what finds a case in the log.
@@ -251,23 +235,27 @@ def openssl(*arguments):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Answers on loopback, line by line."""
+    """Talks on loopback, line by line, with each who connects."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, greet, answer):
+    def __init__(self):
         class Handler(socketserver.StreamRequestHandler):
             def handle(handler):
-                # Whoever asked may be killed before the answer.
-                with contextlib.suppress(OSError):
-                    handler.wfile.write(greet.encode())
-                    while line := handler.rfile.readline():
-                        handler.wfile.write(answer(line.decode().rstrip("\r\n")).encode())
+                def say(line):
+                    handler.wfile.write(line.encode() + b"\n")
+
+                # Whoever asked may be killed before the answer, or in the midst of asking.
+                with contextlib.suppress(OSError, StopIteration):
+                    self.talk((line.decode().rstrip("\r\n") for line in handler.rfile), say)
 
         super().__init__(("127.0.0.1", 0), Handler)
-        self.port = self.server_address[1]
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def name(self):
+        return f"{self.kind}:127.0.0.1:{self.server_address[1]}"
 
     def end(self):
         self.shutdown()
@@ -278,64 +266,47 @@ class Table(Server):
     """A map of Postfix's type `tcp` (tcp_table(5)): what it does with an address. A list is used up one by one,
     then the address is like any other."""
 
+    kind = "tcp"
+
     def __init__(self):
         self.actions = {}
         self.lock = threading.Lock()
-        super().__init__("", self.answer)
+        super().__init__()
 
-    @property
-    def name(self):
-        return f"tcp:127.0.0.1:{self.port}"
-
-    def answer(self, line):
-        verb, _, key = line.partition(" ")
-        if verb != "get":
-            return "400 what\n"
-        with self.lock:
-            action = self.actions.get(urllib.parse.unquote(key).lower())
-            if isinstance(action, list):
-                action = action.pop(0) if action else None
-        return "500 none\n" if action is None else f"200 {urllib.parse.quote(action)}\n"
+    def talk(self, lines, say):
+        for line in lines:
+            key = urllib.parse.unquote(line.removeprefix("get ")).lower()
+            with self.lock:
+                action = self.actions.get(key)
+                if isinstance(action, list):
+                    action = action.pop(0) if action else None
+            say("500 none" if action is None else f"200 {urllib.parse.quote(action)}")
 
 
 class Passwords(Server):
     """What Postfix asks of Dovecot about passwords (Dovecot's authentication protocol 1.1)."""
 
+    kind = "inet"
+
     def __init__(self, users):
         self.users = users
-        self.users_named = {}
-        super().__init__(
-            "VERSION\t1\t1\nCUID\t1\nCOOKIE\t0123456789abcdef0123456789abcdef\n"
-            "MECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nDONE\n",
-            self.answer,
-        )
+        super().__init__()
 
-    @property
-    def name(self):
-        return f"inet:127.0.0.1:{self.port}"
+    def talk(self, lines, say):
+        def asked(number, what):
+            say(f"CONT\t{number}\t{base64.b64encode(what).decode()}")
+            return base64.b64decode(next(lines).split("\t")[2]).decode()
 
-    def answer(self, line):
-        verb, *words = line.split("\t")
-        # Each connection counts its questions, and has a thread.
-        who = threading.get_ident(), words[0]
-        if verb == "AUTH":
+        say("VERSION\t1\t1\nCUID\t1\nCOOKIE\t0123456789abcdef0123456789abcdef")
+        say("MECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nDONE")
+        for line in lines:
+            verb, *words = line.split("\t")
+            if verb != "AUTH":
+                continue
             number, mechanism = words[:2]
-            response = next((word[5:] for word in words if word.startswith("resp=")), None)
-            if mechanism == "PLAIN" and response is not None:
+            if mechanism == "PLAIN":
+                response = next(word[5:] for word in words if word.startswith("resp="))
                 _, user, password = base64.b64decode(response).decode().split("\0")
-                return self.judge(number, user, password)
-            self.users_named[who] = None
-            return f"CONT\t{number}\t{base64.b64encode(b'Username:').decode()}\n"
-        if verb == "CONT":
-            number, response = words[0], base64.b64decode(words[1]).decode()
-            user = self.users_named.get(who)
-            if user is None:
-                self.users_named[who] = response
-                return f"CONT\t{number}\t{base64.b64encode(b'Password:').decode()}\n"
-            return self.judge(number, user, response)
-        return ""
-
-    def judge(self, number, user, password):
-        if self.users.get(user) == password:
-            return f"OK\t{number}\tuser={user}\n"
-        return f"FAIL\t{number}\tuser={user}\n"
+            else:
+                user, password = asked(number, b"Username:"), asked(number, b"Password:")
+            say(f"{'OK' if self.users.get(user) == password else 'FAIL'}\t{number}\tuser={user}")

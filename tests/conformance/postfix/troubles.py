@@ -5,12 +5,11 @@ import signal
 import time
 
 from cases import attempts
+from suite import wait_until
 
 INVOICES, ROUNDS = 200, 6
 # The long form has so many times more.
 LONG = 5
-# Three attempts of unknown outcome are for an operator to judge.
-UNKNOWN = "the outcome of three attempts is unknown"
 
 
 def broken_off(work, findings):
@@ -36,18 +35,14 @@ def broken_off(work, findings):
             time.sleep(rng.uniform(0, 0.05))
             if step == rounds // 2:
                 work.postfix.stop()
-                until = time.monotonic() + 15
-                while not (cause := router.relay_is_down() or "").startswith("connect: "):
-                    if time.monotonic() > until:
-                        break
-                    time.sleep(0.1)
-                findings.equal("why the relay is down", cause, "connect: connection refused")
+                wait_until(lambda: (router.relay_is_down() or "").startswith("connect: "), 15)
+                findings.equal("why the relay is down", router.relay_is_down(), "connect: connection refused")
                 work.postfix.start()
             elif step % 2:
                 killed += work.postfix.kill("smtpd")
             else:
                 killed += cut_after_the_dot(work)
-        released = let_all_end(router, invoices)
+        released = let_all_end(router)
         counts = judge(work, findings, router, invoices)
     findings.holds("some outcome was uncertain", counts["uncertain"], counts)
     return (
@@ -68,25 +63,21 @@ def cut_after_the_dot(work):
         work.postfix.signal("cleanup", signal.SIGCONT)
 
 
-def let_all_end(router, invoices):
-    """Until every invoice is delivered. One with three attempts of unknown outcome is held: the operator lets it
-    go on."""
-    released, until = 0, time.monotonic() + 90
-    while time.monotonic() < until:
-        listed = {item["number"]: item for item in router.admin.all("/v1/invoices")}
-        for number, item in listed.items():
-            if item["state"] == "held" and item["held_reason"] == UNKNOWN:
-                released += router.operate(invoices[number], number, "release", now=True)[0] == 200
-        if all(item["state"] == "delivered" for item in listed.values()):
-            break
-        time.sleep(0.2)
+def let_all_end(router):
+    """Until every invoice is delivered."""
+    released = 0
+
+    def is_over():
+        nonlocal released
+        released += router.admin.release_unknown()
+        return all(one["state"] == "delivered" for one in router.admin.all("/v1/invoices"))
+
+    wait_until(is_over, 90, 0.2)
     return released
 
 
 def judge(work, findings, router, invoices):
-    until = time.monotonic() + 30
-    while work.postfix.queued() and time.monotonic() < until:
-        time.sleep(0.1)
+    wait_until(lambda: not work.postfix.queued(), 30)
     findings.equal("messages left in Postfix's queue", work.postfix.queued(), 0)
     counts = {"uncertain": 0, "second": 0, "deferred": 0, "by_postfix": work.receiver.repeated_by_postfix}
     for number, account in invoices.items():

@@ -183,8 +183,6 @@ class Reader:
             raise Unmodelled(f"{call.name} at an unknown place of {inode.path}")
         known[1] += self.put(call, inode, known[1])
 
-    on_writev = on_write
-
     def on_lseek(self, call):
         known = self.offsets.get(int(DESCRIPTOR.match(call.arguments)[1]))
         if known is not None and known[1] is not None and call.result is not None:
@@ -195,19 +193,10 @@ class Reader:
         if inode is not None:
             self.put(call, inode, int(re.search(r", (\d+)$", call.arguments)[1]))
 
-    on_pwritev = on_pwrite64
-
     def on_ftruncate(self, call):
         inode = self.opened(call)
-        if inode is not None:
-            self.truncate(call, inode)
-
-    def on_truncate(self, call):
-        (path,) = self.paths(call)
-        if path is not None:
-            self.truncate(call, self.history.find(path))
-
-    def truncate(self, call, inode):
+        if inode is None:
+            return
         length = int(re.search(r", (\d+)$", call.arguments)[1])
         path = self.snapshot / inode.path
         if self.happened(call, path.exists() and path.stat().st_size == length):

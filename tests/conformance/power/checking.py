@@ -3,13 +3,12 @@
 import hashlib
 import http.client
 import shutil
-import time
 
 import images
 from daemon import Admin, Daemon, Webhook
 from evidence import differences, shown_of
 from recording import NO_RELAY, SCHEDULES
-from suite import PROGRAM, Broken
+from suite import PROGRAM, Broken, wait_until
 
 # Events acknowledged last before the cut, which a repetition must find remembered.
 REPEATED = 8
@@ -118,13 +117,12 @@ class Promise:
 
     def settled(self, account, number):
         """Nothing stays in `sending`."""
-        give_up = time.monotonic() + SETTLING_SECONDS
-        while True:
+        def is_settled():
             details = self.admin.invoice(account, number)
-            is_under_way = details["state"] == "sending" or any(one["under_way_since"] for one in details["addresses"])
-            if not is_under_way or time.monotonic() > give_up:
-                return details
-            time.sleep(0.01)
+            return details["state"] != "sending" and not any(one["under_way_since"] for one in details["addresses"])
+
+        wait_until(is_settled, SETTLING_SECONDS, 0.01)
+        return self.admin.invoice(account, number)
 
     def allowed(self, invoice, mails, details):
         cut = self.cut

@@ -62,24 +62,17 @@ class Loaded:
         self.daemon.stop()
 
     def let_all_end(self):
-        """Until nothing is to be sent any more. An invoice with three attempts of unknown outcome is held: the
-        operator lets it go on."""
+        """Until nothing is to be sent any more, or there is no progress: what stays, the observer finds."""
         admin, progress, since = Admin(self.daemon), None, time.monotonic()
-        while True:
-            open_ones = {}
-            for state in ("parked", "waiting", "due", "sending"):
-                open_ones |= {item["number"]: state for item in admin.all("/v1/invoices", state=state)}
-            for item in admin.all("/v1/invoices", state="held"):
-                if item["held_reason"] == "the outcome of three attempts is unknown":
-                    self.released += admin.release(item["account"], item["number"])[0] == 200
-                    open_ones[item["number"]] = "held"
-            if not open_ones:
+        while time.monotonic() - since < PATIENCE_SECONDS / 2:
+            released = admin.release_unknown()
+            self.released += released
+            states = ("parked", "waiting", "due", "sending")
+            left = {one["number"]: state for state in states for one in admin.all("/v1/invoices", state=state)}
+            if not left and not released:
                 return
-            if open_ones != progress:
-                progress, since = open_ones, time.monotonic()
-            # What stays is for the observer to tell.
-            if time.monotonic() - since > PATIENCE_SECONDS / 2:
-                return
+            if left != progress:
+                progress, since = left, time.monotonic()
             time.sleep(0.2)
 
     def observe(self, kills):

@@ -12,6 +12,7 @@ import subprocess
 import time
 
 from debian import needs, skip
+from suite import wait_until
 
 # How long strace may take to write its last line. Of a process that was killed it may never do so.
 LAST_LINE_SECONDS = 5
@@ -128,11 +129,8 @@ class Injection:
     def calls(self, process_id):
         """All that were traced, in order of their begin, once the process has ended."""
         ending = re.compile(rf"^{process_id} .*\+\+\+ (exited|killed)", re.M)
-        since = time.monotonic()
-        while not ending.search(text := self.log.read_text(errors="replace") if self.log.exists() else ""):
-            if time.monotonic() - since > LAST_LINE_SECONDS:
-                break
-            time.sleep(0.02)
+        wait_until(lambda: ending.search(self.log.read_text(errors="replace")), LAST_LINE_SECONDS)
         # A last line may be cut off.
+        text = self.log.read_text(errors="replace")
         whole = text[:text.rfind("\n") + 1]
         return sorted(calls(whole.splitlines(keepends=True)), key=lambda call: call.begin)

@@ -35,6 +35,14 @@ def expect(what, found, expected):
         raise Wrong(f"{what}: {found!r} in place of {expected!r}")
 
 
+def wait_until(question, seconds, pause_seconds=0.05):
+    """Asks until it says yes or the time is up; what it said last."""
+    until = time.monotonic() + seconds
+    while not (said := question()) and time.monotonic() < until:
+        time.sleep(pause_seconds)
+    return said
+
+
 def program():
     if not PROGRAM.is_file():
         sys.exit(f"{PROGRAM} is not there: cargo build {' '.join(PROFILE + PROGRAMS)}")
