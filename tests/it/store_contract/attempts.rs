@@ -74,8 +74,10 @@ fn what_is_withheld_comes_back_with_the_one_that_an_operator_releases(world: &mu
         .collect();
     assert!(world.due().is_empty());
     world.obey("K-1", "R-1", Command::Release { now: false });
-    // Closing waits for the units that follow.
-    world.reopen();
+    // Those that do not fit into the unit come by themselves, after a start too.
+    while world.due().len() <= others.len() {
+        std::thread::yield_now();
+    }
     let due = world.due();
     assert!(due.contains(&first) && others.iter().all(|sequence| due.contains(sequence)));
 }
