@@ -357,11 +357,7 @@ impl Worker {
     /// Tells those who were evaluated. The others are dropped, which says that nothing changed.
     fn give_up(mut self, failure: &StoreError) {
         if let Some(carried) = self.carried.take() {
-            let mut batch = Batch::after(self.head, &self.rules);
-            batch.add(carried);
-            for answer in batch.seal(|| self.salts.next()).answers {
-                answer(Err(failure.clone()));
-            }
+            (carried.answer)(Err(failure.clone()));
         }
     }
 }

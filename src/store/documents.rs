@@ -199,8 +199,7 @@ impl Documents {
         let directory = self.directory(day);
         disk::create_directory(&directory)
             .map_err(|error| failed_at("creating a directory for documents", &directory, &error))?;
-        disk::sync_directory(&self.root)
-            .map_err(|error| StoreError::SyncFailed(error.to_string()))?;
+        disk::sync_directory(&self.root).map_err(|error| unsynced(&error))?;
         *durable = Some(day);
         Ok(())
     }
@@ -279,7 +278,11 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file =
         disk::create_file(path).map_err(|error| failed("creating a document", &error))?;
     file.write_all(bytes).map_err(|error| failed("writing a document", &error))?;
-    file.sync_all().map_err(|error| StoreError::SyncFailed(error.to_string()))
+    file.sync_all().map_err(|error| unsynced(&error))
+}
+
+fn unsynced(error: &io::Error) -> StoreError {
+    StoreError::SyncFailed(error.to_string())
 }
 
 fn failed(operation: &'static str, error: &io::Error) -> StoreError {
@@ -316,7 +319,7 @@ struct GroupState {
     days: BTreeSet<NaiveDate>,
     syncing: bool,
     /// A failed sync is final: the kernel has forgotten what it did not write.
-    failure: Option<String>,
+    failure: Option<StoreError>,
 }
 
 impl SyncGroup {
@@ -332,8 +335,8 @@ impl SyncGroup {
         state.days.insert(day);
         let own = state.arrived;
         loop {
-            if let Some(cause) = &state.failure {
-                return Err(StoreError::SyncFailed(cause.clone()));
+            if let Some(failure) = &state.failure {
+                return Err(failure.clone());
             }
             if state.durable >= own {
                 return Ok(());
@@ -358,8 +361,8 @@ impl SyncGroup {
                 Ok(())
             }
             Err(error) => {
-                state.failure = Some(error.to_string());
-                Err(StoreError::SyncFailed(error.to_string()))
+                state.failure = Some(unsynced(&error));
+                Err(unsynced(&error))
             }
         };
         drop(state);

@@ -202,17 +202,11 @@ impl SledBackend {
     }
 }
 
-impl Tree for SledBackend {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.database.get(key)
-    }
-
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
-        self.database.range(from, to, visit)
-    }
-}
-
 impl Backend for SledBackend {
+    fn tree(&self) -> &dyn Tree {
+        self.database.as_ref()
+    }
+
     fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
         self.committer.submit(urgency, unit)
     }

@@ -189,6 +189,10 @@ impl Tree for MemoryBackend {
 }
 
 impl Backend for MemoryBackend {
+    fn tree(&self) -> &dyn Tree {
+        self
+    }
+
     fn submit(&self, _urgency: Urgency, unit: Unit) -> Result<()> {
         if let Some(held_back) = self.0.held_back.lock().as_mut() {
             held_back.units.push_back(unit);

@@ -97,7 +97,7 @@ fn judge(
             tx.remove(&keys::scheduled(&current.schedule(), current.id()))?;
         }
     } else {
-        write::count_account(tx)?;
+        write::count_on(tx, write::ACCOUNTS, 1, 0)?;
     }
     write::mark_schedule(tx, &account)?;
     let recipient = read::recipient(tx, &account, tx.rules())?;

@@ -38,12 +38,10 @@ pub(super) fn begin(
     if resolved.answer != Answer::Done || sending.answer != Answer::Done {
         return Ok(Begun::Moved);
     }
-    let sent_to: Option<Recipient> = match tx.read(&keys::recipient(id)) {
-        // Written anew, it is whole again.
-        Err(StoreError::Damaged { .. }) => None,
-        read => read?,
-    };
-    if sent_to.as_ref() != Some(recipient) {
+    // Written anew, a damaged one is whole again.
+    let sent_to: Option<Option<Recipient>> =
+        read::unless_damaged(tx.read(&keys::recipient(id)), |_| ())?;
+    if sent_to.flatten().as_ref() != Some(recipient) {
         tx.put(&keys::recipient(id), recipient)?;
         let resolved = AuditEvent::RecipientResolved { recipient: recipient.into() };
         subject.tell(tx, intent.started_at, &By::DAEMON, resolved);

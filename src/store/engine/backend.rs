@@ -20,7 +20,10 @@ pub(crate) enum Urgency {
 }
 
 /// A tree that commits units, each whole or not at all.
-pub(crate) trait Backend: Tree + Send + Sync + 'static {
+pub(crate) trait Backend: Send + Sync + 'static {
+    /// What is there now.
+    fn tree(&self) -> &dyn Tree;
+
     /// Takes a unit, to be evaluated in order of arrival and answered once it is durable, before anything
     /// is evaluated that could have read it. An error means that it was not taken and will not be
     /// evaluated.

@@ -52,7 +52,7 @@ impl Engine {
             Some(row) if self.documents.read(&digest, row.day).is_err() => write(row.day)?,
             Some(_) => {}
             None => {
-                let unused = write::unused_documents_bytes(self.tree())?;
+                let unused = write::count(self.tree(), write::UNUSED_DOCUMENTS)?;
                 if unused >= self.rules.unused_documents_bytes {
                     return Ok(Commit::ready(Ok(DocumentAnswer::TooMany)));
                 }

@@ -108,67 +108,73 @@ impl Builder {
         self
     }
 
+    fn class(self, class: Class) -> Self {
+        self.byte(class.byte())
+    }
+
+    fn day(self, day: NaiveDate) -> Self {
+        let days = day.signed_duration_since(NaiveDate::default()).num_days();
+        self.number(days.max(0).cast_unsigned())
+    }
+
+    fn lane(self, lane: Lane) -> Self {
+        self.byte(lane_byte(lane))
+    }
+
     /// Milliseconds since the epoch, moved so that earlier sorts first below zero too.
     fn time(self, at: DateTime<Utc>) -> Self {
         self.number(at.timestamp_millis().cast_unsigned() ^ (1 << 63))
     }
 }
 
-pub(crate) fn account(id: &AccountId) -> Key {
-    Builder::new(kind::ACCOUNT).text(id.as_str()).0
+/// Keys, or what several begin with: their kind, and what follows it.
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),+) = $kind:ident $(.$part:ident($value:expr))+;)+) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name($($argument: $type),+) -> Key {
+            Builder::new(kind::$kind)$(.$part($value))+.0
+        }
+    )+};
 }
 
-pub(crate) fn identity(account: &AccountId, number: &InvoiceNumber) -> Key {
-    Builder::new(kind::IDENTITY).text(account.as_str()).text(number.as_str()).0
-}
-
-pub(crate) fn identities(account: &AccountId) -> Key {
-    Builder::new(kind::IDENTITY).text(account.as_str()).0
-}
-
-pub(crate) fn invoice(sequence: Sequence) -> Key {
-    Builder::new(kind::INVOICE).number(sequence.0).0
-}
-
-pub(crate) fn delivery(id: DeliveryId) -> Key {
-    Builder::new(kind::DELIVERY).delivery(id).0
+keys! {
+    account(id: &AccountId) = ACCOUNT.text(id.as_str());
+    identities(account: &AccountId) = IDENTITY.text(account.as_str());
+    identity(account: &AccountId, number: &InvoiceNumber) = IDENTITY.text(account.as_str()).text(number.as_str());
+    invoice(sequence: Sequence) = INVOICE.number(sequence.0);
+    burying(sequence: Sequence) = BURYING.number(sequence.0);
+    delivery(id: DeliveryId) = DELIVERY.delivery(id);
+    recipient(id: DeliveryId) = RECIPIENT.delivery(id);
+    intent(id: DeliveryId) = INTENT.delivery(id);
+    attempts(id: DeliveryId) = ATTEMPT.delivery(id);
+    attempt(id: DeliveryId, ordinal: u64) = ATTEMPT.delivery(id).number(ordinal);
+    scheduled_accounts(schedule: &ScheduleName) = SCHEDULED.text(schedule.as_str());
+    scheduled(schedule: &ScheduleName, account: &AccountId) = SCHEDULED.text(schedule.as_str()).text(account.as_str());
+    standing_by_class(account: &AccountId, class: Class) = STANDING_BY.text(account.as_str()).class(class);
+    standing_by(account: &AccountId, class: Class, id: DeliveryId) =
+        STANDING_BY.text(account.as_str()).class(class).delivery(id);
+    freeing(account: &AccountId) = FREEING.text(account.as_str());
+    due_in(lane: Lane) = DUE.lane(lane);
+    due(lane: Lane, at: DateTime<Utc>, id: DeliveryId) = DUE.lane(lane).time(at).delivery(id);
+    /// The key before which everything of a lane is due up to and including `now`.
+    due_after(lane: Lane, now: DateTime<Utc>) = DUE.lane(lane).time(now).number(u64::MAX).byte(u8::MAX).byte(0);
+    /// Everything remembered on a day; days sort.
+    remembered_day(day: NaiveDate) = REMEMBERED.day(day);
+    remembered(day: NaiveDate, sender: &SenderName, id: &WebhookId) =
+        REMEMBERED.day(day).text(sender.as_str()).text(id.as_str());
+    suspects(account: &AccountId) = SUSPECT.text(account.as_str());
+    suspect(account: &AccountId, address: &EmailAddress) = SUSPECT.text(account.as_str()).text(address.as_str());
+    document(digest: &Digest) = DOCUMENT.bytes(digest.as_bytes());
+    entries(object: &Object) = ENTRY.bytes(&object.name());
+    entry(object: &Object, batch: u64, index: u64) = ENTRY.bytes(&object.name()).number(batch).number(index);
+    trail(batch: u64) = TRAIL.number(batch);
+    counter(name: &str) = COUNTER.text(name);
+    continued(key: &[u8], part: u8) = CONTINUED.bytes(key).byte(0).byte(part);
 }
 
 /// The prefix of what a kind of key holds of every delivery of an invoice.
 pub(crate) fn of_invoice(kind: u8, sequence: Sequence) -> Key {
     Builder::new(kind).number(sequence.0).0
-}
-
-pub(crate) fn burying(sequence: Sequence) -> Key {
-    Builder::new(kind::BURYING).number(sequence.0).0
-}
-
-pub(crate) fn recipient(id: DeliveryId) -> Key {
-    Builder::new(kind::RECIPIENT).delivery(id).0
-}
-
-pub(crate) fn attempt(id: DeliveryId, ordinal: u64) -> Key {
-    Builder(attempts(id)).number(ordinal).0
-}
-
-pub(crate) fn attempts(id: DeliveryId) -> Key {
-    Builder::new(kind::ATTEMPT).delivery(id).0
-}
-
-pub(crate) fn scheduled(schedule: &ScheduleName, account: &AccountId) -> Key {
-    Builder::new(kind::SCHEDULED).text(schedule.as_str()).text(account.as_str()).0
-}
-
-pub(crate) fn scheduled_accounts(schedule: &ScheduleName) -> Key {
-    Builder::new(kind::SCHEDULED).text(schedule.as_str()).0
-}
-
-pub(crate) fn standing_by(account: &AccountId, class: Class, id: DeliveryId) -> Key {
-    Builder(standing_by_class(account, class)).delivery(id).0
-}
-
-pub(crate) fn standing_by_class(account: &AccountId, class: Class) -> Key {
-    Builder::new(kind::STANDING_BY).text(account.as_str()).byte(class.byte()).0
 }
 
 /// The class and the delivery of a key of [`standing_by`].
@@ -183,28 +189,11 @@ pub(crate) fn parse_standing_by(key: &[u8]) -> Option<(Class, DeliveryId)> {
     Some((class, delivery_at_the_end(id)?))
 }
 
-pub(crate) fn freeing(account: &AccountId) -> Key {
-    Builder::new(kind::FREEING).text(account.as_str()).0
-}
-
 fn lane_byte(lane: Lane) -> u8 {
     match lane {
         Lane::Urgent => b'0',
         Lane::Scheduled => b'1',
     }
-}
-
-pub(crate) fn due_in(lane: Lane) -> Key {
-    Builder::new(kind::DUE).byte(lane_byte(lane)).0
-}
-
-pub(crate) fn due(lane: Lane, at: DateTime<Utc>, id: DeliveryId) -> Key {
-    Builder(due_in(lane)).time(at).delivery(id).0
-}
-
-/// The key before which everything of a lane is due up to and including `now`.
-pub(crate) fn due_after(lane: Lane, now: DateTime<Utc>) -> Key {
-    Builder(due_in(lane)).time(now).number(u64::MAX).byte(u8::MAX).byte(0).0
 }
 
 /// Reads a key of [`due`].
@@ -218,10 +207,6 @@ pub(crate) fn parse_due(key: &[u8]) -> Option<(Lane, DateTime<Utc>, DeliveryId)>
     (*kind == kind::DUE).then_some((lane, at, id))
 }
 
-pub(crate) fn intent(id: DeliveryId) -> Key {
-    Builder::new(kind::INTENT).delivery(id).0
-}
-
 pub(crate) fn run(scope: &RunScope) -> Key {
     let key = Builder::new(kind::RUN);
     match scope {
@@ -230,34 +215,12 @@ pub(crate) fn run(scope: &RunScope) -> Key {
     }
 }
 
-pub(crate) fn remembered(day: NaiveDate, sender: &SenderName, id: &WebhookId) -> Key {
-    Builder(remembered_day(day)).text(sender.as_str()).text(id.as_str()).0
-}
-
-/// The prefix of everything remembered on a day; days sort.
-pub(crate) fn remembered_day(day: NaiveDate) -> Key {
-    let days = day.signed_duration_since(NaiveDate::default()).num_days();
-    Builder::new(kind::REMEMBERED).number(days.max(0).cast_unsigned()).0
-}
-
-pub(crate) fn suspect(account: &AccountId, address: &EmailAddress) -> Key {
-    Builder(suspects(account)).text(address.as_str()).0
-}
-
-pub(crate) fn suspects(account: &AccountId) -> Key {
-    Builder::new(kind::SUSPECT).text(account.as_str()).0
-}
-
 pub(crate) fn pause(scope: &PauseScope) -> Key {
     match scope {
         PauseScope::Everything => Builder::new(kind::PAUSE).byte(b'*').0,
         PauseScope::Removal => Builder::new(kind::PAUSE).byte(b'r').0,
         PauseScope::Account(id) => Builder::new(kind::PAUSE).byte(b'a').text(id.as_str()).0,
     }
-}
-
-pub(crate) fn document(digest: &Digest) -> Key {
-    Builder::new(kind::DOCUMENT).bytes(digest.as_bytes()).0
 }
 
 /// An object that has a story.
@@ -290,26 +253,6 @@ impl Object {
     }
 }
 
-pub(crate) fn entries(object: &Object) -> Key {
-    Builder::new(kind::ENTRY).bytes(&object.name()).0
-}
-
-pub(crate) fn entry(object: &Object, batch: u64, index: u64) -> Key {
-    Builder(entries(object)).number(batch).number(index).0
-}
-
-pub(crate) fn trail(batch: u64) -> Key {
-    Builder::new(kind::TRAIL).number(batch).0
-}
-
-pub(crate) fn counter(name: &str) -> Key {
-    Builder::new(kind::COUNTER).text(name).0
-}
-
-pub(crate) fn continued(key: &[u8], part: u8) -> Key {
-    Builder::new(kind::CONTINUED).bytes(key).byte(0).byte(part).0
-}
-
 /// The text that follows `prefix` in `key`, up to its NUL.
 pub(crate) fn text_after(key: &[u8], prefix_length: usize) -> Option<&str> {
     let rest = key.get(prefix_length..)?;
@@ -324,6 +267,11 @@ pub(crate) fn sequence_at_the_end(key: &[u8]) -> Option<Sequence> {
 
 /// Octets of a delivery in a key.
 pub(crate) const DELIVERY_OCTETS: usize = 9;
+
+/// The digest at the end of a key.
+pub(crate) fn digest_at_the_end(key: &[u8]) -> Option<Digest> {
+    key.last_chunk::<32>().map(|bytes| Digest::from_bytes(*bytes))
+}
 
 /// The delivery at the end of a key.
 pub(crate) fn delivery_at_the_end(key: &[u8]) -> Option<DeliveryId> {

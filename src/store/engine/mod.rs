@@ -487,7 +487,7 @@ impl Engine {
     }
 
     fn tree(&self) -> &dyn Tree {
-        self.backend.as_ref()
+        self.backend.tree()
     }
 
     /// Submits a unit whose answer is what `evaluate` returns.

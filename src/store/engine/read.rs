@@ -21,6 +21,21 @@ pub(super) fn damaged(key: &str, cause: impl Into<String>) -> StoreError {
     StoreError::Damaged { key: key.to_owned(), cause: cause.into() }
 }
 
+/// What was read. Nothing, if it is damaged, of which `tell` hears: it must not stand in the way of others.
+pub(super) fn unless_damaged<T>(
+    read: Result<T>,
+    tell: impl FnOnce(&StoreError),
+) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error @ StoreError::Damaged { .. }) => {
+            tell(&error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) fn account(tree: &dyn Tree, id: &AccountId) -> Result<Option<Account>> {
     tree.read(&keys::account(id))
 }

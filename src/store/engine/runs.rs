@@ -12,9 +12,7 @@ use crate::domain::address::masked;
 use crate::domain::audit::{Actor, AuditEvent, AuditText, PausedFor, PausedScope, ReleaseScope};
 use crate::domain::delivery::{Answer, DeliveryId, Event, step};
 use crate::domain::id::{AccountId, ScheduleName, Sequence};
-use crate::store::{
-    FurtherReason, Pause, PauseScope, Result, Run, RunCursor, RunScope, StoreError,
-};
+use crate::store::{FurtherReason, Pause, PauseScope, Result, Run, RunCursor, RunScope};
 
 /// How many accounts one unit looks at.
 const ACCOUNTS_AT_ONCE: usize = 64;
@@ -97,15 +95,11 @@ fn go_on_with(tx: &mut Tx<'_>, mut run: Run) -> Result<()> {
 /// Releases what an account has waiting, from the run's cursor on. Returns the last invoice that was looked
 /// at, if the unit is full.
 fn release_account(tx: &mut Tx<'_>, run: &Run, id: &AccountId) -> Result<Option<Sequence>> {
-    let account = match read::account(tx, id) {
-        Ok(Some(account)) => account,
-        Ok(None) => return Ok(None),
-        // It must not stand in the way of the others.
-        Err(error @ StoreError::Damaged { .. }) => {
-            tracing::error!(account.id = %masked(id.as_str()), %error, "what an account has waiting cannot be released");
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
+    let account = read::unless_damaged(read::account(tx, id), |error| {
+        tracing::error!(account.id = %masked(id.as_str()), %error, "what an account has waiting cannot be released");
+    })?;
+    let Some(account) = account.flatten() else {
+        return Ok(None);
     };
     let after = run.cursor.as_ref().filter(|cursor| cursor.account == *id);
     let key = |cursor: &RunCursor| {

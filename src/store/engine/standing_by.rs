@@ -10,7 +10,7 @@ use crate::domain::account::Account;
 use crate::domain::audit::{Actor, AuditEvent};
 use crate::domain::delivery::{Delivery, DeliveryId};
 use crate::domain::id::Sequence;
-use crate::store::{Result, StoreError};
+use crate::store::Result;
 
 /// How many invoices of an account one unit looks at.
 const AT_ONCE: usize = 64;
@@ -69,19 +69,14 @@ pub(super) fn advance(
             .ok_or_else(|| read::damaged("of kind standing by", "its key holds no delivery"))?;
         last = Some(key);
         let read = read::delivery(tx, id).and_then(|row| Ok((moved(tx, id, &row.delivery)?, row)));
-        match read {
-            Ok((Some((delivery, event)), row)) => {
-                let account = standing_by.account;
-                let placed = Placed { id, account_id: account.id(), account: Some(account) };
-                write::put_delivery(tx, &placed, Some(&row), delivery, at)?;
-                write::tell(tx, Object::Invoice(id.invoice), at, &by, event);
-            }
-            Ok((None, _)) => {}
-            // It must not stand in the way of what its account does, nor of the others.
-            Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(delivery = %id, %error, "an invoice that stands by cannot be moved on and is left alone");
-            }
-            Err(error) => return Err(error),
+        let read = read::unless_damaged(read, |error| {
+            tracing::error!(delivery = %id, %error, "an invoice that stands by cannot be moved on and is left alone");
+        })?;
+        if let Some((Some((delivery, event)), row)) = read {
+            let account = standing_by.account;
+            let placed = Placed { id, account_id: account.id(), account: Some(account) };
+            write::put_delivery(tx, &placed, Some(&row), delivery, at)?;
+            write::tell(tx, Object::Invoice(id.invoice), at, &by, event);
         }
     }
     Ok(None)

@@ -4,23 +4,22 @@
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use parking_lot::MutexGuard;
 
+use super::keys::{self, Key};
 use super::{Engine, read, upkeep};
-use crate::domain::delivery::DeliveryId;
-use crate::domain::id::{Digest, Sequence};
-use crate::store::{PauseScope, Result, Retention, StoreError};
+use crate::domain::id::Sequence;
+use crate::store::{PauseScope, Result, Retention};
 
 /// How far a sweep has come; in memory only.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(super) struct Swept {
-    documents: Reached<Digest>,
+    documents: Reached<Key>,
     files: Reached<NaiveDate>,
-    invoices: Reached<DeliveryId>,
+    invoices: Reached<Key>,
 }
 
 /// How far one part of a sweep has come.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 enum Reached<P> {
     #[default]
     Nothing,
@@ -28,15 +27,8 @@ enum Reached<P> {
     TheEnd,
 }
 
-impl<P: Copy> Reached<P> {
-    fn place(self) -> Option<P> {
-        match self {
-            Self::Place(place) => Some(place),
-            Self::Nothing | Self::TheEnd => None,
-        }
-    }
-
-    fn after(next: Option<P>) -> Self {
+impl<P> From<Option<P>> for Reached<P> {
+    fn from(next: Option<P>) -> Self {
         next.map_or(Self::TheEnd, Self::Place)
     }
 }
@@ -48,28 +40,46 @@ impl Engine {
             return Ok(false);
         }
         let ids = self.remove_now(move |tx| upkeep::forget(tx, now))?;
-        let unused_before = upkeep::before(now, retention.unused_documents);
-        self.sweep_documents(unused_before)?;
-        self.sweep_files(unused_before.date_naive())?;
-        self.sweep_invoices(upkeep::before(now, retention.finished), now)?;
-        let mut swept = self.swept();
+        let unused = upkeep::before(now, retention.unused_documents);
+        let finished = upkeep::before(now, retention.finished);
+        self.sweep_part(|swept| &mut swept.documents, |at| self.sweep_documents(at, unused))?;
+        self.sweep_part(|swept| &mut swept.files, |at| self.sweep_files(at, unused.date_naive()))?;
+        // What a process that ended left half removed.
+        for sequence in upkeep::half_buried(self.tree())? {
+            self.bury_remains(sequence)?;
+        }
+        self.sweep_part(|swept| &mut swept.invoices, |at| self.sweep_invoices(at, finished, now))?;
+        let mut swept = self.swept.lock();
+        let Swept { documents, files, invoices } = &*swept;
         let is_over = !ids
-            && swept.documents == Reached::TheEnd
-            && swept.files == Reached::TheEnd
-            && swept.invoices == Reached::TheEnd;
+            && *documents == Reached::TheEnd
+            && *files == Reached::TheEnd
+            && *invoices == Reached::TheEnd;
         if is_over {
             *swept = Swept::default();
         }
         Ok(!is_over)
     }
 
-    fn sweep_documents(&self, before: DateTime<Utc>) -> Result<()> {
-        let reached = self.swept().documents;
-        if reached == Reached::TheEnd {
-            return Ok(());
-        }
-        let (unused, next) = upkeep::unused_documents(self.tree(), reached.place(), before)?;
-        for digest in unused {
+    /// Goes on with one part from where it is, unless that is the end.
+    fn sweep_part<P: Clone>(
+        &self,
+        part: fn(&mut Swept) -> &mut Reached<P>,
+        sweep: impl FnOnce(Option<&P>) -> Result<Reached<P>>,
+    ) -> Result<()> {
+        let reached = part(&mut self.swept.lock()).clone();
+        let reached = match &reached {
+            Reached::Nothing => sweep(None)?,
+            Reached::Place(place) => sweep(Some(place))?,
+            Reached::TheEnd => return Ok(()),
+        };
+        *part(&mut self.swept.lock()) = reached;
+        Ok(())
+    }
+
+    fn sweep_documents(&self, after: Option<&Key>, before: DateTime<Utc>) -> Result<Reached<Key>> {
+        let (unused, next) = upkeep::unused_documents(self.tree(), after, before)?;
+        for digest in unused.iter().filter_map(|key| keys::digest_at_the_end(key)) {
             // An upload of the same bytes waits until record and file are gone, and keeps both anew.
             let _lock = self.documents.lock(digest);
             let removed = self.remove_now(move |tx| upkeep::remove_document(tx, &digest, before));
@@ -78,59 +88,48 @@ impl Engine {
                 self.documents.remove(&digest, row.day)?;
             }
         }
-        self.swept().documents = Reached::after(next);
-        Ok(())
+        Ok(next.into())
     }
 
     /// Removes the files of days before `day` that no record names, a day at each call: what an upload, or
     /// a removal, that was cut off left behind.
-    fn sweep_files(&self, day: NaiveDate) -> Result<()> {
-        let reached = self.swept().files;
-        if reached == Reached::TheEnd {
-            return Ok(());
-        }
-        let days = self.documents.days()?;
-        let next = days
-            .into_iter()
-            .find(|one| *one < day && reached.place().is_none_or(|reached| *one > reached));
-        if let Some(day) = next {
-            for digest in self.documents.of_day(day)? {
-                let is_named = || upkeep::is_named(self.tree(), &digest, day);
-                if is_named()? {
-                    continue;
-                }
-                // An upload of the same bytes may be about to commit its record.
-                let _lock = self.documents.lock(digest);
-                if self.is_removal_paused()? {
-                    return Ok(());
-                }
-                if !is_named()? {
-                    self.documents.remove(&digest, day)?;
-                }
+    fn sweep_files(&self, after: Option<&NaiveDate>, day: NaiveDate) -> Result<Reached<NaiveDate>> {
+        let mut days = self.documents.days()?.into_iter();
+        let Some(day) = days.find(|one| *one < day && after.is_none_or(|after| one > after)) else {
+            return Ok(Reached::TheEnd);
+        };
+        for digest in self.documents.of_day(day)? {
+            let is_named = || upkeep::is_named(self.tree(), &digest, day);
+            if is_named()? {
+                continue;
+            }
+            // An upload of the same bytes may be about to commit its record.
+            let _lock = self.documents.lock(digest);
+            if self.is_removal_paused()? {
+                return Ok(after.map_or(Reached::Nothing, |after| Reached::Place(*after)));
+            }
+            if !is_named()? {
+                self.documents.remove(&digest, day)?;
             }
         }
-        self.swept().files = Reached::after(next);
-        Ok(())
+        Ok(Reached::Place(day))
     }
 
-    fn sweep_invoices(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<()> {
-        // What a process that ended left half removed.
-        for sequence in upkeep::half_buried(self.tree())? {
-            self.bury_remains(sequence)?;
-        }
-        let reached = self.swept().invoices;
-        if reached == Reached::TheEnd {
-            return Ok(());
-        }
-        let (finished, next) = upkeep::finished(self.tree(), reached.place(), before)?;
-        for DeliveryId { invoice: sequence, .. } in finished {
+    fn sweep_invoices(
+        &self,
+        after: Option<&Key>,
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Reached<Key>> {
+        let (finished, next) = upkeep::finished(self.tree(), after, before)?;
+        for id in finished.iter().filter_map(|key| keys::delivery_at_the_end(key)) {
+            let sequence = id.invoice;
             let buried = self.remove_now(move |tx| upkeep::bury(tx, sequence, before, now));
             if unless_damaged(format_args!("invoice {sequence}"), buried)? == Some(true) {
                 self.bury_remains(sequence)?;
             }
         }
-        self.swept().invoices = Reached::after(next);
-        Ok(())
+        Ok(next.into())
     }
 
     fn bury_remains(&self, sequence: Sequence) -> Result<()> {
@@ -139,24 +138,13 @@ impl Engine {
     }
 
     fn is_removal_paused(&self) -> Result<bool> {
-        let pause = read::pause(self.tree(), &PauseScope::Removal)?;
-        Ok(pause.is_some())
-    }
-
-    fn swept(&self) -> MutexGuard<'_, Swept> {
-        self.swept.lock()
+        Ok(read::pause(self.tree(), &PauseScope::Removal)?.is_some())
     }
 }
 
-/// What a removal came to. One that met a damaged record removed nothing, and must not stand in the way of
-/// the others for ever.
+/// What a removal came to. One that met a damaged record removed nothing.
 fn unless_damaged<T>(what: fmt::Arguments<'_>, removal: Result<T>) -> Result<Option<T>> {
-    match removal {
-        Ok(removed) => Ok(Some(removed)),
-        Err(error @ StoreError::Damaged { .. }) => {
-            tracing::error!(%what, %error, "what cannot be removed is left out of the sweep");
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+    read::unless_damaged(removal, |error| {
+        tracing::error!(%what, %error, "what cannot be removed is left out of the sweep");
+    })
 }

@@ -28,20 +28,14 @@ use crate::store::testing::{Memory, MemoryBackend};
 /// A backend with something between it and those who submit to it.
 struct Between<F>(MemoryBackend, F);
 
-impl<F> Tree for Between<F> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.0.get(key)
-    }
-
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
-        self.0.range(from, to, visit)
-    }
-}
-
 impl<F> Backend for Between<F>
 where
     F: Fn(&MemoryBackend, Urgency, Unit) -> Result<()> + Send + Sync + 'static,
 {
+    fn tree(&self) -> &dyn Tree {
+        &self.0
+    }
+
     fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
         (self.1)(&self.0, urgency, unit)
     }

@@ -320,7 +320,7 @@ pub(crate) struct Prepared {
     writes: Writes,
     entries: Vec<Told>,
     next: Option<Unit>,
-    answer: Answerer,
+    pub(crate) answer: Answerer,
 }
 
 /// Units that are written as one.
@@ -440,7 +440,7 @@ impl<'r> Batch<'r> {
     }
 
     /// Takes the unit in; returns what it leaves for later.
-    pub(crate) fn add(&mut self, unit: Prepared) -> Option<Unit> {
+    fn add(&mut self, unit: Prepared) -> Option<Unit> {
         let Prepared { writes, entries, next, answer } = unit;
         self.writes.extend(writes);
         self.room = self.room.with(&entries);

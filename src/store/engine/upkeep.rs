@@ -8,8 +8,8 @@ use super::tx::{Records as _, Tree, Tx, met};
 use super::{read, write};
 use crate::domain::delivery::DeliveryId;
 use crate::domain::id::{Digest, Sequence};
+use crate::store::Result;
 use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdentityRow, Record};
-use crate::store::{Result, StoreError};
 
 /// How many keys or rows one unit, or one look, takes.
 const AT_ONCE: usize = 64;
@@ -48,65 +48,60 @@ pub(super) fn forget(tx: &mut Tx<'_>, now: DateTime<Utc>) -> Result<bool> {
     Ok(old.len() == AT_ONCE)
 }
 
-/// Looks for documents that nobody refers to any more, from `after` on. Returns them and the place to
-/// go on from.
+/// Documents that nobody refers to any more, after a key, and where to go on from.
 pub(super) fn unused_documents(
     tree: &dyn Tree,
-    after: Option<Digest>,
+    after: Option<&Key>,
     before: DateTime<Utc>,
-) -> Result<(Vec<Digest>, Option<Digest>)> {
-    let after = after.as_ref().map(keys::document);
-    let (rows, next) = page(tree, kind::DOCUMENT, after.as_ref(), digest_at_the_end)?;
-    let unused = |row: &DocumentRow| row.references == 0 && row.stored_at < before;
-    Ok((
-        rows.into_iter().filter_map(|(digest, row)| unused(&row).then_some(digest)).collect(),
-        next,
-    ))
+) -> Result<(Vec<Key>, Option<Key>)> {
+    page(tree, kind::DOCUMENT, after, |row| is_unused(row, before))
 }
 
-/// Rows with their places, and the place to go on from if there may be more.
-type Rows<P, R> = (Vec<(P, R)>, Option<P>);
+/// Finished deliveries that did not change since `before`, after a key, and where to go on from.
+pub(super) fn finished(
+    tree: &dyn Tree,
+    after: Option<&Key>,
+    before: DateTime<Utc>,
+) -> Result<(Vec<Key>, Option<Key>)> {
+    page(tree, kind::DELIVERY, after, |row| is_old(row, before))
+}
 
-/// A page of rows of one kind after a key, and the place to go on from if there may be more.
-fn page<R: Record, P: Copy>(
+/// The keys of those on a page of one kind that are to go, and where to go on from if there may be more.
+fn page<R: Record>(
     tree: &dyn Tree,
     kind: u8,
     after: Option<&Key>,
-    place: impl Fn(&[u8]) -> Option<P>,
-) -> Result<Rows<P, R>> {
+    goes: impl Fn(&R) -> bool,
+) -> Result<(Vec<Key>, Option<Key>)> {
     let met = tree.scan(&[kind], after.map(Vec::as_slice), AT_ONCE, met)?;
-    let mut rows = Vec::with_capacity(met.len());
-    let mut last = None;
-    for (key, value) in &met {
-        let Some(place) = place(key) else {
-            let kind = R::KIND;
-            tracing::error!(kind, "a record whose key is too short is left out of the sweep");
-            continue;
-        };
-        last = Some(place);
-        match tree.decode(key, value) {
-            Ok(row) => rows.push((place, row)),
-            // It must not stand in the way of the others; nothing says that it is old.
-            Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(%error, "a record is left out of the sweep");
-            }
-            Err(error) => return Err(error),
+    let next = met.get(AT_ONCE - 1).map(|(key, _)| key.clone());
+    let mut going = Vec::new();
+    for (key, value) in met {
+        // Nothing says that a damaged one is old.
+        let row = read::unless_damaged(tree.decode(&key, &value), |error| {
+            tracing::error!(%error, "a record is left out of the sweep");
+        })?;
+        if row.is_some_and(|row| goes(&row)) {
+            going.push(key);
         }
     }
-    Ok((rows, last.filter(|_| met.len() == AT_ONCE)))
+    Ok((going, next))
 }
 
-fn digest_at_the_end(key: &[u8]) -> Option<Digest> {
-    key.last_chunk::<32>().map(|bytes| Digest::from_bytes(*bytes))
+/// Whether nobody refers to a document, nor did since.
+fn is_unused(row: &DocumentRow, before: DateTime<Utc>) -> bool {
+    row.references == 0 && row.stored_at < before
+}
+
+/// Whether a delivery is finished and did not change since.
+fn is_old(row: &DeliveryRow, before: DateTime<Utc>) -> bool {
+    row.delivery.is_finished() && row.changed_at < before
 }
 
 /// Whether a record says that a document's file lies in the directory of `day`. One that is damaged may say so.
 pub(super) fn is_named(tree: &dyn Tree, digest: &Digest, day: NaiveDate) -> Result<bool> {
-    match tree.read::<DocumentRow>(&keys::document(digest)) {
-        Ok(row) => Ok(row.is_some_and(|row| row.day == day)),
-        Err(StoreError::Damaged { .. }) => Ok(true),
-        Err(error) => Err(error),
-    }
+    let row = read::unless_damaged(tree.read::<DocumentRow>(&keys::document(digest)), |_| ())?;
+    Ok(row.is_none_or(|row| row.is_some_and(|row| row.day == day)))
 }
 
 /// Removes the record of a document that is unused still; returns it, so that its file can go.
@@ -116,28 +111,11 @@ pub(super) fn remove_document(
     before: DateTime<Utc>,
 ) -> Result<Option<DocumentRow>> {
     let row: Option<DocumentRow> = tx.read(&keys::document(digest))?;
-    let unused = row.filter(|row| row.references == 0 && row.stored_at < before);
+    let unused = row.filter(|row| is_unused(row, before));
     if unused.is_some() {
         write::put_document(tx, digest, unused.as_ref(), None)?;
     }
     Ok(unused)
-}
-
-/// Looks for finished deliveries that did not change since `before`, from `after` on.
-pub(super) fn finished(
-    tree: &dyn Tree,
-    after: Option<DeliveryId>,
-    before: DateTime<Utc>,
-) -> Result<(Vec<DeliveryId>, Option<DeliveryId>)> {
-    let after = after.map(keys::delivery);
-    let (rows, next) = page(tree, kind::DELIVERY, after.as_ref(), keys::delivery_at_the_end)?;
-    let finished = rows.into_iter().filter_map(|(id, row)| is_old(&row, before).then_some(id));
-    Ok((finished.collect(), next))
-}
-
-/// Whether a delivery is finished and did not change since.
-fn is_old(row: &DeliveryRow, before: DateTime<Utc>) -> bool {
-    row.delivery.is_finished() && row.changed_at < before
 }
 
 /// Removes an invoice whose deliveries are finished and leaves its tombstone. Its attempts and its story go in the

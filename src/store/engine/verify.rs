@@ -17,8 +17,8 @@ use sha2::{Digest as _, Sha256};
 use self::place::place;
 use super::keys::{self, Class, Object, kind};
 use super::tx::{Records as _, Tree};
-use super::upkeep;
 use super::write::{self, index_key};
+use super::{read, upkeep};
 use crate::domain::account::Account;
 use crate::domain::delivery::{Attempt, DeliveryId, State};
 use crate::domain::id::{AccountId, Digest, Sequence};
@@ -269,7 +269,7 @@ impl Check<'_> {
     }
 
     fn document(&mut self, key: &[u8], row: DocumentRow) -> Result<()> {
-        let Some(digest) = key.last_chunk::<32>().map(|bytes| Digest::from_bytes(*bytes)) else {
+        let Some(digest) = keys::digest_at_the_end(key) else {
             return self.expect(key, false, "its key holds no digest");
         };
         self.recorded.insert(digest, row.references);
@@ -397,10 +397,7 @@ impl Check<'_> {
 
     /// Another record; one that is damaged is told where it is at hand.
     fn other<R: Record>(&self, key: &[u8]) -> Result<Option<R>> {
-        match self.tree.read(key) {
-            Err(StoreError::Damaged { .. }) => Ok(None),
-            read => read,
-        }
+        Ok(read::unless_damaged(self.tree.read(key), |_| ())?.flatten())
     }
 
     fn account_of(&self, id: DeliveryId) -> Result<Option<AccountId>> {

@@ -12,7 +12,7 @@ use crate::domain::invoice::Invoice;
 use crate::store::record::{DeliveryRow, IdentityRow};
 use crate::store::{
     AccountView, Accounts, Backlog, DuePlace, Filter, InvoiceView, Job, Listed, Page, PauseScope,
-    Result, Rules, Seen, StoreError, WholeInvoice,
+    Result, Rules, Seen, WholeInvoice,
 };
 
 /// A page of accounts ends with the one that comes to so much, as stored.
@@ -78,7 +78,7 @@ pub(super) fn accounts(
     limit: usize,
     rules: &Rules,
 ) -> Result<Accounts> {
-    let total = write::accounts(tree)?;
+    let total = write::count(tree, write::ACCOUNTS)?;
     let after = after.map(keys::account);
     let mut ids = tree.scan(&[kind::ACCOUNT], after.as_deref(), limit + 1, |key, value| {
         let id = AccountId::parse(keys::text_after(key, 1)?).ok()?;
@@ -94,18 +94,13 @@ pub(super) fn accounts(
             more = true;
             break;
         }
-        match account(tree, &id, rules) {
-            Ok(Some(view)) => {
-                bytes += stored;
-                page.items.push(view);
-            }
-            Ok(None) => {}
-            // It must not stand in the way of the others.
-            Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(account.id = %masked(id.as_str()), %error, "an account is left out of a list");
-                page.damaged += 1;
-            }
-            Err(error) => return Err(error),
+        let view = read::unless_damaged(account(tree, &id, rules), |error| {
+            tracing::error!(account.id = %masked(id.as_str()), %error, "an account is left out of a list");
+            page.damaged += 1;
+        })?;
+        if let Some(view) = view.flatten() {
+            bytes += stored;
+            page.items.push(view);
         }
         last = Some(id);
     }
@@ -193,16 +188,12 @@ pub(super) fn invoices(
             page.next = page.items.last().map(|listed| listed.sequence);
             return Ok(page);
         }
-        let listed = listed(tree, filter, sequence);
-        match read::unless_gone(tree, sequence, listed) {
-            Ok(listed) => page.items.extend(listed.flatten()),
-            // As above.
-            Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(%sequence, %error, "an invoice is left out of a list");
-                page.damaged += 1;
-            }
-            Err(error) => return Err(error),
-        }
+        let listed = read::unless_gone(tree, sequence, listed(tree, filter, sequence));
+        let listed = read::unless_damaged(listed, |error| {
+            tracing::error!(%sequence, %error, "an invoice is left out of a list");
+            page.damaged += 1;
+        })?;
+        page.items.extend(listed.flatten().flatten());
         page.next = more.then_some(sequence);
     }
     Ok(page)
@@ -210,8 +201,8 @@ pub(super) fn invoices(
 
 pub(super) fn backlog(tree: &dyn Tree) -> Result<Backlog> {
     let mut backlog = Backlog {
-        accounts: write::accounts(tree)?,
-        unused_documents_bytes: write::unused_documents_bytes(tree)?,
+        accounts: write::count(tree, write::ACCOUNTS)?,
+        unused_documents_bytes: write::count(tree, write::UNUSED_DOCUMENTS)?,
         due: count(tree, kind::DUE)?,
         sending: count(tree, kind::INTENT)?,
         ..Backlog::default()

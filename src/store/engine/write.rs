@@ -11,7 +11,7 @@ use crate::domain::audit::{Actor, AuditEntry, AuditEvent, AuditText};
 use crate::domain::delivery::{Delivery, DeliveryId, State};
 use crate::domain::id::{AccountId, Digest};
 use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdempotencyRow};
-use crate::store::{Judged, Received, Result, StoreError};
+use crate::store::{Judged, Received, Result};
 
 /// What is remembered of a `webhook-id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,9 +74,7 @@ pub(super) fn put_document(
     }
     let (gone, new) = (unused_bytes(before), unused_bytes(after));
     if gone != new {
-        let counted = unused_documents_bytes(tx)?;
-        let counted = counted.saturating_sub(gone).saturating_add(new);
-        tx.put(&keys::counter(UNUSED_DOCUMENTS), &CounterRow(counted))?;
+        count_on(tx, UNUSED_DOCUMENTS, new, gone)?;
     }
     Ok(())
 }
@@ -88,35 +86,21 @@ pub(super) fn unused_bytes(row: Option<&DocumentRow>) -> u64 {
         .map_or(0, |row| row.bytes.max(DOCUMENT_COUNTS))
 }
 
-/// What all documents count as to which no invoice refers.
-pub(super) fn unused_documents_bytes(tree: &dyn Tree) -> Result<u64> {
-    count(tree, UNUSED_DOCUMENTS)
-}
-
 /// Counts accounts.
 pub(super) const ACCOUNTS: &str = "accounts";
 
-/// Counts an account that was not there before.
-pub(super) fn count_account(tx: &mut Tx<'_>) -> Result<()> {
-    let counted = accounts(tx)?.saturating_add(1);
-    tx.put(&keys::counter(ACCOUNTS), &CounterRow(counted))
+/// What a counter says. A damaged one must not stand in the way of what is counted: `verify` tells of the difference.
+pub(super) fn count(tree: &dyn Tree, name: &str) -> Result<u64> {
+    let counted = read::unless_damaged(tree.read(&keys::counter(name)), |error| {
+        tracing::error!(%error, name, "a counter begins anew");
+    })?;
+    Ok(counted.flatten().map_or(0, |CounterRow(counted)| counted))
 }
 
-/// How many accounts there are.
-pub(super) fn accounts(tree: &dyn Tree) -> Result<u64> {
-    count(tree, ACCOUNTS)
-}
-
-fn count(tree: &dyn Tree, name: &str) -> Result<u64> {
-    match tree.read(&keys::counter(name)) {
-        Ok(counted) => Ok(counted.map_or(0, |CounterRow(counted)| counted)),
-        // It must not stand in the way of what is counted; `verify` tells of the difference.
-        Err(error @ StoreError::Damaged { .. }) => {
-            tracing::error!(%error, name, "a counter begins anew");
-            Ok(0)
-        }
-        Err(error) => Err(error),
-    }
+/// Takes away what is gone, and adds what is new.
+pub(super) fn count_on(tx: &mut Tx<'_>, name: &str, new: u64, gone: u64) -> Result<()> {
+    let counted = count(tx, name)?.saturating_sub(gone).saturating_add(new);
+    tx.put(&keys::counter(name), &CounterRow(counted))
 }
 
 /// The index entry that a delivery's state asks for.

@@ -32,15 +32,15 @@ fn a_reopened_store_has_the_same_data_and_goes_on_with_its_trail() {
     for _ in 0..3 {
         commit(&backend, |tx| count(tx, "a")).unwrap();
     }
-    let kept = all(&backend, b"");
+    let kept = all(backend.tree(), b"");
     drop(backend);
 
     let backend = open(&directory).unwrap();
     assert_eq!(backend.id(), id);
-    assert_eq!(all(&backend, b""), kept);
+    assert_eq!(all(backend.tree(), b""), kept);
     commit(&backend, |tx| count(tx, "a")).unwrap();
-    assert_eq!(counted(&backend, "a"), 4);
-    assert_eq!(verify_trail(&backend), 4);
+    assert_eq!(counted(backend.tree(), "a"), 4);
+    assert_eq!(verify_trail(backend.tree()), 4);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_store_opens_again_as_soon_as_it_is_closed() {
     for round in 1..=20 {
         let backend = open(&directory).unwrap();
         commit(&backend, |tx| count(tx, "rounds")).unwrap();
-        assert_eq!(counted(&backend, "rounds"), round);
+        assert_eq!(counted(backend.tree(), "rounds"), round);
     }
 }
 
@@ -57,13 +57,13 @@ fn a_store_opens_again_as_soon_as_it_is_closed() {
 fn a_refused_unit_adds_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let backend = open(&directory).unwrap();
-    let before = all(&backend, b"");
+    let before = all(backend.tree(), b"");
     commit(&backend, |tx| {
         count(tx, "a");
         tx.roll_back();
     })
     .unwrap();
-    assert_eq!(all(&backend, b""), before);
+    assert_eq!(all(backend.tree(), b""), before);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn an_unfinished_snapshot_is_removed_before_it_makes_the_open_fail() {
 
     let backend = open(&directory).unwrap();
     assert!(!snapshot.exists());
-    assert_eq!(counted(&backend, "a"), 1);
+    assert_eq!(counted(backend.tree(), "a"), 1);
 }
 
 #[test]
@@ -319,9 +319,9 @@ proptest! {
             }
             // All but the stories, whose salts are random, and the store's id.
             for prefix in [b"k".as_slice(), b"c", b"seen", &keys::counter("units")] {
-                prop_assert_eq!(all(&backend, prefix), all(&memory, prefix));
+                prop_assert_eq!(all(backend.tree(), prefix), all(&memory, prefix));
             }
-            prop_assert_eq!(verify_trail(&backend), verify_trail(&memory));
+            prop_assert_eq!(verify_trail(backend.tree()), verify_trail(&memory));
         }
     }
 }

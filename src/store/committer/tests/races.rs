@@ -44,17 +44,11 @@ struct Stop {
     go_on: Receiver<()>,
 }
 
-impl Tree for Gated {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.disk.get(key)
-    }
-
-    fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
-        self.disk.range(from, to, visit)
-    }
-}
-
 impl Backend for Gated {
+    fn tree(&self) -> &dyn Tree {
+        self.disk.as_ref()
+    }
+
     fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
         if self.is_full.load(Ordering::Relaxed) {
             return Err(StoreError::DiskFull);
@@ -84,7 +78,7 @@ impl Backend for Gated {
     }
 
     fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
-        Ok(all(self, prefix).pop())
+        Ok(all(self.tree(), prefix).pop())
     }
 }
 

@@ -72,7 +72,7 @@ fn an_invoice_that_is_sent_again_between_look_and_removal_stays() {
     row.delivery.state = State::Delivered;
     home.submit(move |tx| tx.put(&key, &row).unwrap());
     let (found, _) = upkeep::finished(engine.tree(), None, at(50)).unwrap();
-    assert_eq!(found, [DeliveryId::of_invoice(Sequence(1))]);
+    assert_eq!(found, [keys::delivery(DeliveryId::of_invoice(Sequence(1)))]);
 
     let resend = Command::Resend { revision: 1 };
     let anna = "anna".to_owned();
