@@ -23,12 +23,10 @@ mod operator;
 #[path = "../support/overheard.rs"]
 mod overheard;
 mod rotation;
-mod schedule_fires;
 #[path = "../support/scripted_smtp.rs"]
 mod scripted_smtp;
 mod smtp;
 mod store_contract;
-mod story;
 mod templates;
 mod transfer;
 mod webhook;

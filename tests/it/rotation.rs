@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::daemon::{DEADLINE, Daemon, PORTAL, closed, far_schedule, home};
+use crate::daemon::{DEADLINE, Daemon, PORTAL, alter, closed, far_schedule, home};
 use crate::description::Interface;
 use crate::interface::{account, ask, digest};
 
@@ -70,10 +70,7 @@ fn tokens(names: &[&str]) -> String {
 #[tokio::test]
 async fn tokens_are_exchanged_without_a_restart() {
     let home = home(closed(), &far_schedule());
-    let configuration = home.path().join("invoice-router.toml");
-    let text = fs::read_to_string(&configuration).unwrap();
-    let tcp = "[admin]\nlisten = \"127.0.0.1:0\"\ntokens_file = \"./tokens\"\n";
-    fs::write(&configuration, text.replace("[admin]\n", tcp)).unwrap();
+    alter(&home, "[admin]\n", "[admin]\nlisten = \"127.0.0.1:0\"\ntokens_file = \"./tokens\"\n");
     let file = home.path().join("tokens");
     fs::write(&file, tokens(&["old"])).unwrap();
     let mut daemon = Daemon::start_in(home).await;

@@ -123,6 +123,15 @@ port = {}
     home
 }
 
+/// Replaces `right`, which it must have, in the configuration of this directory.
+#[track_caller]
+pub(crate) fn alter(home: &TempDir, right: &str, wrong: &str) {
+    let path = home.path().join("invoice-router.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(right), "{right}");
+    fs::write(path, text.replacen(right, wrong, 1)).unwrap();
+}
+
 impl Daemon {
     /// A daemon that hands mails to `relay`, with a schedule that does not fire by itself.
     pub(crate) async fn start(relay: SocketAddr) -> Self {

@@ -8,7 +8,7 @@
 #![cfg(test)]
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,6 @@ pub(crate) struct Script(VecDeque<Act>);
 #[derive(Clone)]
 enum Act {
     Say(Vec<u8>),
-    SayOctetByOctet(Vec<u8>),
     Hear(String),
     HearMessage,
     HearOctets(usize),
@@ -54,16 +53,21 @@ impl Script {
         Self::new().say("220 relay.example ESMTP").ehlo(offers)
     }
 
+    /// As [`Self::greeted`], whatever the client is called.
+    pub(crate) fn greeted_by_any(offers: &[&str]) -> Self {
+        Self::new().say("220 relay.example ESMTP").hear("EHLO ").offer(offers)
+    }
+
     /// Answers EHLO with `offers`.
     pub(crate) fn ehlo(self, offers: &[&str]) -> Self {
-        let script = self.hear("EHLO client.example");
-        if offers.is_empty() {
-            return script.say("250 relay.example");
-        }
-        let (last, others) = offers.split_last().expect("not empty");
-        let others = others.iter().map(|offer| format!("250-{offer}\r\n"));
-        let lines: String = others.collect::<Vec<_>>().concat();
-        script.say(&format!("250-relay.example greets you\r\n{lines}250 {last}"))
+        self.hear("EHLO client.example").offer(offers)
+    }
+
+    fn offer(self, offers: &[&str]) -> Self {
+        let lines = [&["relay.example"], offers].concat();
+        let (last, others) = lines.split_last().expect("at least the name");
+        let others: String = others.iter().map(|line| format!("250-{line}\r\n")).collect();
+        self.say(&format!("{others}250 {last}"))
     }
 
     /// Accepts one message, command by command.
@@ -95,11 +99,6 @@ impl Script {
 
     pub(crate) fn say_raw(self, octets: &[u8]) -> Self {
         self.then(Act::Say(octets.to_vec()))
-    }
-
-    /// Says a line, each octet in a packet of its own.
-    pub(crate) fn say_octet_by_octet(self, line: &str) -> Self {
-        self.then(Act::SayOctetByOctet(format!("{line}\r\n").into_bytes()))
     }
 
     /// Hears a line that begins so.
@@ -169,6 +168,10 @@ impl ScriptedRelay {
         self.port
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
     /// What each connection heard: lines, and whole messages with their final dot. Waits until the
     /// client has closed all of them.
     pub(crate) async fn heard(self) -> Vec<Vec<String>> {
@@ -190,12 +193,6 @@ async fn follow(script: Script, socket: TcpStream) -> Vec<String> {
     for act in script.0 {
         match act {
             Act::Say(octets) => say(&mut stream, &octets).await,
-            Act::SayOctetByOctet(octets) => {
-                for octet in octets.chunks(1) {
-                    say(&mut stream, octet).await;
-                    tokio::task::yield_now().await;
-                }
-            }
             Act::Hear(prefix) => {
                 let line = line(&mut stream).await;
                 assert!(line.starts_with(&prefix), "heard {line:?}, not {prefix:?}");
