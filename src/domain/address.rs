@@ -8,9 +8,8 @@
 pub(crate) mod property;
 
 use std::borrow::Cow;
-use std::fmt;
 
-use super::{Invalid, is_unprintable};
+use super::{Invalid, is_unprintable, text};
 
 /// Longest address in octets: a path is 256 with its angle brackets (RFC 5321, section 4.5.3.1.3).
 const ADDRESS_OCTETS: usize = 254;
@@ -21,12 +20,13 @@ const HEADER_TEXT_CHARACTERS: usize = 200;
 /// Longest file name, in characters.
 const FILE_NAME_CHARACTERS: usize = 120;
 
-/// An address that can be delivered to: `dot-atom@domain`, the domain in A-labels.
-///
-/// Stricter than RFC 5321: no quoted local part, no address literal, no domain without a dot, ASCII
-/// only in the local part. The local part keeps its case, the domain is lower-cased.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EmailAddress(String);
+text! {
+    /// An address that can be delivered to: `dot-atom@domain`, the domain in A-labels.
+    ///
+    /// Stricter than RFC 5321: no quoted local part, no address literal, no domain without a dot, ASCII
+    /// only in the local part. The local part keeps its case, the domain is lower-cased.
+    EmailAddress
+}
 
 impl EmailAddress {
     /// Checks the address and turns its domain into A-labels (RFC 5890).
@@ -53,12 +53,6 @@ impl EmailAddress {
         Ok(Self(format!("{local}@{domain}")))
     }
 
-    /// The whole address.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// The part after the `@`, in A-labels.
     #[must_use]
     pub fn domain(&self) -> &str {
@@ -69,12 +63,6 @@ impl EmailAddress {
     #[must_use]
     pub fn masked(&self) -> String {
         masked(&self.0).into_owned()
-    }
-}
-
-impl fmt::Display for EmailAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -125,9 +113,10 @@ fn mail_domain(raw: &str) -> Result<String, Invalid> {
     Ok(domain)
 }
 
-/// A name that a header or a template may show: one line, no invisible characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HeaderText(String);
+text! {
+    /// A name that a header or a template may show: one line, no invisible characters.
+    HeaderText
+}
 
 impl HeaderText {
     /// 1 to 200 printable characters on one line, no blanks at the ends.
@@ -144,18 +133,6 @@ impl HeaderText {
             ));
         }
         Ok(Self(raw))
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for HeaderText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -186,11 +163,12 @@ impl Mailbox {
     }
 }
 
-/// An attachment's name as it is sent: letters, digits, `-`, `_` and one dot before the extension.
-///
-/// Machine inboxes refuse others, and a path or a right-to-left override must not reach a reader.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileName(String);
+text! {
+    /// An attachment's name as it is sent: letters, digits, `-`, `_` and one dot before the extension.
+    ///
+    /// Machine inboxes refuse others, and a path or a right-to-left override must not reach a reader.
+    FileName
+}
 
 impl FileName {
     /// 3 to 120 characters: a name of letters, digits, `-` and `_`, one dot, an extension of letters
@@ -214,23 +192,12 @@ impl FileName {
             ))
         }
     }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for FileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+text! {
+    /// A `Message-ID` without its angle brackets: `dot-atom@domain` (RFC 5322, section 3.6.4).
+    MessageId
 }
-
-/// A `Message-ID` without its angle brackets: `dot-atom@domain` (RFC 5322, section 3.6.4).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId(String);
 
 impl MessageId {
     /// Both parts obey [`EmailAddress`], whose characters are a subset of those of `msg-id`.
@@ -239,23 +206,12 @@ impl MessageId {
             .map(|EmailAddress(id)| Self(id))
             .map_err(|_| Invalid::expected("a message id of the form name@domain"))
     }
-
-    /// The id, without angle brackets.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+text! {
+    /// The domain on the right of every `Message-ID` of this installation.
+    MailDomain
 }
-
-/// The domain on the right of every `Message-ID` of this installation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MailDomain(String);
 
 impl MailDomain {
     /// A host name with at least one dot.
@@ -263,12 +219,6 @@ impl MailDomain {
         mail_domain(raw)
             .map(Self)
             .map_err(|_| Invalid::expected("a host name such as invoices.example.com"))
-    }
-
-    /// The name, in A-labels.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

@@ -1,9 +1,7 @@
 //! Whom a mail addresses: a name, a company, a language and addresses.
 
-use std::fmt;
-
-use super::Invalid;
 use super::address::{EmailAddress, HeaderText};
+use super::{Invalid, text};
 
 /// Most addresses of a contact.
 pub const ADDRESSES: usize = 10;
@@ -54,9 +52,10 @@ impl Addresses {
     }
 }
 
-/// A language's primary subtag (RFC 5646, section 2.2.1), in lower case: `de` for `de-AT` and `de_DE`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Language(String);
+text! {
+    /// A language's primary subtag (RFC 5646, section 2.2.1), in lower case: `de` for `de-AT` and `de_DE`.
+    Language
+}
 
 impl Language {
     /// Takes the primary subtag of a language tag; region and script are of no use to a template.
@@ -72,18 +71,6 @@ impl Language {
             return Err(Invalid::expected("a language such as \"de\" or \"en-GB\""));
         }
         Ok(Self(primary.to_ascii_lowercase()))
-    }
-
-    /// The primary subtag.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Language {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -183,7 +183,7 @@ pub enum HoldReason {
 
 named! {
     /// What a [`HoldReason`] is, without the words of others.
-    pub enum HoldKind {
+    pub enum HoldKind of HoldReason {
         /// See [`HoldReason::Operator`].
         Operator = "operator",
         /// See [`HoldReason::MessageRefused`].
@@ -217,22 +217,6 @@ impl HoldKind {
             Self::WithdrawnAfterUncertain => {
                 "withdrawn, but an attempt of unknown outcome may have delivered it"
             }
-        }
-    }
-}
-
-impl HoldReason {
-    /// What it is.
-    #[must_use]
-    pub fn kind(&self) -> HoldKind {
-        match self {
-            Self::Operator { .. } => HoldKind::Operator,
-            Self::MessageRefused(_) => HoldKind::MessageRefused,
-            Self::NotComposable(_) => HoldKind::NotComposable,
-            Self::Uncertain => HoldKind::Uncertain,
-            Self::UncertainTooOften => HoldKind::UncertainTooOften,
-            Self::RejectedAfterUncertain => HoldKind::RejectedAfterUncertain,
-            Self::WithdrawnAfterUncertain => HoldKind::WithdrawnAfterUncertain,
         }
     }
 }

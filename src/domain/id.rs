@@ -7,7 +7,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Invalid, is_unprintable};
+use super::{Invalid, is_unprintable, text};
 
 /// Longest id, number or name of a group or schedule, in characters.
 pub const ID_CHARACTERS: usize = 128;
@@ -32,9 +32,10 @@ fn check_printable(raw: &str) -> Result<(), Invalid> {
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        text! {
+            $(#[$doc])*
+            $name
+        }
 
         impl $name {
             /// Takes the text as it is, or says what was expected.
@@ -42,24 +43,6 @@ macro_rules! text_id {
                 let raw = raw.into();
                 $check(&raw)?;
                 Ok(Self(raw))
-            }
-
-            /// The text, exactly as it came.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                &self.0
             }
         }
     };
@@ -87,11 +70,11 @@ text_id! {
 }
 text_id! {
     /// A sender of webhooks, as named in the configuration.
-    SenderName, check_sender
+    SenderName, check_token
 }
 text_id! {
     /// A Standard Webhooks message id.
-    WebhookId, check_webhook_id
+    WebhookId, check_token
 }
 
 impl WebhookId {
@@ -102,14 +85,10 @@ impl WebhookId {
     }
 }
 
-fn check_sender(raw: &str) -> Result<(), Invalid> {
+fn check_token(raw: &str) -> Result<(), Invalid> {
     let fits = (1..=64).contains(&raw.len())
         && raw.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     fits.then_some(()).ok_or_else(|| Invalid::expected("1 to 64 letters, digits, \"-\" or \"_\""))
-}
-
-fn check_webhook_id(raw: &str) -> Result<(), Invalid> {
-    check_sender(raw)
 }
 
 impl Default for ScheduleName {

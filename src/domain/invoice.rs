@@ -1,14 +1,13 @@
 //! An issued invoice: immutable, identified by account and number.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use chrono::NaiveDate;
 
 use super::address::FileName;
 use super::id::{AccountId, Digest, InvoiceNumber, Version};
 use super::money::Money;
-use super::{Invalid, named};
+use super::{Invalid, named, text};
 
 /// Most documents of an invoice.
 pub const DOCUMENTS: usize = 20;
@@ -64,7 +63,7 @@ pub enum Kind {
 
 named! {
     /// What a [`Kind`] is, without the number that it refers to.
-    pub enum KindName {
+    pub enum KindName of Kind {
         /// See [`Kind::Invoice`].
         Invoice = "invoice",
         /// See [`Kind::CreditNote`].
@@ -77,21 +76,10 @@ named! {
 }
 
 impl Kind {
-    /// What it is.
-    #[must_use]
-    pub fn name(&self) -> KindName {
-        match self {
-            Self::Invoice => KindName::Invoice,
-            Self::CreditNote(_) => KindName::CreditNote,
-            Self::CorrectedInvoice(_) => KindName::CorrectedInvoice,
-            Self::Reminder(_) => KindName::Reminder,
-        }
-    }
-
     /// The name on the wire.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        self.name().as_str()
+        self.kind().as_str()
     }
 
     /// The document that it refers to.
@@ -158,9 +146,10 @@ pub struct Document {
     pub media_type: MediaType,
 }
 
-/// A media type without parameters (RFC 6838, section 4.2), in lower case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MediaType(String);
+text! {
+    /// A media type without parameters (RFC 6838, section 4.2), in lower case.
+    MediaType
+}
 
 impl MediaType {
     /// `type/subtype`; containers of further parts (`multipart`, `message`) are refused.
@@ -182,23 +171,12 @@ impl MediaType {
             }
         }
     }
-
-    /// The media type.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for MediaType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+text! {
+    /// A link into the portal: an absolute `https` URI of visible ASCII (RFC 3986).
+    PortalUrl
 }
-
-/// A link into the portal: an absolute `https` URI of visible ASCII (RFC 3986).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortalUrl(String);
 
 /// Longest link in characters; the text part keeps it on one line of a mail (RFC 5322, section 2.1.1).
 const PORTAL_URL_CHARACTERS: usize = 900;
@@ -220,12 +198,6 @@ impl PortalUrl {
             return Err(invalid());
         }
         Ok(Self(raw))
-    }
-
-    /// The link.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

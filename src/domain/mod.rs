@@ -23,7 +23,7 @@ pub mod retry;
 pub mod schedule;
 
 pub use self::named::Named;
-pub(crate) use self::named::named;
+pub(crate) use self::named::{named, text};
 
 /// A value that breaks its rule; says what was expected instead, ready for an API caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,5 @@
-//! Closed sets whose values have a name on the wire, each listed once.
+//! What many types of the domain are made by: closed sets whose values have a name on the wire, each listed once, and
+//! texts that obey a rule.
 
 /// A closed set whose values have names.
 pub trait Named: Copy + Eq + 'static {
@@ -55,5 +56,51 @@ macro_rules! named {
             }
         }
     };
+    // What an enum with data is, without the data.
+    ($(#[$meta:meta])* $vis:vis enum $name:ident of $whole:ident {
+        $($(#[$doc:meta])* $value:ident = $text:literal,)*
+    }) => {
+        $crate::domain::named! {
+            $(#[$meta])* $vis enum $name { $($(#[$doc])* $value = $text,)* }
+        }
+
+        impl $whole {
+            /// What it is.
+            #[must_use]
+            $vis const fn kind(&self) -> $name {
+                match self { $(Self::$value { .. } => $name::$value,)* }
+            }
+        }
+    };
 }
 pub(crate) use named;
+
+/// Makes a type whose values are texts that obey a rule; its module has the one function that checks it.
+macro_rules! text {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+pub(crate) use text;

@@ -57,25 +57,13 @@ pub enum Target {
 
 named! {
     /// What a [`Target`] is, without the contact.
-    pub enum TargetKind {
+    pub enum TargetKind of Target {
         /// See [`Target::SubUser`].
         SubUser = "sub_user",
         /// See [`Target::MainContact`].
         MainContact = "main_contact",
         /// See [`Target::None`].
         None = "none",
-    }
-}
-
-impl Target {
-    /// What it is.
-    #[must_use]
-    pub fn kind(&self) -> TargetKind {
-        match self {
-            Self::SubUser(..) => TargetKind::SubUser,
-            Self::MainContact(_) => TargetKind::MainContact,
-            Self::None => TargetKind::None,
-        }
     }
 }
 

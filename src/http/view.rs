@@ -176,7 +176,7 @@ pub(super) fn invoice(invoice: &Invoice) -> api::Invoice {
     api::Invoice {
         account: text(account),
         number: text(number),
-        kind: kind.name().into(),
+        kind: kind.kind().into(),
         issued_on: *issued_on,
         due_on: *due_on,
         total: api::Money { amount: total.amount(), currency },
