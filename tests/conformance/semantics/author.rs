@@ -7,6 +7,8 @@ mod bodies;
 mod spoiling;
 mod writing;
 
+pub(crate) use self::spoiling::collect;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 

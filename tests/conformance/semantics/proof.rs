@@ -2,16 +2,16 @@
 //! an answer that is another one in any place must be told from the right one.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use chrono::{DateTime, SecondsFormat, TimeDelta};
 use serde_json::{Value, json};
 
+use crate::author::collect;
 use crate::compare::{self, INSTANTS, OPEN, SETS};
 use crate::model::Answer;
 use crate::play;
-use crate::seeds::{Figures, threads};
+use crate::seeds::{Figures, try_all};
 use crate::setting::{Setting, beginning};
 use crate::views::{self, Look};
 use crate::{author, new_runtime};
@@ -25,50 +25,27 @@ const ALTERED: u64 = 15;
 pub(crate) fn prove(ground: &Path) -> anyhow::Result<String> {
     let altered = each_alteration()?;
     let settings = Setting::wrong();
-    let count = settings.len();
-    let next = AtomicUsize::new(0);
-    let latest = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads())
-            .map(|_| scope.spawn(|| each_setting(&settings, &next, ground)))
-            .collect();
-        let mut latest = 0;
-        for worker in workers {
-            let worked = worker.join().map_err(|_| anyhow!("a thread crashed"))?;
-            latest = latest.max(worked?);
-        }
-        anyhow::Ok(latest)
-    })?;
-    Ok(format!(
-        "the comparison can fail: {altered} alterations of right answers were seen, and {count} wrong settings of the \
-         daemon, the last after {latest} sequences"
-    ))
-}
-
-/// Takes one wrong setting after the other; says how many sequences it took at most to see one.
-fn each_setting(
-    settings: &[(&str, Setting)],
-    next: &AtomicUsize,
-    ground: &Path,
-) -> anyhow::Result<u64> {
-    let runtime = new_runtime()?;
-    let mut most = 0;
-    while let Some((name, setting)) = settings.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let mut seen_after = None;
+    let tried = try_all(0..settings.len() as u64, "tests/conformance/semantics/run", |n, _| {
+        let (name, setting) = &settings[usize::try_from(n)?];
+        let runtime = new_runtime()?;
         for seed in 1..=PATIENCE {
             let script = author::write(seed);
             let figures = &mut Figures::default();
-            let played = runtime.block_on(play::play(&script, ground, setting, figures))?;
-            if played.is_some() {
-                seen_after = Some(seed);
-                break;
+            if runtime.block_on(play::play(&script, ground, setting, figures))?.is_some() {
+                return Ok(None);
             }
         }
-        let Some(seen_after) = seen_after else {
-            bail!("{name} makes no difference within {PATIENCE} sequences: this proves nothing");
-        };
-        most = most.max(seen_after);
+        Ok(Some(format!(
+            "{name} makes no difference within {PATIENCE} sequences: this proves nothing"
+        )))
+    });
+    if let Some(wrong) = tried.wrong.first() {
+        bail!("{wrong}");
     }
-    Ok(most)
+    Ok(format!(
+        "the comparison can fail: {altered} alterations of right answers were seen, and {} wrong settings of the daemon",
+        settings.len()
+    ))
 }
 
 /// Alters what the model says of some sequences; says how often.
@@ -126,22 +103,19 @@ fn as_answered(answer: &Answer) -> Value {
 
 /// A body with one thing wrong about it, for each thing. No member's name has to be escaped.
 fn alterations(right: &Value) -> Vec<Value> {
-    let mut places = Vec::new();
-    collect(right, "", "", &mut places);
+    let mut places = vec![String::new()];
+    collect(right, "", &mut places);
     let mut wrong = vec![Value::Null];
-    for (place, name) in places {
+    for place in places {
+        let (parent, name) = place.rsplit_once('/').unwrap_or_default();
         let mut less = right.clone();
-        if let Some((parent, last)) = place.rsplit_once('/')
-            && let Some(parent) = less.pointer_mut(parent)
-        {
-            match parent {
-                Value::Object(members) => drop(members.remove(last)),
-                Value::Array(items) => drop(items.remove(last.parse().unwrap_or_default())),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-            }
-            wrong.push(less);
+        match less.pointer_mut(parent).filter(|_| !place.is_empty()) {
+            Some(Value::Object(members)) => drop(members.remove(name)),
+            Some(Value::Array(items)) => drop(items.remove(name.parse().unwrap_or_default())),
+            Some(_) | None => {}
         }
-        for other in others(&name, right.pointer(&place).unwrap_or(&Value::Null)) {
+        wrong.extend((less != *right).then_some(less));
+        for other in others(name, right.pointer(&place).unwrap_or(&Value::Null)) {
             let mut body = right.clone();
             if let Some(value) = body.pointer_mut(&place) {
                 *value = other;
@@ -184,23 +158,5 @@ fn others(name: &str, value: &Value) -> Vec<Value> {
             more.insert("stray".to_owned(), Value::Null);
             vec![Value::Object(more), Value::Null]
         }
-    }
-}
-
-/// The pointers of all values, with the names of the members that they are.
-fn collect(value: &Value, at: &str, name: &str, places: &mut Vec<(String, String)>) {
-    places.push((at.to_owned(), name.to_owned()));
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                collect(value, &format!("{at}/{name}"), name, places);
-            }
-        }
-        Value::Array(items) => {
-            for (index, value) in items.iter().enumerate() {
-                collect(value, &format!("{at}/{index}"), "", places);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

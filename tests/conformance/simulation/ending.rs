@@ -11,8 +11,9 @@ use tokio::time::sleep;
 use crate::events::What;
 use crate::model::Invoice;
 use crate::relay::{Copy, Weather};
+use crate::sample::{id, number as number_of, rules};
 use crate::verdict;
-use crate::wire::{contact, groups, id, number_of};
+use crate::wire::contact;
 use crate::world::World;
 
 /// What is not at its end after so long never is.
@@ -61,7 +62,7 @@ impl World {
         profile.sub_users.retain(|_, sub_user| !sub_user.contact.addresses.as_slice().is_empty());
         let sub_users = &profile.sub_users;
         let is_billing = |id: &SubUserId| {
-            sub_users.get(id).is_some_and(|sub_user| groups().contains(&sub_user.group))
+            sub_users.get(id).is_some_and(|sub_user| rules().groups.contains(&sub_user.group))
         };
         profile.billing_contact = profile.billing_contact.filter(is_billing);
         if profile.main_contact.addresses.as_slice().is_empty() {

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use invoice_router::store::Retention;
 
 use crate::relay::Weather;
-use crate::wire::at;
+use crate::sample::instant;
 use crate::world::World;
 
 impl World {
@@ -58,7 +58,7 @@ impl World {
         };
         let to = self.clock.now() + jump;
         // Before the dawn of invoices there is nothing to be seen.
-        if to > at("2020-01-01T00:00:00Z") {
+        if to > instant("2020-01-01T00:00:00Z") {
             let mut model = self.model();
             model.jumped = true;
             model.note(format!("the clock jumps by {jump}"));

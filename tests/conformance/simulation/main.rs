@@ -10,6 +10,13 @@ mod operators;
 mod outgoing;
 mod relay;
 mod rules;
+#[expect(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "what tests of the store are made of, which use more of it"
+)]
+#[path = "../../it/store_contract/sample.rs"]
+mod sample;
 #[path = "../support/seeds.rs"]
 mod seeds;
 mod senders;

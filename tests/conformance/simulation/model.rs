@@ -25,9 +25,9 @@ use tokio::time::Instant;
 use crate::events::{Event, Remembered};
 use crate::relay::Stream;
 use crate::rules::{self, account_of, selected_addresses};
+use crate::sample::{id, number as number_of, rules as house_rules};
 use crate::seeds::Figures;
 use crate::watch::Beginning;
-use crate::wire::{self, id, number_of};
 
 /// What is configured, as far as the model goes by it.
 #[derive(Debug, Clone, Copy)]
@@ -211,7 +211,7 @@ impl Model {
     ) {
         let id = change.account.as_str();
         let before = self.accounts.get(id);
-        let expected = apply(before, change, &wire::groups(), event.received_at);
+        let expected = apply(before, change, &house_rules().groups, event.received_at);
         let found = match answer {
             ChangeAnswer::Accepted { result: ChangeResult::Applied, .. } => "applied",
             ChangeAnswer::Accepted { result: ChangeResult::Duplicate, .. } => "duplicate",

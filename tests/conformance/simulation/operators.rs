@@ -3,13 +3,10 @@
 use chrono::TimeDelta;
 use invoice_router::domain::audit::Actor;
 use invoice_router::domain::delivery::Answer;
-use invoice_router::domain::id::ScheduleName;
-use invoice_router::store::{
-    Command, InvoiceView, OperateAnswer, Order, PauseScope, RunScope, StoreError,
-};
+use invoice_router::store::{Command, InvoiceView, OperateAnswer, Order, PauseScope, StoreError};
 
 use crate::model::Model;
-use crate::wire::{id, number_of, parsed};
+use crate::sample::{id, number as number_of, of_account, of_schedule};
 use crate::world::World;
 
 impl World {
@@ -137,9 +134,9 @@ impl World {
 
     pub(crate) fn dispatches(&mut self) {
         let scope = if self.rng.bool() {
-            RunScope::Schedule(parsed(ScheduleName::parse("default")))
+            of_schedule("default")
         } else {
-            RunScope::Account(id(&format!("K{}", self.rng.u32(1..5))))
+            of_account(&format!("K{}", self.rng.u32(1..5)))
         };
         let operator = anna();
         self.model().dispatched = true;

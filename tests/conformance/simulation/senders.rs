@@ -6,11 +6,12 @@ use invoice_router::domain::account::{Account, Profile, SubUser};
 use invoice_router::domain::change::{
     AccountChange, Applied, ChangeKind, ContactChange, ContactDifferences, CopySource, apply,
 };
-use invoice_router::domain::id::{Digest, ScheduleName, SubUserId};
+use invoice_router::domain::id::{Digest, SubUserId};
 use invoice_router::domain::invoice::{Invoice, Release};
 
 use crate::events::{Event, What};
-use crate::wire::{self, id, number_of, parsed, sub_user_id};
+use crate::sample::{self, id, number as number_of, sub_user_id};
+use crate::wire;
 use crate::world::World;
 
 impl World {
@@ -40,7 +41,7 @@ impl World {
             _ => version + 1,
         };
         let change = self.change(&account, version, kind);
-        let applied = apply(known.as_ref(), &change, &wire::groups(), change.timestamp);
+        let applied = apply(known.as_ref(), &change, &sample::rules().groups, change.timestamp);
         let event = self.event(What::Change(Box::new(change)));
         let Ok(Applied::Changed { account: after, .. }) = applied else {
             return self.deliver(event);
@@ -55,7 +56,7 @@ impl World {
     }
 
     pub(crate) fn change(&self, account: &str, version: u64, kind: ChangeKind) -> AccountChange {
-        let version = wire::version(version);
+        let version = sample::version(version);
         AccountChange { account: id(account), version, timestamp: self.clock.now(), kind }
     }
 
@@ -94,7 +95,7 @@ impl World {
                 sub_users.insert(sub_user_id(id), self.some_sub_user(account, id));
             }
         }
-        let groups = wire::groups();
+        let groups = sample::rules().groups;
         let candidates = sub_users.iter().filter(|(_, sub_user)| groups.contains(&sub_user.group));
         let candidates: Vec<SubUserId> = candidates.map(|(id, _)| id.clone()).collect();
         let billing_contact = match self.rng.u8(..) {
@@ -116,7 +117,7 @@ impl World {
             main_contact: wire::contact(&self.some_addresses(account, "main", 0)),
             sub_users,
             billing_contact,
-            schedule: schedule.map(|name| parsed(ScheduleName::parse(name))),
+            schedule: schedule.map(sample::schedule),
         }
     }
 
@@ -217,7 +218,7 @@ impl World {
             let known = self.model().invoices.get(&number).map(|known| known.issued.clone());
             let Some(mut invoice) = known else { return };
             if self.rng.u8(..) < 60 {
-                invoice.total = wire::euros("120.00");
+                invoice.due_on = Some(sample::day("2026-12-07"));
             }
             invoice
         } else {
@@ -230,7 +231,7 @@ impl World {
             }
             let least = version + self.rng.u64(..3);
             if self.rng.u8(..) < 60 && least > 0 {
-                invoice.min_account_version = Some(wire::version(least));
+                invoice.min_account_version = Some(sample::version(least));
             }
             invoice
         };

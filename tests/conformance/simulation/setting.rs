@@ -6,9 +6,8 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use invoice_router::config::{Security, SmtpTimeouts};
 use invoice_router::dispatch::Settings;
-use invoice_router::domain::address::{EmailAddress, MailDomain, Mailbox};
+use invoice_router::domain::address::{MailDomain, Mailbox};
 use invoice_router::domain::contact::Language;
-use invoice_router::domain::id::ScheduleName;
 use invoice_router::domain::recipient::OnRejected;
 use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
@@ -16,7 +15,8 @@ use invoice_router::mail::compose::Brand;
 use invoice_router::mail::transport::{Dial, SmtpSettings, SmtpTransport, Transport};
 use invoice_router::store::Rules;
 
-use crate::wire::{at, groups, parsed};
+use crate::sample::{self, address, instant, schedule};
+use crate::wire::parsed;
 
 /// The second and third fire at instants of the first, too.
 const SCHEDULES: [(&str, &str); 3] =
@@ -32,12 +32,11 @@ const BEGINNINGS: [&str; 4] = [
 const TIME_OUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn beginning(rng: &mut fastrand::Rng) -> DateTime<Utc> {
-    at(BEGINNINGS[rng.usize(..BEGINNINGS.len())])
+    instant(BEGINNINGS[rng.usize(..BEGINNINGS.len())])
 }
 
 pub(crate) fn rules(rng: &mut fastrand::Rng) -> Rules {
     Rules {
-        groups: groups(),
         policy: Policy {
             backoff: Backoff {
                 first: Duration::from_secs(60),
@@ -55,9 +54,7 @@ pub(crate) fn rules(rng: &mut fastrand::Rng) -> Rules {
         } else {
             OnRejected::MainContact
         },
-        webhook_id_days: 7,
-        documents_bytes: 1 << 20,
-        unused_documents_bytes: 1 << 30,
+        ..sample::rules()
     }
 }
 
@@ -65,10 +62,10 @@ pub(crate) fn settings(rng: &mut fastrand::Rng, rules: &Rules) -> Settings {
     Settings {
         brand: Brand {
             name: None,
-            from: parsed(EmailAddress::parse("rechnung@haus.example")),
+            from: address("rechnung@haus.example"),
             reply_to: parsed(Mailbox::parse("buchhaltung@haus.example")),
         },
-        envelope_from: parsed(EmailAddress::parse("bounce@haus.example")),
+        envelope_from: address("bounce@haus.example"),
         message_id_domain: parsed(MailDomain::parse("mail.haus.example")),
         default_language: parsed(Language::parse("de")),
         message_bytes: 1 << 20,
@@ -85,10 +82,7 @@ pub(crate) fn schedules(rng: &mut fastrand::Rng) -> Schedules {
     let zone = [Tz::UTC, Tz::Europe__Berlin][rng.usize(..2)];
     let catch_up = rng.u8(..) < 200;
     let timetable = |cron| Timetable { schedule: parsed(Schedule::parse(cron, zone)), catch_up };
-    SCHEDULES
-        .iter()
-        .map(|(name, cron)| (parsed(ScheduleName::parse(*name)), timetable(cron)))
-        .collect()
+    SCHEDULES.iter().map(|(name, cron)| (schedule(name), timetable(cron))).collect()
 }
 
 pub(crate) fn transport(dial: Dial) -> Transport {

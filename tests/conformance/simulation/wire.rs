@@ -1,20 +1,15 @@
-//! What the world is made of, in the domain's words.
+//! What the world is made of, beside [`crate::sample`].
 
 use std::sync::{Arc, OnceLock};
 
-use chrono::{DateTime, NaiveDate, Utc};
-use invoice_router::domain::account::BillingGroups;
-use invoice_router::domain::address::{EmailAddress, FileName, HeaderText};
-use invoice_router::domain::contact::{Addresses, Contact};
-use invoice_router::domain::id::{
-    AccountId, Digest, Group, InvoiceNumber, SenderName, SubUserId, Version, WebhookId,
-};
-use invoice_router::domain::invoice::{Document, Documents, Invoice, Kind, MediaType, Release};
-use invoice_router::domain::money::{Currency, Money};
+use invoice_router::domain::contact::Contact;
+use invoice_router::domain::id::Group;
+use invoice_router::domain::invoice::{Documents, Invoice};
 use invoice_router::mail::template::Templates;
 use invoice_router::store::Received;
 
 use crate::events::Event;
+use crate::sample::{self, digest, sender, webhook_id};
 
 /// What is written here is well-formed; where it is not, the world ends.
 #[expect(clippy::panic, reason = "a fault of the simulation's own, found at once")]
@@ -36,72 +31,27 @@ pub(crate) fn document(number: &str) -> Vec<u8> {
 
 pub(crate) fn received(event: &Event) -> Received {
     Received {
-        sender: parsed(SenderName::parse("portal")),
-        id: parsed(WebhookId::parse(event.id.as_str())),
-        body: Digest::of(&event.body.to_be_bytes()),
+        sender: sender("portal"),
+        id: webhook_id(&event.id),
+        body: digest(&event.body.to_be_bytes()),
         at: event.received_at,
     }
 }
 
-pub(crate) fn groups() -> BillingGroups {
-    parsed(BillingGroups::new([group(true)]))
-}
-
 pub(crate) fn group(billing: bool) -> Group {
-    parsed(Group::parse(if billing { "Rechnungen" } else { "support" }))
+    sample::group(if billing { "billing" } else { "support" })
 }
 
 pub(crate) fn contact(addresses: &[String]) -> Contact {
-    let addresses = addresses.iter().map(|address| parsed(EmailAddress::parse(address))).collect();
-    Contact {
-        name: parsed(HeaderText::parse("Muster")),
-        company: None,
-        language: None,
-        addresses: parsed(Addresses::parse(addresses)),
-    }
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    sample::contact("Muster", &addresses)
 }
 
 /// An invoice that waits for its account's schedule.
 pub(crate) fn invoice(account: &str, number: &str) -> Invoice {
-    let document = Document {
-        digest: Digest::of(&document(number)),
-        file_name: parsed(FileName::parse("rechnung.pdf")),
-        media_type: parsed(MediaType::parse("application/pdf")),
-    };
+    let document = sample::document(&document(number), "rechnung.pdf");
     Invoice {
-        account: id(account),
-        number: number_of(number),
-        kind: Kind::Invoice,
-        issued_on: NaiveDate::from_ymd_opt(2026, 11, 23).unwrap_or_default(),
-        due_on: None,
-        total: euros("119.00"),
-        release: Release::Scheduled,
-        min_account_version: None,
-        portal_url: None,
         documents: parsed(Documents::parse(vec![document])),
+        ..sample::invoice(account, number)
     }
-}
-
-pub(crate) fn euros(amount: &str) -> Money {
-    parsed(Money::parse(amount, parsed(Currency::parse("EUR"))))
-}
-
-pub(crate) fn version(raw: u64) -> Version {
-    parsed(Version::parse(raw))
-}
-
-pub(crate) fn sub_user_id(raw: &str) -> SubUserId {
-    parsed(SubUserId::parse(raw))
-}
-
-pub(crate) fn id(account: &str) -> AccountId {
-    parsed(AccountId::parse(account))
-}
-
-pub(crate) fn number_of(number: &str) -> InvoiceNumber {
-    parsed(InvoiceNumber::parse(number))
-}
-
-pub(crate) fn at(raw: &str) -> DateTime<Utc> {
-    parsed(raw.parse())
 }

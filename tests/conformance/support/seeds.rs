@@ -92,10 +92,10 @@ impl fmt::Display for Figures {
 /// What came of many seeds.
 #[derive(Default)]
 pub(crate) struct Tried {
-    pub(crate) figures: Figures,
+    figures: Figures,
     seeds: u64,
     /// What to tell of each seed that went wrong.
-    wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
 }
 
 impl Tried {
@@ -180,7 +180,7 @@ pub(crate) fn try_all(
     tried.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) fn threads() -> usize {
+fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Author, DOCUMENTS, NUMBERS, SUB_USERS};
 use crate::model::{Account, accounts, invoices};
@@ -34,8 +34,9 @@ impl Author {
                 let known = known.and_then(|known| known.profile["sub_users"].get(id));
                 let sub_user = match known {
                     Some(known) if self.rng.u32(..3) == 0 => {
-                        let known = known.clone();
-                        self.sub_user_in_other_words(id, &known)
+                        let mut said = self.in_other_words(known);
+                        said["id"] = json!(id);
+                        said
                     }
                     Some(_) | None => self.saved_sub_user(id),
                 };
@@ -198,86 +199,68 @@ impl Author {
 
     // The same in other words.
 
-    fn in_other_words(&mut self, profile: &Value) -> Value {
+    /// What the model knows of an account or a contact, as an event may say it: languages and addresses otherwise
+    /// written, `null` as nothing, and nothing as what it stands for.
+    fn in_other_words(&mut self, known: &Value) -> Value {
+        let Some(members) = known.as_object() else { return known.clone() };
+        let mut said = Map::new();
+        for (name, value) in members {
+            let (value, is_optional) = match name.as_str() {
+                "sub_users" => (self.sub_users_in_other_words(value), false),
+                "billing_contact" => (value.clone(), false),
+                "language" => (self.language_in_other_words(value), true),
+                "addresses" if self.rng.u32(..3) == 0 => {
+                    let addresses = list(value).iter().filter_map(Value::as_str);
+                    (addresses.map(|one| one.replace("@muster", "@MUSTER")).collect(), false)
+                }
+                "schedule" if value.is_null() && self.rng.u32(..3) == 0 => (json!("default"), true),
+                "enabled" | "permissions"
+                    if [json!(false), json!([])].contains(value) && self.rng.bool() =>
+                {
+                    (Value::Null, true)
+                }
+                "amount" => (self.amount_in_other_words(value), false),
+                "media_type" if self.rng.bool() => {
+                    (json!(value.as_str().unwrap_or_default().to_uppercase()), false)
+                }
+                _ => (self.in_other_words(value), true),
+            };
+            if !(is_optional && value.is_null() && self.rng.bool()) {
+                said.insert(name.clone(), value);
+            }
+        }
+        if said.contains_key("addresses") && self.rng.bool() {
+            said.insert("receiving".to_owned(), Value::Null);
+        }
+        Value::Object(said)
+    }
+
+    /// The set as a list.
+    fn sub_users_in_other_words(&mut self, known: &Value) -> Value {
         let mut sub_users = Vec::new();
-        for (id, sub_user) in profile["sub_users"].as_object().into_iter().flatten() {
-            sub_users.push(self.sub_user_in_other_words(id, sub_user));
+        for (id, sub_user) in known.as_object().into_iter().flatten() {
+            let mut said = self.in_other_words(sub_user);
+            said["id"] = json!(id);
+            sub_users.push(said);
         }
         self.rng.shuffle(&mut sub_users);
-        let mut data = json!({
-            "name": profile["name"],
-            "language": profile["language"],
-            "schedule": profile["schedule"],
-            "main_contact": self.contact_in_other_words(&profile["main_contact"]),
-            "sub_users": sub_users,
-            "billing_contact": profile["billing_contact"],
-        });
-        if data["schedule"].is_null() && self.rng.u32(..3) == 0 {
-            data["schedule"] = json!("default");
-        }
-        self.say_language_otherwise(&mut data);
-        self.leave_nulls_out(&mut data, &["name", "language", "schedule"]);
-        data
+        json!(sub_users)
     }
 
-    fn sub_user_in_other_words(&mut self, id: &str, sub_user: &Value) -> Value {
-        let mut said = json!({
-            "id": id,
-            "group": sub_user["group"],
-            "contact": self.contact_in_other_words(&sub_user["contact"]),
-            "login": sub_user["login"],
-        });
-        if said["login"].is_object() {
-            // Nothing, `null`, and what nothing stands for.
-            for (name, default) in
-                [("enabled", json!(false)), ("user_name", Value::Null), ("permissions", json!([]))]
-            {
-                if said["login"][name] == default && self.rng.bool() {
-                    said["login"][name] = Value::Null;
-                }
-            }
-            self.leave_nulls_out(&mut said["login"], &["enabled", "user_name", "permissions"]);
-        }
-        self.leave_nulls_out(&mut said, &["login"]);
-        said
+    fn language_in_other_words(&mut self, known: &Value) -> Value {
+        let Some(language) = known.as_str() else { return Value::Null };
+        json!(match self.rng.u32(..4) {
+            0 => format!("{language}-AT"),
+            1 => format!("{language}_DE"),
+            2 => language.to_uppercase(),
+            _ => language.to_owned(),
+        })
     }
 
-    fn contact_in_other_words(&mut self, contact: &Value) -> Value {
-        let mut said = contact.clone();
-        if self.rng.u32(..3) == 0 {
-            let shouted = list(&contact["addresses"])
-                .iter()
-                .filter_map(Value::as_str)
-                .map(|address| address.replace("@muster", "@MUSTER"));
-            said["addresses"] = shouted.collect();
-        }
-        self.say_language_otherwise(&mut said);
-        said["receiving"] = Value::Null;
-        self.leave_nulls_out(&mut said, &["company", "language", "receiving"]);
-        said
-    }
-
-    fn say_language_otherwise(&mut self, object: &mut Value) {
-        if let Some(language) = object["language"].as_str() {
-            let said = match self.rng.u32(..4) {
-                0 => format!("{language}-AT"),
-                1 => format!("{language}_DE"),
-                2 => language.to_uppercase(),
-                _ => language.to_owned(),
-            };
-            object["language"] = json!(said);
-        }
-    }
-
-    fn leave_nulls_out(&mut self, object: &mut Value, names: &[&str]) {
-        for name in names {
-            if object[*name].is_null()
-                && self.rng.bool()
-                && let Some(members) = object.as_object_mut()
-            {
-                members.remove(*name);
-            }
-        }
+    fn amount_in_other_words(&mut self, known: &Value) -> Value {
+        let amount = known.as_str().unwrap_or_default();
+        let is_short = amount.contains('.') && self.rng.bool();
+        json!(if is_short { amount.trim_end_matches('0').trim_end_matches('.') } else { amount })
     }
 
     /// Changes one thing about a whole account.
@@ -382,12 +365,7 @@ impl Author {
     }
 
     fn invoice_in_other_words(&mut self, known: &Value) -> Value {
-        let mut data = known.clone();
-        let amount = known["total"]["amount"].as_str().unwrap_or_default();
-        if amount.contains('.') && self.rng.bool() {
-            let short = amount.trim_end_matches('0').trim_end_matches('.');
-            data["total"]["amount"] = json!(short);
-        }
+        let mut data = self.in_other_words(known);
         if self.rng.bool() {
             let mut documents = Vec::new();
             for document in list(&known["documents"]) {
@@ -399,16 +377,10 @@ impl Author {
                     None => document.clone(),
                 };
                 said["file_name"] = document["file_name"].clone();
-                if self.rng.bool() {
-                    let media_type = document["media_type"].as_str().unwrap_or_default();
-                    said["media_type"] = json!(media_type.to_uppercase());
-                }
-                documents.push(said);
+                documents.push(self.in_other_words(&said));
             }
             data["documents"] = json!(documents);
         }
-        let nullable = ["due_on", "refers_to", "portal_url", "min_account_version"];
-        self.leave_nulls_out(&mut data, &nullable);
         data
     }
 }

@@ -74,7 +74,9 @@ impl Author {
         if name == "version" && self.rng.bool() {
             return json!(9_007_199_254_740_992_u64);
         }
-        json!(self.one_of(wrong_of_name(name)))
+        let of_name = WRONG.iter().find(|(names, _)| names.contains(&name));
+        let wrong = of_name.map_or(WRONG_ELSEWHERE, |(_, wrong)| wrong);
+        json!(self.one_of(&wrong.split('|').collect::<Vec<_>>()))
     }
 
     pub(super) fn spoil_bytes(&mut self, body: &mut Vec<u8>) {
@@ -92,87 +94,46 @@ impl Author {
     }
 }
 
-/// What may be wrong in a place of this name.
-fn wrong_of_name(name: &str) -> &'static [&'static str] {
-    match name {
-        "type" => &["account.deleted", "Account.updated", "invoice.issued", "sub_user.removed"],
-        "timestamp" => &[
-            "2026-11-23",
-            "2026-11-23T08:00:00",
-            "1795420800",
-            "2026-13-01T00:00:00Z",
-            "2026-11-23 08:00:00Z",
-            "2026-11-23t08:00:00z",
-            "2026-11-23T08:00:00.5z",
-            "2026-11-23T08:00:00.Z",
-            "2026-11-23T08:00:00,5Z",
-            "2026-11-23T08:00Z",
-            "2026-11-23T08:00:00 Z",
-            "2026-11-23T08:00:00+0100",
-            "2026-11-23T08:00:00 +01:00",
-            "2026-11-23T08:00:00+01",
-            "2026-11-23T08:00:00\u{2212}01:00",
-            "2026-11-23T08:00:00-25:00",
-            "2026-11-23T24:00:00Z",
-            "2026-11- 3T08:00:00Z",
-            "+026-11-23T08:00:00Z",
-            "2026-11-23T 8:00:00Z",
-            " 2026-11-23T08:00:00Z",
-            "2026-11-23T08:00:00Z ",
-        ],
-        "version" | "min_account_version" => &["4", "9007199254740992"],
-        "language" => &["german", "d", "de-", "../de", "DE-at", "de AT"],
-        "amount" => &[
-            "1.234,56",
-            "119.001",
-            "1e2",
-            "+1",
-            "01",
-            "1.",
-            ".5",
-            "--1",
-            "1234567890123456",
-            "3.1",
-        ],
-        "currency" => &["eur", "EURO", "XXX", "JPY", "KWD"],
-        "issued_on" | "due_on" => &[
-            "2026-2-1",
-            "2026-02-30",
-            "23.11.2026",
-            "2026-11-30",
-            "2026- 2- 1",
-            "2026-02- 1",
-            "+026-11-23",
-            "2026-11-1\u{661}",
-            "2026-11-\u{663}",
-            "2026/11/23",
-            " 2026-11-2",
-            "2026-11-23T",
-        ],
-        "release" => &["now", "Scheduled", "immediately"],
-        "kind" => &["Rechnung", "INVOICE", "reminder", "invoice", "corrected_invoice"],
-        "portal_url" => {
-            &["http://portal.example", "https://", "javascript:1", "https://portal.example"]
-        }
-        "sha256" => &["9f", "9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F"],
-        "content_base64" => &["JVBERg", "%%%", "JVBE\nRg==", "JVBERg=="],
-        "file_name" => &["../../a.pdf", "a b.pdf", "pdf", "a.pdf.exe", "b.pdf"],
-        "media_type" => &["pdf", "application/", "text/plain"],
-        "refers_to" | "number" | "account" | "schedule" | "group" => {
-            &["RE-1", "K-1", "billing", "."]
-        }
-        _ => &[
-            "a@b",
-            "a@muster.example\r\nBcc: x",
-            "a b@muster.example",
-            "@muster.example",
-            "a@MUSTER.example",
-        ],
-    }
-}
+/// What may be wrong in places of these names.
+const WRONG: [(&[&str], &str); 15] = [
+    (&["type"], "account.deleted|Account.updated|invoice.issued|sub_user.removed"),
+    (
+        &["timestamp"],
+        concat!(
+            "2026-11-23|2026-11-23T08:00:00|1795420800|2026-13-01T00:00:00Z|2026-11-23 08:00:00Z|",
+            "2026-11-23t08:00:00z|2026-11-23T08:00:00.5z|2026-11-23T08:00:00.Z|2026-11-23T08:00:00,5Z|",
+            "2026-11-23T08:00Z|2026-11-23T08:00:00 Z|2026-11-23T08:00:00+0100|2026-11-23T08:00:00 +01:00|",
+            "2026-11-23T08:00:00+01|2026-11-23T08:00:00\u{2212}01:00|2026-11-23T08:00:00-25:00|",
+            "2026-11-23T24:00:00Z|2026-11- 3T08:00:00Z|+026-11-23T08:00:00Z|2026-11-23T 8:00:00Z|",
+            " 2026-11-23T08:00:00Z|2026-11-23T08:00:00Z ",
+        ),
+    ),
+    (&["version", "min_account_version"], "4|9007199254740992"),
+    (&["language"], "german|d|de-|../de|DE-at|de AT"),
+    (&["amount"], "1.234,56|119.001|1e2|+1|01|1.|.5|--1|1234567890123456|3.1"),
+    (&["currency"], "eur|EURO|XXX|JPY|KWD"),
+    (
+        &["issued_on", "due_on"],
+        concat!(
+            "2026-2-1|2026-02-30|23.11.2026|2026-11-30|2026- 2- 1|2026-02- 1|+026-11-23|2026-11-1\u{661}|",
+            "2026-11-\u{663}|2026/11/23| 2026-11-2|2026-11-23T",
+        ),
+    ),
+    (&["release"], "now|Scheduled|immediately"),
+    (&["kind"], "Rechnung|INVOICE|reminder|invoice|corrected_invoice"),
+    (&["portal_url"], "http://portal.example|https://|javascript:1|https://portal.example"),
+    (&["sha256"], "9f|9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F9F"),
+    (&["content_base64"], "JVBERg|%%%|JVBE\nRg==|JVBERg=="),
+    (&["file_name"], "../../a.pdf|a b.pdf|pdf|a.pdf.exe|b.pdf"),
+    (&["media_type"], "pdf|application/|text/plain"),
+    (&["refers_to", "number", "account", "schedule", "group"], "RE-1|K-1|billing|."),
+];
+/// In any other place.
+const WRONG_ELSEWHERE: &str =
+    "a@b|a@muster.example\r\nBcc: x|a b@muster.example|@muster.example|a@MUSTER.example";
 
 /// The pointers of all values, the outermost apart.
-fn collect(value: &Value, at: &str, places: &mut Vec<String>) {
+pub(crate) fn collect(value: &Value, at: &str, places: &mut Vec<String>) {
     if !at.is_empty() {
         places.push(at.to_owned());
     }
