@@ -22,12 +22,12 @@ use super::interface::Peer;
 use super::json::{self, Node};
 use super::metrics::Moment;
 use super::problem::{Code, Fault, Problem};
-use super::request::{Params, Query, Reply, RequestContext, blocking};
+use super::request::{Query, Reply, RequestContext, blocking};
 use super::{Readiness, metrics, view};
 use crate::api::{self, Acceptance, FailedCheck, Relay, Status};
 use crate::config::Right;
 use crate::domain::audit::Actor;
-use crate::domain::id::{AccountId, Digest, InvoiceNumber, Version};
+use crate::domain::id::{AccountId, Digest, Version};
 use crate::store::{PauseInForce, PauseScope, Store, StoreError};
 
 /// Items on a page of a list, unless the caller wants fewer.
@@ -74,7 +74,8 @@ pub(super) fn authorize(request: &RequestContext, needed: Right) -> Result<Strin
 }
 
 /// The process answers.
-pub(super) fn live() -> Result<Reply, Problem> {
+#[expect(clippy::unused_async, reason = "a handler")]
+pub(super) async fn live(_: &RequestContext) -> Result<Reply, Problem> {
     Reply::ok(&api::Liveness { status: Status::Live.into() })
 }
 
@@ -82,9 +83,8 @@ pub(super) fn live() -> Result<Reply, Problem> {
 pub(super) async fn ready(request: &RequestContext) -> Result<Reply, Problem> {
     let context = request.context();
     let Readiness { mut failing, relay, attempts: _ } = (context.readiness)();
-    let store = Arc::clone(&context.store);
-    let read = blocking(move || {
-        let read = |scope| in_force(store.as_ref(), &scope);
+    let read = context.read(|store| {
+        let read = |scope| in_force(store, &scope);
         Ok([read(PauseScope::Everything), read(PauseScope::Removal)])
     });
     let [paused, removal_paused] = read.await?.map(|read| {
@@ -106,20 +106,19 @@ pub(super) async fn ready(request: &RequestContext) -> Result<Reply, Problem> {
 
 /// `GET /metrics`.
 pub(super) async fn metrics(request: &RequestContext) -> Result<Reply, Problem> {
-    let context = Arc::clone(&request.service.context);
-    let store = Arc::clone(&context.store);
+    let context = request.context();
     let Readiness { failing, relay, attempts } = (context.readiness)();
     let recent = context.metrics.recent_backlog();
     let is_recent = recent.is_some();
-    let (backlog, sending, removal) = blocking(move || {
+    let read = context.read(|store| {
         let is_paused = |scope| store.paused(&scope).map(|pause| pause.is_some());
         let backlog = match recent {
             Some(recent) => recent,
             None => store.backlog()?,
         };
         Ok((backlog, is_paused(PauseScope::Everything)?, is_paused(PauseScope::Removal)?))
-    })
-    .await?;
+    });
+    let (backlog, sending, removal) = read.await?;
     if !is_recent {
         context.metrics.keep_backlog(backlog.clone());
     }
@@ -137,17 +136,16 @@ pub(super) async fn metrics(request: &RequestContext) -> Result<Reply, Problem> 
 }
 
 /// `POST /v1/pause`: accepts, but does not send; or keeps what retention no longer covers.
-pub(super) async fn pause(request: &mut RequestContext, actor: String) -> Result<Reply, Problem> {
+pub(super) async fn pause(request: &mut RequestContext) -> Result<Reply, Problem> {
     let (scope, reason) = read_body(request, |fields| {
         let scope = scope(fields);
         let reason = fields.optionally("reason", reason);
         Ok((scope?, reason?.unwrap_or_default()))
     })
     .await?;
-    let context = Arc::clone(&request.service.context);
     check_known(request, &scope).await?;
-    let now = context.clock.now();
-    let changed = context.store.pause(scope.clone(), reason, Actor::Operator(actor), now).await?;
+    let (actor, now) = (Actor::Operator(request.operator()), request.context().clock.now());
+    let changed = request.context().store.pause(scope.clone(), reason, actor, now).await?;
     Reply::ok(&switched(request, &scope, true, changed).await?)
 }
 
@@ -156,7 +154,7 @@ pub(super) async fn pause(request: &mut RequestContext, actor: String) -> Result
 const FORGOTTEN: TimeDelta = TimeDelta::hours(2);
 
 /// `POST /v1/resume`.
-pub(super) async fn resume(request: &mut RequestContext, actor: String) -> Result<Reply, Problem> {
+pub(super) async fn resume(request: &mut RequestContext) -> Result<Reply, Problem> {
     let (scope, forget, reason) = read_body(request, |fields| {
         let scope = scope(fields);
         let forget = fields.optionally("forget_rejections", Item::boolean);
@@ -170,9 +168,9 @@ pub(super) async fn resume(request: &mut RequestContext, actor: String) -> Resul
     .await?;
     let context = Arc::clone(&request.service.context);
     check_known(request, &scope).await?;
-    let (actor, now) = (Actor::Operator(actor), context.clock.now());
-    let (store, of) = (Arc::clone(&context.store), scope.clone());
-    let ended = blocking(move || store.paused(&of)).await?;
+    let (actor, now) = (Actor::Operator(request.operator()), context.clock.now());
+    let of = scope.clone();
+    let ended = context.read(move |store| store.paused(&of)).await?;
     // Before anything goes on.
     let forgotten = match &ended {
         Some(pause) if forget => {
@@ -205,8 +203,8 @@ async fn switched(
     paused: bool,
     changed: bool,
 ) -> Result<api::PauseAnswer, Problem> {
-    let (store, of) = (Arc::clone(&request.context().store), scope.clone());
-    let in_force = blocking(move || in_force(store.as_ref(), &of)).await?;
+    let of = scope.clone();
+    let in_force = request.context().read(move |store| in_force(store, &of)).await?;
     let result = if changed { Acceptance::Applied } else { Acceptance::Duplicate };
     request.log_fields.result = Some(result);
     Ok(api::PauseAnswer {
@@ -236,8 +234,9 @@ async fn check_known(request: &mut RequestContext, scope: &PauseScope) -> Result
         return Ok(());
     };
     request.log_fields.account = Some(account.to_string());
-    let (store, of) = (Arc::clone(&request.context().store), account.clone());
-    if blocking(move || store.account_version(&of)).await? == Version::UNKNOWN {
+    let of = account.clone();
+    let version = request.context().read(move |store| store.account_version(&of)).await?;
+    if version == Version::UNKNOWN {
         return Err(unknown_account());
     }
     Ok(())
@@ -293,13 +292,11 @@ async fn read_body<T>(
 }
 
 /// The account that a path names. What cannot be an id names nothing.
-fn account_in(params: &Params) -> Result<AccountId, Problem> {
-    AccountId::parse(params.decoded("account")?).map_err(|_| unknown_account())
-}
-
-/// The invoice that a path names.
-fn number_in(params: &Params) -> Result<InvoiceNumber, Problem> {
-    InvoiceNumber::parse(params.decoded("number")?).map_err(|_| unknown_invoice())
+fn account_in(request: &mut RequestContext) -> Result<AccountId, Problem> {
+    let account = request.params.decoded("account")?;
+    let account = AccountId::parse(account).map_err(|_| unknown_account())?;
+    request.log_fields.account = Some(account.to_string());
+    Ok(account)
 }
 
 fn unknown_account() -> Problem {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 
 use super::problem::{Code, Fault, Problem, forbidden, unsigned};
-use super::request::{Params, Reply, RequestContext, blocking};
+use super::request::{Reply, RequestContext, blocking};
 use super::signature::Signed;
 use crate::api::{self, Acceptance};
 use crate::domain::id::Digest;
@@ -36,14 +36,11 @@ pub(super) fn too_many() -> Problem {
 }
 
 /// Takes a document.
-pub(super) async fn receive(
-    request: &mut RequestContext,
-    params: &Params,
-) -> Result<Reply, Problem> {
+pub(super) async fn receive(request: &mut RequestContext) -> Result<Reply, Problem> {
     let most = request.limits().document_bytes;
     request.check_announced(most)?;
     let context = Arc::clone(&request.service.context);
-    let digits = params.raw("sha256");
+    let digits = request.params.raw("sha256").to_owned();
     let access = context.access();
     let sender = Signed::read(&request.headers, context.clock.now())
         .and_then(|signed| signed.verify(&access.senders, digits.as_bytes()))
@@ -54,7 +51,7 @@ pub(super) async fn receive(
     if !sender.invoices {
         return Err(forbidden("upload documents"));
     }
-    let digest = Digest::parse(digits).map_err(|invalid| {
+    let digest = Digest::parse(&digits).map_err(|invalid| {
         Problem::invalid(vec![Fault::parameter("sha256", invalid.expectation())])
     })?;
     request.log_fields.document = Some(digest);

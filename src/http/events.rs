@@ -25,7 +25,7 @@ use self::invoice::ParsedInvoice;
 use super::fields::{Fields, Item, Noted, Report};
 use super::json::{self, Node};
 use super::problem::{Code, Problem, forbidden, unsigned};
-use super::request::{LogFields, Reply, RequestContext, blocking, blocking_if_large};
+use super::request::{LogFields, Reply, RequestContext, blocking_if_large};
 use super::signature::{Rejected, Signed};
 use super::values::{account_id, instant, invoice_number};
 use super::{Context, batch, documents};
@@ -143,8 +143,7 @@ pub(super) async fn receive(request: &mut RequestContext) -> Result<Reply, Probl
 /// Only here is the id looked up before the commit, which judges it itself: so an event that can be read costs no
 /// read of the disk but its commit's.
 async fn unless_remembered(context: &Context, received: Received, problem: Problem) -> Problem {
-    let store = Arc::clone(&context.store);
-    match blocking(move || is_reused(store.as_ref(), &received)).await {
+    match context.read(move |store| is_reused(store, &received)).await {
         Ok(false) => problem,
         Ok(true) => answer::id_reused(),
         Err(failure) => failure,
@@ -334,13 +333,11 @@ async fn keep_embedded(
     if embedded.is_empty() {
         return Ok(());
     }
-    let store = Arc::clone(&context.store);
     let (account, number) = (invoice.account.clone(), invoice.number.clone());
     let received = received.clone();
-    let (is_reused, known) = blocking(move || {
-        Ok((is_reused(store.as_ref(), &received)?, store.invoice(&account, &number)?))
-    })
-    .await?;
+    let read = context
+        .read(move |store| Ok((is_reused(store, &received)?, store.invoice(&account, &number)?)));
+    let (is_reused, known) = read.await?;
     if is_reused {
         return Err(answer::id_reused());
     }

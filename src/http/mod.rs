@@ -38,6 +38,8 @@ use tokio::sync::{Notify, watch};
 
 use self::interface::{Interface, Service};
 pub use self::metrics::{Attempts, Metrics};
+use self::problem::Problem;
+use self::request::blocking;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::{
     cursor::property::cursors, events::property::events, signature::property::signatures,
@@ -49,7 +51,7 @@ use crate::domain::account::BillingGroups;
 use crate::domain::contact::Language;
 use crate::domain::recipient::OnRejected;
 use crate::domain::schedule::Schedules;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// What both interfaces work with.
 #[derive(Clone)]
@@ -80,6 +82,15 @@ impl Context {
     /// Who may do what, as of now.
     fn access(&self) -> Arc<Access> {
         Arc::clone(&self.access.borrow())
+    }
+
+    /// Reads from the store, where blocking is allowed.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let store = Arc::clone(&self.store);
+        blocking(move || read(store.as_ref())).await
     }
 }
 

@@ -35,11 +35,18 @@ pub(super) struct RequestContext {
     pub(super) body: Body,
     /// Whether it is known who sends the body, before it is read.
     pub(super) is_verified: bool,
+    pub(super) params: Params,
+    pub(super) query: Query,
 }
 
 impl RequestContext {
     pub(super) fn context(&self) -> &Context {
         &self.service.context
+    }
+
+    /// Who asks at the admin interface.
+    pub(super) fn operator(&self) -> String {
+        self.log_fields.actor.clone().unwrap_or_default()
     }
 
     pub(super) fn limits(&self) -> &Limits {

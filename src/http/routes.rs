@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::LazyLock;
 
 use hyper::Method;
@@ -20,102 +21,81 @@ const TARGET_BYTES: usize = 4096;
 
 /// What both interfaces take and answer (`OpenAPI` 3.1), and where they serve it.
 const DESCRIPTION: &str = include_str!("openapi.yaml");
-const DESCRIPTION_PATH: &str = "/openapi.yaml";
 /// Its media type (RFC 9512, section 2.1).
 const YAML: &str = "application/yaml";
 
-/// What is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Events,
-    Document,
-    Accounts,
-    Account,
-    Recipient,
-    Invoice,
-    Hold,
-    Release,
-    Resend,
-    Withdraw,
-    Invoices,
-    Import,
-    Dispatch,
-    Audit,
-    Pause,
-    Resume,
-    Live,
-    Ready,
-    Metrics,
-    Description,
+/// Answers a request whose path, query and caller are known.
+type Handler = for<'r> fn(
+    &'r mut RequestContext,
+) -> Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send + 'r>>;
+
+/// The parameters that a query may have. Others are refused, so that a misspelt one is not silently ignored.
+type Parameters = Option<&'static [&'static str]>;
+/// The query is ignored: callers of the webhook and probes may add one for their own reasons.
+const IGNORED: Parameters = None;
+const NONE: Parameters = Some(&[]);
+const PAGES: Parameters = Some(&["view", "cursor", "limit"]);
+const FILTERS: Parameters = Some(&[
+    "state",
+    "account",
+    "number",
+    "issued_from",
+    "issued_to",
+    "changed_since",
+    "cursor",
+    "limit",
+]);
+const AUDIT: Parameters = Some(&["cursor", "limit", "order"]);
+const IMPORT: Parameters = Some(&["accept_versions", "reason"]);
+
+struct Route {
+    interface: Interface,
+    method: Method,
+    path: &'static str,
+    parameters: Parameters,
+    handler: Handler,
 }
 
-impl Endpoint {
-    /// The parameters that its query may have. Others are refused, so that a misspelt one is not silently ignored.
-    /// `None` where the query is ignored: callers of the webhook and probes may add one for their own reasons.
-    fn parameters(self) -> Option<&'static [&'static str]> {
-        match self {
-            Self::Accounts => Some(&["view", "cursor", "limit"]),
-            Self::Invoices => Some(&[
-                "state",
-                "account",
-                "number",
-                "issued_from",
-                "issued_to",
-                "changed_since",
-                "cursor",
-                "limit",
-            ]),
-            Self::Audit => Some(&["cursor", "limit", "order"]),
-            Self::Import => Some(&["accept_versions", "reason"]),
-            Self::Account
-            | Self::Recipient
-            | Self::Invoice
-            | Self::Hold
-            | Self::Release
-            | Self::Resend
-            | Self::Withdraw
-            | Self::Dispatch
-            | Self::Pause
-            | Self::Resume => Some(&[]),
-            Self::Events
-            | Self::Document
-            | Self::Live
-            | Self::Ready
-            | Self::Metrics
-            | Self::Description => None,
-        }
-    }
+macro_rules! routes {
+    ($($interface:ident $method:ident $path:literal $parameters:ident $($handler:ident)::+;)*) => {
+        &[$(Route {
+            interface: Interface::$interface,
+            method: Method::$method,
+            path: $path,
+            parameters: $parameters,
+            handler: |request| Box::pin($($handler)::+(request)),
+        }),*]
+    };
 }
 
-const TABLE: &[(Interface, Method, &str, Endpoint)] = {
-    use Endpoint as E;
-    use Interface::{Admin, Webhook};
-    const GET: Method = Method::GET;
-    const POST: Method = Method::POST;
-    &[
-        (Webhook, POST, "/v1/events", E::Events),
-        (Webhook, Method::PUT, "/v1/documents/{sha256}", E::Document),
-        (Admin, GET, "/v1/accounts", E::Accounts),
-        (Admin, GET, "/v1/accounts/{account}", E::Account),
-        (Admin, GET, "/v1/accounts/{account}/recipient", E::Recipient),
-        (Admin, GET, "/v1/accounts/{account}/invoices/{number}", E::Invoice),
-        (Admin, POST, "/v1/accounts/{account}/invoices/{number}/hold", E::Hold),
-        (Admin, POST, "/v1/accounts/{account}/invoices/{number}/release", E::Release),
-        (Admin, POST, "/v1/accounts/{account}/invoices/{number}/resend", E::Resend),
-        (Admin, POST, "/v1/accounts/{account}/invoices/{number}/withdraw", E::Withdraw),
-        (Admin, GET, "/v1/invoices", E::Invoices),
-        (Admin, POST, "/v1/import", E::Import),
-        (Admin, POST, "/v1/dispatch", E::Dispatch),
-        (Admin, GET, "/v1/audit", E::Audit),
-        (Admin, POST, "/v1/pause", E::Pause),
-        (Admin, POST, "/v1/resume", E::Resume),
-        (Admin, GET, "/livez", E::Live),
-        (Admin, GET, "/readyz", E::Ready),
-        (Admin, GET, "/metrics", E::Metrics),
-        (Webhook, GET, DESCRIPTION_PATH, E::Description),
-        (Admin, GET, DESCRIPTION_PATH, E::Description),
-    ]
+const TABLE: &[Route] = routes! {
+    Webhook POST "/v1/events" IGNORED events::receive;
+    Webhook PUT "/v1/documents/{sha256}" IGNORED documents::receive;
+    Admin GET "/v1/accounts" PAGES admin::accounts::list;
+    Admin GET "/v1/accounts/{account}" NONE admin::accounts::one;
+    Admin GET "/v1/accounts/{account}/recipient" NONE admin::accounts::recipient;
+    Admin GET "/v1/accounts/{account}/invoices/{number}" NONE admin::invoices::one;
+    Admin POST "/v1/accounts/{account}/invoices/{number}/hold" NONE admin::invoices::hold;
+    Admin POST "/v1/accounts/{account}/invoices/{number}/release" NONE admin::invoices::release;
+    Admin POST "/v1/accounts/{account}/invoices/{number}/resend" NONE admin::invoices::resend;
+    Admin POST "/v1/accounts/{account}/invoices/{number}/withdraw" NONE admin::invoices::withdraw;
+    Admin GET "/v1/invoices" FILTERS admin::invoices::list;
+    Admin POST "/v1/import" IMPORT admin::import::take;
+    Admin POST "/v1/dispatch" NONE admin::dispatch::run;
+    Admin GET "/v1/audit" AUDIT admin::audit::list;
+    Admin POST "/v1/pause" NONE admin::pause;
+    Admin POST "/v1/resume" NONE admin::resume;
+    Admin GET "/livez" IGNORED admin::live;
+    Admin GET "/readyz" IGNORED admin::ready;
+    Admin GET "/metrics" IGNORED admin::metrics;
+    Webhook GET "/openapi.yaml" IGNORED description;
+    Admin GET "/openapi.yaml" IGNORED description;
 };
+
+#[expect(clippy::unused_async, reason = "a handler")]
+async fn description(_: &RequestContext) -> Result<Reply, Problem> {
+    Ok(Reply::text(YAML, DESCRIPTION))
+}
 
 /// The resources of one interface, by path.
 struct Routes(matchit::Router<Resource>);
@@ -127,7 +107,7 @@ static ADMIN: LazyLock<Routes> = LazyLock::new(|| Routes::build(Interface::Admin
 struct Resource {
     /// The path with its `{…}`.
     pattern: &'static str,
-    methods: Vec<(Method, Endpoint)>,
+    routes: Vec<&'static Route>,
 }
 
 impl Routes {
@@ -141,17 +121,14 @@ impl Routes {
     /// The table's part for one interface.
     #[expect(clippy::expect_used, reason = "the table is constant, and a test builds it")]
     fn build(interface: Interface) -> Self {
-        let mut paths: BTreeMap<&'static str, Vec<(Method, Endpoint)>> = BTreeMap::new();
-        for (of, method, path, endpoint) in TABLE {
-            if *of == interface {
-                let methods = paths.entry(path).or_default();
-                methods.push((method.clone(), *endpoint));
-            }
+        let mut paths: BTreeMap<&'static str, Vec<&'static Route>> = BTreeMap::new();
+        for route in TABLE.iter().filter(|route| route.interface == interface) {
+            paths.entry(route.path).or_default().push(route);
         }
         let mut router = matchit::Router::new();
-        for (pattern, methods) in paths {
+        for (pattern, routes) in paths {
             router
-                .insert(pattern, Resource { pattern, methods })
+                .insert(pattern, Resource { pattern, routes })
                 .expect("the paths of the table do not clash");
         }
         Self(router)
@@ -164,22 +141,20 @@ impl Routes {
 }
 
 impl Resource {
-    fn endpoint(&self, method: &Method) -> Result<Endpoint, Problem> {
-        let Self { methods, .. } = self;
+    fn route(&self, method: &Method) -> Result<&'static Route, Problem> {
         let wanted = if *method == Method::HEAD { &Method::GET } else { method };
-        let Some((_, endpoint)) = methods.iter().find(|(method, _)| method == wanted) else {
-            let mut names: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).collect();
-            if names.contains(&"GET") {
-                names.push("HEAD");
-            }
-            let mut problem = Problem::new(
-                Code::MethodNotAllowed,
-                format!("this resource has {}", names.join(", ")),
-            );
-            problem.allow = Some(names.join(", "));
-            return Err(problem);
-        };
-        Ok(*endpoint)
+        if let Some(route) = self.routes.iter().find(|route| route.method == *wanted) {
+            return Ok(*route);
+        }
+        let mut names: Vec<&str> = self.routes.iter().map(|route| route.method.as_str()).collect();
+        if names.contains(&"GET") {
+            names.push("HEAD");
+        }
+        let names = names.join(", ");
+        let sentence = format!("this resource has {names}");
+        let mut problem = Problem::new(Code::MethodNotAllowed, sentence);
+        problem.allow = Some(names);
+        Err(problem)
     }
 }
 
@@ -214,47 +189,21 @@ pub(super) async fn handle(request: &mut RequestContext) -> Result<Reply, Proble
         Ok((resource, _)) => Some(Cow::Borrowed(resource.pattern)),
         Err(_) => stray(request.uri.path()).map(Cow::Owned),
     };
-    let actor = match request.service.interface {
-        Interface::Webhook => String::new(),
-        Interface::Admin => {
-            let needed = match &request.method {
-                &Method::GET | &Method::HEAD => Right::Read,
-                _ => Right::Operate,
-            };
-            let actor = admin::authorize(request, needed)?;
-            request.log_fields.actor = Some(actor.clone());
-            request.is_verified = true;
-            actor
-        }
-    };
-    let (resource, params) = found?;
-    let endpoint = resource.endpoint(&request.method)?;
-    let query = match endpoint.parameters() {
-        Some(known) => Query::parse(request.uri.query(), known)?,
-        None => Query::default(),
-    };
-    match endpoint {
-        Endpoint::Events => events::receive(request).await,
-        Endpoint::Document => documents::receive(request, &params).await,
-        Endpoint::Accounts => admin::accounts::list(request, &query).await,
-        Endpoint::Account => admin::accounts::one(request, &params).await,
-        Endpoint::Recipient => admin::accounts::recipient(request, &params).await,
-        Endpoint::Invoice => admin::invoices::one(request, &params).await,
-        Endpoint::Invoices => admin::invoices::list(request, &query).await,
-        Endpoint::Hold => admin::invoices::hold(request, &params, actor).await,
-        Endpoint::Release => admin::invoices::release(request, &params, actor).await,
-        Endpoint::Resend => admin::invoices::resend(request, &params, actor).await,
-        Endpoint::Withdraw => admin::invoices::withdraw(request, &params, actor).await,
-        Endpoint::Import => admin::import::take(request, &query, actor).await,
-        Endpoint::Audit => admin::audit::list(request, &query).await,
-        Endpoint::Dispatch => admin::dispatch::run(request, actor).await,
-        Endpoint::Pause => admin::pause(request, actor).await,
-        Endpoint::Resume => admin::resume(request, actor).await,
-        Endpoint::Live => admin::live(),
-        Endpoint::Ready => admin::ready(request).await,
-        Endpoint::Metrics => admin::metrics(request).await,
-        Endpoint::Description => Ok(Reply::text(YAML, DESCRIPTION)),
+    if request.service.interface == Interface::Admin {
+        let needed = match &request.method {
+            &Method::GET | &Method::HEAD => Right::Read,
+            _ => Right::Operate,
+        };
+        request.log_fields.actor = Some(admin::authorize(request, needed)?);
+        request.is_verified = true;
     }
+    let (resource, params) = found?;
+    let route = resource.route(&request.method)?;
+    if let Some(known) = route.parameters {
+        request.query = Query::parse(request.uri.query(), known)?;
+    }
+    request.params = params;
+    (route.handler)(request).await
 }
 
 #[cfg(test)]
@@ -298,7 +247,7 @@ mod tests {
             .collect();
         let table = TABLE
             .iter()
-            .map(|(interface, method, path, _)| (interface.as_str(), method.to_string(), *path));
+            .map(|route| (route.interface.as_str(), route.method.to_string(), route.path));
         assert_eq!(described, table.collect());
     }
 
@@ -317,8 +266,8 @@ mod tests {
                 .collect();
             described.insert((method.to_uppercase(), path), names);
         }
-        for (_, method, path, endpoint) in TABLE {
-            let known = endpoint.parameters().unwrap_or_default();
+        for Route { method, path, parameters, .. } in TABLE {
+            let known = parameters.unwrap_or_default();
             let described = &described[&(method.to_string(), *path)];
             let known: BTreeSet<&str> = known.iter().copied().collect();
             assert_eq!(*described, known, "{method} {path}");
@@ -413,7 +362,7 @@ mod tests {
         let routes = Routes::of(Interface::Admin);
         let path = "/v1/accounts/K%201/invoices/RE-2026%2F0042/hold";
         let (resource, params) = routes.find(path).unwrap();
-        assert_eq!(resource.endpoint(&Method::POST).unwrap(), Endpoint::Hold);
+        assert!(resource.route(&Method::POST).unwrap().path.ends_with("/hold"));
         assert_eq!(params.decoded("account").unwrap(), "K 1");
         assert_eq!(params.decoded("number").unwrap(), "RE-2026/0042");
     }
@@ -429,10 +378,10 @@ mod tests {
     fn another_method_is_told_which_there_are() {
         let routes = Routes::of(Interface::Admin);
         let (resource, _) = routes.find("/v1/accounts/a").unwrap();
-        let problem = resource.endpoint(&Method::DELETE).unwrap_err();
+        let problem = resource.route(&Method::DELETE).err().unwrap();
         assert_eq!(problem.code, Code::MethodNotAllowed);
         assert_eq!(problem.allow.as_deref(), Some("GET, HEAD"));
-        assert!(resource.endpoint(&Method::HEAD).is_ok());
+        assert!(resource.route(&Method::HEAD).is_ok());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use tracing::Instrument as _;
 use super::body::Body;
 use super::interface::{Peer, Service};
 use super::problem::{Code, Problem};
-use super::request::{LogFields, Reply, RequestContext};
+use super::request::{LogFields, Params, Query, Reply, RequestContext};
 use super::routes;
 use crate::api::Acceptance;
 use crate::domain::address::masked;
@@ -85,6 +85,8 @@ async fn work(
         request_id: request_id.to_owned(),
         body: Body::new(body),
         is_verified: false,
+        params: Params::default(),
+        query: Query::default(),
     };
     // Its own line names the id itself, and comes outside of the span, which would say it again.
     let span = tracing::info_span!("request", request_id);

@@ -1,13 +1,11 @@
 //! Accounts with their contacts, and who gets their invoices.
 
-use std::sync::Arc;
-
 use super::{account_in, cursor_in, page_limit, unknown_account};
 use crate::api::{AccountPage, AccountRecipient};
 use crate::domain::id::AccountId;
 use crate::http::cursor;
 use crate::http::problem::Problem;
-use crate::http::request::{Params, Query, Reply, RequestContext, blocking};
+use crate::http::request::{Reply, RequestContext};
 use crate::http::view;
 use crate::store::{AccountView, Accounts};
 
@@ -20,27 +18,23 @@ enum Detail {
 }
 
 /// `GET /v1/accounts`: by id; a page may be short and still have a next one.
-pub(in crate::http) async fn list(
-    request: &mut RequestContext,
-    query: &Query,
-) -> Result<Reply, Problem> {
-    let limit = page_limit(query)?;
-    let detail = query.read("view", "full or version", |raw| match raw {
+pub(in crate::http) async fn list(request: &mut RequestContext) -> Result<Reply, Problem> {
+    let limit = page_limit(&request.query)?;
+    let detail = request.query.read("view", "full or version", |raw| match raw {
         "full" => Some(Detail::Full),
         "version" => Some(Detail::Version),
         _ => None,
     })?;
-    let after: Option<AccountId> = cursor_in(query)?;
-    let context = Arc::clone(&request.service.context);
-    let store = Arc::clone(&context.store);
-    blocking(move || {
+    let after: Option<AccountId> = cursor_in(&request.query)?;
+    let groups = request.context().groups.clone();
+    let read = request.context().read(move |store| {
         let page = store.accounts(after.as_ref(), limit)?;
         Ok(match detail.unwrap_or(Detail::Full) {
-            Detail::Full => Reply::ok(&shown(page, |view| view::account(view, &context.groups))),
+            Detail::Full => Reply::ok(&shown(page, |view| view::account(view, &groups))),
             Detail::Version => Reply::ok(&shown(page, |view| view::account_version(&view.account))),
         })
-    })
-    .await?
+    });
+    read.await?
 }
 
 fn shown<T>(page: Accounts, show: impl Fn(&AccountView) -> T) -> AccountPage<T> {
@@ -50,20 +44,14 @@ fn shown<T>(page: Accounts, show: impl Fn(&AccountView) -> T) -> AccountPage<T> 
 }
 
 /// `GET /v1/accounts/{account}`.
-pub(in crate::http) async fn one(
-    request: &mut RequestContext,
-    params: &Params,
-) -> Result<Reply, Problem> {
-    let account = read(request, params).await?;
+pub(in crate::http) async fn one(request: &mut RequestContext) -> Result<Reply, Problem> {
+    let account = read(request).await?;
     Reply::ok(&view::account(&account, &request.context().groups))
 }
 
 /// `GET /v1/accounts/{account}/recipient`.
-pub(in crate::http) async fn recipient(
-    request: &mut RequestContext,
-    params: &Params,
-) -> Result<Reply, Problem> {
-    let AccountView { account, recipient, suspects: _, paused } = read(request, params).await?;
+pub(in crate::http) async fn recipient(request: &mut RequestContext) -> Result<Reply, Problem> {
+    let AccountView { account, recipient, suspects: _, paused } = read(request).await?;
     Reply::ok(&AccountRecipient {
         account: account.id().to_string(),
         version: account.version().get(),
@@ -72,9 +60,7 @@ pub(in crate::http) async fn recipient(
     })
 }
 
-async fn read(request: &mut RequestContext, params: &Params) -> Result<AccountView, Problem> {
-    let id = account_in(params)?;
-    request.log_fields.account = Some(id.to_string());
-    let store = Arc::clone(&request.context().store);
-    blocking(move || store.account(&id)).await?.ok_or_else(unknown_account)
+async fn read(request: &mut RequestContext) -> Result<AccountView, Problem> {
+    let id = account_in(request)?;
+    request.context().read(move |store| store.account(&id)).await?.ok_or_else(unknown_account)
 }

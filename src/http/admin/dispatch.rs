@@ -13,7 +13,7 @@ use crate::domain::id::{AccountId, ScheduleName};
 use crate::domain::recipient::{OnRejected, resolve};
 use crate::http::fields::Item;
 use crate::http::problem::{Fault, Problem};
-use crate::http::request::{Reply, RequestContext, blocking};
+use crate::http::request::{Reply, RequestContext};
 use crate::http::{Context, view};
 use crate::store::{RunScope, Store, StoreError};
 
@@ -31,10 +31,7 @@ enum Asked {
 }
 
 /// Opens the runs, or shows what they would release.
-pub(in crate::http) async fn run(
-    request: &mut RequestContext,
-    actor: String,
-) -> Result<Reply, Problem> {
+pub(in crate::http) async fn run(request: &mut RequestContext) -> Result<Reply, Problem> {
     let (asked, dry_run, reason) = read_body(request, |fields| {
         let schedule =
             fields.optionally("schedule", |item| item.parse(|raw| ScheduleName::parse(raw)));
@@ -61,22 +58,20 @@ pub(in crate::http) async fn run(
     let scopes = scopes(&context, asked).await?;
     let now = context.clock.now();
     if dry_run {
-        let store = Arc::clone(&context.store);
         let on_rejected = context.on_rejected;
-        let (items, complete, paused) = blocking(move || {
-            let (items, complete) = preview(store.as_ref(), &scopes, on_rejected)?;
-            Ok((items, complete, store.pause_in_force(account.as_ref())?))
-        })
-        .await?;
-        let paused = view::paused(paused.as_ref());
-        return Reply::ok(&DryRun { dry_run: true, items, complete, paused });
+        let planned = context.read(move |store| {
+            let (items, complete) = preview(store, &scopes, on_rejected)?;
+            let paused = view::paused(store.pause_in_force(account.as_ref())?.as_ref());
+            Ok(DryRun { dry_run: true, items, complete, paused })
+        });
+        return Reply::ok(&planned.await?);
     }
-    let runs = release(&context, scopes, &Actor::Operator(actor), reason, now).await;
+    let actor = Actor::Operator(request.operator());
+    let runs = release(&context, scopes, &actor, reason, now).await;
     // Also after one that could not be opened: those before it were.
     context.nudge.notify_one();
     let runs = runs?;
-    let store = Arc::clone(&context.store);
-    let paused = blocking(move || store.pause_in_force(account.as_ref())).await?;
+    let paused = context.read(move |store| store.pause_in_force(account.as_ref())).await?;
     let paused = view::paused(paused.as_ref());
     Reply::ok(&Dispatched { dry_run: false, instant: now, runs, paused })
 }
@@ -113,13 +108,12 @@ async fn release(
 
 /// What is to be run. A schedule that accounts name but that is not configured acts as `default`.
 async fn scopes(context: &Context, asked: Asked) -> Result<Vec<RunScope>, Problem> {
-    let store = Arc::clone(&context.store);
     if let Asked::Account(id) = asked {
         let of = id.clone();
-        blocking(move || store.account(&of)).await?.ok_or_else(unknown_account)?;
+        context.read(move |store| store.account(&of)).await?.ok_or_else(unknown_account)?;
         return Ok(vec![RunScope::Account(id)]);
     }
-    let in_use = blocking(move || store.schedules_in_use()).await?;
+    let in_use = context.read(|store| store.schedules_in_use()).await?;
     let configured = context.schedules.iter().map(|(name, _)| name);
     let known: BTreeSet<ScheduleName> = configured.chain(&in_use).cloned().collect();
     let names = match asked {

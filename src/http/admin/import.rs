@@ -9,14 +9,11 @@ use crate::domain::audit::Actor;
 use crate::http::batch;
 use crate::http::events::ChangeUnderWay;
 use crate::http::problem::{Code, Problem};
-use crate::http::request::{LogFields, Query, Reply, RequestContext};
+use crate::http::request::{LogFields, Reply, RequestContext};
 
 /// Takes a batch of accounts.
-pub(in crate::http) async fn take(
-    request: &mut RequestContext,
-    query: &Query,
-    actor: String,
-) -> Result<Reply, Problem> {
+pub(in crate::http) async fn take(request: &mut RequestContext) -> Result<Reply, Problem> {
+    let query = &request.query;
     let accept_versions = query.read("accept_versions", "true or false", |raw| raw.parse().ok())?;
     let accept_version = accept_versions.unwrap_or(false);
     let expected = one_line();
@@ -30,7 +27,7 @@ pub(in crate::http) async fn take(
     let body = request.read_body(most).await?;
     let lines = batch::lines(&body)?;
     let context = Arc::clone(&request.service.context);
-    let actor = Actor::Operator(actor);
+    let actor = Actor::Operator(request.operator());
     let begin = |_: &mut RequestContext, (_, line): batch::Line<'_>| {
         let at = context.clock.now();
         ChangeUnderWay::of_import(&context, line, accept_version, actor.clone(), reason.clone(), at)

@@ -1,36 +1,27 @@
 //! Invoices: their stories, lists of them, and what an operator does to one.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use hyper::StatusCode;
 
-use super::{
-    account_in, bad_parameter, cursor_in, number_in, page_limit, read_body, reason, unknown_invoice,
-};
+use super::{account_in, bad_parameter, cursor_in, page_limit, read_body, reason, unknown_invoice};
 use crate::api::{Acceptance, InvoicePage, OperationAnswer};
 use crate::domain::delivery::{Answer, Shown};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::http::cursor;
 use crate::http::fields::Item;
 use crate::http::problem::{Code, Problem, already_sent};
-use crate::http::request::{Params, Query, Reply, RequestContext, blocking};
+use crate::http::request::{Query, Reply, RequestContext};
 use crate::http::values::{date, instant};
 use crate::http::view;
 use crate::store::{Command, Filter, InvoiceView, OperateAnswer, Order};
 
 /// `GET /v1/accounts/{account}/invoices/{number}`.
-pub(in crate::http) async fn one(
-    request: &mut RequestContext,
-    params: &Params,
-) -> Result<Reply, Problem> {
-    let (account, number) = (account_in(params)?, number_in(params)?);
-    request.log_fields.account = Some(account.to_string());
-    request.log_fields.number = Some(number.to_string());
-    let context = Arc::clone(&request.service.context);
-    let store = Arc::clone(&context.store);
+pub(in crate::http) async fn one(request: &mut RequestContext) -> Result<Reply, Problem> {
+    let (account, number) = named(request)?;
+    let context = request.context();
     let (id, of) = (account.clone(), number.clone());
-    let invoice = blocking(move || store.invoice(&id, &of)).await?.ok_or_else(unknown_invoice)?;
+    let read = context.read(move |store| store.invoice(&id, &of));
+    let invoice = read.await?.ok_or_else(unknown_invoice)?;
     let release = match &invoice {
         InvoiceView::Whole(whole) if whole.state == Shown::Waiting => {
             let next = |schedule| context.schedules.next_after(schedule, context.clock.now());
@@ -41,16 +32,21 @@ pub(in crate::http) async fn one(
     Reply::ok(&view::invoice_view(&account, &number, &invoice, release))
 }
 
+/// The invoice that a path names.
+fn named(request: &mut RequestContext) -> Result<(AccountId, InvoiceNumber), Problem> {
+    let account = account_in(request)?;
+    let number = request.params.decoded("number")?;
+    let number = InvoiceNumber::parse(number).map_err(|_| unknown_invoice())?;
+    request.log_fields.number = Some(number.to_string());
+    Ok((account, number))
+}
+
 /// `GET /v1/invoices`: in order of arrival; a page may be short and still have a next one.
-pub(in crate::http) async fn list(
-    request: &mut RequestContext,
-    query: &Query,
-) -> Result<Reply, Problem> {
-    let limit = page_limit(query)?;
-    let filter = filter(query)?;
-    let after: Option<Sequence> = cursor_in(query)?;
-    let store = Arc::clone(&request.context().store);
-    let page = blocking(move || {
+pub(in crate::http) async fn list(request: &mut RequestContext) -> Result<Reply, Problem> {
+    let limit = page_limit(&request.query)?;
+    let filter = filter(&request.query)?;
+    let after: Option<Sequence> = cursor_in(&request.query)?;
+    let page = request.context().read(move |store| {
         let page = store.invoices(&filter, after, limit)?;
         let paused = store.pause_in_force(None)?;
         Ok(InvoicePage {
@@ -59,33 +55,25 @@ pub(in crate::http) async fn list(
             damaged: page.damaged,
             paused: view::paused(paused.as_ref()),
         })
-    })
-    .await?;
-    Reply::ok(&page)
+    });
+    Reply::ok(&page.await?)
 }
 
 fn filter(query: &Query) -> Result<Filter, Problem> {
     let states = Shown::ALL.map(Shown::as_str).join(", ");
     let day = |name| query.read(name, "a date such as 2026-11-30", |raw| date(raw).ok());
-    let id = |name: &str, raw: &str| {
-        AccountId::parse(raw).map_err(|invalid| bad_parameter(name, invalid.expectation()))
-    };
-    let account = match query.get("account") {
-        Some(raw) => Some(id("account", raw)?),
-        None => None,
-    };
+    let account = query.get("account").map(|raw| {
+        AccountId::parse(raw).map_err(|invalid| bad_parameter("account", invalid.expectation()))
+    });
+    let number = |raw: &str| InvoiceNumber::parse(raw).ok();
+    let instant = "an instant of RFC 3339, or a date";
     Ok(Filter {
         state: query.read("state", &format!("one of {states}"), Shown::parse)?,
-        account,
-        number: query
-            .read("number", "an invoice's number", |raw| InvoiceNumber::parse(raw).ok())?,
+        account: account.transpose()?,
+        number: query.read("number", "an invoice's number", number)?,
         issued_from: day("issued_from")?,
         issued_to: day("issued_to")?,
-        changed_since: query.read(
-            "changed_since",
-            "an instant of RFC 3339, or a date",
-            instant_or_day,
-        )?,
+        changed_since: query.read("changed_since", instant, instant_or_day)?,
     })
 }
 
@@ -98,81 +86,52 @@ fn instant_or_day(raw: &str) -> Option<DateTime<Utc>> {
 }
 
 /// `POST …/hold`.
-pub(in crate::http) async fn hold(
-    request: &mut RequestContext,
-    params: &Params,
-    actor: String,
-) -> Result<Reply, Problem> {
+pub(in crate::http) async fn hold(request: &mut RequestContext) -> Result<Reply, Problem> {
     let reason = read_body(request, |fields| fields.optionally("reason", reason)).await?;
-    let command = Command::Hold {
-        reason: reason
-            .filter(|reason| !reason.is_empty())
-            .unwrap_or_else(|| "an operator said nothing about it".to_owned()),
-    };
-    operate(request, params, command.into(), actor).await
+    let reason = reason.filter(|reason| !reason.is_empty());
+    let reason = reason.unwrap_or_else(|| "an operator said nothing about it".to_owned());
+    operate(request, Command::Hold { reason }.into()).await
 }
 
 /// `POST …/release`.
-pub(in crate::http) async fn release(
-    request: &mut RequestContext,
-    params: &Params,
-    actor: String,
-) -> Result<Reply, Problem> {
-    let (now, reason) = read_body(request, |fields| {
+pub(in crate::http) async fn release(request: &mut RequestContext) -> Result<Reply, Problem> {
+    let order = read_body(request, |fields| {
         let now = fields.optionally("now", Item::boolean);
         let reason = fields.optionally("reason", reason);
-        Ok((now?.unwrap_or(false), reason?))
-    })
-    .await?;
-    let command = Command::Release { now };
-    operate(request, params, Order { command, reason }, actor).await
+        Ok(Order { command: Command::Release { now: now?.unwrap_or(false) }, reason: reason? })
+    });
+    let order = order.await?;
+    operate(request, order).await
 }
 
 /// `POST …/resend`: names the revision that it replaces, so that two requests make one.
-pub(in crate::http) async fn resend(
-    request: &mut RequestContext,
-    params: &Params,
-    actor: String,
-) -> Result<Reply, Problem> {
-    let (revision, reason) = read_body(request, |fields| {
+pub(in crate::http) async fn resend(request: &mut RequestContext) -> Result<Reply, Problem> {
+    let order = read_body(request, |fields| {
         let reason = fields.optionally("reason", reason);
         let item = fields.required("revision")?;
         match u32::try_from(item.integer()?) {
-            Ok(revision) if revision > 0 => Ok((revision, reason?)),
+            Ok(revision) if revision > 0 => {
+                Ok(Order { command: Command::Resend { revision }, reason: reason? })
+            }
             Ok(_) | Err(_) => item.fault("the revision that was delivered, from 1"),
         }
-    })
-    .await?;
-    let command = Command::Resend { revision };
-    operate(request, params, Order { command, reason }, actor).await
+    });
+    let order = order.await?;
+    operate(request, order).await
 }
 
 /// `POST …/withdraw`.
-pub(in crate::http) async fn withdraw(
-    request: &mut RequestContext,
-    params: &Params,
-    actor: String,
-) -> Result<Reply, Problem> {
+pub(in crate::http) async fn withdraw(request: &mut RequestContext) -> Result<Reply, Problem> {
     let reason = read_body(request, |fields| fields.optionally("reason", reason)).await?;
-    let command = Command::Withdraw;
-    operate(request, params, Order { command, reason }, actor).await
+    operate(request, Order { command: Command::Withdraw, reason }).await
 }
 
-async fn operate(
-    request: &mut RequestContext,
-    params: &Params,
-    order: Order,
-    actor: String,
-) -> Result<Reply, Problem> {
-    let (account, number) = (account_in(params)?, number_in(params)?);
-    request.log_fields.account = Some(account.to_string());
-    request.log_fields.number = Some(number.to_string());
-    let context = Arc::clone(&request.service.context);
-    let OperateAnswer { answer, state } = context
-        .store
-        .operate(&account, &number, order, actor, context.clock.now())
-        .await?
-        .ok_or_else(unknown_invoice)?;
+async fn operate(request: &mut RequestContext, order: Order) -> Result<Reply, Problem> {
+    let (account, number) = named(request)?;
+    let context = request.context();
+    let now = context.clock.now();
+    let operated = context.store.operate(&account, &number, order, request.operator(), now);
+    let OperateAnswer { answer, state } = operated.await?.ok_or_else(unknown_invoice)?;
     context.nudge.notify_one();
     let (status, result) = match answer {
         Answer::Done => (StatusCode::OK, Acceptance::Applied),
