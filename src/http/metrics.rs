@@ -4,6 +4,7 @@
 //! backlog takes a walk through an index of the store: it is looked at once a minute at most, however often it is asked
 //! for. No label holds what comes from outside, so that nobody can fill the memory with them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +12,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 use tokio::time::Instant;
 
 use crate::domain::delivery::{Outcome, Stage};
@@ -37,55 +38,25 @@ pub type Attempts = BTreeMap<(Outcome, Stage), u64>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
-    seconds: Family<InterfaceLabels, Histogram>,
-    connections: Family<InterfaceLabels, Gauge>,
-    turned_away: Family<InterfaceLabels, Counter>,
-    attempts: Family<AttemptLabels, Counter>,
+    requests: Family<Labels<3>, Counter>,
+    seconds: Family<Labels<1>, Histogram>,
+    connections: Family<Labels<1>, Gauge>,
+    turned_away: Family<Labels<1>, Counter>,
+    attempts: Family<Labels<2>, Counter>,
     commits: Counter,
     committing: Gauge<f64, AtomicU64>,
     ready: Gauge,
     relay_up: Gauge,
-    paused: Family<ScopeLabels, Gauge>,
+    paused: Family<Labels<1>, Gauge>,
     accounts: Gauge,
-    open_invoices: Family<StateLabels, Gauge>,
+    open_invoices: Family<Labels<1>, Gauge>,
     oldest_parked: Gauge<f64, AtomicU64>,
     unused_documents: Gauge,
     backlog: Mutex<Option<(Instant, Backlog)>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    interface: &'static str,
-    path: &'static str,
-    status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InterfaceLabels {
-    interface: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AttemptLabels {
-    outcome: &'static str,
-    stage: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ScopeLabels {
-    scope: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabels {
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BuildLabels {
-    version: &'static str,
-}
+/// The name and the value of each label.
+type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];
 
 /// How the daemon fares at one moment.
 #[derive(Debug)]
@@ -110,96 +81,70 @@ pub(super) struct Connected {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("invoice_router");
-        let version = env!("CARGO_PKG_VERSION");
-        registry.register("build", "Version of the program", Info::new(BuildLabels { version }));
-        let seconds: Family<InterfaceLabels, Histogram> =
-            Family::new_with_constructor(|| Histogram::new(SECONDS));
-        let metrics = Self {
-            requests: Family::default(),
-            seconds,
-            connections: Family::default(),
-            turned_away: Family::default(),
-            attempts: Family::default(),
-            commits: Counter::default(),
-            committing: Gauge::default(),
-            ready: Gauge::default(),
-            relay_up: Gauge::default(),
-            paused: Family::default(),
-            accounts: Gauge::default(),
-            open_invoices: Family::default(),
-            oldest_parked: Gauge::default(),
-            unused_documents: Gauge::default(),
+        let r = &mut registry;
+        let version = Info::new(label("version", env!("CARGO_PKG_VERSION")));
+        r.register("build", "Version of the program", version);
+        let requests = "Requests answered; the path is the route's";
+        let duration = "Time from the head of a request to its answer";
+        let turned_away = "Connections rejected because their peer had too many";
+        let attempts = "Attempts to send to an address, by outcome and stage";
+        let committing = "Age of the batch that is being written; 0 if there is none";
+        let relay_up = "0 if the relay failed and nothing is sent until it answers";
+        let paused = "1 if an operator or the daemon has paused this scope";
+        let open = "Invoices that are not finished; due includes released invoices and those to be retried";
+        let parked = "Age of the oldest invoice that waits for its account or a newer version of it; 0 if there is none";
+        let unused = "Documents that no invoice refers to";
+        let seconds = Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> _);
+        Self {
+            requests: add(r, "http_requests", requests, Family::default()),
+            seconds: add_in(r, "http_request_duration", duration, Unit::Seconds, seconds),
+            connections: add(r, "connections", "Open connections", Family::default()),
+            turned_away: add(r, "connections_turned_away", turned_away, Family::default()),
+            attempts: add(r, "attempts", attempts, Family::default()),
+            commits: add(r, "commits", "Durable units of work", Counter::default()),
+            committing: add_in(r, "commit_under_way", committing, Unit::Seconds, Gauge::default()),
+            ready: add(r, "ready", "1 if /readyz answers 200", Gauge::default()),
+            relay_up: add(r, "relay_up", relay_up, Gauge::default()),
+            paused: add(r, "paused", paused, Family::default()),
+            accounts: add(r, "accounts", "Accounts, including closed ones", Gauge::default()),
+            open_invoices: add(r, "open_invoices", open, Family::default()),
+            oldest_parked: add_in(
+                r,
+                "oldest_parked_invoice",
+                parked,
+                Unit::Seconds,
+                Gauge::default(),
+            ),
+            unused_documents: add_in(r, "unused_documents", unused, Unit::Bytes, Gauge::default()),
             backlog: Mutex::default(),
             registry,
-        };
-        metrics.registered()
+        }
     }
 }
 
-impl Metrics {
-    fn registered(mut self) -> Self {
-        let registry = &mut self.registry;
-        registry.register(
-            "http_requests",
-            "Requests answered; the path is the route's",
-            self.requests.clone(),
-        );
-        registry.register_with_unit(
-            "http_request_duration",
-            "Time from the head of a request to its answer",
-            Unit::Seconds,
-            self.seconds.clone(),
-        );
-        registry.register("connections", "Open connections", self.connections.clone());
-        registry.register(
-            "connections_turned_away",
-            "Connections rejected because their peer had too many",
-            self.turned_away.clone(),
-        );
-        registry.register(
-            "attempts",
-            "Attempts to send to an address, by outcome and stage",
-            self.attempts.clone(),
-        );
-        registry.register("commits", "Durable units of work", self.commits.clone());
-        registry.register_with_unit(
-            "commit_under_way",
-            "Age of the batch that is being written; 0 if there is none",
-            Unit::Seconds,
-            self.committing.clone(),
-        );
-        registry.register("ready", "1 if /readyz answers 200", self.ready.clone());
-        registry.register(
-            "relay_up",
-            "0 if the relay failed and nothing is sent until it answers",
-            self.relay_up.clone(),
-        );
-        registry.register(
-            "paused",
-            "1 if an operator or the daemon has paused this scope",
-            self.paused.clone(),
-        );
-        registry.register("accounts", "Accounts, including closed ones", self.accounts.clone());
-        registry.register(
-            "open_invoices",
-            "Invoices that are not finished; due includes released invoices and those to be retried",
-            self.open_invoices.clone(),
-        );
-        registry.register_with_unit(
-            "oldest_parked_invoice",
-            "Age of the oldest invoice that waits for its account or a newer version of it; 0 if there is none",
-            Unit::Seconds,
-            self.oldest_parked.clone(),
-        );
-        registry.register_with_unit(
-            "unused_documents",
-            "Documents that no invoice refers to",
-            Unit::Bytes,
-            self.unused_documents.clone(),
-        );
-        self
-    }
+/// Has a metric written out, and hands it over to be changed.
+fn add<M: Metric + Clone>(to: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    to.register(name, help, metric.clone());
+    metric
+}
 
+/// As [`add`], in a unit.
+fn add_in<M: Metric + Clone>(
+    to: &mut Registry,
+    name: &str,
+    help: &str,
+    unit: Unit,
+    metric: M,
+) -> M {
+    to.register_with_unit(name, help, unit, metric.clone());
+    metric
+}
+
+fn label(name: &'static str, value: &'static str) -> Labels<1> {
+    [(name, value.into())]
+}
+
+impl Metrics {
     /// A request was answered; `path` is its route, if it has one.
     pub(super) fn answered(
         &self,
@@ -208,21 +153,23 @@ impl Metrics {
         status: u16,
         took: Duration,
     ) {
-        let labels = RequestLabels { interface, path: path.unwrap_or("none"), status };
+        let path = path.unwrap_or("none").into();
+        let status = status.to_string().into();
+        let labels = [("interface", interface.into()), ("path", path), ("status", status)];
         self.requests.get_or_create(&labels).inc();
-        let seconds = self.seconds.get_or_create(&InterfaceLabels { interface });
+        let seconds = self.seconds.get_or_create(&label("interface", interface));
         seconds.observe(took.as_secs_f64());
     }
 
     /// A connection was accepted.
     pub(super) fn connected(self: &Arc<Self>, interface: &'static str) -> Connected {
-        self.connections.get_or_create(&InterfaceLabels { interface }).inc();
+        self.connections.get_or_create(&label("interface", interface)).inc();
         Connected { metrics: Arc::clone(self), interface }
     }
 
     /// A connection was rejected.
     pub(super) fn turned_away(&self, interface: &'static str) {
-        self.turned_away.get_or_create(&InterfaceLabels { interface }).inc();
+        self.turned_away.get_or_create(&label("interface", interface)).inc();
     }
 
     /// What was seen of the backlog within the last minute.
@@ -244,11 +191,11 @@ impl Metrics {
         self.ready.set((*ready).into());
         self.relay_up.set((*relay_up).into());
         for (scope, is_paused) in *paused {
-            let paused = self.paused.get_or_create(&ScopeLabels { scope });
+            let paused = self.paused.get_or_create(&label("scope", scope));
             paused.set(is_paused.into());
         }
         for ((outcome, stage), count) in attempts {
-            let labels = AttemptLabels { outcome: outcome.as_str(), stage: stage.as_str() };
+            let labels = [("outcome", outcome.as_str().into()), ("stage", stage.as_str().into())];
             raise(&self.attempts.get_or_create(&labels), *count);
         }
         raise(&self.commits, health.commits);
@@ -273,7 +220,7 @@ impl Metrics {
             ("due", due),
             ("sending", sending),
         ] {
-            let open = self.open_invoices.get_or_create(&StateLabels { state });
+            let open = self.open_invoices.get_or_create(&label("state", state));
             open.set(gauged(*count));
         }
         let age = oldest_parked.and_then(|since| (*now - since).to_std().ok());
@@ -288,7 +235,7 @@ impl Metrics {
 impl Drop for Connected {
     fn drop(&mut self) {
         let interface = self.interface;
-        self.metrics.connections.get_or_create(&InterfaceLabels { interface }).dec();
+        self.metrics.connections.get_or_create(&label("interface", interface)).dec();
     }
 }
 
