@@ -8,7 +8,6 @@ use crate::domain::recipient::{Rule, TargetKind};
 
 /// Who gets the invoices, and why; everywhere the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Recipient {
     pub kind: Name<TargetKind>,
     pub sub_user: Option<String>,
@@ -19,7 +18,6 @@ pub struct Recipient {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reason {
     pub rule: Name<Rule>,
     pub account_version: u64,
@@ -28,7 +26,6 @@ pub struct Reason {
 
 /// `GET /v1/accounts/{account}/recipient`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AccountRecipient {
     pub account: String,
     pub version: u64,
@@ -38,7 +35,6 @@ pub struct AccountRecipient {
 
 /// `GET /v1/accounts`, of [`Account`] or, with `view=version`, of [`AccountVersion`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AccountPage<T> {
     pub items: Vec<T>,
     pub next_cursor: Option<String>,
@@ -47,7 +43,6 @@ pub struct AccountPage<T> {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AccountVersion {
     pub account: String,
     pub version: u64,
@@ -57,7 +52,6 @@ pub struct AccountVersion {
 
 /// `GET /v1/accounts/{account}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Account {
     pub account: String,
     pub version: u64,
@@ -75,7 +69,6 @@ pub struct Account {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MainContact {
     #[serde(flatten)]
     pub contact: Contact,
@@ -83,7 +76,6 @@ pub struct MainContact {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SubUser {
     pub id: String,
     pub group: String,
@@ -94,7 +86,6 @@ pub struct SubUser {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Contact {
     pub name: String,
     pub company: Option<String>,
@@ -103,7 +94,6 @@ pub struct Contact {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Login {
     pub enabled: bool,
     pub user_name: Option<String>,
@@ -112,7 +102,6 @@ pub struct Login {
 
 /// An address that the relay said does not exist.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Suspect {
     pub address: String,
     pub since: DateTime<Utc>,

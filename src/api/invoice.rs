@@ -9,7 +9,6 @@ use crate::domain::invoice::{KindName, Release};
 
 /// What the billing system handed over.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Invoice {
     pub account: String,
     pub number: String,
@@ -25,14 +24,12 @@ pub struct Invoice {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Money {
     pub amount: String,
     pub currency: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document {
     pub sha256: String,
     pub file_name: String,
@@ -40,7 +37,6 @@ pub struct Document {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListedInvoice {
     #[serde(flatten)]
     pub invoice: Invoice,
@@ -53,7 +49,6 @@ pub struct ListedInvoice {
 
 /// `GET /v1/invoices`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InvoicePage {
     pub items: Vec<ListedInvoice>,
     pub next_cursor: Option<String>,
@@ -70,7 +65,6 @@ pub enum InvoiceView {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WholeInvoice {
     #[serde(flatten)]
     pub invoice: Invoice,
@@ -91,7 +85,6 @@ pub struct WholeInvoice {
 
 /// What is left of an invoice once retention has removed it, or if it was withdrawn before it was issued.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RemovedInvoice {
     pub account: String,
     pub number: String,
@@ -107,7 +100,6 @@ pub struct RemovedInvoice {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AddressDelivery {
     pub address: String,
     pub state: Name<AddressState>,
@@ -117,7 +109,6 @@ pub struct AddressDelivery {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attempt {
     pub number: u32,
     pub started_at: DateTime<Utc>,
@@ -130,7 +121,6 @@ pub struct Attempt {
 
 /// A relay's reply.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reply {
     pub code: u16,
     pub enhanced: Option<String>,
@@ -139,7 +129,6 @@ pub struct Reply {
 
 /// The exact bytes that were sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Message {
     pub sha256: String,
     pub bytes: u64,
@@ -147,7 +136,6 @@ pub struct Message {
 
 /// An attempt of a revision that was replaced.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EarlierAttempt {
     #[serde(flatten)]
     pub attempt: Attempt,
@@ -158,7 +146,6 @@ pub struct EarlierAttempt {
 
 /// The answer to `hold`, `release`, `resend` and `withdraw`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OperationAnswer {
     pub result: Name<Acceptance>,
     pub account: String,

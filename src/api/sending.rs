@@ -9,7 +9,6 @@ use crate::domain::named;
 
 /// A pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Paused {
     pub scope: Name<PausedScope>,
     pub reason: String,
@@ -26,7 +25,6 @@ pub struct PauseRequest {
 
 /// The answer to `pause`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PauseAnswer {
     pub result: Name<Acceptance>,
     pub account: Option<String>,
@@ -44,7 +42,6 @@ pub struct ResumeRequest {
 
 /// The answer to `resume`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ResumeAnswer {
     #[serde(flatten)]
     pub now: PauseAnswer,
@@ -62,7 +59,6 @@ pub struct DispatchRequest {
 
 /// The answer to `dispatch`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dispatched {
     pub dry_run: bool,
     pub instant: DateTime<Utc>,
@@ -72,7 +68,6 @@ pub struct Dispatched {
 
 /// What was released, of a schedule or an account.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     pub schedule: Option<String>,
     pub account: Option<String>,
@@ -82,7 +77,6 @@ pub struct Run {
 
 /// The answer to `dispatch` with `dry_run`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DryRun {
     pub dry_run: bool,
     pub items: Vec<Planned>,
@@ -92,7 +86,6 @@ pub struct DryRun {
 
 /// What an account would get.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Planned {
     pub account: String,
     pub recipient: Recipient,
@@ -102,14 +95,12 @@ pub struct Planned {
 
 /// `GET /livez`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Liveness {
     pub status: Name<Status>,
 }
 
 /// `GET /readyz`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Readiness {
     pub status: Name<Status>,
     pub failing: Vec<FailedCheck>,
@@ -128,7 +119,6 @@ named! {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FailedCheck {
     pub check: String,
     pub detail: String,
@@ -136,7 +126,6 @@ pub struct FailedCheck {
 
 /// How the relay fares.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Relay {
     /// Nothing was sent since the start.
