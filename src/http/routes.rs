@@ -375,16 +375,6 @@ mod tests {
     }
 
     #[test]
-    fn another_method_is_told_which_there_are() {
-        let routes = Routes::of(Interface::Admin);
-        let (resource, _) = routes.find("/v1/accounts/a").unwrap();
-        let problem = resource.route(&Method::DELETE).err().unwrap();
-        assert_eq!(problem.code, Code::MethodNotAllowed);
-        assert_eq!(problem.allow.as_deref(), Some("GET, HEAD"));
-        assert!(resource.route(&Method::HEAD).is_ok());
-    }
-
-    #[test]
     fn a_path_that_is_not_known_is_shown_without_an_address_or_not_at_all() {
         let shown = |path: &str| stray(path);
         assert_eq!(shown("/v1/event").as_deref(), Some("/v1/event"));

@@ -21,7 +21,7 @@ fn text(value: &impl ToString) -> String {
     value.to_string()
 }
 
-fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+pub(super) fn texts<T: ToString>(values: &[T]) -> Vec<String> {
     values.iter().map(text).collect()
 }
 
@@ -109,7 +109,7 @@ fn sub_user(
     }
 }
 
-fn contact(contact: &Contact) -> api::Contact {
+pub(super) fn contact(contact: &Contact) -> api::Contact {
     let Contact { name, company, language, addresses } = contact;
     api::Contact {
         name: text(name),
@@ -119,7 +119,7 @@ fn contact(contact: &Contact) -> api::Contact {
     }
 }
 
-fn login(login: &Login) -> api::Login {
+pub(super) fn login(login: &Login) -> api::Login {
     api::Login {
         enabled: login.enabled(),
         user_name: login.user_name().map(text),

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinSet;
 
 use super::*;
 use crate::figures::count;
-use crate::interface::read_answer;
 
 /// As many as the listener takes at once.
 const CONNECTIONS: usize = 16;

@@ -2,10 +2,8 @@
 
 use std::sync::mpsc;
 
-use tokio::io::AsyncWriteExt as _;
-
 use super::*;
-use crate::interface::{exchange, read_answer, until};
+use crate::interface::{exchange, until};
 
 async fn start(limits: Limits, grace: Duration) -> Interfaces {
     Interfaces::start_with(limits, grace, Default::default).await
@@ -37,11 +35,9 @@ async fn a_head_that_comes_too_slowly_gets_a_408() {
 async fn a_body_that_comes_too_slowly_gets_a_408_and_changes_nothing() {
     let hasty = Limits { body_time: SOON, ..limits() };
     let interfaces = start(hasty, SOON).await;
-    let body = account(1).to_string();
-    let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
+    let whole = signed(&interfaces, PORTAL, &account(1).to_string());
     let mut stream = interfaces.connect().await;
-    let half = format!("{head}{}", &body[..20]);
-    let answer = exchange(&mut stream, half.as_bytes()).await;
+    let answer = exchange(&mut stream, &whole.as_bytes()[..whole.len() - 20]).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("\"code\":\"time_out\""), "{answer}");
     assert!(interfaces.is_untouched());
@@ -50,11 +46,9 @@ async fn a_body_that_comes_too_slowly_gets_a_408_and_changes_nothing() {
 #[tokio::test]
 async fn a_body_that_stops_half_way_changes_nothing() {
     let interfaces = Interfaces::start().await;
-    let body = account(1).to_string();
-    let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
+    let whole = signed(&interfaces, PORTAL, &account(1).to_string());
     let mut stream = interfaces.connect().await;
-    let half = format!("{head}{}", &body[..20]);
-    stream.write_all(half.as_bytes()).await.unwrap();
+    stream.write_all(&whole.as_bytes()[..whole.len() - 20]).await.unwrap();
     stream.shutdown().await.unwrap();
     let answer = exchange(&mut stream, b"").await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
@@ -76,22 +70,13 @@ async fn what_is_announced_too_large_is_refused_before_it_is_sent() {
 #[tokio::test]
 async fn a_chunked_body_is_taken_and_limited_as_any_other() {
     let interfaces = Interfaces::start().await;
-    let body = account(1).to_string();
-    let head = |body: &str| {
-        let length = body.len();
-        interfaces
-            .event_head(PORTAL, body.as_bytes(), length)
-            .replace(&format!("content-length: {length}\r\n"), "transfer-encoding: chunked\r\n")
-    };
-    let mut stream = interfaces.connect().await;
-    let chunked = format!("{}{:x}\r\n{body}\r\n0\r\n\r\n", head(&body), body.len());
-    stream.write_all(chunked.as_bytes()).await.unwrap();
-    let (status, answer) = read_answer(&mut stream).await;
+    const CHUNKED: &str = "transfer-encoding: chunked\r\n";
+    let whole = chunked(&interfaces, CHUNKED, &account(1).to_string());
+    let (status, answer) = asked(&interfaces, whole).await;
     assert!(status.starts_with("http/1.1 200"), "{status}{answer}");
-
-    let large = " ".repeat(limits().event_body_bytes + 1);
-    let chunked = format!("{}{:x}\r\n{large}\r\n0\r\n\r\n", head(&large), large.len());
-    let answer = exchange(&mut stream, chunked.as_bytes()).await;
+    let large = chunked(&interfaces, CHUNKED, &" ".repeat(limits().event_body_bytes + 1));
+    let mut stream = interfaces.connect().await;
+    let answer = exchange(&mut stream, large.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
@@ -102,17 +87,9 @@ async fn large_bodies_share_a_bounded_memory_and_small_ones_need_none_of_it() {
     let interfaces = start(narrow, SOON).await;
     let small = account(1).to_string();
     let large = small.clone() + &" ".repeat(LARGE - small.len());
-    let whole = |body: &str| {
-        let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
-        format!("{head}{body}")
-    };
-    let ask = async |body: &str| {
-        let mut stream = interfaces.connect().await;
-        stream.write_all(whole(body).as_bytes()).await.unwrap();
-        read_answer(&mut stream).await
-    };
+    let ask = async |body: &str| asked(&interfaces, signed(&interfaces, PORTAL, body)).await;
 
-    let slow = whole(&large);
+    let slow = signed(&interfaces, PORTAL, &large);
     let (most, rest) = slow.split_at(slow.len() - 1024);
     let mut stream = interfaces.connect().await;
     stream.write_all(most.as_bytes()).await.unwrap();
@@ -144,10 +121,8 @@ async fn large_bodies_share_a_bounded_memory_and_small_ones_need_none_of_it() {
 #[tokio::test]
 async fn a_body_without_a_length_is_asked_for_one() {
     let interfaces = Interfaces::start().await;
-    let mut stream = interfaces.connect().await;
     let head = "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let (head, body) = read_answer(&mut stream).await;
+    let (head, body) = asked(&interfaces, head).await;
     assert!(head.starts_with("http/1.1 411"), "{head}");
     assert_eq!(body["code"], "length_required");
 }
@@ -171,10 +146,8 @@ async fn a_request_names_its_host_once() {
         ("1.0", "", "404"),
         ("1.0", "host: a\r\nhost: b\r\n", "400"),
     ] {
-        let mut stream = interfaces.connect().await;
         let request = format!("GET /v1/nothing HTTP/{version}\r\n{hosts}\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let (head, body) = read_answer(&mut stream).await;
+        let (head, body) = asked(&interfaces, &request).await;
         assert!(head.contains(&format!(" {status} ")), "{request}{head}");
         let is_about_the_head = body["code"] == "bad_head";
         assert_eq!(is_about_the_head, status == "400", "{body}");
@@ -184,17 +157,13 @@ async fn a_request_names_its_host_once() {
 #[tokio::test]
 async fn a_body_in_another_transfer_coding_is_not_taken_for_what_it_is_not() {
     let interfaces = Interfaces::start().await;
-    let body = account(1).to_string();
-    let length = format!("content-length: {}\r\n", body.len());
     for codings in [
         "transfer-encoding: gzip, chunked\r\n",
         "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
     ] {
-        let head =
-            interfaces.event_head(PORTAL, body.as_bytes(), body.len()).replace(&length, codings);
-        let chunked = format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        let whole = chunked(&interfaces, codings, &account(1).to_string());
         let mut stream = interfaces.connect().await;
-        let answer = exchange(&mut stream, chunked.as_bytes()).await;
+        let answer = exchange(&mut stream, whole.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
         assert!(answer.contains("\"code\":\"bad_head\""), "{answer}");
     }
@@ -202,31 +171,16 @@ async fn a_body_in_another_transfer_coding_is_not_taken_for_what_it_is_not() {
 }
 
 #[tokio::test]
-async fn heads_and_paths_are_limited() {
+async fn heads_and_paths_are_limited_and_whoever_sends_all_before_it_reads_gets_to_know_why() {
     let interfaces = Interfaces::start().await;
-    let mut stream = interfaces.connect().await;
     let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(5000));
-    stream.write_all(long.as_bytes()).await.unwrap();
-    let (head, body) = read_answer(&mut stream).await;
+    let (head, body) = asked(&interfaces, long).await;
     assert!(head.starts_with("http/1.1 414"), "{head}");
     assert_eq!(body["code"], "uri_too_long");
-    let mut stream = interfaces.connect().await;
-    let padding = "x".repeat(20_000);
-    let large = format!("GET / HTTP/1.1\r\nhost: x\r\npadding: {padding}\r\n\r\n");
-    stream.write_all(large.as_bytes()).await.unwrap();
-    let (head, _) = read_answer(&mut stream).await;
-    assert!(head.starts_with("http/1.1 431"), "{head}");
-}
-
-#[tokio::test]
-async fn whoever_sends_all_before_it_reads_gets_to_know_why_it_is_refused() {
-    let interfaces = Interfaces::start().await;
-    let mut stream = interfaces.connect().await;
+    // More than lies in the buffers between the two: a connection that was closed upon it would fail this.
     let padding = "x".repeat(8 * 1024 * 1024);
     let large = format!("GET / HTTP/1.1\r\nhost: x\r\npadding: {padding}\r\n\r\n");
-    // More than lies in the buffers between the two: a connection that was closed upon it would fail this.
-    stream.write_all(large.as_bytes()).await.unwrap();
-    let (head, _) = read_answer(&mut stream).await;
+    let (head, _) = asked(&interfaces, large).await;
     assert!(head.starts_with("http/1.1 431"), "{head}");
 }
 
@@ -235,9 +189,8 @@ async fn a_connection_goes_on_after_an_error() {
     let interfaces = Interfaces::start().await;
     let mut stream = interfaces.connect().await;
     for (key, version, status) in [(STRANGER, 1, 401), (PORTAL, 1, 200), (BILLING, 2, 403)] {
-        let body = account(version).to_string();
-        let head = interfaces.event_head(key, body.as_bytes(), body.len());
-        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let whole = signed(&interfaces, key, &account(version).to_string());
+        stream.write_all(whole.as_bytes()).await.unwrap();
         let (head, _) = read_answer(&mut stream).await;
         assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
         assert!(head.contains("\r\ndate: "), "{head}");
@@ -277,10 +230,9 @@ async fn announce(interfaces: &Interfaces, key: &str, body: &[u8], length: usize
 }
 
 async fn send_embedded(interfaces: &Interfaces) -> TcpStream {
-    let body = embedded();
-    let head = interfaces.event_head(BILLING, body.as_bytes(), body.len());
     let mut stream = interfaces.connect().await;
-    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let whole = signed(interfaces, BILLING, &embedded());
+    stream.write_all(whole.as_bytes()).await.unwrap();
     stream
 }
 
@@ -302,35 +254,22 @@ fn a_client_that_has_closed_its_side_gets_the_answer_to_what_it_asked() {
 }
 
 #[tokio::test]
-async fn nobody_reads_on_after_trailers() {
+async fn nobody_reads_on_after_what_may_be_trailers_or_chunks_that_nobody_has_read() {
+    const CHUNKED: &str = "transfer-encoding: chunked\r\n";
     let interfaces = Interfaces::start().await;
-    let body = account(1).to_string();
-    let head = interfaces.event_head(PORTAL, body.as_bytes(), body.len());
-    let length = format!("content-length: {}\r\n", body.len());
-    let head = head.replace(&length, "transfer-encoding: chunked\r\n");
+    let event = chunked(&interfaces, CHUNKED, &account(1).to_string());
+    let unread = format!("GET /openapi.yaml HTTP/1.1\r\nhost: x\r\n{CHUNKED}\r\n0\r\n\r\n");
     // To a lenient reader the body ends before the request that is hidden in what looks like trailers.
     let hidden = "GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n";
-    let whole = format!("{head}{:x}\r\n{body}\r\n0\r\n\n{hidden}{hidden}", body.len());
-    let mut stream = interfaces.connect().await;
-    stream.write_all(whole.as_bytes()).await.unwrap();
-    let (head, _) = read_answer(&mut stream).await;
-    assert!(head.contains("connection: close\r\n"), "{head}");
-    assert_nothing_more(&mut stream).await;
-}
-
-#[tokio::test]
-async fn nobody_reads_on_after_chunks_that_nobody_has_read() {
-    let interfaces = Interfaces::start().await;
-    let hidden = "GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n";
-    let whole = format!(
-        "GET /openapi.yaml HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\n{hidden}{hidden}"
-    );
-    let mut stream = interfaces.connect().await;
-    stream.write_all(whole.as_bytes()).await.unwrap();
-    let (head, _) = read_answer(&mut stream).await;
-    assert!(head.starts_with("http/1.1 200"), "{head}");
-    assert!(head.contains("connection: close\r\n"), "{head}");
-    assert_nothing_more(&mut stream).await;
+    for whole in [event, unread] {
+        let ended_early = whole.strip_suffix("\r\n").unwrap();
+        let mut stream = interfaces.connect().await;
+        stream.write_all(format!("{ended_early}\n{hidden}{hidden}").as_bytes()).await.unwrap();
+        let (head, _) = read_answer(&mut stream).await;
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        assert!(head.contains("connection: close\r\n"), "{head}");
+        assert_nothing_more(&mut stream).await;
+    }
 }
 
 #[tokio::test]

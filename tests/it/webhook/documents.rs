@@ -2,10 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::AsyncWriteExt as _;
 
 use super::*;
-use crate::interface::read_answer;
 
 #[tokio::test]
 async fn a_document_is_stored_once() {

@@ -1,13 +1,12 @@
 //! How many connections, requests and unused documents there may be, and what becomes of those beyond.
 
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::*;
 use crate::description::Interface;
-use crate::interface::{access, exchange, read_answer, read_answer_of, sender};
+use crate::interface::{access, exchange, read_answer_of, sender};
 use invoice_router::config::Senders;
 
 const PING: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -160,10 +159,9 @@ async fn secrets_tokens_and_rights_are_exchanged_under_open_connections() {
     let admin = TcpStream::connect(interfaces.admin_tcp).await.unwrap();
     let admin = Mutex::new(admin);
     let event = account(1).to_string();
-    let signed = async |key, event: &str| {
-        let head = interfaces.event_head(key, event.as_bytes(), event.len());
+    let pushed = async |key, event: &str| {
         let mut stream = webhook.lock().await;
-        let whole = format!("{head}{event}");
+        let whole = signed(&interfaces, key, event);
         stream.write_all(whole.as_bytes()).await.unwrap();
         let (head, _) = read_answer(&mut stream).await;
         head["http/1.1 ".len()..][..3].to_owned()
@@ -177,7 +175,7 @@ async fn secrets_tokens_and_rights_are_exchanged_under_open_connections() {
         let (head, _) = read_answer_of(Interface::Admin, &mut stream).await;
         head["http/1.1 ".len()..][..3].to_owned()
     };
-    assert_eq!(signed(STRANGER, &event).await, "401");
+    assert_eq!(pushed(STRANGER, &event).await, "401");
     for token in ["ops-token", "watch-token"] {
         assert_eq!(shown(token).await, "200", "{token}");
     }
@@ -185,10 +183,10 @@ async fn secrets_tokens_and_rights_are_exchanged_under_open_connections() {
     rotated.senders = Senders::new([sender("portal", &[STRANGER], true)]).unwrap();
     rotated.tokens.retain(|token| token.name.as_str() == "watch");
     interfaces.access.send_replace(Arc::new(rotated));
-    assert_eq!(signed(STRANGER, &event).await, "200");
-    assert_eq!(signed(PORTAL, &event).await, "401");
+    assert_eq!(pushed(STRANGER, &event).await, "200");
+    assert_eq!(pushed(PORTAL, &event).await, "401");
     let invoice = invoice("RE-1").to_string();
-    assert_eq!(signed(BILLING, &invoice).await, "401");
+    assert_eq!(pushed(BILLING, &invoice).await, "401");
     assert_eq!(shown("ops-token").await, "401");
     assert_eq!(shown("watch-token").await, "200");
 }

@@ -4,17 +4,17 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::account::{Login, Profile, SubUser};
-use crate::domain::address::{EmailAddress, HeaderText};
+use crate::domain::address::HeaderText;
 use crate::domain::change::{ContactChange, ContactDifferences, CopySource};
-use crate::domain::contact::{Addresses, Contact, Language};
-use crate::domain::id::{ScheduleName, SubUserId, Version};
-use crate::domain::invoice::PortalUrl;
+use crate::domain::contact::Language;
+use crate::domain::id::{Group, ScheduleName, SubUserId};
 use crate::http::events::account::Places;
 use crate::http::values::instant as read_instant;
+use crate::http::view;
 
 /// The body of an event. What an event of an invoice does not keep, its time-stamp, is as it was `said`.
 pub(super) fn event(event: &Event, said: &Value) -> Value {
@@ -50,10 +50,12 @@ fn change_data(kind: &ChangeKind, places: &Places) -> (&'static str, Value) {
         }
         ChangeKind::Imported(_) => unreachable!("{kind:?} of an event"),
         ChangeKind::Closed => ("account.closed", json!({})),
-        ChangeKind::SubUserSaved { id, group, contact, login: has_login } => {
-            let mut sub_user = json!({"id": id.as_str(), "group": group.as_str(), "login": login(has_login.as_ref())});
+        ChangeKind::SubUserSaved { id, group, contact, login } => {
+            let mut sub_user = sub_user(id, group, login.as_ref());
             match contact {
-                ContactChange::Whole(contact) => sub_user["contact"] = self::contact(contact),
+                ContactChange::Whole(contact) => {
+                    sub_user["contact"] = json!(view::contact(contact))
+                }
                 ContactChange::Copy { source, differences } => {
                     sub_user["copy_from"] = match source {
                         CopySource::MainContact => json!({"main_contact": true}),
@@ -75,125 +77,58 @@ fn change_data(kind: &ChangeKind, places: &Places) -> (&'static str, Value) {
 fn updated(profile: &Profile, order: &[SubUserId]) -> Value {
     let Profile { name, language, schedule, main_contact, sub_users, billing_contact } = profile;
     assert_eq!(order.len(), sub_users.len());
-    let sub_users: Vec<Value> = order
-        .iter()
-        .map(|id| {
-            let SubUser {
-                group,
-                contact: data,
-                login: has_login,
-            } = &sub_users[id];
-            json!({"id": id.as_str(), "group": group.as_str(), "contact": contact(data), "login": login(has_login.as_ref())})
-        })
-        .collect();
+    let sub_users = order.iter().map(|id| {
+        let SubUser { group, contact, login } = &sub_users[id];
+        let mut sub_user = sub_user(id, group, login.as_ref());
+        sub_user["contact"] = json!(view::contact(contact));
+        sub_user
+    });
     json!({
         "name": name.as_ref().map(HeaderText::as_str),
         "language": language.as_ref().map(Language::as_str),
         "schedule": schedule.as_ref().map(ScheduleName::as_str),
-        "main_contact": contact(main_contact),
-        "sub_users": sub_users,
+        "main_contact": view::contact(main_contact),
+        "sub_users": sub_users.collect::<Vec<_>>(),
         "billing_contact": billing_contact.as_ref().map(SubUserId::as_str),
     })
 }
 
-fn contact(contact: &Contact) -> Value {
-    let Contact { name, company, language, addresses: list } = contact;
-    json!({
-        "name": name.as_str(),
-        "company": company.as_ref().map(HeaderText::as_str),
-        "language": language.as_ref().map(Language::as_str),
-        "addresses": addresses(list),
-    })
-}
-
-fn addresses(list: &Addresses) -> Value {
-    list.as_slice().iter().map(EmailAddress::as_str).collect()
+fn sub_user(id: &SubUserId, group: &Group, login: Option<&Login>) -> Value {
+    json!({"id": id.as_str(), "group": group.as_str(), "login": login.map(view::login)})
 }
 
 /// Only what is said: absent is another thing than `null` here.
 fn differences(differences: &ContactDifferences) -> Value {
-    let ContactDifferences { name, company, language, addresses: list } = differences;
-    let mut members = Map::new();
-    if let Some(name) = name {
-        members.insert("name".to_owned(), name.as_str().into());
-    }
-    if let Some(company) = company {
-        members.insert("company".to_owned(), company.as_ref().map(HeaderText::as_str).into());
-    }
-    if let Some(language) = language {
-        members.insert("language".to_owned(), language.as_ref().map(Language::as_str).into());
-    }
-    if let Some(list) = list {
-        members.insert("addresses".to_owned(), addresses(list));
-    }
-    members.into()
-}
-
-fn login(login: Option<&Login>) -> Value {
-    login.map_or(Value::Null, |login| {
-        let permissions: Vec<&str> = login.permissions().iter().map(HeaderText::as_str).collect();
-        json!({
-            "enabled": login.enabled(),
-            "user_name": login.user_name().map(HeaderText::as_str),
-            "permissions": permissions,
-        })
-    })
+    let ContactDifferences { name, company, language, addresses } = differences;
+    let name = name.as_ref().map(|name| json!(name.as_str()));
+    let company = company.as_ref().map(|it| json!(it.as_ref().map(HeaderText::as_str)));
+    let language = language.as_ref().map(|it| json!(it.as_ref().map(Language::as_str)));
+    let addresses = addresses.as_ref().map(|list| json!(view::texts(list.as_slice())));
+    let all =
+        [("name", name), ("company", company), ("language", language), ("addresses", addresses)];
+    let said = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(said.collect())
 }
 
 /// A document's bytes stand where they were `said`.
 fn issued(parsed: &ParsedInvoice, said: &Value) -> Value {
     let ParsedInvoice { invoice, embedded, places } = parsed;
-    let Invoice {
-        account,
-        number,
-        kind,
-        issued_on,
-        due_on,
-        total,
-        release,
-        min_account_version,
-        portal_url,
-        documents,
-    } = invoice;
+    let mut written = json!(view::invoice(invoice));
+    let documents = written["documents"].as_array_mut().unwrap();
     let mut embedded = embedded.iter();
-    let documents: Vec<Value> = documents
-        .as_slice()
-        .iter()
-        .zip(places)
-        .enumerate()
-        .map(|(at, (document, (digest, place)))| {
-            assert_eq!(
-                (document.digest, format!("/data/documents/{at}/sha256")),
-                (*digest, place.clone())
-            );
-            let mut written = json!({
-                "file_name": document.file_name.as_str(),
-                "media_type": document.media_type.as_str(),
-            });
-            if said[at]["content_base64"].is_null() {
-                written["sha256"] = digest.to_string().into();
-            } else {
-                let (of, bytes) = embedded.next().unwrap();
-                assert_eq!(of, digest);
-                written["content_base64"] = STANDARD.encode(bytes).into();
-            }
-            written
-        })
-        .collect();
+    assert_eq!(documents.len(), places.len());
+    for (at, (document, (digest, place))) in documents.iter_mut().zip(places).enumerate() {
+        assert_eq!(*place, format!("/data/documents/{at}/sha256"));
+        assert_eq!(document["sha256"], digest.to_string());
+        if !said[at]["content_base64"].is_null() {
+            let (of, bytes) = embedded.next().unwrap();
+            assert_eq!(of, digest);
+            document.as_object_mut().unwrap().remove("sha256");
+            document["content_base64"] = STANDARD.encode(bytes).into();
+        }
+    }
     assert_eq!(embedded.next(), None, "bytes of no document");
-    json!({
-        "account": account.as_str(),
-        "number": number.as_str(),
-        "kind": kind.as_str(),
-        "refers_to": kind.refers_to().map(InvoiceNumber::as_str),
-        "issued_on": issued_on.to_string(),
-        "due_on": due_on.map(|day| day.to_string()),
-        "total": {"amount": total.amount(), "currency": total.currency().code()},
-        "release": release.as_str(),
-        "min_account_version": min_account_version.map(Version::get),
-        "portal_url": portal_url.as_ref().map(PortalUrl::as_str),
-        "documents": documents,
-    })
+    written
 }
 
 /// Whether what was written of an event says what was said: the same under each name, but for the ways in which
