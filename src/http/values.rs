@@ -13,8 +13,8 @@ pub(super) fn instant(raw: &str) -> Result<DateTime<Utc>, Invalid> {
     let has_form = raw.is_ascii() && raw.as_bytes().get(10).is_some_and(|b| b"Tt".contains(b));
     let parsed = DateTime::parse_from_rfc3339(raw).map_err(|_| invalid())?;
     DateTime::from_timestamp_millis(parsed.timestamp_millis())
-        // It is told in UTC again, where a year has four digits, too.
-        .filter(|at| has_form && (0..=9999).contains(&at.year()))
+        // In UTC, in which it is shown again, a year has four digits, too.
+        .filter(|at| has_form && parsed.year() > 0 && at.year() <= 9999)
         .ok_or_else(invalid)
 }
 
