@@ -34,7 +34,7 @@ use tokio::runtime::Runtime;
 use crate::seeds::{Options, ground, try_all};
 use crate::setting::Setting;
 
-const SEQUENCES: u64 = 5_000;
+const SEQUENCES: u64 = 3_000;
 const SEQUENCES_LONG: u64 = 1_000_000;
 
 /// Sends random sequences of events and compares answers and end state with the contract, written a second time.
