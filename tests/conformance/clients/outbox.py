@@ -11,14 +11,22 @@ import sqlite3
 import sys
 from collections import Counter
 
+import suite
 from callers import CLIENTS, EXAMPLES
+from daemon import FILES, NEVER, Daemon
 from suite import expect
 
 ACCOUNT = "K-5001"
 ACCOUNTS = "CREATE TABLE accounts (id TEXT PRIMARY KEY, version INTEGER NOT NULL, billing_contact TEXT)"
 
 
-def work(house):
+def work(directory):
+    with Daemon(suite.PROGRAM, directory, FILES, NEVER) as house:
+        work_off(house)
+    return Counter()
+
+
+def work_off(house):
     """A portal changes an account while the daemon is away, while it is there, and wrongly."""
     text = (EXAMPLES / "README.md").read_text()
     outbox, change = re.findall(r"^```sql\n(.*?)^```$", text, re.S | re.M)
@@ -47,7 +55,7 @@ def work(house):
 
         send_all(database, portal)
         expect("rows of which all were sent", rows(database), [])
-        expect("account", in_force(house), (2, "u-7"))
+        expect("account", current(house), (2, "u-7"))
 
         # An account that the daemon cannot answer for does not keep those after it from being told.
         database.execute("INSERT INTO outbox VALUES ('evt_stuck', 'K-0', 1, 'stuck', 0), ('evt_next', 'K-1', 1, 'next', 0)")
@@ -66,8 +74,7 @@ def work(house):
         select(database, change, None)
         send_all(database, portal)
         expect("what stays", [(version, refused) for _, _, version, _, refused in rows(database)], [(3, 1)])
-        expect("account", in_force(house), (4, None))
-    return Counter()
+        expect("account", current(house), (4, None))
 
 
 class OneIsStuck:
@@ -79,7 +86,7 @@ class OneIsStuck:
 
 
 def select(database, change, sub_user):
-    """What a portal does when somebody selects the billing contact."""
+    """What a portal does when a user selects the billing contact."""
     values = {"account": ACCOUNT, "sub_user": sub_user}
     for statement in re.sub(r"--.*", "", change).split(";"):
         if "INSERT" in statement:
@@ -103,6 +110,6 @@ def rows(database):
     return database.execute("SELECT * FROM outbox ORDER BY version").fetchall()
 
 
-def in_force(house):
+def current(house):
     account = house.ask("account", ACCOUNT)
     return account["version"], account["billing_contact"]

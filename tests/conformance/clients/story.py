@@ -1,17 +1,18 @@
-"""A client plays the numbered examples against the release program, with accounts and documents of its own.
+"""A client plays the numbered examples before a daemon of its own.
 
 What became of it is asked by the command line and read from the mails, not from the client.
 """
 
-import base64
 import email
 import email.policy
-import hashlib
 import json
 from collections import Counter
 
 import callers
+import events
+import suite
 from callers import EXAMPLES, Caller, Outcome, doctored
+from daemon import FILES, NEVER, Daemon
 from suite import Wrong, expect, wait_until
 
 ERIKA, CENTRAL = "erika@muster.example", "rechnungseingang@muster.example"
@@ -27,52 +28,24 @@ MAILS = [
     (CENTRAL, "RE-2026/0042"), (ACCOUNTING, "RE-2026/0042"), (CENTRAL, "RE-2026/0043"), (ACCOUNTING, "RE-2026/0043"),
     (REPLACEMENT, "RE-2026/0044"), (ERIKA, "RE-2026/0045"), (ENGLISH, "INV-2026-0007"),
 ]
+# An invoice of an account that comes after it.
+PARKED = (ENGLISH, "INV-2026-0007")
 
 
 class Portal:
-    """A client with its own copies of the examples: ids, domains and documents carry its name."""
+    """A client before a daemon of its own, with the examples."""
 
     def __init__(self, house, language):
-        self.house = house
-        self.name = language
-        self.directory = house.directory / language
-        self.directory.mkdir()
+        self.house, self.name, self.directory = house, language, house.directory
         self.callers = {
             sender: Caller(language, house.url, house.secret_file(sender)) for sender in ("portal", "billing")
         }
         # What is missing comes in time, however busy the machine is.
-        self.patient = doctored(language, self.directory, "ATTEMPTS", 5, 9)
+        (self.directory / "patient").mkdir()
+        self.patient = doctored(language, self.directory / "patient", "ATTEMPTS", 5, 9)
         self.runs = 0
-        self.documents = {
-            file.name: self.document(file) for file in sorted((EXAMPLES / "documents").iterdir())
-        }
-        self.events = [
-            self.event(file.read_text(), file.name) for file in sorted(EXAMPLES.glob("[0-9][0-9]-*.json"))
-        ]
-
-    def document(self, file):
-        # Neither PDF nor XML minds what comes behind its end.
-        own = self.directory / file.name
-        comment = f"<!-- {self.name} -->\n" if own.suffix == ".xml" else f"% {self.name}\n"
-        own.write_bytes(file.read_bytes() + comment.encode())
-        return own
-
-    def event(self, text, name):
-        """A file of an event, with the ids and documents of this portal."""
-        for file in (EXAMPLES / "documents").iterdir():
-            for written in (hexadecimal_digest, in_base64):
-                text = text.replace(written(file.read_bytes()), written(self.documents[file.name].read_bytes()))
-        for account in ("K-1001", "K-2001"):
-            text = text.replace(f'"{account}"', f'"{self.account(account)}"')
-        path = self.directory / name
-        path.write_text(self.own(text))
-        return path
-
-    def account(self, account):
-        return f"{account}-{self.name}"
-
-    def own(self, address):
-        return address.replace("@", f"@{self.name}.")
+        self.documents = {file.name: file for file in (EXAMPLES / "documents").iterdir()}
+        self.events = sorted(EXAMPLES.glob("[0-9][0-9]-*.json"))
 
     def altered(self, number, name, /, **members):
         """An event with other members in `data`, or beside it the time-stamp."""
@@ -124,43 +97,38 @@ class Waiting:
         return Outcome(self.process.returncode, callers.answers(text), self.said.read_text())
 
 
-def mails_to(house, domain):
-    """The mails to addresses of this domain: whom, which invoice, the attachments by name."""
+def mails(house):
+    """Whom each was delivered to, which invoice, the attachments by name."""
     for file in sorted((house.directory / "mail").glob("*.eml")):
         mail = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
-        if f"@{domain}." in mail["Delivered-To"]:
-            attachments = {part.get_filename(): part.get_content() for part in mail.iter_attachments()}
-            yield mail["Delivered-To"].replace(f"@{domain}.", "@"), mail["X-Invoice-Number"], attachments
+        attachments = {part.get_filename(): part.get_content() for part in mail.iter_attachments()}
+        yield mail["Delivered-To"], mail["X-Invoice-Number"], attachments
 
 
-def hexadecimal_digest(content):
-    return hashlib.sha256(content).hexdigest()
+def named(house):
+    return sorted((address, number) for address, number, _ in mails(house))
 
 
-def in_base64(content):
-    return base64.b64encode(content).decode()
-
-
-def play(house, language):
-    portal = Portal(house, language)
-    from_first_to_last(portal)
-    known_or_outdated(portal)
-    parked(portal)
-    refused(portal)
-    gaps(portal)
-    usage(portal)
-    mails = [(address, number) for address, number, _ in mails_to(house, language)]
-    expect("all mails", sorted(mails), sorted(MAILS))
-    return Counter({"runs before the daemon": portal.runs, "mails as they should be": len(mails) + 1})
+def play(directory, language):
+    with Daemon(suite.PROGRAM, directory, FILES, NEVER) as house:
+        portal = Portal(house, language)
+        from_first_to_last(portal)
+        known_or_outdated(portal)
+        parked(portal)
+        refused(portal)
+        gaps(portal)
+        usage(portal)
+        expect("all mails", named(house), sorted([*MAILS, PARKED]))
+    return Counter({"runs before the daemon": portal.runs, "mails as they should be": len(MAILS) + 1})
 
 
 def from_first_to_last(portal):
     """The examples in their order, as far as that matters."""
-    house, main, english = portal.house, portal.account("K-1001"), portal.account("K-2001")
+    house, main, english = portal.house, "K-1001", "K-2001"
     portal.push(1, 2, 3)
-    expect("nobody is selected", house.ask("explain", main)["recipient"]["kind"], "main_contact")
+    expect("no contact is selected", house.ask("explain", main)["recipient"]["kind"], "main_contact")
     recipient = portal.push(4)["recipient"]
-    expect("the selected contact", recipient["addresses"], [portal.own(CENTRAL), portal.own(ACCOUNTING)])
+    expect("the selected contact", recipient["addresses"], [CENTRAL, ACCOUNTING])
     expect("as the daemon sees it", house.ask("explain", main)["recipient"], recipient)
     portal.push(12)
 
@@ -189,10 +157,9 @@ def from_first_to_last(portal):
     invoice = house.settled(main, "RE-2026/0045")
     expect("why", invoice["recipient"]["reason"]["rule"], "billing_contact_removed")
 
-    # Nobody else got anything, and the documents are those that were handed over, byte by byte.
-    mails = list(mails_to(house, portal.name))
-    expect("mails", sorted((address, number) for address, number, _ in mails), sorted(MAILS))
-    for address, number, attachments in mails:
+    # No other address got anything, and the documents are those that were handed over, byte by byte.
+    expect("mails", named(house), sorted(MAILS))
+    for address, number, attachments in mails(house):
         event = next(event for event, names in DOCUMENTS.items() if number in portal.events[event - 1].read_text())
         expected = {name: portal.documents[name].read_bytes() for name in DOCUMENTS[event]}
         expect(f"attachments of {number} for {address}", attachments, expected)
@@ -203,23 +170,18 @@ def known_or_outdated(portal):
     portal.run("billing", "event", portal.events[5]).expect(0, "duplicate")
     outdated = portal.altered(3, "outdated.json", timestamp="2026-11-23T08:09:00Z")
     portal.run("portal", "event", outdated).expect(0, "stale", said=["newer version"])
-    expect("version", portal.house.ask("account", portal.account("K-1001"))["version"], 7)
+    expect("version", portal.house.ask("account", "K-1001")["version"], 7)
 
 
 def parked(portal):
     """An invoice that comes before its account."""
-    account, number = portal.account("K-3001"), "INV-2026-0007"
+    account, number = "K-3001", "INV-2026-0007"
     invoice = portal.altered(13, "early-invoice.json", account=account, release="immediately")
     portal.run("billing", "event", invoice).expect(0, "parked", said=["no need to send it again"])
     expect("state", portal.house.ask("invoice", account, number)["state"], "parked")
-    text = portal.altered(12, "late-account.json", account=account).read_text()
-    late = portal.directory / "late-account.json"
-    # Its mail is told from the others by its domain.
-    late.write_text(text.replace(f"@{portal.name}.", f"@parked-{portal.name}."))
-    portal.run("portal", "event", late).expect(0, "applied")
+    portal.run("portal", "event", portal.altered(12, "late-account.json", account=account)).expect(0, "applied")
     portal.house.settled(account, number)
-    mails = [(address, of) for address, of, _ in mails_to(portal.house, f"parked-{portal.name}")]
-    expect("mails of the parked invoice", mails, [(ENGLISH, number)])
+    expect("mails", named(portal.house), sorted([*MAILS, PARKED]))
 
 
 def refused(portal):
@@ -232,7 +194,7 @@ def refused(portal):
     portal.run("portal", "event", portal.events[4]).expect(1, "forbidden")
     portal.run("portal", "document", portal.documents["RE-2026-0042.pdf"]).expect(1, "forbidden")
     wrong = portal.directory / "wrong-secret"
-    wrong.write_text(f"whsec_{in_base64(bytes(32))}\n")
+    wrong.write_text(f"whsec_{'A' * 43}=\n")
     for words in (["event", portal.events[0]], ["document", portal.documents["RE-2026-0042.pdf"]]):
         outcome = Caller(portal.name, portal.house.url, wrong).run(*words)
         outcome.expect(1, "signature_invalid", said=["attempt 1"])
@@ -247,7 +209,7 @@ def refused(portal):
 
 def gaps(portal):
     """What is missing comes by another run, while this one tries again."""
-    account = portal.account("K-4001")
+    account = "K-4001"
     first, second, third = (portal.altered(number, f"gap-{number}.json", account=account) for number in (1, 2, 3))
     portal.run("portal", "event", first).expect(0, "applied")
     waiting = portal.begin("portal", "event", third)
@@ -258,8 +220,8 @@ def gaps(portal):
 
     document = portal.directory / "late.pdf"
     document.write_bytes(b"%PDF-1.4 late " + portal.name.encode())
-    digest = hexadecimal_digest(document.read_bytes())
-    documents = [{"sha256": digest, "file_name": "late.pdf", "media_type": "application/pdf"}]
+    digest = events.digest(document.read_bytes())
+    documents = [events.document(digest, "late.pdf")]
     invoice = portal.altered(5, "late-document.json", account=account, number="RE-2026/0050", documents=documents)
     waiting = portal.begin("billing", "event", invoice)
     waiting.says("document_missing", digest)

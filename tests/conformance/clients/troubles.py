@@ -98,7 +98,7 @@ def torn(handler):
 
 
 def silent(handler):
-    """Says nothing until nobody listens any more."""
+    """Says nothing until the client listens no more."""
     handler.connection.settimeout(SILENT_SECONDS)
     with contextlib.suppress(OSError):
         handler.connection.recv(1)

@@ -177,7 +177,7 @@ class House:
         self.disk = SmallDisk(mebibytes, self.daemon.state) if mebibytes else None
         self.hand, self.admin = Hand(self.daemon, seed), Admin(self.daemon)
         if is_nobody and os.geteuid() == 0 and can_be_nobody(directory):
-            # It may lie where nobody else looks.
+            # It may lie where no other user can look.
             self.daemon.program = shutil.copy(suite.PROGRAM, directory / "invoice-router")
             self.daemon.user = NOBODY
             for path in (directory, *directory.rglob("*")):

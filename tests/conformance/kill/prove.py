@@ -39,7 +39,7 @@ class Tampering:
         self.evidence = evidence
 
     def delivered(self, count=1, fits=lambda case: True):
-        """A delivered invoice that nobody took back, and all that belongs to it."""
+        """A delivered invoice that was not withdrawn, and all that belongs to it."""
         for number, seen in self.evidence.invoices_seen.items():
             case = Case(self.evidence, number, seen)
             if seen and seen["state"] == "delivered" and case.invoice.withdrawal is None and fits(case):

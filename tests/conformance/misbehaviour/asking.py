@@ -60,9 +60,8 @@ class Request:
         """With other lines in place of Content-Length, and a body that fits them or not."""
         return self.head(*lines, without=(b"content-length",)) + body
 
-    def chunked(self, body=None, **changes):
-        """In chunks: the right ones, unless the body or what surrounds it is given."""
-        return self.coded(b"transfer-encoding: chunked", body=chunks(self.body, **changes) if body is None else body)
+    def chunked(self):
+        return self.coded(b"transfer-encoding: chunked", body=chunks(self.body))
 
 
 def chunks(body, size=None, extension=b"", trailers=b""):
@@ -71,45 +70,47 @@ def chunks(body, size=None, extension=b"", trailers=b""):
     return size + extension + b"\r\n" + body + b"\r\n0\r\n" + trailers + b"\r\n"
 
 
-class Senders:
-    """Portal, billing system and operator with their secrets."""
+def signed(sender, payload):
+    headers = signing.headers(KEYS[sender], f"msg_{next(COUNT)}", payload)
+    return {field.encode(): value.encode() for field, value in headers.items()}
 
-    def signed(self, sender, payload):
-        headers = signing.headers(KEYS[sender], f"msg_{next(COUNT)}", payload)
-        return {field.encode(): value.encode() for field, value in headers.items()}
 
-    def event(self, account=None):
-        account = account or f"K-{next(COUNT)}"
-        body = events.event("account.updated", events.account(account, 1, [f"{account.lower()}@muster.example"]))
-        return self.post("/v1/events", body, 200, ("account", account), self.signed("portal", body))
+def event(account=None):
+    account = account or f"K-{next(COUNT)}"
+    body = events.event("account.updated", events.account(account, 1, [f"{account.lower()}@muster.example"]))
+    return post("/v1/events", body, 200, ("account", account), signed("portal", body))
 
-    def mistaken(self):
-        """An event that is refused at length: what is not known is named in the answer."""
-        data = {f"{number}".rjust(NAME_CHARACTERS, "x"): None for number in range(MISTAKES)}
-        body = events.event("account.closed", data)
-        return self.post("/v1/events", body, 422, (), self.signed("portal", body))
 
-    def document(self, content=None):
-        content = content or b"%%PDF-1.7 invoice %d\n" % next(COUNT) * 20
-        digest = events.digest(content)
-        fields = {**self.signed("billing", digest.encode()), b"content-type": b"application/pdf"}
-        return self.request("PUT", f"/v1/documents/{digest}", content, 201, ("sha256", digest), fields)
+def mistaken():
+    """An event that is refused at length: what is not known is named in the answer."""
+    data = {f"{number}".rjust(NAME_CHARACTERS, "x"): None for number in range(MISTAKES)}
+    body = events.event("account.closed", data)
+    return post("/v1/events", body, 422, (), signed("portal", body))
 
-    def operation(self, token=None, action="resume", account=None):
-        """Something that an operator does, about one account after the other, and that changes nothing here: none is
-        paused."""
-        count = next(COUNT)
-        account = account or FIRST_ACCOUNTS[count % len(FIRST_ACCOUNTS)]
-        body = json.dumps({"account": account, "reason": f"operation {count} " + "x" * 100}).encode()
-        return self.post(f"/v1/{action}", body, 200, ("account", account), bearer(token))
 
-    def post(self, path, body, good, about, fields):
-        return self.request("POST", path, body, good, about, {**fields, b"content-type": b"application/json"})
+def document(content=None):
+    content = content or b"%%PDF-1.7 invoice %d\n" % next(COUNT) * 20
+    digest = events.digest(content)
+    fields = {**signed("billing", digest.encode()), b"content-type": b"application/pdf"}
+    return request("PUT", f"/v1/documents/{digest}", content, 201, ("sha256", digest), fields)
 
-    @staticmethod
-    def request(method, path, body, good, about, fields):
-        fields = {b"host": b"router.example", **fields, b"content-length": b"%d" % len(body)}
-        return Request(f"{method} {path} HTTP/1.1".encode(), fields, body, good, about)
+
+def operation(token=None, action="resume", account=None):
+    """Something that an operator does, about one account after the other, and that changes nothing here: none is
+    paused."""
+    count = next(COUNT)
+    account = account or FIRST_ACCOUNTS[count % len(FIRST_ACCOUNTS)]
+    body = json.dumps({"account": account, "reason": f"operation {count} " + "x" * 100}).encode()
+    return post(f"/v1/{action}", body, 200, ("account", account), bearer(token))
+
+
+def post(path, body, good, about, fields):
+    return request("POST", path, body, good, about, {**fields, b"content-type": b"application/json"})
+
+
+def request(method, path, body, good, about, fields):
+    fields = {b"host": b"router.example", **fields, b"content-length": b"%d" % len(body)}
+    return Request(f"{method} {path} HTTP/1.1".encode(), fields, body, good, about)
 
 
 def bearer(token):
@@ -149,18 +150,18 @@ WEBHOOK, ADMIN = (EVENT, DOCUMENT), (OPERATION, SOCKET)
 HIDDEN_ACCOUNT, HIDDEN_CONTENT, HIDDEN_PAUSE = "HIDDEN", b"%PDF-1.7 hidden", "HIDDEN-PAUSE"
 
 
-def kinds(house, senders):
+def kinds(house):
     token = setting.TOKEN
 
     def pause(token=None):
-        return senders.operation(token, "pause", HIDDEN_PAUSE)
+        return operation(token, "pause", HIDDEN_PAUSE)
 
     return {kind.name: kind for kind in (
         Kind(
-            EVENT, house.address, senders.event, lambda: senders.event(HIDDEN_ACCOUNT),
-            large=lambda: senders.mistaken().whole()
+            EVENT, house.address, event, lambda: event(HIDDEN_ACCOUNT),
+            large=lambda: mistaken().whole()
         ),
-        Kind(DOCUMENT, house.address, senders.document, lambda: senders.document(HIDDEN_CONTENT)),
-        Kind(OPERATION, house.admin, lambda: senders.operation(token), lambda: pause(token), token, lambda: get(PAGE, token)),
-        Kind(SOCKET, str(house.admin_socket), senders.operation, pause, large=lambda: get(PAGE)),
+        Kind(DOCUMENT, house.address, document, lambda: document(HIDDEN_CONTENT)),
+        Kind(OPERATION, house.admin, lambda: operation(token), lambda: pause(token), token, lambda: get(PAGE, token)),
+        Kind(SOCKET, str(house.admin_socket), operation, pause, large=lambda: get(PAGE)),
     )}

@@ -161,8 +161,8 @@ def one_peer(work):
         if answer.code != "too_many_connections" or not is_told_when or answer.fields.get("connection") != "close":
             raise Wrong(f"refused without the right words: {answer}")
     if newcomer.seconds > AT_ONCE:
-        raise Wrong(f"somebody else waited {newcomer.seconds:.2f} s")
-    return f"{words}; held {held}, refused {counts[429]}; somebody else waited {newcomer.seconds:.2f} s"
+        raise Wrong(f"another peer waited {newcomer.seconds:.2f} s")
+    return f"{words}; held {held}, refused {counts[429]}; another peer waited {newcomer.seconds:.2f} s"
 
 
 def most_at_once(ends):

@@ -23,7 +23,7 @@ OWN_LARGE_BODIES = "one each"
 ANSWER_BYTES = 4 * 1024 * 1024
 # What a connection costs beside what may be sent to it: its task, its timers, what is written to it.
 CONNECTION_BYTES = 24 * 1024
-# What nobody counts by connection: stacks, what is being committed, what the allocator keeps for the next time,
+# What is not counted by connection: stacks, what is being committed, what the allocator keeps for the next time,
 # which after large bodies is most of the difference.
 WORKING_BYTES = 64 * 1024 * 1024
 

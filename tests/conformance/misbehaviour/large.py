@@ -17,9 +17,9 @@ PIECE_BYTES, PAUSE_SECONDS = 128 * 1024, 0.03
 
 def large_event(work):
     """Blanks behind it make it so."""
-    request = work.senders.event()
+    request = asking.event()
     body = request.body + b" " * (EVENT_BODY_BYTES - len(request.body))
-    return work.senders.post("/v1/events", body, 200, request.about, work.senders.signed("portal", body))
+    return asking.post("/v1/events", body, 200, request.about, asking.signed("portal", body))
 
 
 def one_client(work, request, sent, number):

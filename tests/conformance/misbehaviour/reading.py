@@ -25,13 +25,13 @@ def fill_page(work):
     kind = work.kinds[asking.EVENT]
     with wire.connect(kind.address) as connection:
         for account in (*asking.FIRST_ACCOUNTS, asking.HIDDEN_PAUSE):
-            heard = wire.converse(connection, [work.senders.event(account).whole()], 1, PATIENCE_SECONDS)
+            heard = wire.converse(connection, [asking.event(account).whole()], 1, PATIENCE_SECONDS)
             if [answer.status for answer in heard.answers] != [200]:
                 raise Broken(f"an event that is good is not taken: {heard}")
 
 
 def never(kind, index):
-    """Asks until nobody takes more, and never reads. The daemon ends it in the time that a client has for a part of an
+    """Asks until no more is taken, and never reads. The daemon ends it in the time that a client has for a part of an
     answer, and with bytes unread, which is a reset."""
     return unread(kind, index, lambda connection: None)
 

@@ -94,7 +94,7 @@ class Reader:
         return found
 
     def opened(self, call):
-        """The inode behind a call's descriptor; None if nobody can find it by a name any more."""
+        """The inode behind a call's descriptor; None if no name leads to it any more."""
         matched = DESCRIPTOR.match(call.arguments)
         if not matched:
             raise Unmodelled(f"{call.name} of a descriptor without a path: {call.arguments[:200]}")
@@ -107,7 +107,7 @@ class Reader:
             raise Unmodelled(f"{call.name} of {path}, which was never made")
         return inode
 
-    # Calls whose end nobody saw are looked for in the directory as it was found.
+    # Calls whose end was not seen are looked for in the directory as it was found.
 
     def happened(self, call, seen):
         return call.result is not None or seen

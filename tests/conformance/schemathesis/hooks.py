@@ -1,7 +1,7 @@
 """What schemathesis cannot know from the description alone: how requests are signed, and where to.
 
 And the rules beyond any JSON Schema, for data that should be accepted: which day a month has, which decimals a
-currency, that a selection names somebody who is there.
+currency, that a selection names a sub-user who is there.
 """
 
 import atexit
@@ -147,7 +147,7 @@ def tell():
 
 
 def mode(case):
-    """Whether it is data that the description allows; there may be cases of which nobody knows."""
+    """Whether it is data that the description allows; of some cases that is not known."""
     return case.meta.generation.mode.value if case.meta else "none"
 
 

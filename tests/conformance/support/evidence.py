@@ -1,7 +1,7 @@
 """The judgement of an observer outside: what was promised, what the relay has, what the daemon says.
 
 Times are those of one clock in one process, each taken so that doubt speaks for the daemon: what was sent
-may have come into force at once, and what was answered was in force before.
+may have been applied at once, and what was answered was applied before.
 """
 
 import collections
@@ -53,7 +53,7 @@ def judge(evidence):
     for mail in evidence.mails:
         mails[mail.number].append(mail)
     for number in sorted({*mails, *evidence.listed} - {*evidence.invoices}):
-        judgement.find(RECORD, f"nobody issued {number}")
+        judgement.find(RECORD, f"{number} was never issued")
     for invoice in evidence.invoices.values():
         Case(judgement, evidence, invoice, mails[invoice.number]).judge()
     # A kill leaves one on each connection at most.
@@ -196,7 +196,7 @@ class Case:
                 self.find(COPY, f"{one.queue_id} and {other.queue_id} for {address} differ")
 
     def possible(self, mail):
-        """The versions that may have been in force at the last look before this mail: the last one that was
+        """The versions that may have been current at the final check before this mail: the last one that was
         acknowledged before the 354, and all that were on their way before the first byte came."""
         certain = max(at for at, change in enumerate(self.changes) if change.answered_at < mail.asked_for_at)
         return [change for change in self.changes[certain:] if change.sent_at < mail.begun_at]
@@ -234,7 +234,7 @@ class Case:
         }
         accepted = [mail for mail in self.mails if f"queued as {mail.queue_id}" in replies]
         if not accepted:
-            self.find(LOST, "it is delivered to nobody")
+            self.find(LOST, "it is delivered to no address")
             return
         first = min(accepted, key=lambda mail: mail.accepted_at)
         possible = self.possible(first)

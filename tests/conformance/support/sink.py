@@ -10,7 +10,7 @@ import time
 
 import smtp
 
-# Where a mail can be when the daemon is killed; see `Trap`.
+# Where a mail can be when the daemon is killed.
 STAGES = ("rcpt", "data", "body", "dot", "answered")
 # How long a mail that is waited for stays where it is.
 LINGER_SECONDS = 0.03
@@ -34,16 +34,12 @@ def documents(raw):
 
 
 @dataclasses.dataclass
-class Trap:
-    stage: str
-    event: threading.Event
-
-
-@dataclasses.dataclass
 class Gate:
+    """Mails that come to this stage set off the event, or wait for it."""
+
     stage: str
-    opened: threading.Event
-    # How many mails stand before it.
+    event: threading.Event = dataclasses.field(default_factory=threading.Event)
+    # How many wait.
     standing: int = 0
 
 
@@ -60,7 +56,7 @@ class Sink(smtp.Server):
         if gate and gate.stage == stage:
             with self.changed:
                 gate.standing += 1
-            gate.opened.wait()
+            gate.event.wait()
         elif trap and trap.stage == stage:
             trap.event.set()
             time.sleep(LINGER_SECONDS)
@@ -84,17 +80,16 @@ class Sink(smtp.Server):
 
     def wait_for_a_mail_at(self, stage, seconds):
         """Until a mail is at this stage, where it stays for a moment."""
-        trap = Trap(stage, threading.Event())
-        self.trap = trap
+        self.trap = trap = Gate(stage)
         caught = trap.event.wait(seconds)
         self.trap = None
         return caught
 
     def close_gate(self, stage):
         """From now on no mail gets further than this stage."""
-        self.gate = Gate(stage, threading.Event())
+        self.gate = Gate(stage)
         return self.gate
 
     def open_gate(self):
-        self.gate.opened.set()
+        self.gate.event.set()
         self.gate = None

@@ -26,7 +26,7 @@ class Transaction:
     recipients: list = dataclasses.field(default_factory=list)
     lines: list = dataclasses.field(default_factory=list)
     # Directly before the 354 is sent, when the first byte of the message is there, directly before the last reply is
-    # sent, and after it: whether it was read nobody knows here.
+    # sent, and after it: whether it was read is not known here.
     asked_for_at: float | None = None
     begun_at: float | None = None
     answering_at: float | None = None

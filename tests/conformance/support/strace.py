@@ -27,7 +27,7 @@ UNFINISHED = " <unfinished ...>"
 
 
 class Call(collections.namedtuple("Call", "begin end name arguments result error")):
-    """One whose end nobody saw has neither result nor error, and ends with its process."""
+    """One whose end was not seen has neither result nor error, and ends with its process."""
 
     @property
     def path(self):
