@@ -65,7 +65,10 @@ def of_database(proof, life):
     }
     for what, (sent_at, kind) in claims.items():
         doctored = copy.deepcopy(life)
-        doctored.attempts.append(Attempt("msg_claimed", sent_at, first.begin + 0.01, 200, "applied", (), True))
+        request = ("POST", "/v1/events", b"", b'{"data": {}}')
+        doctored.attempts.append(
+            Attempt("portal", "msg_claimed", request, sent_at, first.begin + 0.01, 200, "applied", True)
+        )
         judged(proof, what, kind, doctored, life)
     for code in (0, verdict.FAILED, -9):
         judged(proof, f"it ends with {code} after a failed sync", CODE, dataclasses.replace(life, code=code), life)
@@ -80,7 +83,9 @@ def of_database(proof, life):
 def of_documents(proof, lives):
     life = next(life for life in lives if life.failures())
     first = life.failures()[0]
-    claimed = Attempt("msg_claimed", first.begin - 0.000001, first.begin + 0.01, 201, "stored", ("d" * 64,), True)
+    times = first.begin - 0.000001, first.begin + 0.01
+    request = ("PUT", f"/v1/documents/{'d' * 64}", b"", b"")
+    claimed = Attempt("billing", "msg_claimed", request, *times, 201, "stored", True)
     for what, path in (
         ("a document was acknowledged whose sync failed", f"/state/documents/.incoming/{'d' * 64}.3"),
         ("a document was acknowledged whose directory's sync failed", "/state/documents/2026-11-26"),

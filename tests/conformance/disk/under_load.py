@@ -91,7 +91,7 @@ def lives(directory, seed, kinds, count):
     failed = [life for life in load.lives if life.failures()]
     codes = collections.Counter(life.code for life in failed)
     slowest = max((life.ended_at - life.failures()[0].begin for life in failed), default=0)
-    acknowledged = sum(200 <= one.status < 300 for one in load.world.attempts)
+    acknowledged = sum(one.is_acknowledged for one in load.world.attempts)
     if not failed:
         findings.append((CODE, "no fault came: this proves nothing"))
     figures = (

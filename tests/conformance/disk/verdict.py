@@ -69,7 +69,7 @@ def judge_life(life):
         find(MESSAGE, f"it does not say that a sync failed: {end_of(life)}")
     if life.ended_at - first.begin > patience_for(life.expected):
         find(CODE, f"it took {life.ended_at - first.begin:.0f} s to end")
-    acknowledged = [one for one in life.attempts if 200 <= one.status < 300]
+    acknowledged = [one for one in life.attempts if one.is_acknowledged]
     # No client may trust this state any more, whatever the sync was of.
     told_at = first.end + (0 if DATABASE.search(first.path) else TELL_SECONDS)
     late = [one for one in acknowledged if one.sent_at > told_at]

@@ -97,8 +97,8 @@ def check(case, kind, wanted, answers, heard):
     what = f"{case.name} ({kind.name}): came {', '.join(said) or 'nothing'}; {end} after {heard.seconds:.2f} s"
     if answers != wanted:
         raise Wrong(f"{what}; expected {len(wanted)} answers: {', '.join(map(str, wanted[:5]))}")
-    if heard.rest:
-        raise Wrong(f"{what}; then {heard.rest[:80]}")
+    if heard.input:
+        raise Wrong(f"{what}; then {bytes(heard.input[:80])}")
     if end != case.end:
         raise Wrong(f"{what}; expected {case.end}")
     if not case.not_before <= heard.seconds <= case.within:

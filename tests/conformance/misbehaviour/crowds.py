@@ -133,9 +133,8 @@ class Newcomer(threading.Thread):
         request = self.work.kinds[asking.EVENT].request()
         # Without an answer it has waited for ever.
         with contextlib.suppress(OSError):
-            with wire.connect(self.work.house.address, NEWCOMER) as connection:
-                heard = wire.converse(connection, [request.whole()], 1, 3 * HEADER_SECONDS + SLACK_SECONDS)
-            if [answer.status for answer in heard.answers] == [request.good]:
+            patience = 3 * HEADER_SECONDS + SLACK_SECONDS
+            if wire.ask(self.work.house.address, request.whole(), patience, NEWCOMER) == [request.good]:
                 self.seconds = time.monotonic() - began
 
 

@@ -50,9 +50,7 @@ def at_once(work):
     first, others = collections.Counter(codes[:FIRST]), collections.Counter(codes[FIRST:])
     if set(first) != {"time_out"} or not others["busy"] or set(others) - {"time_out", "busy"}:
         raise Wrong(f"large bodies: of the first {dict(first)}, of the others {dict(others)}")
-    kind = work.kinds[asking.EVENT]
-    with wire.connect(kind.address, PEERS[0]) as connection:
-        heard = wire.converse(connection, [large_event(work).whole()], 1, BODY_SECONDS)
-    if [answer.status for answer in heard.answers] != [200]:
-        raise Wrong(f"a large body afterwards: {heard.answers}")
+    came = wire.ask(work.kinds[asking.EVENT].address, large_event(work).whole(), BODY_SECONDS, PEERS[0])
+    if came != [200]:
+        raise Wrong(f"a large body afterwards: {came}")
     return f"{others['busy']} of {FIRST + OTHERS} told to come again"

@@ -23,11 +23,9 @@ PAGES, SIP_BYTES, SIP_SECONDS = 12, 64 * 1024, 0.05
 
 def fill_page(work):
     kind = work.kinds[asking.EVENT]
-    with wire.connect(kind.address) as connection:
-        for account in (*asking.FIRST_ACCOUNTS, asking.HIDDEN_PAUSE):
-            heard = wire.converse(connection, [asking.event(account).whole()], 1, PATIENCE_SECONDS)
-            if [answer.status for answer in heard.answers] != [200]:
-                raise Broken(f"an event that is good is not taken: {heard}")
+    for account in (*asking.FIRST_ACCOUNTS, asking.HIDDEN_PAUSE):
+        if (came := wire.ask(kind.address, asking.event(account).whole(), PATIENCE_SECONDS)) != [200]:
+            raise Broken(f"an event that is good is not taken: {came}")
 
 
 def never(kind, index):

@@ -55,17 +55,6 @@ class Answer:
         return self.json["code"] if is_problem else None
 
 
-@dataclasses.dataclass
-class Heard:
-    answers: list
-    # What came after the last whole answer.
-    rest: bytes
-    # Whether the daemon ended the connection.
-    closed: bool
-    # Until it did, or until this side listened no more.
-    seconds: float
-
-
 class Garbled(Exception):
     """What came is no HTTP."""
 
@@ -85,6 +74,12 @@ def connect(address, source=None, receive_bytes=None):
     return connection
 
 
+def ask(address, octets, patience_seconds, source=None):
+    """The statuses of the answers to an ordinary request."""
+    with connect(address, source) as connection:
+        return [answer.status for answer in converse(connection, [octets], 1, patience_seconds).answers]
+
+
 def converse(connection, steps, enough, patience_seconds, began=None):
     """Goes through the steps and listens meanwhile: until the daemon ends the connection, or everything is sent and
     `enough` answers are there, or patience has its end. Seconds are counted since it began: where nothing may come too
@@ -93,15 +88,20 @@ def converse(connection, steps, enough, patience_seconds, began=None):
 
 
 class Conversation:
+    def __repr__(self):
+        return f"{self.answers}, then {bytes(self.input[:80])}, {'closed' if self.closed else 'open'}"
+
     def __init__(self, connection, steps, began):
         self.connection = connection
         self.connection.setblocking(False)
         self.steps = collections.deque(steps)
         self.output = memoryview(b"")
         self.resume_at = 0
+        # What came after the last whole answer.
         self.input = bytearray()
         self.answers = []
-        self.closed = False
+        # Whether the daemon ended it, and until when it did or this side listened no more.
+        self.closed, self.seconds = False, None
         self.began = time.monotonic() if began is None else began
 
     def hold(self, enough, patience_seconds):
@@ -120,7 +120,8 @@ class Conversation:
                     self.send()
                 if events & ~select.POLLOUT:
                     self.receive()
-        return Heard(self.answers, bytes(self.input), self.closed, time.monotonic() - self.began)
+        self.seconds = time.monotonic() - self.began
+        return self
 
     def advance(self, now):
         """Begins what comes next, if it is its time."""

@@ -65,7 +65,7 @@ class Findings:
         return shown
 
     def released(self, router, account, number):
-        status, answer = router.operate(account, number, "release", now=True)
+        status, answer = router.admin.release(account, number)
         self.equal(f"{number}: release", (status, answer.get("result")), (200, "applied"))
 
     def is_down(self, router, words, seconds=20):

@@ -4,7 +4,6 @@ How a daemon is started, ended and asked stands beside the suites, in support.
 """
 
 import itertools
-import threading
 
 import events
 from daemon import Admin, Daemon, Webhook, relay
@@ -23,7 +22,6 @@ class Router(Daemon):
         directory.mkdir()
         self.versions = itertools.count(1)
         self.ids = itertools.count(1)
-        self.local = threading.local()
         # The password stands in a file.
         if password := smtp.pop("password", None):
             (directory / "password").write_text(password + "\n")
@@ -33,16 +31,7 @@ class Router(Daemon):
             {"mail": {"from": f"Muster Hosting <{FROM}>", "reply_to": REPLY_TO, "envelope_from": BOUNCES}},
             {"retry": {"rejections_max": 100}},
         )
-
-    @property
-    def admin(self):
-        """A connection for each thread."""
-        return self.of_thread("admin", Admin)
-
-    def of_thread(self, name, kind):
-        if not hasattr(self.local, name):
-            setattr(self.local, name, kind(self))
-        return getattr(self.local, name)
+        self.admin, self.webhook = Admin(self), Webhook(self)
 
     def readiness(self):
         """It answers 503 while it cannot do its work, which a relay that is down is not."""
@@ -76,16 +65,10 @@ class Router(Daemon):
 
     def push(self, sender, kind, data):
         """A signed event, which must be taken."""
-        name = f"msg_{next(self.ids)}_{threading.get_ident()}"
-        status, answer = self.of_thread("webhook", Webhook).event(sender, name, events.event(kind, data))
+        status, answer = self.webhook.event(sender, f"msg_{next(self.ids)}", events.event(kind, data))
         if status != 200:
             raise Broken(f"{kind}: {status} {answer}")
         return answer
-
-    def said(self, *words):
-        """Exit code and output of a command."""
-        ran = self.run(*words)
-        return ran.returncode, ran.stdout + ran.stderr
 
     def shown(self, account, number):
         return self.admin.invoice(account, number)
@@ -94,9 +77,6 @@ class Router(Daemon):
         """Until the invoice fits, or the time is up; what is shown of it then."""
         wait_until(lambda: fits(self.shown(account, number)), seconds)
         return self.shown(account, number)
-
-    def operate(self, account, number, action, **body):
-        return self.admin.operate(account, number, action, **body)
 
     def switch(self, action):
         """`pause` or `resume`: all sending."""

@@ -44,7 +44,7 @@ class Facts:
 
     accounts: dict
     invoices: dict
-    # Every request that was acknowledged.
+    # Every attempt that was acknowledged.
     pushed: list
     mails: list
     # Begin and readiness of each run.
@@ -55,7 +55,7 @@ class Facts:
         """Each document whose bytes were handed over, by its digest: they, and when they were first acknowledged."""
         found = collections.defaultdict(lambda: (None, math.inf))
         for one in self.pushed:
-            for digest, content in one.documents().items():
+            for digest, content in one.documents.items():
                 found[digest] = content, min(one.answered_at, found[digest][1])
         return found
 
@@ -138,7 +138,7 @@ class Load(Loaded):
         # Of one page, of some, and of many.
         self.world.document_bytes = ((700, 12_000),) * 20 + ((30_000, 30_000),) * 8 + ((250_000, 250_000),)
         self.world.held, self.world.overtaken = 0.06, 0
-        self.world.pushed = []
+        self.world.attempts = []
 
     def whole(self):
         starts = []
@@ -159,7 +159,8 @@ class Load(Loaded):
             thread.join()
         if self.world.surprises:
             raise Broken("\n".join(self.world.surprises))
-        return Facts(self.world.accounts, self.world.invoices, self.world.pushed, list(self.sink.mails()), starts)
+        pushed = [one for one in self.world.attempts if one.is_acknowledged]
+        return Facts(self.world.accounts, self.world.invoices, pushed, list(self.sink.mails()), starts)
 
 
 class Recovery:

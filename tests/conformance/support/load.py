@@ -100,30 +100,30 @@ class Answer:
 class Attempt:
     """One answer to one try of a request; the times are those of the wall clock."""
 
+    sender: str
     name: str
+    # Method, path, what is signed, body.
+    request: tuple = dataclasses.field(repr=False)
     sent_at: float
     answered_at: float
     status: int
     result: str | None
-    # Digests of the documents whose bytes it carried.
-    documents: tuple
     # Whether the request was never sent before.
     is_first: bool
 
+    @property
+    def is_acknowledged(self):
+        return 200 <= self.status < 300
 
-@dataclasses.dataclass
-class Pushed:
-    """What was acknowledged, and when."""
-
-    sender: str
-    name: str
-    # Method, path, what is signed, body.
-    request: tuple
-    answered_at: float
-
+    @property
     def documents(self):
-        """Those whose bytes it carried."""
-        return carried(*self.request)
+        """Those whose bytes it carried, by their digests."""
+        method, path, _, body = self.request
+        if method == "PUT":
+            return {path.rpartition("/")[2]: body}
+        documents = json.loads(body)["data"].get("documents", [])
+        embedded = [base64.b64decode(one["content_base64"]) for one in documents if "content_base64" in one]
+        return {events.digest(content): content for content in embedded}
 
 
 class Stopped(Exception):
@@ -148,11 +148,9 @@ class World:
         self.acknowledged = 0
         # Answers that no fault of ours or of the moment explains.
         self.surprises = []
-        # Whether a 500 is none of them, and every attempt at a request and every acknowledged one, where a suite wants
-        # to know.
+        # Whether a 500 is none of them, and every attempt at a request, where a suite wants to know.
         self.may_fail = False
         self.attempts = None
-        self.pushed = None
         self.ending = threading.Event()
         self.broken = threading.Event()
         self.lock = threading.Lock()
@@ -191,8 +189,6 @@ class Sender:
         answer = self.until_answered(name, request)
         if 200 <= answer.status < 300:
             self.acknowledged.append((name, request))
-            if self.world.pushed is not None:
-                self.world.pushed.append(Pushed(self.sender, name, request, answer.answered_at))
         if self.random.random() < 0.05 and self.acknowledged:
             self.repeat(*self.random.choice(self.acknowledged))
         return answer
@@ -228,20 +224,9 @@ class Sender:
         except (OSError, http.client.HTTPException, ValueError):
             return None
         if self.world.attempts is not None:
-            documents = tuple(carried(*request))
-            self.world.attempts.append(
-                Attempt(name, sent_at, time.time(), status, said.get("result"), documents, is_first)
-            )
+            what = self.sender, name, request, sent_at, time.time()
+            self.world.attempts.append(Attempt(*what, status, said.get("result"), is_first))
         return status, said
-
-
-def carried(method, path, _, body):
-    """The documents whose bytes are in a request, by their digests."""
-    if method == "PUT":
-        return {path.rpartition("/")[2]: body}
-    documents = json.loads(body)["data"].get("documents", [])
-    embedded = [base64.b64decode(one["content_base64"]) for one in documents if "content_base64" in one]
-    return {events.digest(content): content for content in embedded}
 
 
 def must_be_repeated(status):
