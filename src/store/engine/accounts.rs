@@ -34,44 +34,34 @@ pub(super) fn change(
     change: &AccountChange,
 ) -> Result<Judged<ChangeAnswer>> {
     let memory = write::memory(tx, received)?;
-    let current = read::account(tx, &change.account)?;
-    match (memory, current) {
+    match (memory, read::account(tx, &change.account)?) {
         (Memory::Reused, _) => Ok(Judged::IdReused),
-        // Above what is in force it can only be if an import has lowered that: then it is judged anew.
+        // Above the current version it can only be if an import has lowered that: then it is judged anew.
         (Memory::Repeated, Some(account)) if change.version <= account.version() => {
             Ok(Judged::Repeated(accepted(tx, ChangeResult::Duplicate, account, Vec::new())?))
         }
-        (Memory::New | Memory::Repeated, current) => {
+        (Memory::New | Memory::Repeated, _) => {
             let by = By { actor: &received.actor(), reason: None };
-            let answer = judge(tx, change, current.as_ref(), &by, received.at)?;
+            let answer = apply_to_current(tx, change, &by, received.at)?;
             let is_success = matches!(answer, ChangeAnswer::Accepted { .. });
             write::judged(tx, received, Memory::New, answer, is_success)
         }
     }
 }
 
-/// Applies a change that an operator brings; see [`change`].
-pub(super) fn import(
+/// Applies a change, by whomever it comes.
+pub(super) fn apply_to_current(
     tx: &mut Tx<'_>,
     change: &AccountChange,
     by: &By<'_>,
     at: DateTime<Utc>,
 ) -> Result<ChangeAnswer> {
     let current = read::account(tx, &change.account)?;
-    judge(tx, change, current.as_ref(), by, at)
-}
-
-fn judge(
-    tx: &mut Tx<'_>,
-    change: &AccountChange,
-    current: Option<&Account>,
-    by: &By<'_>,
-    at: DateTime<Utc>,
-) -> Result<ChangeAnswer> {
-    let applied = match apply(current, change, &tx.rules().groups, at) {
+    let applied = match apply(current.as_ref(), change, &tx.rules().groups, at) {
         Ok(applied) => applied,
         Err(refused) => return Ok(ChangeAnswer::Refused(refused)),
     };
+    let current = current.as_ref();
     let (account, warnings) = match (applied, current.cloned()) {
         (Applied::Changed { account, warnings }, _) => (*account, warnings),
         (Applied::Duplicate, Some(account)) => {

@@ -99,7 +99,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Commit<ChangeAnswer> {
         let evaluate = move |tx: &mut Tx<'_>| {
             let by = By { actor: &actor, reason: reason.as_deref() };
-            accounts::import(tx, &change, &by, at)
+            accounts::apply_to_current(tx, &change, &by, at)
         };
         self.engine().change(evaluate, |answer| Some(answer))
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::keys::{self, Object};
 use super::read;
-use super::tx::{Records as _, Tx};
+use super::tx::{Records as _, Tree, Tx};
 use super::write::{self, By, Placed};
 use crate::domain::account::Account;
 use crate::domain::audit::AuditEvent;
@@ -22,10 +22,11 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    pub(super) fn read(tx: &Tx<'_>, id: DeliveryId) -> Result<Self> {
-        let invoice = read::invoice(tx, id.invoice)?.invoice;
-        let row = read::delivery(tx, id)?;
-        let account = read::account(tx, &invoice.account)?;
+    /// The account is read before the delivery: if it changes meanwhile, its version no longer fits at the intent.
+    pub(super) fn read(tree: &dyn Tree, id: DeliveryId) -> Result<Self> {
+        let invoice = read::invoice(tree, id.invoice)?.invoice;
+        let account = read::account(tree, &invoice.account)?;
+        let row = read::delivery(tree, id)?;
         Ok(Self { id, invoice, row, account })
     }
 

@@ -9,20 +9,20 @@ use std::time::Duration;
 use super::tx::Visit;
 use super::*;
 use crate::domain::account::{Profile, SubUser};
-use crate::domain::address::{EmailAddress, FileName, HeaderText};
+use crate::domain::address::EmailAddress;
 use crate::domain::audit::{AuditEvent, AuditText, ReleaseScope};
 use crate::domain::change::ChangeKind;
-use crate::domain::contact::{Addresses, Contact};
+use crate::domain::contact::Contact;
 use crate::domain::delivery::{Answer, DeliveryId, State};
 use crate::domain::id::{Group, SubUserId};
-use crate::domain::invoice::{Document, Documents as Attached, Kind, MediaType, Release};
-use crate::domain::money::{Currency, Money};
+use crate::domain::invoice::Release;
 use crate::domain::recipient::Suspect;
 use crate::store::Command;
 use crate::store::committer::Room;
 use crate::store::engine::tx::{Answerer, Met, Records as _};
 use crate::store::record::DeliveryRow;
-use crate::store::testing::samples::{Map, all, rules};
+use crate::store::testing::samples::{self, Map, all, rules};
+pub(super) use crate::store::testing::samples::{account, at};
 use crate::store::testing::{Memory, MemoryBackend};
 
 /// A backend with something between it and those who submit to it.
@@ -154,36 +154,18 @@ impl Home {
     }
 }
 
-pub(super) fn at(seconds: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp(seconds, 0).unwrap()
-}
-
-pub(super) fn account() -> AccountId {
-    AccountId::parse("K-1").unwrap()
-}
-
 pub(super) fn number(n: usize) -> InvoiceNumber {
     InvoiceNumber::parse(format!("R-{n}")).unwrap()
 }
 
 pub(super) fn received(id: &str, seconds: i64) -> Received {
-    Received {
-        sender: SenderName::parse("portal").unwrap(),
-        id: WebhookId::parse(id).unwrap(),
-        body: Digest::from_bytes([7; 32]),
-        at: at(seconds),
-    }
+    samples::received(id, b"", at(seconds))
 }
 
 fn contact(addresses: usize) -> Contact {
-    let addresses = (0..addresses)
-        .map(|n| EmailAddress::parse(&format!("{n}{}@muster.example", "x".repeat(60))).unwrap());
-    Contact {
-        name: HeaderText::parse("Erika Muster").unwrap(),
-        company: None,
-        language: None,
-        addresses: Addresses::parse(addresses.collect()).unwrap(),
-    }
+    let address = |n| format!("{n}{}@muster.example", "x".repeat(60));
+    let addresses: Vec<String> = (0..addresses).map(address).collect();
+    samples::contact(addresses.iter().map(String::as_str))
 }
 
 /// Brings the account in this version, with so many sub-users.
@@ -212,14 +194,10 @@ fn change_of(
         // The portal's clock is far ahead.
         timestamp: at(4_000_000_000 + i64::try_from(version).unwrap()),
         kind: ChangeKind::Updated(Profile {
-            name: None,
-            language: None,
-            schedule: None,
-            main_contact: contact(1),
             sub_users: (0..sub_users)
                 .map(|n| (SubUserId::parse(format!("u-{n}")).unwrap(), sub_user()))
                 .collect(),
-            billing_contact: None,
+            ..samples::profile(contact(1))
         }),
     };
     engine.change_account(received(&id, seconds), change).wait().unwrap()
@@ -234,23 +212,7 @@ fn issue_to(engine: &Engine, account: AccountId, n: usize, release: Release, sec
     let digest = digest(bytes);
     let put = engine.put_document(digest, bytes, at(seconds));
     put.wait().unwrap();
-    let invoice = Invoice {
-        account,
-        number: number(n),
-        kind: Kind::Invoice,
-        issued_on: at(seconds).date_naive(),
-        due_on: None,
-        total: Money::from_minor(100, Currency::parse("EUR").unwrap()),
-        release,
-        min_account_version: None,
-        portal_url: None,
-        documents: Attached::parse(vec![Document {
-            digest,
-            file_name: FileName::parse("a.pdf").unwrap(),
-            media_type: MediaType::parse("application/pdf").unwrap(),
-        }])
-        .unwrap(),
-    };
+    let invoice = samples::invoice(account, &format!("R-{n}"), release, digest, at(seconds));
     let id = format!("issue-{n}");
     engine.issue(received(&id, seconds), invoice).wait().unwrap();
 }

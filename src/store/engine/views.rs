@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::keys::{self, Class, Object, kind};
+use super::subject::Subject;
 use super::tx::{self, Records as _, Tree};
 use super::{read, write};
 use crate::domain::address::masked;
@@ -12,7 +13,7 @@ use crate::domain::invoice::Invoice;
 use crate::store::record::{DeliveryRow, IdentityRow};
 use crate::store::{
     AccountView, Accounts, Backlog, DuePlace, Filter, InvoiceView, Job, Listed, Page, PauseScope,
-    Result, Rules, Seen, WholeInvoice,
+    Result, Rules, WholeInvoice,
 };
 
 /// A page of accounts ends with the one that comes to so much, as stored.
@@ -41,20 +42,15 @@ pub(super) fn job(tree: &dyn Tree, id: DeliveryId) -> Result<Option<Job>> {
 }
 
 fn job_of(tree: &dyn Tree, id: DeliveryId) -> Result<Option<Job>> {
-    let invoice = read::invoice(tree, id.invoice)?.invoice;
-    // The account is read before the delivery: if it changes meanwhile, its version no longer fits at
-    // the intent.
-    let Some(account) = read::account(tree, &invoice.account)? else {
+    let subject = Subject::read(tree, id)?;
+    let seen = subject.seen();
+    let Subject { invoice, row: DeliveryRow { delivery, .. }, account: Some(account), .. } =
+        subject
+    else {
         return Ok(None);
     };
     let suspects = read::suspects(tree, account.id())?;
     let paused = read::pause(tree, &PauseScope::Account(account.id().clone()))?;
-    let DeliveryRow { delivery, stamp, changed_at: _ } = read::delivery(tree, id)?;
-    let seen = Seen {
-        stamp,
-        account_version: account.version(),
-        account_changed_at: Some(account.changed_at()),
-    };
     Ok(Some(Job { id, invoice, delivery, account, suspects, paused, seen }))
 }
 

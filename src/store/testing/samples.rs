@@ -5,17 +5,21 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::super::engine::backend::{Backend, Urgency};
 use super::super::engine::keys::{self, Object, kind};
 use super::super::engine::tx::{Answerer, Met, Records as _, Tree, Tx, Unit, Visit, met};
 use super::super::record::{CounterRow, EntryRow, TrailRow};
-use super::super::{Result, Rules};
-use crate::domain::account::BillingGroups;
+use super::super::{Received, Result, Rules};
+use crate::domain::account::{BillingGroups, Profile};
+use crate::domain::address::{EmailAddress, FileName, HeaderText};
 use crate::domain::audit::{Actor, AuditEntry, AuditEvent, AuditText, PausedScope};
-use crate::domain::id::Group;
+use crate::domain::contact::{Addresses, Contact};
+use crate::domain::id::{AccountId, Digest, Group, InvoiceNumber, SenderName, WebhookId};
+use crate::domain::invoice::{Document, Documents, Invoice, Kind, MediaType, Release};
+use crate::domain::money::{Currency, Money};
 use crate::domain::recipient::OnRejected;
 use crate::domain::retry::{AfterUncertain, Backoff, Policy};
 
@@ -132,4 +136,64 @@ pub(crate) fn verify_trail(tree: &dyn Tree) -> u64 {
     }
     assert_eq!(links.iter().map(Vec::len).sum::<usize>(), told);
     links.len() as u64
+}
+
+pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+pub(crate) fn account() -> AccountId {
+    AccountId::parse("K-1").unwrap()
+}
+
+pub(crate) fn received(id: &str, body: &[u8], at: DateTime<Utc>) -> Received {
+    let (sender, id) = (SenderName::parse("portal").unwrap(), WebhookId::parse(id).unwrap());
+    Received { sender, id, body: Digest::of(body), at }
+}
+
+pub(crate) fn contact<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Contact {
+    let addresses = addresses.into_iter().map(|address| EmailAddress::parse(address).unwrap());
+    Contact {
+        name: HeaderText::parse("Erika Muster").unwrap(),
+        company: None,
+        language: None,
+        addresses: Addresses::parse(addresses.collect()).unwrap(),
+    }
+}
+
+pub(crate) fn profile(main_contact: Contact) -> Profile {
+    Profile {
+        name: None,
+        language: None,
+        schedule: None,
+        main_contact,
+        sub_users: BTreeMap::new(),
+        billing_contact: None,
+    }
+}
+
+pub(crate) fn invoice(
+    account: AccountId,
+    number: &str,
+    release: Release,
+    digest: Digest,
+    at: DateTime<Utc>,
+) -> Invoice {
+    Invoice {
+        account,
+        number: InvoiceNumber::parse(number).unwrap(),
+        kind: Kind::Invoice,
+        issued_on: at.date_naive(),
+        due_on: None,
+        total: Money::from_minor(11_900, Currency::parse("EUR").unwrap()),
+        release,
+        min_account_version: None,
+        portal_url: None,
+        documents: Documents::parse(vec![Document {
+            digest,
+            file_name: FileName::parse("rechnung.pdf").unwrap(),
+            media_type: MediaType::parse("application/pdf").unwrap(),
+        }])
+        .unwrap(),
+    }
 }

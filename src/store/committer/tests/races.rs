@@ -12,20 +12,16 @@ use self::figures::count;
 use super::super::super::documents::Documents;
 use super::super::super::engine::Engine;
 use super::super::super::engine::backend::Backend;
-use super::super::super::testing::samples::rules;
+use super::super::super::testing::samples::{self, account, at, rules};
 use super::super::super::{
     ChangeAnswer, ChangeResult, Commit, DocumentAnswer, IssueAnswer, Judged, Received, Retention,
     Store as _, StoreId, WithdrawAnswer,
 };
 use super::*;
-use crate::domain::account::Profile;
-use crate::domain::address::{EmailAddress, FileName, HeaderText};
 use crate::domain::change::{AccountChange, ChangeKind, Refused};
-use crate::domain::contact::{Addresses, Contact};
 use crate::domain::delivery::Lane;
-use crate::domain::id::{AccountId, Digest, InvoiceNumber, SenderName, Version, WebhookId};
-use crate::domain::invoice::{Document, Documents as Attached, Invoice, Kind, MediaType, Release};
-use crate::domain::money::{Currency, Money};
+use crate::domain::id::{Digest, Version};
+use crate::domain::invoice::{Invoice, Release};
 
 /// So long a test looks whether something happens that must not.
 const LOOK_OUT: Duration = Duration::from_millis(100);
@@ -140,7 +136,7 @@ impl World {
             account: account(),
             version: Version::parse(version).unwrap(),
             timestamp: at(0),
-            kind: ChangeKind::Updated(profile(address)),
+            kind: ChangeKind::Updated(samples::profile(samples::contact([address]))),
         };
         self.engine.change_account(received(id), change)
     }
@@ -182,65 +178,16 @@ impl World {
     }
 }
 
-fn at(seconds: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp(seconds, 0).unwrap()
+fn received(id: &str) -> Received {
+    samples::received(id, id.as_bytes(), at(0))
 }
 
-fn account() -> AccountId {
-    AccountId::parse("K-1").unwrap()
-}
-
-fn number() -> InvoiceNumber {
-    InvoiceNumber::parse("R-1").unwrap()
+fn invoice() -> Invoice {
+    samples::invoice(account(), "R-1", Release::Immediately, digest(b"%PDF"), at(0))
 }
 
 fn digest(bytes: &[u8]) -> Digest {
     Digest::of(bytes)
-}
-
-fn received(id: &str) -> Received {
-    Received {
-        sender: SenderName::parse("portal").unwrap(),
-        id: WebhookId::parse(id).unwrap(),
-        body: digest(id.as_bytes()),
-        at: at(0),
-    }
-}
-
-fn profile(address: &str) -> Profile {
-    Profile {
-        name: None,
-        language: None,
-        schedule: None,
-        main_contact: Contact {
-            name: HeaderText::parse("Erika Muster").unwrap(),
-            company: None,
-            language: None,
-            addresses: Addresses::parse(vec![EmailAddress::parse(address).unwrap()]).unwrap(),
-        },
-        sub_users: [].into(),
-        billing_contact: None,
-    }
-}
-
-fn invoice() -> Invoice {
-    Invoice {
-        account: account(),
-        number: number(),
-        kind: Kind::Invoice,
-        issued_on: at(0).date_naive(),
-        due_on: None,
-        total: Money::parse("119.00", Currency::parse("EUR").unwrap()).unwrap(),
-        release: Release::Immediately,
-        min_account_version: None,
-        portal_url: None,
-        documents: Attached::parse(vec![Document {
-            digest: digest(b"%PDF"),
-            file_name: FileName::parse("rechnung.pdf").unwrap(),
-            media_type: MediaType::parse("application/pdf").unwrap(),
-        }])
-        .unwrap(),
-    }
 }
 
 fn put(engine: &Engine, bytes: &[u8], at: DateTime<Utc>) -> Commit<DocumentAnswer> {
@@ -324,8 +271,9 @@ fn an_invoice_and_its_withdrawal_that_come_twice_in_one_batch_count_once() {
         world.at_once(|| [0, 1].map(|_| world.engine.issue(received("R"), invoice())));
     assert!(matches!(one, Judged::New(IssueAnswer::Applied(_))), "{one:?}");
     assert!(matches!(other, Judged::Repeated(IssueAnswer::Duplicate(_))), "{other:?}");
-    let [one, other] =
-        world.at_once(|| [0, 1].map(|_| world.engine.withdraw(received("W"), account(), number())));
+    let [one, other] = world.at_once(|| {
+        [0, 1].map(|_| world.engine.withdraw(received("W"), account(), invoice().number))
+    });
     assert_eq!(one, Judged::New(WithdrawAnswer::Withdrawn));
     assert!(matches!(other, Judged::Repeated(WithdrawAnswer::Duplicate { .. })), "{other:?}");
     for lane in Lane::ALL {
