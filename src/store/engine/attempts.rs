@@ -14,7 +14,7 @@ use crate::domain::delivery::{
 };
 use crate::domain::recipient::{OnRejected, Recipient, Suspect};
 use crate::store::record::{DeliveryRow, IntentRow};
-use crate::store::{Begin, Begun, ProcessId, Result, Seen, Settle, Settled, StoreError};
+use crate::store::{Begin, Begun, ProcessId, Result, Seen, Settle, Settled};
 
 /// Commits an intent, if account and delivery are as they were when it was decided.
 pub(super) fn begin(
@@ -236,12 +236,10 @@ pub(super) fn withhold(
 pub(super) enum Recovered {
     /// It is settled as uncertain.
     Settled(DeliveryId, Intent),
-    /// Its owner is at work: it stays, and those after this key are gone on with.
-    Owned(Key),
-    /// It cannot be settled, for a record is damaged: it stays, and those after this key are gone on with.
-    Damaged(Key, StoreError),
-    /// None is left.
-    Done,
+    /// It stays, since its owner is at work or a record is damaged; those after this key are gone on with.
+    Left(Key),
+    /// There is none.
+    None,
 }
 
 /// Settles the first intent after `after` as uncertain, if its owner is gone.
@@ -253,17 +251,18 @@ pub(super) fn recover_one(
     jitter: f64,
 ) -> Result<Recovered> {
     let Some((key, value)) = tx.scan(&[keys::kind::INTENT], after, 1, met)?.pop() else {
-        return Ok(Recovered::Done);
+        return Ok(Recovered::None);
     };
     let recovered = match tx.decode(&key, &value) {
-        Ok(IntentRow { owner, .. }) if !is_gone(owner) => return Ok(Recovered::Owned(key)),
+        Ok(IntentRow { owner, .. }) if !is_gone(owner) => return Ok(Recovered::Left(key)),
         Ok(IntentRow { intent, .. }) => recover_intent(tx, &key, intent, at, jitter),
         Err(error) => Err(error),
     };
-    match recovered {
-        Err(error @ StoreError::Damaged { .. }) => Ok(Recovered::Damaged(key, error)),
-        recovered => recovered,
-    }
+    let recovered = read::unless_damaged(recovered, |error| {
+        tracing::error!(%error, "an attempt of the last process cannot be settled: its invoice is left alone");
+        tx.roll_back();
+    })?;
+    Ok(recovered.unwrap_or(Recovered::Left(key)))
 }
 
 fn recover_intent(

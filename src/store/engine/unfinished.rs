@@ -27,7 +27,7 @@ impl Unfinished {
         })?;
         all.extend(tree.scan(&[kind::RUN], None, usize::MAX, |key, value| {
             match tree.decode::<Run>(key, value) {
-                Ok(run) => run.open.then(|| Self::Releasing(run.scope, run.at)),
+                Ok(run) => run.open.then_some(Self::Releasing(run.scope, run.at)),
                 Err(error) => {
                     // Accepting must not hang on it.
                     tracing::error!(%error, "a run cannot be taken up again");
@@ -73,13 +73,8 @@ pub(super) fn recover(mut left: Recovery) -> Unit {
         match attempts::recover_one(tx, &left.is_gone, left.after.as_deref(), left.at, left.jitter)
         {
             Ok(Recovered::Settled(delivery, intent)) => left.settled.push((delivery, intent)),
-            Ok(Recovered::Owned(key)) => left.after = Some(key),
-            Ok(Recovered::Damaged(key, error)) => {
-                tracing::error!(%error, "an attempt of the last process cannot be settled: its invoice is left alone");
-                tx.roll_back();
-                left.after = Some(key);
-            }
-            Ok(Recovered::Done) => return left.answered(Ok(())),
+            Ok(Recovered::Left(key)) => left.after = Some(key),
+            Ok(Recovered::None) => return left.answered(Ok(())),
             Err(error) => {
                 tx.roll_back();
                 return left.answered(Err(error));

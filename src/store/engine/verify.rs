@@ -142,10 +142,10 @@ impl Check<'_> {
         &mut self,
         key: &[u8],
         value: &[u8],
-        check: impl FnOnce(&mut Self, &[u8], R) -> Result<()>,
+        check: impl FnOnce(&mut Self, &[u8], &R) -> Result<()>,
     ) -> Result<()> {
         match self.tree.decode(key, value) {
-            Ok(record) => check(self, key, record),
+            Ok(record) => check(self, key, &record),
             Err(StoreError::Damaged { cause, .. }) => self.expect(key, false, &cause),
             Err(error) => Err(error),
         }
@@ -153,11 +153,11 @@ impl Check<'_> {
 
     /// Of a record that hangs on no other.
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "others ask something")]
-    fn alone<R>(&mut self, _key: &[u8], _record: R) -> Result<()> {
+    fn alone<R>(&mut self, _key: &[u8], _record: &R) -> Result<()> {
         Ok(())
     }
 
-    fn account(&mut self, key: &[u8], account: Account) -> Result<()> {
+    fn account(&mut self, key: &[u8], account: &Account) -> Result<()> {
         self.accounts += 1;
         self.expect(key, keys::account(account.id()) == key, "it holds another account")?;
         let waits = self.tree.any(&keys::standing_by_class(account.id(), Class::Waiting))?;
@@ -165,10 +165,10 @@ impl Check<'_> {
         self.expect(key, waits == marked, "its schedule is marked, or not, against what waits")
     }
 
-    fn identity(&mut self, key: &[u8], identity: IdentityRow) -> Result<()> {
+    fn identity(&mut self, key: &[u8], identity: &IdentityRow) -> Result<()> {
         match identity {
             IdentityRow::Sequence(sequence) => {
-                let invoice = self.other::<InvoiceRow>(&keys::invoice(sequence))?;
+                let invoice = self.other::<InvoiceRow>(&keys::invoice(*sequence))?;
                 let names_it = invoice.is_some_and(|InvoiceRow { invoice, .. }| {
                     keys::identity(&invoice.account, &invoice.number) == key
                 });
@@ -183,7 +183,7 @@ impl Check<'_> {
         }
     }
 
-    fn invoice(&mut self, key: &[u8], InvoiceRow { invoice, .. }: InvoiceRow) -> Result<()> {
+    fn invoice(&mut self, key: &[u8], InvoiceRow { invoice, .. }: &InvoiceRow) -> Result<()> {
         let Some(sequence) = self.sequence(key)? else {
             return Ok(());
         };
@@ -202,14 +202,14 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn delivery(&mut self, key: &[u8], DeliveryRow { delivery, .. }: DeliveryRow) -> Result<()> {
+    fn delivery(&mut self, key: &[u8], DeliveryRow { delivery, .. }: &DeliveryRow) -> Result<()> {
         let Some(id) = self.id_of_delivery(key)? else {
             return Ok(());
         };
         let Some(account) = self.account_of(id)? else {
             return self.expect(key, false, "it has no invoice");
         };
-        if let Some(index) = index_key(&account, id, &delivery) {
+        if let Some(index) = index_key(&account, id, delivery) {
             let missing = "its state asks for an index entry that is missing";
             self.expect_there(key, &index, missing)?;
         }
@@ -219,7 +219,7 @@ impl Check<'_> {
     }
 
     /// A record that lies with a delivery.
-    fn of_delivery<R>(&mut self, key: &[u8], _record: R) -> Result<()> {
+    fn of_delivery<R>(&mut self, key: &[u8], _record: &R) -> Result<()> {
         // A key without one leads nowhere.
         let delivery = delivery_of(key).map(keys::delivery).unwrap_or_default();
         self.expect_there(key, &delivery, "it has no delivery")
@@ -268,12 +268,12 @@ impl Check<'_> {
         self.expect(key, fits, "an index entry that no delivery asks for")
     }
 
-    fn document(&mut self, key: &[u8], row: DocumentRow) -> Result<()> {
+    fn document(&mut self, key: &[u8], row: &DocumentRow) -> Result<()> {
         let Some(digest) = keys::digest_at_the_end(key) else {
             return self.expect(key, false, "its key holds no digest");
         };
         self.recorded.insert(digest, row.references);
-        self.unused_bytes += write::unused_bytes(Some(&row));
+        self.unused_bytes += write::unused_bytes(Some(row));
         self.verified.documents += 1;
         match self.documents.read(&digest, row.day) {
             Ok(bytes) => {
@@ -300,14 +300,14 @@ impl Check<'_> {
         self.expect(key, told == Some(digest), "it is not what the trail says")
     }
 
-    fn link(&mut self, key: &[u8], link: TrailRow) -> Result<()> {
+    fn link(&mut self, key: &[u8], link: &TrailRow) -> Result<()> {
         let linked = keys::trail(self.chain.links) == key;
         self.expect(key, linked, "a link before it is missing")?;
         let follows = link.previous == self.chain.hash;
         self.expect(key, follows, "it does not follow from the link before")?;
         self.chain.hash = link.hash();
         if let Some(Sequence(batch)) = self.sequence(key)? {
-            self.entries_of(batch, &link)?;
+            self.entries_of(batch, link)?;
             // What follows a gap is told once, not at each link.
             self.chain.links = batch;
         }

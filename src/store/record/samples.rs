@@ -37,12 +37,15 @@ pub(super) fn accepted<T>(mut draw: impl FnMut() -> Result<T, RecordError>) -> T
     }
 }
 
+/// What was read, for people, and written again.
+type ReadAgain = Result<(String, Vec<u8>), RecordError>;
+
 /// What is done with the samples of a kind.
 pub(super) struct Sample {
     /// A record that comes back as it was, in bytes.
     pub(super) encoded: fn(&mut Random) -> Vec<u8>,
     /// What bytes are, for people, and written again.
-    pub(super) read: fn(&[u8]) -> Result<(String, Vec<u8>), RecordError>,
+    pub(super) read: fn(&[u8]) -> ReadAgain,
 }
 
 impl Sample {

@@ -25,25 +25,6 @@ fn cause(error: &OpenError) -> &'static str {
 }
 
 #[test]
-fn a_reopened_store_has_the_same_data_and_goes_on_with_its_trail() {
-    let directory = tempfile::tempdir().unwrap();
-    let backend = open(&directory).unwrap();
-    let id = backend.id();
-    for _ in 0..3 {
-        commit(&backend, |tx| count(tx, "a")).unwrap();
-    }
-    let kept = all(backend.tree(), b"");
-    drop(backend);
-
-    let backend = open(&directory).unwrap();
-    assert_eq!(backend.id(), id);
-    assert_eq!(all(backend.tree(), b""), kept);
-    commit(&backend, |tx| count(tx, "a")).unwrap();
-    assert_eq!(counted(backend.tree(), "a"), 4);
-    assert_eq!(verify_trail(backend.tree()), 4);
-}
-
-#[test]
 fn a_store_opens_again_as_soon_as_it_is_closed() {
     let directory = tempfile::tempdir().unwrap();
     for round in 1..=20 {
@@ -51,19 +32,6 @@ fn a_store_opens_again_as_soon_as_it_is_closed() {
         commit(&backend, |tx| count(tx, "rounds")).unwrap();
         assert_eq!(counted(backend.tree(), "rounds"), round);
     }
-}
-
-#[test]
-fn a_refused_unit_adds_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let backend = open(&directory).unwrap();
-    let before = all(backend.tree(), b"");
-    commit(&backend, |tx| {
-        count(tx, "a");
-        tx.roll_back();
-    })
-    .unwrap();
-    assert_eq!(all(backend.tree(), b""), before);
 }
 
 #[test]

@@ -2,23 +2,11 @@
 
 use super::super::engine::tx::{Records as _, VALUE_BYTES};
 use super::super::record::CursorRow;
-use super::samples::{all, commit, count, counted, rules, unit, verify_trail};
+use super::samples::{all, commit, count, counted, rules, unit};
 use super::*;
 
 fn backend() -> MemoryBackend {
     Memory::new("").unwrap().reopen(rules())
-}
-
-#[test]
-fn a_refused_unit_adds_nothing() {
-    let backend = backend();
-    commit(&backend, |tx| {
-        count(tx, "a");
-        tx.roll_back();
-    })
-    .unwrap();
-    assert_eq!(counted(&backend, "a"), 0);
-    assert_eq!(verify_trail(&backend), 0);
 }
 
 #[test]
@@ -31,17 +19,6 @@ fn what_a_unit_leaves_for_later_is_done_before_submit_returns() {
     backend.submit(Urgency::Accept, first).unwrap();
     assert_eq!(answer.recv().unwrap(), Ok(()));
     assert_eq!(counted(&backend, "a"), 2);
-}
-
-#[test]
-fn a_reopened_store_has_the_same_data_and_goes_on_with_its_trail() {
-    let backend = backend();
-    commit(&backend, |tx| count(tx, "a")).unwrap();
-    let reopened = MemoryBackend(Arc::clone(&backend.0));
-    commit(&reopened, |tx| count(tx, "a")).unwrap();
-    assert_eq!(reopened.id(), backend.id());
-    assert_eq!(counted(&reopened, "a"), 2);
-    assert_eq!(verify_trail(&reopened), 2);
 }
 
 #[test]
