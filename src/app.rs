@@ -323,6 +323,18 @@ fn readiness(
     }
 }
 
+/// Works on the store where that may block.
+async fn blocking<T: Send + 'static>(
+    store: &Arc<dyn Store>,
+    work: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let store = Arc::clone(store);
+    let done = tokio::task::spawn_blocking(move || work(store.as_ref())).await;
+    done.unwrap_or_else(|panicked| {
+        Err(StoreError::Failed { operation: "using the store", cause: panicked.to_string() })
+    })
+}
+
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let settings = config.state.clone();
     let rules = build::rules(config);

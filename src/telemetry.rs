@@ -80,15 +80,8 @@ fn filter(directives: &str) -> Result<Targets, TelemetryError> {
 
 /// `LevelFilter`'s own parser also takes numbers, any case and an empty string.
 fn level(word: &str) -> Option<LevelFilter> {
-    match word {
-        "off" => Some(LevelFilter::OFF),
-        "error" => Some(LevelFilter::ERROR),
-        "warn" => Some(LevelFilter::WARN),
-        "info" => Some(LevelFilter::INFO),
-        "debug" => Some(LevelFilter::DEBUG),
-        "trace" => Some(LevelFilter::TRACE),
-        _ => None,
-    }
+    let names = ["off", "error", "warn", "info", "debug", "trace"];
+    names.contains(&word).then(|| word.parse().ok()).flatten()
 }
 
 fn is_module(path: &str) -> bool {

@@ -35,7 +35,7 @@ impl Compiled {
         if message_id(&[0; 16], DeliveryId::of_invoice(Sequence(0)), 1, domain).is_err() {
             errors.push(config.error_at("mail.message_id_domain", "a shorter host name"));
         }
-        let secrets = config.secrets().map_err(|more| errors.extend(more.into_vec())).ok();
+        let secrets = config.secrets().map_err(|more| errors.extend(more.0)).ok();
         let transport = secrets.as_ref().and_then(|secrets| {
             transport(config, secrets).map_err(|error| errors.push(error)).ok()
         });
@@ -43,7 +43,7 @@ impl Compiled {
             (Some(secrets), Some(templates), Some(transport)) if errors.is_empty() => {
                 Ok(Self { secrets, templates: Arc::new(templates), transport: Arc::new(transport) })
             }
-            _ => Err(ConfigErrors::all(errors)),
+            _ => Err(ConfigErrors(errors)),
         }
     }
 }

@@ -8,10 +8,10 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::StopError;
+use super::{StopError, blocking};
 use crate::clock::Clock;
 use crate::domain::audit::Actor;
-use crate::store::{PauseScope, Retention, Store, StoreError};
+use crate::store::{PauseScope, Retention, Store};
 
 /// How often retention is applied.
 const SWEEP: Duration = Duration::from_secs(3600);
@@ -94,7 +94,7 @@ pub(super) async fn run(
     retention: Retention,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), StopError> {
-    let mut clock_watch = ClockWatch::new(read(&store, Store::clock_seen).await?);
+    let mut clock_watch = ClockWatch::new(blocking(&store, Store::clock_seen).await?);
     let mut note_is_due = Instant::now();
     let mut reminder_is_due = Instant::now();
     let mut pause = SWEEP_PAUSE;
@@ -116,7 +116,7 @@ pub(super) async fn run(
             store.note_clock(now).await?;
             note_is_due = Instant::now() + SWEEP;
         }
-        if let Some(paused) = read(&store, |store| store.paused(&PauseScope::Removal)).await? {
+        if let Some(paused) = blocking(&store, |store| store.paused(&PauseScope::Removal)).await? {
             if Instant::now() >= reminder_is_due {
                 tracing::warn!(
                     since = %paused.since,
@@ -128,33 +128,16 @@ pub(super) async fn run(
             continue;
         }
         reminder_is_due = Instant::now();
-        let swept = {
-            let store = Arc::clone(&store);
-            tokio::task::spawn_blocking(move || store.sweep(&retention, now)).await
-        };
+        let swept = blocking(&store, move |store| store.sweep(&retention, now)).await;
         pause = match swept {
-            Ok(Ok(true)) => SWEEP_PAUSE,
-            Ok(Ok(false)) => SWEEP,
-            Ok(Err(error)) => {
+            Ok(true) => SWEEP_PAUSE,
+            Ok(false) => SWEEP,
+            Err(error) => {
                 tracing::warn!(%error, "removing expired records failed; retrying later");
-                SWEEP
-            }
-            Err(panicked) => {
-                tracing::error!(error = %panicked, "removing expired records panicked");
                 SWEEP
             }
         };
     }
-}
-
-/// Reads the store where that may block.
-async fn read<T: Send + 'static>(
-    store: &Arc<dyn Store>,
-    read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StopError> {
-    let store = Arc::clone(store);
-    let done = tokio::task::spawn_blocking(move || read(store.as_ref())).await;
-    Ok(done.map_err(|_| StopError::Ended("a read of the store"))??)
 }
 
 #[cfg(test)]

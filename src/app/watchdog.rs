@@ -9,9 +9,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::dispatch::Progress;
 use crate::domain::account::BillingGroups;
-use crate::store::{Accounts, Store, StoreError};
+use crate::store::{Accounts, Store};
 
-use super::StopError;
+use super::{StopError, blocking};
 use crate::systemd::Notifier;
 
 /// How often the store is looked at.
@@ -107,17 +107,8 @@ pub(super) async fn census(
     let mut after = None;
     let mut outside = 0_u64;
     loop {
-        let page = {
-            let (store, from) = (Arc::clone(&store), after.clone());
-            tokio::task::spawn_blocking(move || store.accounts(from.as_ref(), CENSUS_PAGE)).await
-        };
-        let page = match page {
-            Ok(page) => page,
-            Err(panicked) => Err(StoreError::Failed {
-                operation: "reading accounts",
-                cause: panicked.to_string(),
-            }),
-        };
+        let from = after.clone();
+        let page = blocking(&store, move |store| store.accounts(from.as_ref(), CENSUS_PAGE)).await;
         let page = page.unwrap_or_else(|error| {
             tracing::warn!(%error, "counting the selected billing contacts failed; retrying in a day");
             outside = 0;

@@ -32,30 +32,12 @@ pub enum ConfigError {
 
 /// Everything that is wrong with a configuration; at least one thing. Shown one a line.
 #[derive(Debug, thiserror::Error)]
-pub struct ConfigErrors(Vec<ConfigError>);
+pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl ConfigErrors {
     /// All of `errors` as one, unless there are none.
     pub fn check(errors: Vec<ConfigError>) -> Result<(), Self> {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
-    }
-
-    /// All of `errors` as one, where it is known that there are some.
-    #[must_use]
-    pub fn all(errors: Vec<ConfigError>) -> Self {
-        Self(errors)
-    }
-
-    /// All of them, to be reported together with others.
-    #[must_use]
-    pub fn into_vec(self) -> Vec<ConfigError> {
-        self.0
-    }
-
-    /// Each of them.
-    #[must_use]
-    pub fn as_slice(&self) -> &[ConfigError] {
-        &self.0
     }
 }
 

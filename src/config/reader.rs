@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
         self.note_unknown();
         match read {
             Ok(read) => ConfigErrors::check(self.errors).map(|()| read),
-            Err(Noted(())) => Err(ConfigErrors::all(self.errors)),
+            Err(Noted(())) => Err(ConfigErrors(self.errors)),
         }
     }
 

@@ -23,7 +23,7 @@ fn parse(text: &str) -> Result<Config, ConfigErrors> {
 /// The errors of a configuration, a line each.
 fn errors(text: &str) -> Vec<String> {
     let errors = parse(text).unwrap_err();
-    errors.as_slice().iter().map(ToString::to_string).collect()
+    errors.0.iter().map(ToString::to_string).collect()
 }
 
 /// A configuration beside which the given files lie.
