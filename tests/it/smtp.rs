@@ -112,8 +112,11 @@ async fn connected(relay: &ScriptedRelay) -> Session {
     open(settings(relay)).await.unwrap()
 }
 
-async fn begin(session: &mut Session, octets: usize) -> Result<(), Failure> {
-    session.begin(octets).await
+/// Sends a message to a relay with this script, and leaves; the reply, and what the relay heard.
+async fn sent(script: Script, message: &[u8]) -> (Reply, Vec<String>) {
+    let relay = ScriptedRelay::start([script]).await;
+    let reply = send(&mut connected(&relay).await, message).await.unwrap();
+    (reply, relay.heard().await.concat())
 }
 
 async fn send(session: &mut Session, message: &[u8]) -> Result<Reply, Failure> {
@@ -162,23 +165,16 @@ async fn one_connection_carries_several_messages() {
 
 #[tokio::test]
 async fn dots_at_line_starts_arrive_as_they_were_and_end_nothing() {
-    let script = Script::greeted(&[]).accept();
-    let relay = ScriptedRelay::start([script]).await;
-    let mut connection = connected(&relay).await;
-    send(&mut connection, b"a: b\r\n\r\n.\r\n..\r\n.c\r\n").await.unwrap();
-    drop(connection);
-    assert_eq!(relay.heard().await[0][4], "a: b\r\n\r\n..\r\n...\r\n..c\r\n.\r\n");
+    let message = b"a: b\r\n\r\n.\r\n..\r\n.c\r\n";
+    let (_, heard) = sent(Script::greeted(&[]).accept(), message).await;
+    assert_eq!(heard[4], "a: b\r\n\r\n..\r\n...\r\n..c\r\n.\r\n");
 }
 
 #[tokio::test]
 async fn a_message_of_many_blocks_arrives_whole() {
-    let relay = ScriptedRelay::start([Script::greeted(&[]).accept()]).await;
-    let mut connection = connected(&relay).await;
     let message = b"0123456789\r\n".repeat(50_000);
-    send(&mut connection, &message).await.unwrap();
-    drop(connection);
-    let heard = relay.heard().await;
-    assert_eq!(heard[0][4].len(), message.len() + 3);
+    let (_, heard) = sent(Script::greeted(&[]).accept(), &message).await;
+    assert_eq!(heard[4].len(), message.len() + 3);
 }
 
 #[tokio::test]
@@ -212,7 +208,7 @@ async fn without_pipelining_each_command_waits_for_its_answer() {
         .say("550 5.1.1 no such user");
     let relay = ScriptedRelay::start([script]).await;
     let mut connection = connected(&relay).await;
-    let failure = begin(&mut connection, 10).await.unwrap_err();
+    let failure = connection.begin(10).await.unwrap_err();
     assert_eq!(failure.stage, Stage::Rcpt);
     drop(connection);
     let heard = relay.heard().await;
@@ -230,7 +226,7 @@ async fn the_size_is_announced_where_the_relay_offers_it() {
         let script = Script::greeted(&[offer, "HELP"]).envelope();
         let relay = ScriptedRelay::start([script]).await;
         let mut connection = connected(&relay).await;
-        begin(&mut connection, 1000).await.unwrap();
+        connection.begin(1000).await.unwrap();
         drop(connection);
         assert_eq!(relay.heard().await[0][1], expected, "{offer}");
     }
@@ -240,7 +236,7 @@ async fn the_size_is_announced_where_the_relay_offers_it() {
 async fn a_message_beyond_the_relays_size_is_refused_before_anything_is_sent() {
     let relay = ScriptedRelay::start([Script::greeted(&["SIZE 1000"]).accept()]).await;
     let mut connection = connected(&relay).await;
-    let failure = begin(&mut connection, 1001).await.unwrap_err();
+    let failure = connection.begin(1001).await.unwrap_err();
     assert_eq!(failure.verdict(), Verdict::MessageRefused);
     assert!(connection.is_usable(), "nothing was sent");
     send(&mut connection, MESSAGE).await.unwrap();
@@ -270,7 +266,7 @@ async fn after_a_refused_recipient_the_connection_is_reset_and_used_again() {
     for script in [refuse_in_turn, refuse_at_once] {
         let relay = ScriptedRelay::start([script]).await;
         let mut connection = connected(&relay).await;
-        let failure = begin(&mut connection, 10).await.unwrap_err();
+        let failure = connection.begin(10).await.unwrap_err();
         assert_eq!(failure.stage, Stage::Rcpt);
         assert_eq!(failure.verdict(), Verdict::AddressRejected);
         assert_eq!(failure.reply.unwrap().text, "no such user");
@@ -316,12 +312,7 @@ async fn replies_as_relays_really_send_them_are_understood() {
         .message();
     // Each octet in a packet of its own.
     let script = lines.as_bytes().chunks(1).fold(greeted, Script::say_raw);
-    let relay = ScriptedRelay::start([script]).await;
-    let mut connection = connected(&relay).await;
-    let reply = send(&mut connection, MESSAGE).await.unwrap();
-    assert_eq!(reply.text, "one two");
-    drop(connection);
-    relay.heard().await;
+    assert_eq!(sent(script, MESSAGE).await.0.text, "one two");
 }
 
 #[tokio::test]

@@ -25,8 +25,13 @@ fn up_to(stage: Stage) -> Script {
 const ANSWERED: [Stage; 6] =
     [Stage::Greeting, Stage::Ehlo, Stage::Mail, Stage::Rcpt, Stage::Data, Stage::FinalDot];
 
-/// What the script leads to: the failure, and whether the connection is usable after it.
-async fn fail(
+/// What the script leads to as a message is sent: the failure, and whether the connection is usable after it.
+async fn fail(script: Script) -> (Failure, bool) {
+    fail_within(script, MESSAGE, |_| {}).await
+}
+
+/// The same of this message, within these limits.
+async fn fail_within(
     script: Script,
     message: &[u8],
     limits: impl FnOnce(&mut SmtpTimeouts),
@@ -82,7 +87,8 @@ fn without_an_answer(stage: Stage) -> Verdict {
 #[tokio::test]
 async fn silence_ends_at_the_time_out_of_its_own_stage_and_the_connection_with_it() {
     for stage in ANSWERED {
-        let (failure, usable) = fail(up_to(stage), MESSAGE, |limits| shorten(limits, stage)).await;
+        let (failure, usable) =
+            fail_within(up_to(stage), MESSAGE, |limits| shorten(limits, stage)).await;
         assert_eq!(failure, Failure::silence(stage, "no answer within 50ms"));
         assert_eq!(failure.verdict(), without_an_answer(stage));
         assert!(!usable, "{stage:?}");
@@ -94,13 +100,14 @@ async fn half_a_reply_is_silence() {
     for stage in ANSWERED {
         for half in ["2", "250", "250 2.0.0 queued", "250-first\r\n"] {
             let script = up_to(stage).say_raw(half.as_bytes());
-            let (failure, usable) = fail(script, MESSAGE, |limits| shorten(limits, stage)).await;
+            let (failure, usable) =
+                fail_within(script, MESSAGE, |limits| shorten(limits, stage)).await;
             assert_eq!((failure.stage, &failure.reply), (stage, &None), "{half:?}");
             assert_eq!(failure.verdict(), without_an_answer(stage));
             assert!(!usable);
 
             let script = up_to(stage).say_raw(half.as_bytes()).cut();
-            let (failure, usable) = fail(script, MESSAGE, |_| {}).await;
+            let (failure, usable) = fail(script).await;
             assert_eq!((failure.stage, &failure.reply), (stage, &None), "{half:?}");
             assert_eq!(failure.verdict(), without_an_answer(stage));
             assert!(!usable);
@@ -111,7 +118,7 @@ async fn half_a_reply_is_silence() {
 #[tokio::test]
 async fn a_cut_is_judged_by_the_stage_that_waited_for_an_answer() {
     for stage in ANSWERED {
-        let (failure, usable) = fail(up_to(stage).cut(), MESSAGE, |_| {}).await;
+        let (failure, usable) = fail(up_to(stage).cut()).await;
         assert_eq!(failure.stage, stage, "{failure}");
         assert_eq!(failure.reply, None);
         assert_eq!(failure.verdict(), without_an_answer(stage));
@@ -123,7 +130,7 @@ async fn a_cut_is_judged_by_the_stage_that_waited_for_an_answer() {
 async fn after_421_the_connection_is_not_used_again() {
     for stage in ANSWERED {
         let script = up_to(stage).say("421 4.3.2 closing");
-        let (failure, usable) = fail(script, MESSAGE, |_| {}).await;
+        let (failure, usable) = fail(script).await;
         assert_eq!(failure.stage, stage);
         assert_eq!(failure.reply.as_ref().unwrap().code, 421);
         let verdict = if matches!(stage, Stage::Rcpt | Stage::Data | Stage::FinalDot) {
@@ -146,7 +153,7 @@ async fn only_the_exact_code_goes_on() {
     ] {
         for code in codes {
             let script = up_to(stage).say(&format!("{code} fine"));
-            let (failure, usable) = fail(script, MESSAGE, |_| {}).await;
+            let (failure, usable) = fail(script).await;
             assert_eq!(failure.stage, stage);
             assert_eq!(failure.reply.as_ref().unwrap().code, code);
             assert_eq!(failure.verdict(), without_an_answer(stage));
@@ -160,7 +167,7 @@ async fn a_refusal_before_the_message_leaves_both_sides_in_step() {
     for stage in [Stage::Mail, Stage::Rcpt, Stage::Data] {
         for (code, after_mail) in [(451, Verdict::Deferred), (571, Verdict::MessageRefused)] {
             let script = up_to(stage).say(&format!("{code} no"));
-            let (failure, usable) = fail(script, MESSAGE, |_| {}).await;
+            let (failure, usable) = fail(script).await;
             assert_eq!(failure.stage, stage);
             assert_eq!(failure.reply.as_ref().unwrap().code, code);
             let verdict = if stage == Stage::Mail { Verdict::RelayFailed } else { after_mail };
@@ -177,7 +184,7 @@ async fn bytes_that_are_no_reply_are_no_answer() {
     for noise in ["hello\r\n", "250-a\r\n550 b\r\n", &endless_line, &endless_reply] {
         for stage in ANSWERED {
             let script = up_to(stage).say_raw(noise.as_bytes());
-            let (failure, usable) = fail(script, MESSAGE, |_| {}).await;
+            let (failure, usable) = fail(script).await;
             assert_eq!((failure.stage, &failure.reply), (stage, &None));
             assert!(failure.cause.starts_with("the relay sent a"), "{failure}");
             assert_eq!(failure.verdict(), without_an_answer(stage));
@@ -194,7 +201,7 @@ async fn a_body_that_is_cut_or_not_taken_was_not_delivered() {
         Script::greeted(&[]).envelope().octets(1_000_000).cut(),
         Script::greeted(&[]).envelope().cut(),
     ] {
-        let (failure, usable) = fail(script, &message, |_| {}).await;
+        let (failure, usable) = fail_within(script, &message, |_| {}).await;
         assert_eq!(failure.stage, Stage::Body);
         assert_eq!(failure.verdict(), Verdict::Deferred);
         assert!(!usable);
@@ -205,7 +212,7 @@ async fn a_body_that_is_cut_or_not_taken_was_not_delivered() {
 async fn a_cut_about_the_final_dot_is_deferred_before_it_and_uncertain_after_it() {
     // Whether the cut is seen before the dot goes out is up to the network; the verdict must fit.
     let script = Script::greeted(&[]).envelope().octets(MESSAGE.len()).cut();
-    let (failure, usable) = fail(script, MESSAGE, |_| {}).await;
+    let (failure, usable) = fail(script).await;
     assert!(matches!(failure.stage, Stage::Body | Stage::FinalDot));
     assert_eq!(failure.verdict(), without_an_answer(failure.stage));
     assert!(!usable);
@@ -221,14 +228,14 @@ async fn an_answer_that_comes_before_the_final_dot_is_not_the_answer_to_it() {
         ("what?", Verdict::Deferred),
     ] {
         let script = up_to(Stage::Data).say(&format!("354 go\r\n{early}"));
-        let (failure, usable) = fail(script, MESSAGE, |_| {}).await;
+        let (failure, usable) = fail(script).await;
         assert_eq!(failure.stage, Stage::Body, "{early}");
         assert_eq!(failure.verdict(), verdict, "{early}");
         assert!(!usable);
 
         // Also if there is no block of the body before which to look.
         let script = up_to(Stage::Data).say(&format!("354 go\r\n{early}"));
-        let (failure, _) = fail(script, b"", |_| {}).await;
+        let (failure, _) = fail_within(script, b"", |_| {}).await;
         assert_eq!(failure.stage, Stage::Body, "{early}");
     }
 }
@@ -240,7 +247,7 @@ async fn an_answer_too_many_is_not_taken_for_the_next_one() {
     let relay = ScriptedRelay::start([script]).await;
     let mut connection = connected(&relay).await;
     send(&mut connection, MESSAGE).await.unwrap();
-    let failure = begin(&mut connection, 10).await.unwrap_err();
+    let failure = connection.begin(10).await.unwrap_err();
     assert_eq!(failure.stage, Stage::Mail);
     assert!(!connection.is_usable());
     let heard = relay.heard().await.concat();
@@ -266,7 +273,7 @@ async fn with_pipelining_each_answer_is_judged_at_its_own_stage() {
         ("250 ok\r\n250 ok\r\n354 go\r\n250 ok", Stage::Body, Verdict::Deferred, false),
     ] {
         let script = Script::greeted(&["PIPELINING"]).envelope_at_once().say(answers);
-        let (failure, still_usable) = fail(script, MESSAGE, |_| {}).await;
+        let (failure, still_usable) = fail(script).await;
         assert_eq!(failure.stage, stage, "{answers}");
         assert_eq!(failure.verdict(), verdict, "{answers}");
         assert_eq!(still_usable, usable, "{answers}");
@@ -277,7 +284,7 @@ async fn with_pipelining_each_answer_is_judged_at_its_own_stage() {
 async fn a_refusal_told_by_pipelining_is_kept_though_the_rest_never_comes() {
     let script =
         Script::greeted(&["PIPELINING"]).envelope_at_once().say("250 ok\r\n550 5.1.1 who?");
-    let (failure, usable) = fail(script, MESSAGE, |limits| limits.data = SHORT).await;
+    let (failure, usable) = fail_within(script, MESSAGE, |limits| limits.data = SHORT).await;
     assert_eq!(failure.verdict(), Verdict::AddressRejected);
     assert!(!usable, "one answer is still to come");
 }
@@ -289,7 +296,7 @@ async fn a_354_though_the_recipient_was_refused_delivers_nothing() {
         .say("250 ok\r\n550 5.1.1 who?\r\n354 go");
     let relay = ScriptedRelay::start([script]).await;
     let mut connection = connected(&relay).await;
-    let failure = begin(&mut connection, MESSAGE.len()).await.unwrap_err();
+    let failure = connection.begin(MESSAGE.len()).await.unwrap_err();
     assert_eq!(failure.verdict(), Verdict::AddressRejected);
     assert!(!connection.is_usable());
     let heard = relay.heard().await;
@@ -361,7 +368,7 @@ async fn a_relay_that_says_why_it_reads_no_further_is_heard() {
 async fn a_begun_message_that_is_dropped_closes_the_connection_and_says_nothing_into_it() {
     let relay = ScriptedRelay::start([Script::greeted(&[]).envelope()]).await;
     let mut connection = connected(&relay).await;
-    begin(&mut connection, 10).await.unwrap();
+    connection.begin(10).await.unwrap();
     connection.begun = None;
     assert!(!connection.is_usable());
     // Ends only because the socket is closed.

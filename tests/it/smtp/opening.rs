@@ -10,22 +10,37 @@ use tokio::time::timeout;
 use super::*;
 use crate::scripted_smtp::Authority;
 
-fn with_credentials(relay: &ScriptedRelay) -> SmtpSettings {
-    SmtpSettings {
-        credentials: Some(Credentials {
-            username: "router".to_owned(),
-            password: SecretString::from("geheim"),
-        }),
-        ..settings(relay)
-    }
+fn with_credentials(settings: SmtpSettings) -> SmtpSettings {
+    let password = SecretString::from("geheim");
+    let credentials = Some(Credentials { username: "router".to_owned(), password });
+    SmtpSettings { credentials, ..settings }
 }
 
-fn encrypted(relay: &ScriptedRelay, security: Security, authority: &Authority) -> SmtpSettings {
-    SmtpSettings { security, ca: Some(authority.pem.clone()), ..settings(relay) }
+fn encrypted(settings: SmtpSettings, security: Security, authority: &Authority) -> SmtpSettings {
+    SmtpSettings { security, ca: Some(authority.pem.clone()), ..settings }
 }
 
 fn before_start_tls(offers: &[&str]) -> Script {
     Script::greeted(offers).hear("STARTTLS").say("220 2.0.0 go")
+}
+
+/// How opening a connection to a relay with this script fails, and what the relay heard.
+async fn refused(
+    script: Script,
+    change: impl FnOnce(SmtpSettings) -> SmtpSettings,
+) -> (Failure, Vec<String>) {
+    let relay = ScriptedRelay::start([script]).await;
+    let failure = open(change(settings(&relay))).await.unwrap_err();
+    (failure, relay.heard().await.concat())
+}
+
+/// Sends a message over a new connection to a relay with this script.
+async fn accepted(script: Script, change: impl FnOnce(SmtpSettings) -> SmtpSettings) {
+    let relay = ScriptedRelay::start([script]).await;
+    let mut connection = open(change(settings(&relay))).await.unwrap();
+    send(&mut connection, MESSAGE).await.unwrap();
+    drop(connection);
+    relay.heard().await;
 }
 
 #[tokio::test]
@@ -51,12 +66,10 @@ async fn a_greeting_or_ehlo_answer_other_than_the_right_one_is_a_failure() {
         (Script::new().say("220 hi").hear("EHLO").say("421 busy"), Stage::Ehlo, 421),
         (Script::new().say("220 hi").hear("EHLO").say("220 hi"), Stage::Ehlo, 220),
     ] {
-        let relay = ScriptedRelay::start([script]).await;
-        let failure = open(settings(&relay)).await.unwrap_err();
+        let (failure, _) = refused(script, |settings| settings).await;
         assert_eq!(failure.stage, stage);
         assert_eq!(failure.reply.as_ref().unwrap().code, code);
         assert_eq!(failure.verdict(), Verdict::RelayFailed);
-        relay.heard().await;
     }
 }
 
@@ -73,11 +86,7 @@ async fn credentials_are_sent_by_the_mechanism_that_the_relay_offers() {
         .hear("Z2VoZWlt")
         .say("235 2.7.0 welcome");
     for script in [plain, login] {
-        let relay = ScriptedRelay::start([script.accept()]).await;
-        let mut connection = open(with_credentials(&relay)).await.unwrap();
-        send(&mut connection, MESSAGE).await.unwrap();
-        drop(connection);
-        relay.heard().await;
+        accepted(script.accept(), with_credentials).await;
     }
 }
 
@@ -92,23 +101,20 @@ async fn refused_credentials_are_the_relays_failure() {
         ("250 2.0.0 ok", 250),
     ] {
         let script = Script::greeted(offers).hear("AUTH PLAIN").say(answer);
-        let relay = ScriptedRelay::start([script]).await;
-        let failure = open(with_credentials(&relay)).await.unwrap_err();
+        let (failure, _) = refused(script, with_credentials).await;
         assert_eq!(failure.stage, Stage::Auth);
         assert_eq!(failure.reply.as_ref().unwrap().code, code);
         assert_eq!(failure.verdict(), Verdict::RelayFailed);
         assert!(!format!("{failure:?}").contains("geheim"));
-        relay.heard().await;
     }
 }
 
 #[tokio::test]
 async fn a_relay_without_a_mechanism_that_is_known_gets_no_credentials() {
     for script in [Script::greeted(&["AUTH CRAM-MD5"]), Script::greeted(&[])] {
-        let relay = ScriptedRelay::start([script]).await;
-        let failure = open(with_credentials(&relay)).await.unwrap_err();
+        let (failure, heard) = refused(script, with_credentials).await;
         assert_eq!(failure.stage, Stage::Auth);
-        assert_eq!(relay.heard().await[0], ["EHLO client.example"]);
+        assert_eq!(heard, ["EHLO client.example"]);
     }
 }
 
@@ -118,10 +124,8 @@ async fn a_challenge_that_makes_no_sense_is_not_answered() {
         [("334 ?", "AUTH LOGIN"), ("334 UElOPw==", "AUTH LOGIN"), ("334 ", "AUTH PLAIN")]
     {
         let script = Script::greeted(&[offer]).hear("AUTH").say(challenge);
-        let relay = ScriptedRelay::start([script]).await;
-        let failure = open(with_credentials(&relay)).await.unwrap_err();
+        let (failure, heard) = refused(script, with_credentials).await;
         assert_eq!((failure.stage, failure.reply), (Stage::Auth, None));
-        let heard = relay.heard().await.concat();
         assert!(!heard.contains(&"Z2VoZWlt".to_owned()), "{heard:?}");
     }
 }
@@ -140,7 +144,8 @@ async fn tls_from_the_first_octet_with_a_ca_of_ones_own() {
         .hear("QUIT")
         .say("221 bye");
     let relay = ScriptedRelay::start([script]).await;
-    let mut connection = open(encrypted(&relay, Security::Tls, &authority)).await.unwrap();
+    let mut connection =
+        open(encrypted(settings(&relay), Security::Tls, &authority)).await.unwrap();
     assert!(connection.is_alive().await);
     send(&mut connection, &b"0123456789\r\n".repeat(20_000)).await.unwrap();
     connection.quit().await;
@@ -154,7 +159,7 @@ async fn a_host_name_is_resolved_and_each_of_its_addresses_tried() {
     let relay = ScriptedRelay::start([script]).await;
     let settings = SmtpSettings {
         host: "localhost".to_owned(),
-        ..encrypted(&relay, Security::Tls, &authority)
+        ..encrypted(settings(&relay), Security::Tls, &authority)
     };
     drop(open(settings).await.unwrap());
     relay.heard().await;
@@ -169,26 +174,19 @@ async fn start_tls_encrypts_what_follows_and_credentials_go_after_it() {
         .hear("AUTH PLAIN")
         .say("235 welcome")
         .accept();
-    let relay = ScriptedRelay::start([script]).await;
-    let settings = SmtpSettings {
-        credentials: with_credentials(&relay).credentials,
-        ..encrypted(&relay, Security::StartTls, &authority)
-    };
-    let mut connection = open(settings).await.unwrap();
-    send(&mut connection, MESSAGE).await.unwrap();
-    drop(connection);
-    relay.heard().await;
+    let encrypt = |settings| encrypted(settings, Security::StartTls, &authority);
+    accepted(script, |settings| with_credentials(encrypt(settings))).await;
 }
 
 #[tokio::test]
 async fn without_start_tls_nothing_more_is_sent() {
     let authority = Authority::with_leaf_for("127.0.0.1");
     for script in [Script::greeted(&[]), Script::greeted(&["XSTARTTLS", "SIZE"])] {
-        let relay = ScriptedRelay::start([script]).await;
-        let failure = open(encrypted(&relay, Security::StartTls, &authority)).await.unwrap_err();
+        let encrypt = |settings| encrypted(settings, Security::StartTls, &authority);
+        let (failure, heard) = refused(script, encrypt).await;
         assert_eq!(failure, Failure::silence(Stage::Tls, "the relay does not offer STARTTLS"));
         assert_eq!(failure.verdict(), Verdict::RelayFailed);
-        assert_eq!(relay.heard().await[0], ["EHLO client.example"]);
+        assert_eq!(heard, ["EHLO client.example"]);
     }
 }
 
@@ -197,12 +195,12 @@ async fn after_refused_start_tls_nothing_more_is_sent() {
     let authority = Authority::with_leaf_for("127.0.0.1");
     for (answer, code) in [("454 4.7.0 not now", 454), ("250 ok", 250), ("421 closing", 421)] {
         let script = Script::greeted(&["STARTTLS"]).hear("STARTTLS").say(answer);
-        let relay = ScriptedRelay::start([script]).await;
-        let failure = open(encrypted(&relay, Security::StartTls, &authority)).await.unwrap_err();
+        let encrypt = |settings| encrypted(settings, Security::StartTls, &authority);
+        let (failure, heard) = refused(script, encrypt).await;
         assert_eq!(failure.stage, Stage::Tls);
         assert_eq!(failure.verdict(), Verdict::RelayFailed);
         assert_eq!(failure.reply.unwrap().code, code);
-        assert_eq!(relay.heard().await[0], ["EHLO client.example", "STARTTLS"]);
+        assert_eq!(heard, ["EHLO client.example", "STARTTLS"]);
     }
 }
 
@@ -215,10 +213,9 @@ async fn plaintext_that_came_with_the_answer_to_start_tls_is_refused() {
         .say_raw(b"220 go\r\n250-relay.example\r\n250 AUTH PLAIN\r\n")
         .tls(&authority.acceptor)
         .ehlo(&[]);
-    let relay = ScriptedRelay::start([script]).await;
-    let failure = open(encrypted(&relay, Security::StartTls, &authority)).await.unwrap_err();
+    let encrypt = |settings| encrypted(settings, Security::StartTls, &authority);
+    let (failure, heard) = refused(script, encrypt).await;
     assert_eq!(failure.stage, Stage::Tls);
-    let heard = relay.heard().await.concat();
     assert_eq!(heard, ["EHLO client.example", "STARTTLS"]);
 }
 
@@ -233,12 +230,12 @@ async fn a_certificate_of_another_ca_or_for_another_host_is_refused() {
                 Security::StartTls => before_start_tls(&["STARTTLS"]),
                 Security::Tls | Security::None => Script::new(),
             };
-            let relay = ScriptedRelay::start([script.tls(&presented.acceptor)]).await;
-            let failure = open(encrypted(&relay, security, trusted)).await.unwrap_err();
+            let script = script.tls(&presented.acceptor);
+            let encrypt = |settings| encrypted(settings, security, trusted);
+            let (failure, _) = refused(script, encrypt).await;
             assert_eq!(failure.stage, Stage::Tls);
             assert_eq!(failure.verdict(), Verdict::RelayFailed);
             assert!(failure.cause.contains("certificate"), "{failure}");
-            relay.heard().await;
         }
     }
 }
@@ -246,11 +243,9 @@ async fn a_certificate_of_another_ca_or_for_another_host_is_refused() {
 #[tokio::test]
 async fn a_ca_of_ones_own_takes_the_place_of_the_systems_and_none_means_the_systems() {
     let authority = Authority::with_leaf_for("127.0.0.1");
-    let relay = ScriptedRelay::start([Script::new().tls(&authority.acceptor)]).await;
-    let settings = SmtpSettings { ca: None, ..encrypted(&relay, Security::Tls, &authority) };
-    let failure = open(settings).await.unwrap_err();
+    let trusting = |settings| SmtpSettings { security: Security::Tls, ..settings };
+    let (failure, _) = refused(Script::new().tls(&authority.acceptor), trusting).await;
     assert_eq!(failure.stage, Stage::Tls);
-    relay.heard().await;
 }
 
 /// A limit for the steps that never end here.
@@ -271,18 +266,16 @@ async fn silence_or_a_cut_in_tls_or_auth_ends_at_that_stage() {
         ),
     ] {
         for (script, limit) in [(script.clone(), SHORT), (script.cut(), LONG)] {
-            let relay = ScriptedRelay::start([script]).await;
-            let mut settings = SmtpSettings {
-                credentials: with_credentials(&relay).credentials,
-                ..encrypted(&relay, security, &authority)
+            let limited = |settings| {
+                let mut settings = with_credentials(encrypted(settings, security, &authority));
+                settings.timeouts.tls = limit;
+                settings.timeouts.auth = limit;
+                settings
             };
-            settings.timeouts.tls = limit;
-            settings.timeouts.auth = limit;
-            let failure = open(settings).await.unwrap_err();
+            let (failure, _) = refused(script, limited).await;
             assert_eq!((failure.stage, &failure.reply), (stage, &None));
             assert_eq!(failure.verdict(), Verdict::RelayFailed);
             assert_eq!(failure.cause.starts_with("no answer within"), limit == SHORT, "{failure}");
-            relay.heard().await;
         }
     }
 }
@@ -340,7 +333,7 @@ async fn neither_settings_nor_connections_show_the_password() {
         .hear("AUTH PLAIN")
         .say("235 welcome")])
     .await;
-    let settings = with_credentials(&relay);
+    let settings = with_credentials(settings(&relay));
     let shown = format!("{settings:?}");
     let connection = open(settings).await.unwrap();
     let shown = format!("{shown} {connection:?}");
