@@ -29,7 +29,7 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands at `at` until [`Clock::set`] moves it; its clones move with it.
+    /// A clock that stays at `at` until [`Clock::set`] moves it; its clones move with it.
     #[must_use]
     pub fn manual(at: DateTime<Utc>) -> Self {
         Self(Source::Manual(Arc::new(AtomicI64::new(at.timestamp_millis()))))

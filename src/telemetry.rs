@@ -171,12 +171,7 @@ mod tests {
         assert_eq!(line["duration_ms"], 7);
         assert_eq!(line["span"]["invoice.number"], "RE-1");
         assert_eq!(line["target"], "invoice_router::telemetry::tests");
-    }
-
-    #[test]
-    fn a_json_line_says_when_as_rfc_3339_in_utc() {
-        let lines = with_json("info", || tracing::info!("now"));
-        let timestamp = lines[0]["timestamp"].as_str().unwrap();
+        let timestamp = line["timestamp"].as_str().unwrap();
         assert!(timestamp.ends_with('Z'), "{timestamp}");
         assert!(DateTime::parse_from_rfc3339(timestamp).is_ok(), "{timestamp}");
     }
@@ -196,17 +191,13 @@ mod tests {
 
     #[test]
     fn a_directive_for_a_module_counts_more_than_the_one_for_all() {
-        let lines = with_json("warn,invoice_router::telemetry=debug", || {
+        let lines = with_json("warn, invoice_router::telemetry=debug", || {
             tracing::debug!("of this module");
             tracing::info!(target: "invoice_router::mail", "of another");
         });
         let messages: Vec<_> = lines.iter().map(|line| &line["message"]).collect();
         assert_eq!(messages, ["of this module"]);
-    }
-
-    #[test]
-    fn off_silences_even_errors() {
-        assert!(with_json("off", || tracing::error!("unheard")).is_empty());
+        assert!(with_json("off", || tracing::error!("of any module")).is_empty());
     }
 
     #[test]
@@ -230,10 +221,5 @@ mod tests {
                 "{wrong:?}: {error}"
             );
         }
-    }
-
-    #[test]
-    fn a_list_may_have_blanks_after_its_commas() {
-        check_level("info, invoice_router::mail=debug, hyper=off").unwrap();
     }
 }

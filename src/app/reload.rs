@@ -1,7 +1,7 @@
 //! What SIGHUP exchanges while the daemon runs: who may push, with which secrets, and who may use the admin
 //! interface over TCP.
 //!
-//! As a whole or not at all: the whole configuration is read and compiled anew, and if anything in it is wrong,
+//! All or nothing: the whole configuration is read and compiled anew, and if anything in it is wrong,
 //! nothing is changed. What else has changed in it takes effect at the next start, and is named.
 
 use std::sync::Arc;

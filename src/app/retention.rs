@@ -1,4 +1,4 @@
-//! The removal of what retention no longer covers.
+//! Purges what the retention policy no longer covers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::store::{PauseScope, Retention, Store};
 
 /// How often retention is applied.
 const SWEEP: Duration = Duration::from_secs(3600);
-/// A pause between two parts of a sweep, so that it never stands in anybody's way.
+/// A pause between two parts of a purge, so that other work goes first.
 const SWEEP_PAUSE: Duration = Duration::from_millis(200);
 /// How often it is looked whether an operator lets it go on.
 const LOOK: Duration = Duration::from_secs(60);
-/// How often it is told that nothing is removed.
+/// How often the log repeats that nothing is removed.
 const REMINDER: Duration = Duration::from_secs(24 * 3600);
 /// A clock that stepped further is not believed.
 const STEP: TimeDelta = TimeDelta::days(1);

@@ -50,7 +50,7 @@ impl Out {
 
 /// Prints a line to standard output.
 fn line(text: &str) -> Result<(), Failure> {
-    // If nobody reads it, there is nobody to tell, either.
+    // A reader that has left needs no notice.
     stream(&format!("{}\n", text.trim_end())).map(drop)
 }
 

@@ -83,11 +83,11 @@ impl Layers {
     ) -> Result<(), ConfigErrors> {
         let lines = Lines { file: Arc::from(file), text };
         let (document, errors) = DeTable::parse_recoverable(text);
-        let told = errors.iter().map(|error| ConfigError::Line {
+        let syntax = errors.iter().map(|error| ConfigError::Line {
             at: lines.at(error.span().map_or(0, |span| span.start)),
             what: error.message().to_owned(),
         });
-        ConfigErrors::check(told.collect())?;
+        ConfigErrors::check(syntax.collect())?;
         let mut layer = Self::default();
         layer.add_table(&KeyPath(Vec::new()), document.get_ref(), &lines);
         if layer.tables.contains_key(replaced) {
@@ -96,7 +96,7 @@ impl Layers {
             self.tables.retain(|key, _| is_outside(key));
         }
         for (path, at) in &layer.tables {
-            // A table where a value belongs must not leave the lower layer's value standing.
+            // A table where a value belongs must not leave the lower layer's value in place.
             if let Some(entry) = self.entries.get_mut(path) {
                 let item = Item::Other("a table".to_owned());
                 *entry = Entry { item, at: at.clone() };

@@ -58,7 +58,7 @@ const fn mail(
 enum Step {
     Head(&'static str),
     Say(&'static str),
-    /// The portal pushes a change of an account. By this rule somebody gets its invoices from now on.
+    /// The portal pushes a change of an account. This rule selects the recipient from then on.
     Change(Event, Rule),
     /// The billing system hands over an invoice with its documents. It is then in one of these states.
     Issue(Event, &'static [Shown]),
