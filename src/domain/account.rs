@@ -113,14 +113,7 @@ pub struct Profile {
 
 /// A customer as of one version. Valid by construction: a selection names one of its sub-users.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    pub(super) id: AccountId,
-    pub(super) version: Version,
-    pub(super) changed_at: DateTime<Utc>,
-    pub(super) closed: bool,
-    pub(super) reason: Reason,
-    pub(super) profile: Profile,
-}
+pub struct Account(AccountParts);
 
 /// The parts of an [`Account`], for the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,71 +133,74 @@ pub struct AccountParts {
 }
 
 impl Account {
+    /// For [`super::change`], whose rules keep it valid.
+    pub(super) fn changed(parts: AccountParts) -> Self {
+        Self(parts)
+    }
+
     /// Takes back a stored account. Group membership is not judged again: the stored selection is the
     /// authority, so that a typo in the configuration cannot reroute mail.
     pub fn restore(parts: AccountParts) -> Result<Self, Invalid> {
-        let AccountParts { id, version, changed_at, closed, reason, profile } = parts;
-        if let Some(selected) = &profile.billing_contact
-            && !profile.sub_users.contains_key(selected)
+        if let Some(selected) = &parts.profile.billing_contact
+            && !parts.profile.sub_users.contains_key(selected)
         {
             return Err(Invalid::expected("a selected sub-user of this account"));
         }
-        Ok(Self { id, version, changed_at, closed, reason, profile })
+        Ok(Self(parts))
     }
 
     /// The parts, to be stored.
     #[must_use]
     pub fn into_parts(self) -> AccountParts {
-        let Self { id, version, changed_at, closed, reason, profile } = self;
-        AccountParts { id, version, changed_at, closed, reason, profile }
+        self.0
     }
 
     /// Chosen by the portal.
     #[must_use]
     pub fn id(&self) -> &AccountId {
-        &self.id
+        &self.0.id
     }
 
     /// The version of the last applied change.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version
+        self.0.version
     }
 
     /// The event time-stamp of the last applied change.
     #[must_use]
     pub fn changed_at(&self) -> DateTime<Utc> {
-        self.changed_at
+        self.0.changed_at
     }
 
     /// A flag of the portal's; invoices are still accepted and sent.
     #[must_use]
     pub fn closed(&self) -> bool {
-        self.closed
+        self.0.closed
     }
 
     /// Why the selection is what it is, and since when.
     #[must_use]
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.0.reason
     }
 
     /// Contacts, selection and settings.
     #[must_use]
     pub fn profile(&self) -> &Profile {
-        &self.profile
+        &self.0.profile
     }
 
     /// The schedule that releases its invoices.
     #[must_use]
     pub fn schedule(&self) -> ScheduleName {
-        self.profile.schedule.clone().unwrap_or_default()
+        self.0.profile.schedule.clone().unwrap_or_default()
     }
 
     /// The one active billing contact, if a sub-user is selected.
     #[must_use]
     pub fn billing_contact(&self) -> Option<(&SubUserId, &SubUser)> {
-        let selected = self.profile.billing_contact.as_ref()?;
-        self.profile.sub_users.get_key_value(selected)
+        let selected = self.0.profile.billing_contact.as_ref()?;
+        self.0.profile.sub_users.get_key_value(selected)
     }
 }

@@ -183,36 +183,31 @@ pub fn apply(
     groups: &BillingGroups,
     now: DateTime<Utc>,
 ) -> Result<Applied, Refused> {
-    let in_force = current.map_or(Version::UNKNOWN, Account::version);
-    let (is_snapshot, is_import, accept_version) = match &change.kind {
-        ChangeKind::Updated(_) => (true, false, false),
-        ChangeKind::Imported(import) => (true, true, import.accept_version),
-        ChangeKind::Closed
-        | ChangeKind::SubUserSaved { .. }
+    let stored = current.map_or(Version::UNKNOWN, Account::version);
+    let (is_snapshot, must_follow, import) = match &change.kind {
+        ChangeKind::Updated(_) => (true, false, None),
+        ChangeKind::Imported(import) => (true, false, Some(import)),
+        ChangeKind::Closed => (false, false, None),
+        ChangeKind::SubUserSaved { .. }
         | ChangeKind::SubUserRemoved(_)
-        | ChangeKind::BillingContactSelected(_) => (false, false, false),
+        | ChangeKind::BillingContactSelected(_) => (false, true, None),
     };
-    if change.version < in_force && !accept_version {
+    let accept_version = import.is_some_and(|import| import.accept_version);
+    if change.version < stored && !accept_version {
         // When the file of an import was written is not known: it says nothing about the portal's current versions.
-        let newer =
-            !is_import && current.is_some_and(|account| change.timestamp > account.changed_at);
-        return if newer {
-            Err(Refused::VersionRegressed { current: in_force })
+        let is_newer = import.is_none()
+            && current.is_some_and(|account| change.timestamp > account.changed_at());
+        return if is_newer {
+            Err(Refused::VersionRegressed { current: stored })
         } else {
             Ok(Applied::Stale)
         };
     }
-    let repeated = change.version == in_force;
-    let must_follow = match change.kind {
-        ChangeKind::SubUserSaved { .. }
-        | ChangeKind::SubUserRemoved(_)
-        | ChangeKind::BillingContactSelected(_) => true,
-        ChangeKind::Updated(_) | ChangeKind::Imported(_) | ChangeKind::Closed => false,
-    };
+    let repeated = change.version == stored;
     if !is_snapshot && current.is_none()
-        || must_follow && !repeated && !change.version.follows(in_force)
+        || must_follow && !repeated && !change.version.follows(stored)
     {
-        return Err(Refused::VersionGap { current: in_force });
+        return Err(Refused::VersionGap { current: stored });
     }
 
     if repeated {
@@ -220,35 +215,35 @@ pub fn apply(
         let content = change_profile(current, &change.kind, None);
         let same = content.is_ok_and(|changed| {
             current.is_some_and(|account| {
-                account.profile == changed.profile && account.closed == changed.closed
+                *account.profile() == changed.profile && account.closed() == changed.closed
             })
         });
         if same {
             return Ok(Applied::Duplicate);
         }
         if !accept_version {
-            return Err(Refused::VersionConflict { current: in_force });
+            return Err(Refused::VersionConflict { current: stored });
         }
     }
     let Changed { profile, closed, rule, warnings } =
         change_profile(current, &change.kind, Some(groups))?;
-    let of_now = (shown_rule(rule, &profile), &profile.billing_contact);
-    let before = current.filter(|account| {
-        let shown = shown_rule(account.reason.rule, &account.profile);
-        (shown, &account.profile.billing_contact) == of_now
+    let selection = (shown_rule(rule, &profile), &profile.billing_contact);
+    let same = current.filter(|account| {
+        let shown = shown_rule(account.reason().rule, account.profile());
+        (shown, &account.profile().billing_contact) == selection
     });
-    let reason = match before {
-        Some(account) => Reason { rule, ..account.reason },
+    let reason = match same {
+        Some(account) => Reason { rule, ..account.reason() },
         None => Reason { rule, account_version: change.version, since: now },
     };
-    let account = Account {
+    let account = Account::changed(AccountParts {
         id: change.account.clone(),
         version: change.version,
         changed_at: change.timestamp,
         closed,
         reason,
         profile,
-    };
+    });
     Ok(Applied::Changed { account: Box::new(account), warnings })
 }
 
@@ -288,9 +283,9 @@ fn change_profile(
         }
         let rule = match (&profile.billing_contact, current) {
             (Some(_), _) => Rule::BillingContactSelected,
-            // A snapshot that still selects nobody does not undo why nobody is selected.
-            (None, Some(account)) if account.profile.billing_contact.is_none() => {
-                account.reason.rule
+            // A snapshot that still selects no sub-user does not undo why none is selected.
+            (None, Some(account)) if account.profile().billing_contact.is_none() => {
+                account.reason().rule
             }
             (None, _) => Rule::NoBillingContact,
         };

@@ -428,16 +428,7 @@ impl Delivery {
     /// Whether an attempt may begin, `next_at` apart.
     #[must_use]
     pub fn may_send(&self) -> bool {
-        match self.state {
-            State::Due => self.hold.is_none(),
-            State::Parked
-            | State::Waiting
-            | State::Sending
-            | State::Delivered
-            | State::Withheld
-            | State::Withdrawn
-            | State::Undeliverable => false,
-        }
+        self.state == State::Due && self.hold.is_none()
     }
 
     /// Whether nothing but an operator moves it again.

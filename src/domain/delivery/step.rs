@@ -145,53 +145,28 @@ struct End<'a> {
 
 impl Delivery {
     fn free(&mut self, release: Release, now: DateTime<Utc>) -> Answer {
-        match self.state {
-            State::Parked => {
-                *self = self.clone().freed(release, now);
-                Answer::Done
-            }
-            State::Waiting
-            | State::Due
-            | State::Sending
-            | State::Delivered
-            | State::Withheld
-            | State::Withdrawn
-            | State::Undeliverable => Answer::WrongState,
+        if self.state != State::Parked {
+            return Answer::WrongState;
         }
+        *self = self.clone().freed(release, now);
+        Answer::Done
     }
 
     fn account_changed(&mut self, now: DateTime<Utc>) -> Answer {
-        match self.state {
-            State::Withheld => {
-                self.become_due(now);
-                Answer::Done
-            }
-            State::Parked
-            | State::Waiting
-            | State::Due
-            | State::Sending
-            | State::Delivered
-            | State::Withdrawn
-            | State::Undeliverable => Answer::WrongState,
+        if self.state != State::Withheld {
+            return Answer::WrongState;
         }
+        self.become_due(now);
+        Answer::Done
     }
 
     /// A held one is passed by: it waits for the next time once it is let go.
     fn schedule_fired(&mut self, now: DateTime<Utc>) -> Answer {
-        match self.state {
-            State::Waiting if self.hold.is_none() => {
-                self.become_due(now);
-                Answer::Done
-            }
-            State::Parked
-            | State::Waiting
-            | State::Due
-            | State::Sending
-            | State::Delivered
-            | State::Withheld
-            | State::Withdrawn
-            | State::Undeliverable => Answer::WrongState,
+        if self.state != State::Waiting || self.hold.is_some() {
+            return Answer::WrongState;
         }
+        self.become_due(now);
+        Answer::Done
     }
 
     /// Takes the current contact's addresses, unless one accepted: then none is added. Those that are no longer the
@@ -364,19 +339,11 @@ impl Delivery {
     }
 
     fn attempt_dropped(&mut self, now: DateTime<Utc>) -> Answer {
-        match self.state {
-            State::Sending => {
-                self.settle(now, false);
-                Answer::Done
-            }
-            State::Parked
-            | State::Waiting
-            | State::Due
-            | State::Delivered
-            | State::Withheld
-            | State::Withdrawn
-            | State::Undeliverable => Answer::WrongState,
+        if self.state != State::Sending {
+            return Answer::WrongState;
         }
+        self.settle(now, false);
+        Answer::Done
     }
 
     fn put_on_hold(&mut self, reason: HoldReason) -> Answer {
