@@ -7,38 +7,19 @@ use serde::Deserialize;
 
 use crate::domain::money::Money;
 
-/// Of a language; checked when it is read.
+/// Of a language; checked when it is read. A pattern is text with names in braces.
 #[derive(Debug, Clone)]
 pub(super) struct Formats {
-    date: Vec<Piece<DateField>>,
+    date: String,
     month_names: Vec<String>,
-    amount: Vec<Piece<AmountField>>,
+    amount: String,
     decimal_mark: String,
     group_mark: String,
 }
 
-/// A pattern is literal text and fields in braces.
-#[derive(Debug, Clone)]
-enum Piece<F> {
-    Literal(String),
-    Field(F),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DateField {
-    Day,
-    Day2,
-    Month,
-    Month2,
-    MonthName,
-    Year,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AmountField {
-    Amount,
-    Currency,
-}
+/// The names that a date and an amount may have in braces.
+const DATE_FIELDS: [&str; 6] = ["day", "day2", "month", "month2", "month_name", "year"];
+const AMOUNT_FIELDS: [&str; 2] = ["amount", "currency"];
 
 /// `formats.toml` as it is written.
 #[derive(Deserialize)]
@@ -67,28 +48,22 @@ impl Formats {
         };
         let raw: Raw = toml::from_str(source)
             .map_err(|error| bad(error.span(), error.message().to_owned()))?;
-        let date = pieces(raw.date.get_ref(), DATE_FIELDS)
+        let date_names = names(raw.date.get_ref(), &DATE_FIELDS)
             .map_err(|what| bad(Some(raw.date.span()), what))?;
-        let amount = pieces(raw.amount.get_ref(), AMOUNT_FIELDS)
+        let amount_names = names(raw.amount.get_ref(), &AMOUNT_FIELDS)
             .map_err(|what| bad(Some(raw.amount.span()), what))?;
-        let needs_names =
-            date.iter().any(|piece| matches!(piece, Piece::Field(DateField::MonthName)));
-        if needs_names && raw.month_names.get_ref().len() != 12 {
+        if date_names.contains(&"month_name") && raw.month_names.get_ref().len() != 12 {
             let what = "expected twelve names, since the date uses {month_name}".to_owned();
             return Err(bad(Some(raw.month_names.span()), what));
         }
-        let amounts = amount
-            .iter()
-            .filter(|piece| matches!(piece, Piece::Field(AmountField::Amount)))
-            .count();
-        if amounts != 1 {
+        if amount_names.iter().filter(|name| **name == "amount").count() != 1 {
             let what = "expected {amount} once".to_owned();
             return Err(bad(Some(raw.amount.span()), what));
         }
         Ok(Self {
-            date,
+            date: raw.date.into_inner(),
             month_names: raw.month_names.into_inner(),
-            amount,
+            amount: raw.amount.into_inner(),
             decimal_mark: raw.decimal_mark,
             group_mark: raw.group_mark,
         })
@@ -96,18 +71,16 @@ impl Formats {
 
     /// A date as the language writes it.
     pub(super) fn date(&self, date: NaiveDate) -> String {
-        fill(&self.date, |field| match field {
-            DateField::Day => date.day().to_string(),
-            DateField::Day2 => format!("{:02}", date.day()),
-            DateField::Month => date.month().to_string(),
-            DateField::Month2 => format!("{:02}", date.month()),
-            DateField::MonthName => usize::try_from(date.month0())
-                .ok()
-                .and_then(|at| self.month_names.get(at))
-                .cloned()
-                .unwrap_or_default(),
-            DateField::Year => format!("{:04}", date.year()),
-        })
+        let month_name = self.month_names.iter().zip(1..).find(|(_, month)| *month == date.month());
+        let values = [
+            date.day().to_string(),
+            format!("{:02}", date.day()),
+            date.month().to_string(),
+            format!("{:02}", date.month()),
+            month_name.map(|(name, _)| name.clone()).unwrap_or_default(),
+            format!("{:04}", date.year()),
+        ];
+        fill(&self.date, &DATE_FIELDS, &values)
     }
 
     /// An amount as the language writes it, with all decimals of its currency.
@@ -127,53 +100,31 @@ impl Formats {
             number.push_str(&self.decimal_mark);
             number.push_str(&fraction);
         }
-        fill(&self.amount, |field| match field {
-            AmountField::Amount => number.clone(),
-            AmountField::Currency => money.currency().code().to_owned(),
-        })
+        fill(&self.amount, &AMOUNT_FIELDS, &[number, money.currency().code().to_owned()])
     }
 }
 
-const DATE_FIELDS: &[(&str, DateField)] = &[
-    ("day", DateField::Day),
-    ("day2", DateField::Day2),
-    ("month", DateField::Month),
-    ("month2", DateField::Month2),
-    ("month_name", DateField::MonthName),
-    ("year", DateField::Year),
-];
-
-const AMOUNT_FIELDS: &[(&str, AmountField)] =
-    &[("amount", AmountField::Amount), ("currency", AmountField::Currency)];
-
-fn pieces<F: Copy>(pattern: &str, fields: &[(&str, F)]) -> Result<Vec<Piece<F>>, String> {
-    let mut pieces = Vec::new();
-    let mut rest = pattern;
-    while let Some((literal, after)) = rest.split_once('{') {
-        let field = after.split_once('}').and_then(|(name, after)| {
-            let (_, field) = fields.iter().find(|(known, _)| *known == name)?;
-            Some((*field, after))
-        });
-        let Some((field, after)) = field else {
-            let names: Vec<String> = fields.iter().map(|(name, _)| format!("{{{name}}}")).collect();
-            return Err(format!("expected only {} in braces", names.join(", ")));
-        };
-        pieces.push(Piece::Literal(literal.to_owned()));
-        pieces.push(Piece::Field(field));
-        rest = after;
-    }
-    pieces.push(Piece::Literal(rest.to_owned()));
-    Ok(pieces)
+/// The names in a pattern's braces.
+fn names<'a>(pattern: &'a str, known: &[&str]) -> Result<Vec<&'a str>, String> {
+    let after_braces = pattern.split('{').skip(1);
+    let names = after_braces.map(|rest| rest.split_once('}').map(|(name, _)| name));
+    let names: Option<Vec<&str>> =
+        names.map(|name| name.filter(|name| known.contains(name))).collect();
+    let all = || known.iter().map(|name| format!("{{{name}}}")).collect::<Vec<_>>().join(", ");
+    names.ok_or_else(|| format!("expected only {} in braces", all()))
 }
 
-fn fill<F: Copy>(pieces: &[Piece<F>], value: impl Fn(F) -> String) -> String {
-    pieces
-        .iter()
-        .map(|piece| match piece {
-            Piece::Literal(text) => text.clone(),
-            Piece::Field(field) => value(*field),
-        })
-        .collect()
+/// The pattern, each of its names replaced by its value; values are not read again.
+fn fill(pattern: &str, names: &[&str], values: &[String]) -> String {
+    let mut parts = pattern.split('{');
+    let mut filled = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once('}').unwrap_or((part, ""));
+        let value = names.iter().zip(values).find(|(known, _)| **known == name);
+        filled.extend(value.map(|(_, value)| value.as_str()));
+        filled.push_str(rest);
+    }
+    filled
 }
 
 /// The line, from 1, of the byte `at`.
