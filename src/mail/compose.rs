@@ -158,21 +158,11 @@ pub fn compose(composition: &Composition<'_>) -> Result<Message, ComposeError> {
         &Facts { invoice, contact: &addressee.contact, sender, is_fallback },
     )?;
 
-    let Brand { name, from, reply_to } = brand;
-    let message = MessageBuilder::new()
-        .message_id(message_id.as_str())
-        .date(Date::new(date.timestamp()))
-        .header("From", mailbox(name.as_ref(), from))
-        .header("Reply-To", mailbox(reply_to.name.as_ref(), &reply_to.address))
-        .header("To", recipients(&addressee.contact.name, to))
-        .header("Subject", text_header(rendered.subject()))
-        .header("Auto-Submitted", Raw::new("auto-generated"))
+    let to = recipients(&addressee.contact.name, to);
+    let message = headed(brand, message_id, date, to, rendered.subject())
         .header("X-Invoice-Number", text_header(invoice.number.as_str()))
         .body(body(message_id, &rendered, attachments));
-    let mut bytes = Vec::new();
-    message.serialize(&mut bytes);
-
-    Ok(Message::parse(bytes, message_id.clone(), message_bytes)?)
+    Ok(finished(message, message_id, message_bytes)?)
 }
 
 /// A short mail that shows that the way to the relay works. Fails only for a sender's name that does not survive SMTP.
@@ -183,19 +173,38 @@ pub fn test_message(
     date: DateTime<Utc>,
 ) -> Result<Message, MessageFault> {
     let text = "This is a test mail of invoice-router.\r\n\r\nIf you can read it, the way to the relay works.\r\n";
-    let Brand { name, from, reply_to } = brand;
-    let message = MessageBuilder::new()
+    let subject = "Test mail of invoice-router";
+    let message = headed(brand, message_id, date, mailbox(None, to), subject)
+        .body(MimePart::new("text/plain", BodyPart::Text(Cow::from(text))));
+    finished(message, message_id, TEST_MESSAGE_BYTES)
+}
+
+/// The headers that all mails have.
+fn headed<'x>(
+    Brand { name, from, reply_to }: &'x Brand,
+    message_id: &'x MessageId,
+    date: DateTime<Utc>,
+    to: HeaderType<'x>,
+    subject: &'x str,
+) -> MessageBuilder<'x> {
+    MessageBuilder::new()
         .message_id(message_id.as_str())
         .date(Date::new(date.timestamp()))
         .header("From", mailbox(name.as_ref(), from))
         .header("Reply-To", mailbox(reply_to.name.as_ref(), &reply_to.address))
-        .header("To", mailbox(None, to))
-        .header("Subject", text_header("Test mail of invoice-router"))
+        .header("To", to)
+        .header("Subject", text_header(subject))
         .header("Auto-Submitted", Raw::new("auto-generated"))
-        .body(MimePart::new("text/plain", BodyPart::Text(Cow::from(text))));
+}
+
+fn finished(
+    message: MessageBuilder<'_>,
+    id: &MessageId,
+    limit: usize,
+) -> Result<Message, MessageFault> {
     let mut bytes = Vec::new();
     message.serialize(&mut bytes);
-    Message::parse(bytes, message_id.clone(), TEST_MESSAGE_BYTES)
+    Message::parse(bytes, id.clone(), limit)
 }
 
 fn body<'x>(
