@@ -346,256 +346,210 @@ fn sending() -> Delivery {
     )
 }
 
-fn end(delivery: &Delivery, raw: &str, verdict: Verdict, fallback: bool) -> Delivery {
-    let address = address(raw);
-    let event = Event::AttemptEnded { address: &address, verdict, reply: "", fallback };
-    step(delivery, &event, at(100), &policy(), 0.0).delivery
+impl Delivery {
+    fn after(&self, event: &Event<'_>, seconds: i64) -> Self {
+        step(self, event, at(seconds), &policy(), 0.0).delivery
+    }
+
+    fn resolved_to(&self, addresses: &[&str], seconds: i64) -> Self {
+        let addresses: Vec<EmailAddress> = addresses.iter().map(|raw| address(raw)).collect();
+        self.after(&resolved(&addresses), seconds)
+    }
+
+    /// The relay rejects the contact, and the main contact has this address.
+    fn fallen_back_to(&self, raw: &str, seconds: i64) -> Self {
+        self.after(&Event::Resolved { addresses: &[address(raw)], fallback: true }, seconds)
+    }
+
+    /// The attempt at an address, which begins if none has begun.
+    fn tried(&self, raw: &str, verdict: Verdict) -> Self {
+        self.tried_last(raw, verdict, false)
+    }
+
+    fn tried_last(&self, raw: &str, verdict: Verdict, fallback: bool) -> Self {
+        let address = address(raw);
+        let end = Event::AttemptEnded { address: &address, verdict, reply: "", fallback };
+        self.after(&Event::AttemptBegan(&address), 100).after(&end, 100)
+    }
+
+    fn released(&self) -> Self {
+        self.after(&Event::Release { now: true }, 900)
+    }
+
+    fn open(&self) -> Vec<&str> {
+        self.open_addresses().map(|open| open.address.as_str()).collect()
+    }
+
+    fn address_states(&self) -> Vec<(&str, AddressState)> {
+        self.addresses.iter().map(|part| (part.address.as_str(), part.state)).collect()
+    }
 }
 
-fn begin(delivery: &Delivery, raw: &str) -> Delivery {
-    step(delivery, &Event::AttemptBegan(&address(raw)), at(100), &policy(), 0.0).delivery
+fn fresh() -> Delivery {
+    delivery(State::Due, false, false, Vec::new())
 }
 
 #[test]
 fn a_bad_address_does_not_block_the_good_one() {
-    let one = end(&sending(), A, Verdict::AddressRejected, false);
+    let one = sending().tried(A, Verdict::AddressRejected);
     assert_eq!(one.state, State::Due);
-    let both = end(&begin(&one, B), B, Verdict::Accepted, false);
-    assert_eq!(both.state, State::Delivered);
+    assert_eq!(one.tried(B, Verdict::Accepted).state, State::Delivered);
 }
 
 #[test]
 fn an_accepted_address_forbids_the_fallback() {
-    let one = end(&sending(), A, Verdict::Accepted, false);
-    let both = end(&begin(&one, B), B, Verdict::AddressRejected, true);
-    assert_eq!(both.state, State::Delivered);
+    let one = sending().tried(A, Verdict::Accepted);
+    assert_eq!(one.tried_last(B, Verdict::AddressRejected, true).state, State::Delivered);
 }
 
 #[test]
 fn three_unknown_outcomes_hold() {
-    let mut delivery = delivery(State::Sending, false, false, vec![part(A, AddressState::Pending)]);
-    for count in 1..=3 {
-        delivery = end(&delivery, A, Verdict::Uncertain, false);
-        assert_eq!(delivery.hold.is_some(), count == 3);
-        if count < 3 {
-            delivery = begin(&delivery, A);
-        }
-    }
-    assert_eq!(delivery.hold, Some(HoldReason::UncertainTooOften));
+    let two = sending().tried(A, Verdict::Uncertain).tried(A, Verdict::Uncertain);
+    assert_eq!(two.hold, None);
+    let three = two.tried(A, Verdict::Uncertain);
+    assert_eq!(three.hold, Some(HoldReason::UncertainTooOften));
 }
 
 #[test]
 fn the_repeat_of_an_unknown_outcome_keeps_its_date() {
-    let both = [address(A)];
-    let fresh = delivery(State::Due, false, false, Vec::new());
-    let first = step(&fresh, &resolved(&both), at(10), &policy(), 0.0).delivery;
-    let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
-    let again = step(&unknown, &resolved(&both), at(900), &policy(), 0.0).delivery;
-    assert_eq!(again.round_at, Some(at(10)));
-    // Nor does it lose it while somebody else is the contact.
-    let other = [address(B)];
-    let meanwhile = step(&unknown, &resolved(&other), at(400), &policy(), 0.0).delivery;
-    let meanwhile = end(&begin(&meanwhile, B), B, Verdict::Uncertain, false);
-    let back = step(&meanwhile, &resolved(&both), at(900), &policy(), 0.0).delivery;
-    assert_eq!(back.round_at, Some(at(10)));
-    let deferred = end(&begin(&first, A), A, Verdict::Deferred, false);
-    let again = step(&deferred, &resolved(&both), at(900), &policy(), 0.0).delivery;
-    assert_eq!(again.round_at, Some(at(900)));
-}
-
-#[test]
-fn an_address_is_given_up_after_five_days_of_delays() {
-    let mut delivery = delivery(State::Sending, false, false, vec![part(A, AddressState::Pending)]);
-    let mut attempts = 0;
-    while delivery.state != State::Undeliverable {
-        delivery = begin(&delivery, A);
-        delivery = step(
-            &delivery,
-            &Event::AttemptEnded {
-                address: &address(A),
-                verdict: Verdict::Deferred,
-                reply: "",
-                fallback: true,
-            },
-            at(100),
-            &policy(),
-            0.99,
-        )
-        .delivery;
-        attempts += 1;
-        assert!(attempts < 1_000);
-    }
-    assert!(attempts >= 12);
-    assert!(delivery.addresses[0].waited >= policy().backoff.give_up_after);
+    let first = fresh().resolved_to(&[A], 10);
+    let unknown = first.tried(A, Verdict::Uncertain);
+    assert_eq!(unknown.resolved_to(&[A], 900).round_at, Some(at(10)));
+    // Nor does it lose it while another is the contact.
+    let meanwhile = unknown.resolved_to(&[B], 400).tried(B, Verdict::Uncertain);
+    assert_eq!(meanwhile.resolved_to(&[A], 900).round_at, Some(at(10)));
+    let deferred = first.tried(A, Verdict::Deferred);
+    assert_eq!(deferred.resolved_to(&[A], 900).round_at, Some(at(900)));
 }
 
 /// Each address with attempts of its own, and a round before each.
 #[test]
-fn an_invoice_for_two_addresses_is_given_up_once_both_are() {
-    let both = [address(A), address(B)];
-    let mut delivery = delivery(State::Due, false, false, Vec::new());
-    let mut rounds = 0;
-    while delivery.state != State::Undeliverable {
-        for one in [A, B] {
-            delivery = step(&delivery, &resolved(&both), at(100), &policy(), 0.0).delivery;
-            if delivery.open_addresses().any(|open| open.address == address(one)) {
-                delivery = end(&begin(&delivery, one), one, Verdict::Deferred, false);
+fn an_invoice_is_given_up_after_five_days_of_delays_at_each_of_its_addresses() {
+    for addresses in [&[A][..], &[A, B]] {
+        let mut delivery = fresh();
+        let mut rounds = 0;
+        while delivery.state != State::Undeliverable {
+            for raw in addresses {
+                delivery = delivery.resolved_to(addresses, 100);
+                if delivery.open().contains(raw) {
+                    delivery = delivery.tried(raw, Verdict::Deferred);
+                }
             }
+            rounds += 1;
+            assert!(rounds < 2_000);
         }
-        rounds += 1;
-        assert!(rounds < 2_000);
+        assert!(rounds >= 12);
+        for address in &delivery.addresses {
+            assert_eq!(address.state, AddressState::Rejected);
+            assert!(address.waited >= policy().backoff.give_up_after);
+        }
     }
-    assert!(rounds >= 12);
-    assert!(delivery.addresses.iter().all(|address| address.state == AddressState::Rejected));
 }
 
 #[test]
-fn nobody_stands_in_for_a_contact_who_may_have_it_before_somebody_says_so() {
-    let billing = [address(A)];
-    let main = [address(B)];
-    let stands_in = Event::Resolved { addresses: &main, fallback: true };
-    let fresh = delivery(State::Due, false, false, Vec::new());
-    let first = step(&fresh, &resolved(&billing), at(10), &policy(), 0.0).delivery;
-    let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
+fn nobody_stands_in_for_a_contact_who_may_have_it_before_an_operator_says_so() {
+    let held_by_us = Some(HoldReason::RejectedAfterUncertain);
+    let unknown = fresh().resolved_to(&[A], 10).tried(A, Verdict::Uncertain);
+    let unknown_of_two = fresh().resolved_to(&[A, C], 10).tried(A, Verdict::Uncertain);
 
-    let held = step(&unknown, &stands_in, at(900), &policy(), 0.0).delivery;
-    assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
-    assert_eq!(held.addresses.len(), 1, "nobody else gets it");
-
-    let released = Event::Release { now: true };
-    let released = step(&held, &released, at(901), &policy(), 0.0).delivery;
-    let sent = step(&released, &stands_in, at(902), &policy(), 0.0).delivery;
-    let open: Vec<_> = sent.open_addresses().map(|open| &open.address).collect();
-    assert_eq!(open, [&main[0]]);
+    let held = unknown.fallen_back_to(B, 900);
+    assert_eq!((&held.hold, held.addresses.len()), (&held_by_us, 1), "nobody else gets it");
+    let sent = held.released().fallen_back_to(B, 902);
+    assert_eq!(sent.open(), [B]);
+    // An unknown outcome at the stand-in is one like any other.
+    let again = sent.tried(B, Verdict::Uncertain).fallen_back_to(B, 1_800);
+    assert_eq!((&again.hold, again.round_at, again.open()), (&None, sent.round_at, vec![B]));
 
     // One that was left out while the contact had another may have it, too.
-    let both = [address(A), address(C)];
-    let first = step(&fresh, &resolved(&both), at(10), &policy(), 0.0).delivery;
-    let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
-    let left = step(&unknown, &resolved(&both[1..]), at(900), &policy(), 0.0).delivery;
-    assert_eq!(left.addresses[0].state, AddressState::Superseded);
-    let rejected = end(&begin(&left, C), C, Verdict::AddressRejected, true);
-    let held = step(&rejected, &stands_in, at(901), &policy(), 0.0).delivery;
-    assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
+    let left_out = unknown_of_two.resolved_to(&[C], 900);
+    assert_eq!(left_out.addresses[0].state, AddressState::Superseded);
+    let rejected = left_out.tried_last(C, Verdict::AddressRejected, true);
+    assert_eq!(rejected.fallen_back_to(B, 901).hold, held_by_us);
 
-    // So may one that was held by somebody for reasons of his own when the relay rejected it.
-    let first = step(&fresh, &resolved(&billing), at(10), &policy(), 0.0).delivery;
-    let unknown = end(&begin(&first, A), A, Verdict::Uncertain, false);
-    let theirs =
-        HoldReason::Operator { name: "anna".to_owned(), reason: "a wrong total".to_owned() };
-    let asked = step(&begin(&unknown, A), &Event::Hold(theirs.clone()), at(20), &policy(), 0.0);
-    let rejected = end(&asked.delivery, A, Verdict::AddressRejected, true);
+    // So may one that an operator held for reasons of their own when the relay rejected it.
+    let theirs = operator("a wrong total");
+    let asked = unknown
+        .after(&Event::AttemptBegan(&address(A)), 20)
+        .after(&Event::Hold(theirs.clone()), 20);
+    let rejected = asked.tried_last(A, Verdict::AddressRejected, true);
     assert_eq!(rejected.hold, Some(theirs));
-    let let_go = step(&rejected, &Event::Release { now: true }, at(30), &policy(), 0.0).delivery;
-    let held = step(&let_go, &stands_in, at(31), &policy(), 0.0).delivery;
-    assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
+    assert_eq!(rejected.released().fallen_back_to(B, 931).hold, held_by_us);
 
     // One that was rejected after all its attempts counts once, too.
-    let first = step(&fresh, &resolved(&billing), at(10), &policy(), 0.0).delivery;
-    let mut tired = end(&begin(&first, A), A, Verdict::Uncertain, false);
+    let mut tired = unknown.clone();
     tired.addresses[0].failures = 100;
     tired.addresses[0].waited = policy().backoff.give_up_after;
-    let held = end(&begin(&tired, A), A, Verdict::AddressRejected, true);
-    assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
-    let let_go = step(&held, &Event::Release { now: true }, at(30), &policy(), 0.0).delivery;
-    let sent_to_another = step(&let_go, &stands_in, at(31), &policy(), 0.0).delivery;
-    assert_eq!(sent_to_another.hold, None);
+    let held = tired.tried_last(A, Verdict::AddressRejected, true);
+    assert_eq!(held.hold, held_by_us);
+    assert_eq!(held.released().fallen_back_to(B, 931).hold, None);
 
-    // And one that was given up before the contact's other one was rejected. Once somebody has said so it counts no
-    // more.
-    let first = step(&fresh, &resolved(&both), at(10), &policy(), 0.0).delivery;
-    let mut given_up = end(&begin(&first, A), A, Verdict::Uncertain, false);
+    // And one that was given up before the contact's other one was rejected. Once an operator has released it, it
+    // counts no more.
+    let mut given_up = unknown_of_two;
     while given_up.addresses[0].state != AddressState::Rejected {
-        given_up = end(&begin(&given_up, A), A, Verdict::Deferred, false);
+        given_up = given_up.tried(A, Verdict::Deferred);
     }
-    let rejected = end(&begin(&given_up, C), C, Verdict::AddressRejected, true);
-    let held = step(&rejected, &stands_in, at(901), &policy(), 0.0).delivery;
-    assert_eq!(held.hold, Some(HoldReason::RejectedAfterUncertain));
-    let let_go = step(&held, &Event::Release { now: true }, at(902), &policy(), 0.0).delivery;
-    let sent_to_another = step(&let_go, &stands_in, at(903), &policy(), 0.0).delivery;
-    let open: Vec<_> = sent_to_another.open_addresses().map(|open| &open.address).collect();
-    assert_eq!(open, [&main[0]]);
-
-    // An unknown outcome at the stand-in is one like any other.
-    let unknown = end(&begin(&sent, B), B, Verdict::Uncertain, false);
-    let again = step(&unknown, &stands_in, at(1_800), &policy(), 0.0).delivery;
-    assert_eq!((again.hold.clone(), again.round_at), (None, sent.round_at));
-    let open: Vec<_> = again.open_addresses().map(|open| &open.address).collect();
-    assert_eq!(open, [&main[0]]);
+    let rejected = given_up.tried_last(C, Verdict::AddressRejected, true);
+    let held = rejected.fallen_back_to(B, 901);
+    assert_eq!(held.hold, held_by_us);
+    assert_eq!(held.released().fallen_back_to(B, 903).open(), [B]);
 }
 
 #[test]
 fn an_address_that_nothing_was_tried_at_does_not_stay() {
-    let [a, b, c] = [A, B, C].map(address);
-    let fresh = delivery(State::Due, false, false, Vec::new());
-    let resolve = |delivery: &Delivery, addresses: &[EmailAddress]| {
-        step(delivery, &resolved(addresses), at(200), &policy(), 0.0).delivery
-    };
-    let states = |delivery: &Delivery| -> Vec<(EmailAddress, AddressState)> {
-        delivery.addresses.iter().map(|one| (one.address.clone(), one.state)).collect()
-    };
-    let both = resolve(&fresh, &[a.clone(), b.clone()]);
-    let dropped = step(&begin(&both, A), &Event::AttemptDropped, at(100), &policy(), 0.0).delivery;
-    let other = resolve(&dropped, std::slice::from_ref(&c));
-    assert_eq!(states(&other), [(c.clone(), AddressState::Pending)]);
+    let both = fresh().resolved_to(&[A, B], 200);
+    let begun = both.after(&Event::AttemptBegan(&address(A)), 100);
+    let other = begun.after(&Event::AttemptDropped, 100).resolved_to(&[C], 200);
+    assert_eq!(other.address_states(), [(C, AddressState::Pending)]);
 
-    let tried = end(&begin(&both, A), A, Verdict::Deferred, false);
-    let other = resolve(&tried, std::slice::from_ref(&c));
-    let stopped = (a.clone(), AddressState::Superseded);
-    assert_eq!(states(&other), [stopped.clone(), (c.clone(), AddressState::Pending)]);
-    assert_eq!(states(&resolve(&other, &[])), [stopped]);
+    let other = both.tried(A, Verdict::Deferred).resolved_to(&[C], 200);
+    let stopped = (A, AddressState::Superseded);
+    assert_eq!(other.address_states(), [stopped, (C, AddressState::Pending)]);
+    assert_eq!(other.resolved_to(&[], 200).address_states(), [stopped]);
 
-    let accepted = end(&begin(&both, A), A, Verdict::Accepted, false);
-    let other = resolve(&accepted, &[c]);
+    let other = both.tried(A, Verdict::Accepted).resolved_to(&[C], 200);
     assert_eq!(other.state, State::Delivered);
-    assert_eq!(states(&other), [(a, AddressState::Delivered), (b, AddressState::Superseded)]);
+    let states = [(A, AddressState::Delivered), (B, AddressState::Superseded)];
+    assert_eq!(other.address_states(), states);
 }
 
 #[test]
 fn a_withdrawal_while_sending_is_obeyed_when_the_attempt_ends() {
     let asked = step(&sending(), &Event::Withdraw, at(1), &policy(), 0.0);
     assert_eq!(asked.answer, Answer::Recorded);
-    assert_eq!(end(&asked.delivery, A, Verdict::Deferred, false).state, State::Withdrawn);
-    let accepted = end(&asked.delivery, A, Verdict::Accepted, false);
-    assert_eq!(
-        (accepted.state, accepted.addresses[1].state),
-        (State::Delivered, AddressState::Superseded)
-    );
-    let unknown = end(&asked.delivery, A, Verdict::Uncertain, false);
-    assert_eq!(unknown.hold, Some(HoldReason::WithdrawnAfterUncertain));
+    let ended = |verdict| asked.delivery.tried(A, verdict);
+    assert_eq!(ended(Verdict::Deferred).state, State::Withdrawn);
+    let accepted = ended(Verdict::Accepted);
+    assert_eq!(accepted.state, State::Delivered);
+    assert_eq!(accepted.addresses[1].state, AddressState::Superseded);
+    assert_eq!(ended(Verdict::Uncertain).hold, Some(HoldReason::WithdrawnAfterUncertain));
 }
 
 #[test]
 fn what_may_have_arrived_cannot_be_taken_back_whatever_the_attempt_under_way_comes_to() {
-    let one = end(&sending(), A, Verdict::Accepted, false);
-    let asked = step(&begin(&one, B), &Event::Withdraw, at(1), &policy(), 0.0);
-    assert_eq!(asked.answer, Answer::AlreadySent);
-    let again = step(&asked.delivery, &Event::Withdraw, at(1), &policy(), 0.0);
-    assert_eq!(again.answer, Answer::AlreadySent);
-    let settled = end(&asked.delivery, B, Verdict::Deferred, false);
-    assert_eq!(
-        (settled.state, settled.addresses[1].state),
-        (State::Delivered, AddressState::Superseded)
-    );
+    let one = sending().tried(A, Verdict::Accepted);
+    let mut delivery = one.after(&Event::AttemptBegan(&address(B)), 100);
+    for _ in 0..2 {
+        let asked = step(&delivery, &Event::Withdraw, at(1), &policy(), 0.0);
+        assert_eq!(asked.answer, Answer::AlreadySent);
+        delivery = asked.delivery;
+    }
+    let settled = delivery.tried(B, Verdict::Deferred);
+    assert_eq!(settled.state, State::Delivered);
+    assert_eq!(settled.addresses[1].state, AddressState::Superseded);
 }
 
 #[test]
 fn a_resend_that_is_withdrawn_leaves_what_the_revision_before_came_to() {
     let resent = Delivery { revision: 2, ..sending() };
-    let undeliverable = end(
-        &begin(&end(&resent, A, Verdict::AddressRejected, false), B),
-        B,
-        Verdict::AddressRejected,
-        false,
-    );
+    let rejected = Verdict::AddressRejected;
+    let undeliverable = resent.tried(A, rejected).tried(B, rejected);
     assert_eq!(undeliverable.state, State::Undeliverable);
-    let under_way = step(&resent, &Event::Withdraw, at(1), &policy(), 0.0);
-    let withdrawn = end(&under_way.delivery, A, Verdict::Deferred, false);
-    assert_eq!(withdrawn.state, State::Delivered);
-    for before in [&resent, &undeliverable] {
+    for (before, ends) in [(&resent, true), (&undeliverable, false)] {
         let asked = step(before, &Event::Withdraw, at(1), &policy(), 0.0);
         assert_eq!(asked.answer, Answer::AlreadySent);
+        let withdrawn =
+            if ends { asked.delivery.tried(A, Verdict::Deferred) } else { asked.delivery };
+        assert_eq!(withdrawn.state, State::Delivered);
     }
-    let given_up = step(&undeliverable, &Event::Withdraw, at(1), &policy(), 0.0);
-    assert_eq!(given_up.delivery.state, State::Delivered);
 }
