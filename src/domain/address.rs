@@ -225,7 +225,6 @@ impl MailDomain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn an_internationalised_domain_becomes_a_labels() {
@@ -361,19 +360,6 @@ mod tests {
             "a\".pdf",
         ] {
             assert!(FileName::parse(raw).is_err(), "{raw:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_parses_cannot_leave_its_angle_brackets(raw in "\\PC{0,20}@\\PC{0,20}|[ -~]{1,12}@[ -~]{1,12}\\.[a-z]{2,3}") {
-            if let Ok(address) = EmailAddress::parse(&raw) {
-                let text = address.as_str();
-                prop_assert!(text.is_ascii() && text.len() <= 254);
-                prop_assert!(!text.bytes().any(|b| b.is_ascii_control() || b" <>()[]\\,;:\"".contains(&b)));
-                prop_assert_eq!(text.matches('@').count(), 1);
-                prop_assert_eq!(EmailAddress::parse(text), Ok(address.clone()), "parsing again changes nothing");
-            }
         }
     }
 }

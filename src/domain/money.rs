@@ -133,7 +133,6 @@ impl fmt::Display for Money {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn money(amount: &str, code: &str) -> Result<Money, Invalid> {
         Money::parse(amount, Currency::parse(code).unwrap())
@@ -180,14 +179,6 @@ mod tests {
     fn a_currency_without_minor_units_is_refused() {
         for code in ["XAU", "XXX", "eur", "EURO", ""] {
             assert!(Currency::parse(code).is_err(), "{code}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_reads_back(minor in -999_999_999_999_999_i128..=999_999_999_999_999, code in prop::sample::select(vec!["EUR", "JPY", "KWD", "CLF"])) {
-            let money = Money::from_minor(minor, Currency::parse(code).unwrap());
-            prop_assert_eq!(Money::parse(&money.amount(), money.currency()), Ok(money));
         }
     }
 }
