@@ -153,9 +153,10 @@ pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest::of(bytes)
 }
 
-fn rules(groups: &BillingGroups) -> Rules {
+/// The rules that all tests over a store begin with, and one billing group.
+pub(crate) fn rules(group: &str) -> Rules {
     Rules {
-        groups: groups.clone(),
+        groups: BillingGroups::new([Group::parse(group).unwrap()]).unwrap(),
         policy: Policy {
             backoff: Backoff {
                 first: Duration::from_secs(300),
@@ -166,8 +167,8 @@ fn rules(groups: &BillingGroups) -> Rules {
         },
         on_rejected: OnRejected::MainContact,
         webhook_id_days: 7,
-        documents_bytes: 1_000,
-        unused_documents_bytes: UNUSED_DOCUMENTS_BYTES,
+        documents_bytes: 1_000_000,
+        unused_documents_bytes: 1 << 30,
     }
 }
 
@@ -199,7 +200,13 @@ impl Interfaces {
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let memory = Memory::new(directory.path()).unwrap();
-        let store = memory.open(rules(&groups())).unwrap();
+        let store = memory
+            .open(Rules {
+                documents_bytes: 1_000,
+                unused_documents_bytes: UNUSED_DOCUMENTS_BYTES,
+                ..rules("Rechnungen")
+            })
+            .unwrap();
         let over = Over { store, clock: Clock::manual(morning()), nudge: Arc::new(Notify::new()) };
         Self::start_over(over, directory, limits, grace, readiness).await
     }

@@ -35,7 +35,7 @@ fn settings(relay: &ScriptedRelay) -> SmtpSettings {
     }
 }
 
-fn timeouts(limit: Duration) -> SmtpTimeouts {
+pub(crate) fn timeouts(limit: Duration) -> SmtpTimeouts {
     SmtpTimeouts {
         connect: limit,
         tls: limit,

@@ -221,12 +221,7 @@ async fn after_an_opening_one_connection_is_tried_before_the_others() {
 async fn a_shutdown_during_an_attempt_waits_for_its_outcome_and_begins_no_other() {
     let house = House::new().await;
     house.account("K-1", 1, &["a@muster.example", "b@muster.example"], &[]).await;
-    let gate = Arc::new(Gate::default());
-    let waits = Arc::clone(&gate);
-    house.relay.behave(move |moment| match moment {
-        Moment::FinalDot(_) => Reaction::Wait(Arc::clone(&waits)),
-        _ => Reaction::Yes,
-    });
+    let gate = house.gate(|moment| matches!(moment, Moment::FinalDot(_)));
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     gate.reached().await;
@@ -276,12 +271,10 @@ async fn a_shutdown_before_the_message_waits_for_nobody_and_leaves_nothing_uncer
     for at_data in [false, true] {
         let house = House::new().await;
         house.account("K-1", 1, &["erika@muster.example"], &[]).await;
-        let gate = Arc::new(Gate::default());
-        let waits = Arc::clone(&gate);
-        house.relay.behave(move |moment| match moment {
-            Moment::Rcpt(_) if !at_data => Reaction::Wait(Arc::clone(&waits)),
-            Moment::Data if at_data => Reaction::Wait(Arc::clone(&waits)),
-            _ => Reaction::Yes,
+        let gate = house.gate(move |moment| match moment {
+            Moment::Rcpt(_) => !at_data,
+            Moment::Data => at_data,
+            _ => false,
         });
         let running = house.start();
         house.invoice("K-1", "R-1", Release::Immediately).await;
@@ -305,13 +298,7 @@ async fn a_shutdown_before_the_message_waits_for_nobody_and_leaves_nothing_uncer
 async fn a_crash_after_the_final_dot_leads_to_a_repeat_under_the_same_message_id() {
     let mut house = House::new().await;
     house.account("K-1", 1, &["erika@muster.example"], &[]).await;
-    let gate = Arc::new(Gate::default());
-    let waits = Arc::clone(&gate);
-    let mut first = true;
-    house.relay.behave(move |moment| match moment {
-        Moment::FinalDot(_) if std::mem::take(&mut first) => Reaction::Wait(Arc::clone(&waits)),
-        _ => Reaction::Yes,
-    });
+    let gate = house.gate_at_first(|moment| matches!(moment, Moment::FinalDot(_)));
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     gate.reached().await;

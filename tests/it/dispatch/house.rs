@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use invoice_router::clock::Clock;
-use invoice_router::config::{Security, SmtpTimeouts};
+use invoice_router::config::Security;
 use invoice_router::dispatch::{Blocking, Dispatch, DispatchError, Parts, Settings, Status};
-use invoice_router::domain::account::{BillingGroups, Profile, SubUser};
+use invoice_router::domain::account::{Profile, SubUser};
 use invoice_router::domain::address::{EmailAddress, FileName, HeaderText, MailDomain, Mailbox};
 use invoice_router::domain::change::{AccountChange, ChangeKind};
 use invoice_router::domain::contact::{Addresses, Contact, Language};
@@ -19,8 +19,6 @@ use invoice_router::domain::id::{
 };
 use invoice_router::domain::invoice::{Document, Documents, Invoice, Kind, MediaType, Release};
 use invoice_router::domain::money::{Currency, Money};
-use invoice_router::domain::recipient::OnRejected;
-use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
 use invoice_router::mail::compose::Brand;
 use invoice_router::mail::template::Templates;
@@ -32,7 +30,9 @@ use invoice_router::store::{
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::relay::Relay;
+use super::relay::{Gate, Moment, Reaction, Relay};
+use crate::interface::rules;
+use crate::smtp::timeouts;
 
 /// After this something that should happen fails the test.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,21 +119,7 @@ impl House {
     pub(super) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let memory = Memory::new(directory.path()).unwrap();
-        let rules = Rules {
-            groups: BillingGroups::new([Group::parse("Rechnungen").unwrap()]).unwrap(),
-            policy: Policy {
-                backoff: Backoff {
-                    first: Duration::from_secs(300),
-                    max: Duration::from_secs(14_400),
-                    give_up_after: Duration::from_secs(432_000),
-                },
-                after_uncertain: AfterUncertain::Resend,
-            },
-            on_rejected: OnRejected::MainContact,
-            webhook_id_days: 7,
-            documents_bytes: 8 * 1024 * 1024,
-            unused_documents_bytes: 1 << 30,
-        };
+        let rules = Rules { documents_bytes: 8 * 1024 * 1024, ..rules("Rechnungen") };
         let schedule = Schedule::parse("0 8 * * *", chrono_tz::UTC).unwrap();
         let timetable = Timetable { schedule, catch_up: true };
         Self {
@@ -171,7 +157,6 @@ impl House {
 
     /// Starts over another store than the house's own.
     pub(super) fn start_over(&self, store: Arc<dyn Store>) -> Running {
-        let limit = PATIENCE;
         let transport = SmtpTransport::new(SmtpSettings {
             host: "127.0.0.1".to_owned(),
             port: self.relay.port,
@@ -179,19 +164,7 @@ impl House {
             credentials: None,
             ca: None,
             helo_name: "client.example".to_owned(),
-            timeouts: SmtpTimeouts {
-                connect: limit,
-                tls: limit,
-                greeting: limit,
-                ehlo: limit,
-                auth: limit,
-                mail: limit,
-                rcpt: limit,
-                data: limit,
-                body: limit,
-                final_dot: limit,
-                idle: limit,
-            },
+            timeouts: timeouts(PATIENCE),
         });
         let dispatch = Dispatch::new(Parts {
             blocking: Blocking::Threads,
@@ -206,6 +179,28 @@ impl House {
         let status = dispatch.status();
         let (shutdown, signal) = watch::channel(false);
         Running { shutdown, task: tokio::spawn(dispatch.run(signal, GRACE)), status }
+    }
+
+    /// Has the relay stand at these moments, and say yes to all others.
+    pub(super) fn gate(
+        &self,
+        mut is_meant: impl FnMut(&Moment) -> bool + Send + 'static,
+    ) -> Arc<Gate> {
+        let gate = Arc::new(Gate::default());
+        let waits = Arc::clone(&gate);
+        self.relay.behave(move |moment| {
+            if is_meant(moment) { Reaction::Wait(Arc::clone(&waits)) } else { Reaction::Yes }
+        });
+        gate
+    }
+
+    /// Has the relay stand at the first of these moments.
+    pub(super) fn gate_at_first(
+        &self,
+        is_meant: impl Fn(&Moment) -> bool + Send + 'static,
+    ) -> Arc<Gate> {
+        let mut stands = true;
+        self.gate(move |moment| is_meant(moment) && std::mem::take(&mut stands))
     }
 
     /// Removes every document's bytes behind the store's back.

@@ -1,7 +1,5 @@
 //! Changes of an account, and pauses, that come while the relay stands at a point of an attempt.
 
-use std::sync::Arc;
-
 use chrono::DateTime;
 use invoice_router::domain::audit::{
     AttemptEnded, AuditEvent, AuditRecipient, AuditReply, AuditTarget, AuditText, Consequence,
@@ -15,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::house::{House, account};
 use super::pauses::{pause, resume};
-use super::relay::{Gate, Mail, Moment, Reaction};
+use super::relay::{Mail, Moment};
 use super::scene::{LastWord, Point, Scene, address_states, history, outcomes};
 use crate::interface::Interfaces;
 
@@ -131,15 +129,7 @@ async fn what_comes_before_the_relay_has_greeted_finds_nothing_under_way() {
     {
         let house = House::new().await;
         house.account("K-1", 1, &[MAIN], &[OLD]).await;
-        let gate = Arc::new(Gate::default());
-        let waits = Arc::clone(&gate);
-        let mut first = true;
-        house.relay.behave(move |moment| match moment {
-            Moment::Connected(_) if std::mem::take(&mut first) => {
-                Reaction::Wait(Arc::clone(&waits))
-            }
-            _ => Reaction::Yes,
-        });
+        let gate = house.gate_at_first(|moment| matches!(moment, Moment::Connected(_)));
         let interfaces = Interfaces::over(&house.store, &house.clock, &house.nudge).await;
         let running = house.start();
         house.invoice("K-1", "R-1", Release::Immediately).await;

@@ -1,6 +1,5 @@
 //! When waiting invoices are released.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use invoice_router::domain::audit::{Actor, AuditEvent, AuditRecipient, AuditTarget, ReleaseScope};
@@ -13,7 +12,7 @@ use invoice_router::store::RunScope;
 
 use super::clock::timetable;
 use super::house::{House, account, at};
-use super::relay::{Gate, Moment, Reaction};
+use super::relay::Moment;
 
 #[tokio::test]
 async fn a_scheduled_invoice_goes_when_its_schedule_fires_and_only_once() {
@@ -194,15 +193,10 @@ async fn an_immediate_invoice_overtakes_thousands_that_a_schedule_released() {
     for number in 0..SCHEDULED {
         house.invoice("K-1", &format!("R-{number}"), Release::Scheduled).await;
     }
-    let gate = Arc::new(Gate::default());
-    let waits = Arc::clone(&gate);
     let mut messages = 0;
-    house.relay.behave(move |moment| match moment {
-        Moment::FinalDot(_) => {
-            messages += 1;
-            if messages == 20 { Reaction::Wait(Arc::clone(&waits)) } else { Reaction::Yes }
-        }
-        _ => Reaction::Yes,
+    let gate = house.gate(move |moment| {
+        messages += usize::from(matches!(moment, Moment::FinalDot(_)));
+        messages == 20 && matches!(moment, Moment::FinalDot(_))
     });
     let running = house.start();
     house.until_noted().await;
@@ -239,12 +233,7 @@ async fn what_is_released_behind_the_page_that_was_read_last_waits_for_no_tick()
         house.until_true("the run is closed", || house.open_runs() == 0).await;
     };
     release("K-2").await;
-    let gate = Arc::new(Gate::default());
-    let (waits, mut stands) = (Arc::clone(&gate), true);
-    house.relay.behave(move |moment| match moment {
-        Moment::FinalDot(_) if std::mem::take(&mut stands) => Reaction::Wait(Arc::clone(&waits)),
-        _ => Reaction::Yes,
-    });
+    let gate = house.gate_at_first(|moment| matches!(moment, Moment::FinalDot(_)));
     let running = house.start();
     gate.reached().await;
     release("K-1").await;

@@ -1,10 +1,9 @@
 //! Accounts, invoices and rules to play with.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use invoice_router::domain::account::{BillingGroups, Profile, SubUser};
+use invoice_router::domain::account::{Profile, SubUser};
 use invoice_router::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
 use invoice_router::domain::contact::{Addresses, Contact};
 use invoice_router::domain::delivery::{
@@ -16,26 +15,10 @@ use invoice_router::domain::id::{
 };
 use invoice_router::domain::invoice::{Document, Documents, Invoice, Kind, MediaType, Release};
 use invoice_router::domain::money::{Currency, Money};
-use invoice_router::domain::recipient::OnRejected;
-use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::store::{Rules, RunScope};
 
 pub(super) fn rules() -> Rules {
-    Rules {
-        groups: BillingGroups::new([group("billing")]).unwrap(),
-        policy: Policy {
-            backoff: Backoff {
-                first: Duration::from_secs(300),
-                max: Duration::from_secs(14_400),
-                give_up_after: Duration::from_secs(432_000),
-            },
-            after_uncertain: AfterUncertain::Resend,
-        },
-        on_rejected: OnRejected::MainContact,
-        webhook_id_days: 7,
-        documents_bytes: 1_000_000,
-        unused_documents_bytes: 1 << 30,
-    }
+    crate::interface::rules("billing")
 }
 
 pub(super) fn id(raw: &str) -> AccountId {
