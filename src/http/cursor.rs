@@ -91,37 +91,3 @@ pub(super) fn read<P: Place>(cursor: &str) -> Option<P> {
     let (list, place) = bytes.split_first()?;
     (*list == P::LIST).then(|| P::read(place)).flatten()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_leads_back_to_its_place() {
-        let account = AccountId::parse("K-1001/ä").unwrap();
-        assert_eq!(read(&write(&account)), Some(account));
-        let sequence = Sequence(u64::MAX);
-        assert_eq!(read(&write(&sequence)), Some(sequence));
-        for order in [TrailOrder::OldestFirst, TrailOrder::NewestFirst] {
-            let place = (order, TrailPlace { batch: 7, index: 1 });
-            assert_eq!(read(&write(&place)), Some(place));
-        }
-    }
-
-    #[test]
-    fn a_cursor_of_another_list_or_none_at_all_is_refused() {
-        let cursor = write(&Sequence(1));
-        assert_eq!(read::<(TrailOrder, TrailPlace)>(&cursor), None);
-        assert_eq!(read::<AccountId>(&cursor), None);
-        for raw in ["", "1", "K-1001", "7-1", "=", "aQ", "aQAAAAAAAAAB=", "aQAAAAAAAAABAA"] {
-            assert_eq!(read::<Sequence>(raw), None, "{raw}");
-        }
-    }
-
-    #[test]
-    fn a_cursor_can_stand_in_a_query_as_it_is() {
-        let id = AccountId::parse("ÿ".repeat(128)).unwrap();
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        assert!(write(&id).bytes().all(fits));
-    }
-}

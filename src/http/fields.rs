@@ -155,8 +155,17 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The items of a list of at most `most`.
-    pub(super) fn list(&self, most: usize) -> Result<Vec<Self>, Noted> {
+    /// Reads each item of a list of at most `most`, on after a mistake.
+    pub(super) fn each<T>(
+        &self,
+        most: usize,
+        read: impl FnMut(&Self) -> Result<T, Noted>,
+    ) -> Result<Vec<T>, Noted> {
+        let read: Vec<Result<T, Noted>> = self.list(most)?.iter().map(read).collect();
+        read.into_iter().collect()
+    }
+
+    fn list(&self, most: usize) -> Result<Vec<Self>, Noted> {
         let Node::List(items) = self.node else {
             return self.fault("a list");
         };

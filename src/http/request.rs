@@ -56,13 +56,9 @@ impl RequestContext {
     /// Judges what the head says of the body, without reading it: reading would tell a client that
     /// waits for `100 Continue` to send.
     pub(super) fn check_announced(&self, most: usize) -> Result<(), Problem> {
-        let is_given = self.headers.contains_key(CONTENT_LENGTH)
-            || self.headers.contains_key(TRANSFER_ENCODING);
-        if !is_given {
-            return Err(Problem::new(
-                Code::LengthRequired,
-                "send Content-Length, or the body in chunks",
-            ));
+        if ![CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|it| self.headers.contains_key(it)) {
+            let sentence = "send Content-Length, or the body in chunks";
+            return Err(Problem::new(Code::LengthRequired, sentence));
         }
         self.body.check_announced(most)?;
         self.check_encoding()
@@ -81,10 +77,10 @@ impl RequestContext {
     /// Nothing here takes a coding off a body.
     pub(super) fn check_encoding(&self) -> Result<(), Problem> {
         match self.headers.get(CONTENT_ENCODING) {
-            Some(encoding) if encoding != "identity" => Err(Problem::new(
-                Code::UnsupportedMediaType,
-                "send the body without Content-Encoding",
-            )),
+            Some(encoding) if encoding != "identity" => {
+                let sentence = "send the body without Content-Encoding";
+                Err(Problem::new(Code::UnsupportedMediaType, sentence))
+            }
             Some(_) | None => Ok(()),
         }
     }

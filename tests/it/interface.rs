@@ -172,17 +172,6 @@ pub(crate) fn rules(group: &str) -> Rules {
     }
 }
 
-fn groups() -> BillingGroups {
-    BillingGroups::new([Group::parse("Rechnungen").unwrap()]).unwrap()
-}
-
-/// What the interfaces stand on.
-struct Over {
-    store: Arc<dyn Store>,
-    clock: Clock,
-    nudge: Arc<Notify>,
-}
-
 impl Interfaces {
     pub(crate) async fn start() -> Self {
         Self::start_with(limits(), PATIENCE, Readiness::default).await
@@ -207,27 +196,28 @@ impl Interfaces {
                 ..rules("Rechnungen")
             })
             .unwrap();
-        let over = Over { store, clock: Clock::manual(morning()), nudge: Arc::new(Notify::new()) };
-        Self::start_over(over, directory, limits, grace, readiness).await
+        let (clock, nudge) = (Clock::manual(morning()), Arc::new(Notify::new()));
+        Self::start_over(store, clock, nudge, directory, limits, grace, readiness).await
     }
 
     /// Starts over a store that others work with too.
     pub(crate) async fn over(store: &Arc<dyn Store>, clock: &Clock, nudge: &Arc<Notify>) -> Self {
-        let over =
-            Over { store: Arc::clone(store), clock: clock.clone(), nudge: Arc::clone(nudge) };
+        let (store, clock, nudge) = (Arc::clone(store), clock.clone(), Arc::clone(nudge));
         let directory = tempfile::tempdir().unwrap();
-        Self::start_over(over, directory, limits(), PATIENCE, Readiness::default).await
+        let readiness = Readiness::default;
+        Self::start_over(store, clock, nudge, directory, limits(), PATIENCE, readiness).await
     }
 
     async fn start_over(
-        over: Over,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        nudge: Arc<Notify>,
         directory: tempfile::TempDir,
         limits: Limits,
         grace: Duration,
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
     ) -> Self {
-        let Over { store, clock, nudge } = over;
-        let groups = groups();
+        let Rules { groups, .. } = rules("Rechnungen");
         let language = |raw| Language::parse(raw).unwrap();
         let (access, granted) = watch::channel(Arc::new(access()));
         let context = Arc::new(Context {

@@ -145,18 +145,15 @@ fn language(item: &Item<'_>) -> Result<Language, Noted> {
 
 fn sub_users(item: &Item<'_>) -> Result<Vec<(SubUserId, SubUser)>, Noted> {
     let mut sub_users: Vec<(SubUserId, SubUser)> = Vec::new();
-    let mut wrong = None;
-    for item in item.list(SUB_USERS)? {
-        match sub_user(&item) {
-            Ok((id, _)) if sub_users.iter().any(|(other, _)| *other == id) => {
-                let twice = item.fields()?.required("id")?;
-                wrong = Some(twice.note("each sub-user once"));
-            }
-            Ok(read) => sub_users.push(read),
-            Err(noted) => wrong = Some(noted),
+    item.each(SUB_USERS, |item| {
+        let (id, sub_user) = sub_user(item)?;
+        if sub_users.iter().any(|(other, _)| *other == id) {
+            return item.fields()?.required("id")?.fault("each sub-user once");
         }
-    }
-    wrong.map_or(Ok(sub_users), Err)
+        sub_users.push((id, sub_user));
+        Ok(())
+    })?;
+    Ok(sub_users)
 }
 
 fn sub_user(item: &Item<'_>) -> Result<(SubUserId, SubUser), Noted> {
@@ -182,11 +179,7 @@ fn login(item: &Item<'_>) -> Result<Login, Noted> {
     let fields = item.fields()?;
     let enabled = fields.optionally("enabled", Item::boolean);
     let user_name = fields.optionally("user_name", text);
-    let permissions = fields.optionally("permissions", |item| {
-        let read: Vec<Result<HeaderText, Noted>> =
-            item.list(PERMISSIONS_READ)?.iter().map(text).collect();
-        read.into_iter().collect::<Result<Vec<_>, _>>()
-    });
+    let permissions = fields.optionally("permissions", |item| item.each(PERMISSIONS_READ, text));
     let pointed = match (&enabled, &user_name) {
         (Ok(Some(true)), Ok(None)) => {
             fields.fault("user_name", "a user name, since the login is enabled")
@@ -220,20 +213,15 @@ fn whole_contact(item: &Item<'_>) -> Result<Contact, Noted> {
 
 fn addresses(item: &Item<'_>) -> Result<Addresses, Noted> {
     let mut list: Vec<EmailAddress> = Vec::new();
-    let mut wrong = None;
-    for item in item.list(ADDRESSES)? {
-        match item.parse(EmailAddress::parse) {
-            Ok(address) if list.contains(&address) => {
-                wrong = Some(item.note("each address once"));
-            }
-            Ok(address) => list.push(address),
-            Err(noted) => wrong = Some(noted),
+    item.each(ADDRESSES, |item| {
+        let address = item.parse(EmailAddress::parse)?;
+        if list.contains(&address) {
+            return item.fault("each address once");
         }
-    }
-    match wrong {
-        Some(noted) => Err(noted),
-        None => item.check(Addresses::parse(list)),
-    }
+        list.push(address);
+        Ok(())
+    })?;
+    item.check(Addresses::parse(list))
 }
 
 /// `contact`, `copy_from`, or both.

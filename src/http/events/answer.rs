@@ -46,13 +46,11 @@ pub(super) fn changed(
         ChangeAnswer::Refused(refused) => return Err(self::refused(&refused, places)),
     };
     let name = match result {
-        ChangeResult::Applied | ChangeResult::Duplicate | ChangeResult::Stale if repeated => {
-            Acceptance::Duplicate
-        }
         ChangeResult::Applied => Acceptance::Applied,
         ChangeResult::Duplicate => Acceptance::Duplicate,
         ChangeResult::Stale => Acceptance::Stale,
     };
+    let name = if repeated { Acceptance::Duplicate } else { name };
     log_fields.result = Some(name);
     let mut shown: Vec<api::Warning> = warnings.iter().map(warning).collect();
     // A stale change needs no warning about its settings.
@@ -80,38 +78,23 @@ pub(super) fn issued(
     log_fields: &mut LogFields,
 ) -> Result<Reply, Problem> {
     let (status, result, standing) = match answer {
-        IssueAnswer::Applied(standing)
-        | IssueAnswer::Parked(standing)
-        | IssueAnswer::Duplicate(standing)
-        | IssueAnswer::Stale(standing)
-            if repeated =>
-        {
-            (StatusCode::OK, Acceptance::Duplicate, standing)
-        }
         IssueAnswer::Applied(standing) => (StatusCode::OK, Acceptance::Applied, standing),
         IssueAnswer::Parked(standing) => (StatusCode::ACCEPTED, Acceptance::Parked, standing),
         IssueAnswer::Duplicate(standing) => (StatusCode::OK, Acceptance::Duplicate, standing),
         IssueAnswer::Stale(standing) => (StatusCode::OK, Acceptance::Stale, standing),
         IssueAnswer::Conflict { state, differs } => {
-            let mut problem = Problem::new(
-                Code::InvoiceConflict,
-                "this invoice number was already used with different content",
-            );
+            let sentence = "this invoice number was already used with different content";
+            let mut problem = Problem::new(Code::InvoiceConflict, sentence);
             problem.body.state = Some(state.into());
-            problem.body.errors = differs
-                .iter()
-                .map(|name| {
-                    Fault::at(format!("/data/{name}"), "the value that was accepted before")
-                })
-                .collect();
+            let before = "the value that was accepted before";
+            let fault = |name: &&str| Fault::at(format!("/data/{name}"), before);
+            problem.body.errors = differs.iter().map(fault).collect();
             problem.body.differs = Some(differs.into_iter().map(str::to_owned).collect());
             return Err(problem);
         }
         IssueAnswer::DocumentsMissing(missing) => {
-            let mut problem = Problem::new(
-                Code::DocumentMissing,
-                "upload the missing documents with PUT /v1/documents/{sha256}, then send this again",
-            );
+            let sentence = "upload the missing documents with PUT /v1/documents/{sha256}, then send this again";
+            let mut problem = Problem::new(Code::DocumentMissing, sentence);
             problem.body.errors = places
                 .iter()
                 .filter(|(digest, _)| missing.contains(digest))
@@ -126,6 +109,8 @@ pub(super) fn issued(
             return Err(Problem::invalid(vec![Fault::at("/data/documents", expected)]));
         }
     };
+    let (status, result) =
+        if repeated { (StatusCode::OK, Acceptance::Duplicate) } else { (status, result) };
     log_fields.result = Some(result);
     let Standing { state, schedule, next_at, recipient } = standing;
     let release_at = match state {
@@ -189,25 +174,22 @@ pub(super) fn settings_warnings(
 ) -> Vec<api::Warning> {
     let mut warnings = Vec::new();
     let mut language = |field: String, language: Option<&Language>| {
-        if let Some(language) = language
-            && !context.languages.contains(language)
-        {
-            let detail = format!(
+        let unknown = language.filter(|language| !context.languages.contains(*language));
+        warnings.extend(unknown.map(|language| api::Warning {
+            code: WarningCode::LanguageWithoutTemplate.into(),
+            field,
+            detail: format!(
                 "no templates for language {:?}; mails use the default language",
                 language.as_str()
-            );
-            let code = WarningCode::LanguageWithoutTemplate.into();
-            warnings.push(api::Warning { code, field, detail });
-        }
+            ),
+        }));
     };
     match &change.kind {
         ChangeKind::Updated(profile) | ChangeKind::Imported(Import { profile, .. }) => {
             let root = places.root();
             language(format!("{root}/language"), profile.language.as_ref());
-            language(
-                format!("{root}/main_contact/language"),
-                profile.main_contact.language.as_ref(),
-            );
+            let main_contact = &profile.main_contact;
+            language(format!("{root}/main_contact/language"), main_contact.language.as_ref());
             for (id, sub_user) in &profile.sub_users {
                 let field = format!("{}/contact/language", places.sub_user(id));
                 language(field, sub_user.contact.language.as_ref());
@@ -275,9 +257,14 @@ impl Places {
 
     /// The pointer to all sub-users, or to the one that the change is about.
     fn sub_users(&self) -> String {
+        self.part("sub_users")
+    }
+
+    /// The pointer to a member of a whole account, or to what the change is about.
+    fn part(&self, of_account: &str) -> String {
         let root = self.root();
         match self {
-            Self::Updated(_) | Self::Imported(_) => format!("{root}/sub_users"),
+            Self::Updated(_) | Self::Imported(_) => format!("{root}/{of_account}"),
             Self::Saved | Self::Named => format!("{root}/sub_user"),
             Self::Closed => root.to_owned(),
         }
@@ -297,12 +284,7 @@ impl Places {
 
     /// The pointer to a selection.
     fn selection(&self) -> String {
-        let root = self.root();
-        match self {
-            Self::Updated(_) | Self::Imported(_) => format!("{root}/billing_contact"),
-            Self::Saved | Self::Named => format!("{root}/sub_user"),
-            Self::Closed => root.to_owned(),
-        }
+        self.part("billing_contact")
     }
 }
 
@@ -336,13 +318,11 @@ fn refused(refused: &Refused, places: &Places) -> Problem {
             places.selection(),
             "the id of a sub-user of this account, or null for the main contact",
         ),
-        Refused::NotInBillingGroup { id: _, group } => rule(
-            places.selection(),
-            &format!(
-                "a sub-user in a billing group; this one is in {group:?}",
-                group = group.as_str()
-            ),
-        ),
+        Refused::NotInBillingGroup { id: _, group } => {
+            let group = group.as_str();
+            let expected = format!("a sub-user in a billing group; this one is in {group:?}");
+            rule(places.selection(), &expected)
+        }
         Refused::UnknownCopySource(_) => rule(
             "/data/sub_user/copy_from/sub_user".to_owned(),
             "the id of a sub-user of this account",

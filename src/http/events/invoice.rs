@@ -90,16 +90,9 @@ type ReadDocument = (Document, Option<Vec<u8>>, String);
 type ReadDocuments = (Documents, Vec<(Digest, Vec<u8>)>, Vec<(Digest, String)>);
 
 fn documents(item: &Item<'_>, document_bytes: usize) -> Result<ReadDocuments, Noted> {
-    let items = item.list(DOCUMENTS)?;
-    if items.is_empty() {
-        return item.fault(format!("1 to {DOCUMENTS} documents"));
-    }
-    let read: Vec<Result<ReadDocument, Noted>> =
-        items.iter().map(|item| document(item, document_bytes)).collect();
-    let mut documents = Vec::with_capacity(items.len());
-    let mut embedded = Vec::new();
-    let mut places = Vec::with_capacity(items.len());
-    for (document, bytes, place) in read.into_iter().collect::<Result<Vec<_>, _>>()? {
+    let read = item.each(DOCUMENTS, |item| document(item, document_bytes))?;
+    let (mut documents, mut embedded, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for (document, bytes, place) in read {
         if let Some(bytes) = bytes {
             embedded.push((document.digest, bytes));
         }

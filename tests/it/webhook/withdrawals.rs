@@ -76,17 +76,6 @@ async fn a_withdrawal_while_sending_never_claims_more_than_is_certain() {
 }
 
 #[tokio::test]
-async fn a_withdrawal_while_sending_is_obeyed_if_the_attempt_fails() {
-    let (interfaces, sequence) = with_one_due().await;
-    let intent = begin(&interfaces, sequence).await;
-    let body = withdrawn("RE-1").to_string();
-    interfaces.post(BILLING, "evt_w", body.as_bytes()).await;
-    end(&interfaces, sequence, intent, Verdict::Deferred, morning()).await;
-    let repeated = interfaces.post(BILLING, "evt_w", body.as_bytes()).await;
-    assert_eq!(said(&repeated), (200, "duplicate", "withdrawn"));
-}
-
-#[tokio::test]
 async fn an_operator_who_withdraws_what_is_gone_is_told_what_became_of_it() {
     let (interfaces, sequence) = with_one_due().await;
     deliver(&interfaces, sequence).await;

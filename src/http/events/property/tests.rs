@@ -8,6 +8,19 @@ use serde_json::json;
 
 use super::*;
 
+/// Fails if a client that keeps to the description would not send this.
+pub(super) fn is_described(event: &Value) {
+    static DESCRIBED: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+        let document: Value = serde_saphyr::from_str(include_str!("../../openapi.yaml")).unwrap();
+        let pointer = "/paths/~1v1~1events/post/requestBody/content/application~1json/schema";
+        let mut schema = document.pointer(pointer).unwrap().clone();
+        schema["components"] = document["components"].clone();
+        jsonschema::options().with_draft(jsonschema::Draft::Draft202012).build(&schema).unwrap()
+    });
+    let wrong: Vec<String> = DESCRIBED.iter_errors(event).map(|error| error.to_string()).collect();
+    assert!(wrong.is_empty(), "{event}: {wrong:?}");
+}
+
 fn contact() -> impl Strategy<Value = Value> {
     let addresses = prop::collection::vec("[a-z]{1,3}@(muster|Müller)\\.example", 0..4);
     let text = "[A-ZÄa-z,]{1,9}";
