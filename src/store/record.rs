@@ -88,7 +88,7 @@ pub(super) struct InvoiceRow {
     pub(super) received_at: DateTime<Utc>,
 }
 
-/// A delivery as it stands.
+/// A delivery and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DeliveryRow {
     pub(super) delivery: Delivery,

@@ -78,7 +78,7 @@ impl Received {
 pub enum Judged<T> {
     /// It came for the first time, or was refused before.
     New(T),
-    /// It was answered with success before; this is the state of now.
+    /// It was answered with success before; this is its current state.
     Repeated(T),
     /// Other bytes were answered with success under its id.
     IdReused,
@@ -97,18 +97,18 @@ impl<T> Judged<T> {
 /// What became of an account's change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeAnswer {
-    /// It is in force, or was, or is outdated.
+    /// It is applied, or was before, or is outdated.
     Accepted {
         /// Which of these.
         result: ChangeResult,
-        /// The account of now; none only if it is stale for an account that cannot be read.
+        /// The current account; none only if it is stale for an account that cannot be read.
         account: Box<Account>,
         /// Who gets its invoices now.
         recipient: Box<Recipient>,
         /// What the portal should know.
         warnings: Vec<Warning>,
-        /// Invoices whose message is on its way to another recipient than the one of now: they were past
-        /// the last look at the account when it changed. After a restart also what the last process left
+        /// Invoices whose message is on its way to another recipient than the current one: they were past
+        /// the final check of the account when it changed. After a restart also what the last process left
         /// and may have sent.
         in_flight: Vec<InvoiceNumber>,
     },
@@ -121,9 +121,9 @@ pub enum ChangeAnswer {
 pub enum ChangeResult {
     /// It changed the account.
     Applied,
-    /// It was in force.
+    /// It was the current state already.
     Duplicate,
-    /// Something newer is in force.
+    /// Something newer is current.
     Stale,
 }
 
@@ -367,7 +367,7 @@ pub struct Seen {
     pub stamp: u64,
     /// The account's version.
     pub account_version: Version,
-    /// The time-stamp of the change in force, since an import can put a version into force again with other content.
+    /// The time-stamp of the current change, since an import can make a version current again with other content.
     pub account_changed_at: Option<DateTime<Utc>>,
 }
 
@@ -470,7 +470,7 @@ pub struct Backlog {
     pub oldest_parked: Option<DateTime<Utc>>,
 }
 
-/// An invoice with its story.
+/// An invoice with its history.
 #[derive(Debug, Clone)]
 pub enum InvoiceView {
     /// All of it.
@@ -565,7 +565,7 @@ pub struct Retention {
     pub finished: Duration,
 }
 
-/// What an entry of the trail is about.
+/// What an audit event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// An account.
@@ -576,7 +576,7 @@ pub enum Subject {
     Everything,
 }
 
-/// A place in the trail: its batch, and the entry's place in that.
+/// A place in the audit log: its batch, and the entry's place in that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrailPlace {
     /// From 1.
@@ -585,7 +585,7 @@ pub struct TrailPlace {
     pub index: u64,
 }
 
-/// An entry of the trail.
+/// An audit event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audited {
     /// Where it stands.
@@ -596,7 +596,7 @@ pub struct Audited {
     pub entry: AuditEntry,
 }
 
-/// In which order the trail is read.
+/// In which order the audit log is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrailOrder {
     /// As it happened.
@@ -619,7 +619,7 @@ pub struct Finding {
 pub struct Verified {
     /// Keys of the database.
     pub records: u64,
-    /// Links of the trail.
+    /// Links of the audit log's hash chain.
     pub links: u64,
     /// Documents, read and compared with their digests.
     pub documents: u64,

@@ -287,7 +287,7 @@ pub(super) fn forget_marks(
     Ok(count)
 }
 
-/// The account's invoices that have an intent for another recipient than the one of now.
+/// The account's invoices that have an intent for another recipient than the current one.
 pub(super) fn under_way(
     tx: &Tx<'_>,
     answer: &ChangeAnswer,
@@ -316,7 +316,7 @@ pub(super) fn under_way(
     Ok(under_way)
 }
 
-/// Names those of `under_way` whose last look is not certain to come after the change. To be called once
+/// Names those of `under_way` whose final check is not certain to come after the change. To be called once
 /// the change can be read.
 pub(super) fn name_in_flight(
     answer: &mut ChangeAnswer,

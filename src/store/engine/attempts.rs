@@ -51,7 +51,7 @@ pub(super) fn begin(
     Ok(Begun::Durable)
 }
 
-/// Commits the outcome of the attempt whose intent stands.
+/// Commits the outcome of the attempt whose intent is stored.
 pub(super) fn settle(tx: &mut Tx<'_>, id: DeliveryId, settle: &Settle) -> Result<Settled> {
     let mut subject = Subject::read(tx, id)?;
     match (settle, read::intent(tx, id)?) {
@@ -196,7 +196,7 @@ fn consequence_of(
     }
 }
 
-/// Commits that nobody can be reached, or that the recipient of now leaves nothing to be sent.
+/// Commits that nobody can be reached, or that the current recipient leaves nothing to be sent.
 pub(super) fn withhold(
     tx: &mut Tx<'_>,
     id: DeliveryId,

@@ -1,4 +1,4 @@
-//! Which intents certainly have their last look at the account still ahead of them.
+//! Which intents certainly have their final check of the account still ahead of them.
 //!
 //! An intent is committed while the relay is taken up to its 354; its message goes out only if a last
 //! look, directly before the first byte, finds the recipient unchanged. The answer to a change names what

@@ -229,7 +229,7 @@ pub trait Store: Send + Sync + 'static {
     /// same commit as much as a batch can hold, and the rest, which a durable cursor remembers, in those that
     /// follow. What comes to wait behind the cursor, or later than the release, waits for the next. A run of the
     /// scope that is still open begins anew with what waits by then. An operator's is never too late. Where nothing
-    /// waits only the instant is kept. Says whether anything waited. The stories of the invoices say who released
+    /// waits only the instant is kept. Says whether anything waited. The histories of the invoices say who released
     /// them.
     fn release(
         &self,
@@ -289,7 +289,7 @@ pub trait Store: Send + Sync + 'static {
         views::job(self.engine().tree(), delivery)
     }
 
-    /// The version of an account as of now.
+    /// The current version of an account.
     fn account_version(&self, account: &AccountId) -> Result<Version> {
         let account = read::account(self.engine().tree(), account)?;
         Ok(account.map_or(Version::UNKNOWN, |account| account.version()))
@@ -308,8 +308,8 @@ pub trait Store: Send + Sync + 'static {
         })
     }
 
-    /// The last look, directly before the first byte of a message whose intent is durable: whether
-    /// `recipient` is still the one of now, after changes of the account and of the marks of its addresses. Once it
+    /// The final check, directly before the first byte of a message whose intent is durable: whether
+    /// `recipient` is still the current one, after changes of the account and of the marks of its addresses. Once it
     /// was, the answer to a change that makes it another names the invoice, until the attempt is settled.
     fn may_go_out(
         &self,
@@ -327,7 +327,7 @@ pub trait Store: Send + Sync + 'static {
         })
     }
 
-    /// Commits what came of the attempt whose intent stands.
+    /// Commits what became of the attempt whose intent is stored.
     fn settle(&self, delivery: DeliveryId, settle: Settle) -> Commit<Settled> {
         let looks = Arc::clone(&self.engine().looks);
         self.engine().commit(Urgency::Settle, move |tx| {
@@ -379,12 +379,12 @@ pub trait Store: Send + Sync + 'static {
         views::accounts(self.engine().tree(), after, limit, &self.engine().rules)
     }
 
-    /// One invoice with its whole story, or what is left of it.
+    /// One invoice with its whole history, or what is left of it.
     fn invoice(&self, account: &AccountId, number: &InvoiceNumber) -> Result<Option<InvoiceView>> {
         views::invoice(self.engine().tree(), account, number, &self.engine().rules)
     }
 
-    /// The trail of everything that happened, from after a place on in this order, at most `limit`
+    /// The audit log, from after a place on in this order, at most `limit`
     /// entries; and the place to go on after, if there may be more. What retention removed is left out.
     fn audit(
         &self,
@@ -440,8 +440,8 @@ pub trait Store: Send + Sync + 'static {
         Health { failure: health.failure.or_else(|| failed.get().cloned()), ..health }
     }
 
-    /// Takes nothing more, and waits for what was taken; what goes on by a cursor is left to the next open. Says how it ended: what made the store fail
-    /// stays its answer. Blocks.
+    /// Takes nothing more, and waits for what was taken; what goes on by a cursor is left to the next open. Says how it
+    /// ended: what made the store fail stays its answer. Blocks.
     fn close(&self) -> Result<()> {
         self.engine().backend.close();
         self.health().failure.map_or(Ok(()), Err)

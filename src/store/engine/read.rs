@@ -183,7 +183,7 @@ pub(super) fn standing_by(
     })
 }
 
-/// An object's story, in order.
+/// An object's history, in order.
 pub(super) fn story(tree: &dyn Tree, object: &Object) -> Result<Vec<AuditEntry>> {
     let rows: Vec<EntryRow> = tree.collect(&keys::entries(object))?;
     Ok(rows.into_iter().map(|row| row.entry).collect())

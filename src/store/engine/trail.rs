@@ -1,4 +1,4 @@
-//! The trail of everything that happened, in the order of its batches.
+//! The audit log, in the order of its batches.
 
 use super::keys::{self, Object};
 use super::read;
