@@ -9,8 +9,9 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let warnings = app::check(&context.load()?)?;
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     context.out.show(&json!({ "result": "ok", "warnings": warnings }), || {
-        let warnings: String =
-            warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-        format!("{warnings}the configuration is valid")
+        let warnings = warnings.iter().map(|warning| format!("warning: {warning}"));
+        let lines: Vec<String> =
+            warnings.chain(["the configuration is valid".to_owned()]).collect();
+        lines.join("\n")
     })
 }

@@ -66,6 +66,10 @@ fn not_verified(error: OpenError) -> Failure {
     match error {
         OpenError::Store(StoreError::SyncFailed(_)) => Failure::SyncFailed(error.into()),
         OpenError::InUse(_) => Failure::Failed(anyhow!(error).context("stop the daemon first")),
-        error => Failure::Failed(error.into()),
+        OpenError::NotEmpty { .. }
+        | OpenError::Mismatch { .. }
+        | OpenError::NewerFormat { .. }
+        | OpenError::Io { .. }
+        | OpenError::Store(_) => Failure::Failed(error.into()),
     }
 }

@@ -66,8 +66,8 @@ impl Script {
     fn offer(self, offers: &[&str]) -> Self {
         let lines = [&["relay.example"], offers].concat();
         let (last, others) = lines.split_last().expect("at least the name");
-        let others: String = others.iter().map(|line| format!("250-{line}\r\n")).collect();
-        self.say(&format!("{others}250 {last}"))
+        let others: Vec<String> = others.iter().map(|line| format!("250-{line}\r\n")).collect();
+        self.say(&format!("{}250 {last}", others.concat()))
     }
 
     /// Accepts one message, command by command.

@@ -87,10 +87,12 @@ pub(super) struct Book {
     pub(super) goodbyes: usize,
 }
 
+type Behaviour = Box<dyn FnMut(&Moment) -> Reaction + Send>;
+
 /// What the test wants, and what came of it.
 #[derive(Clone)]
 struct Direction {
-    behaviour: Arc<Mutex<Box<dyn FnMut(&Moment) -> Reaction + Send>>>,
+    behaviour: Arc<Mutex<Behaviour>>,
     book: watch::Sender<Book>,
 }
 
@@ -150,7 +152,7 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) async fn start() -> Self {
-        let behaviour = Arc::new(Mutex::new(Box::new(|_: &Moment| Reaction::Yes) as Box<_>));
+        let behaviour = Arc::new(Mutex::new(Box::new(|_: &Moment| Reaction::Yes) as Behaviour));
         let direction = Direction { behaviour, book: watch::Sender::default() };
         let sink = Sink::scripted(None, direction.clone()).await.unwrap();
         Self { port: sink.address().port(), direction, _sink: sink }
