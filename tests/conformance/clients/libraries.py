@@ -8,10 +8,8 @@ tests/run.
 """
 
 import base64
-import contextlib
 import hashlib
 import hmac
-import http.client
 import json
 import pathlib
 import subprocess
@@ -23,7 +21,7 @@ import events
 import npm
 import suite
 from callers import LANGUAGES, environment
-from daemon import FILES, NEVER, Daemon
+from daemon import FILES, KEYS, NEVER, Connection, Daemon
 from suite import expect
 
 HERE, MODULES = pathlib.Path(__file__).resolve().parent, suite.TARGET / "signatures"
@@ -70,8 +68,8 @@ def key(sender, length):
 
 def a_daemon(directory):
     """Its senders have a secret of each length."""
-    daemon = Daemon(suite.PROGRAM, directory, FILES, NEVER)
-    for sender in daemon.keys:
+    daemon = Daemon(directory, FILES, NEVER)
+    for sender in KEYS:
         with open(daemon.secret_file(sender), "a") as file:
             file.writelines(f"{secret(sender, length)}\n" for length in KEY_BYTES)
     return daemon
@@ -106,11 +104,7 @@ def alike():
 def pushed(daemon, method, path, name, timestamp, signature, body):
     """Status and answer of a request whose every part can be chosen."""
     headers = {"content-type": "application/json", "webhook-id": name, "webhook-timestamp": timestamp}
-    connection = http.client.HTTPConnection(*daemon.address, timeout=callers.PATIENCE_SECONDS)
-    with contextlib.closing(connection):
-        connection.request(method, path, body, {**headers, "webhook-signature": signature})
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
+    return Connection().ask(daemon.address, method, path, body, {**headers, "webhook-signature": signature})
 
 
 def account(name):

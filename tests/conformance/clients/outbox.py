@@ -1,4 +1,4 @@
-"""The outbox of config/examples/README.md, its blocks as they stand there, with SQLite as the portal's database.
+"""The outbox of config/examples/README.md, its blocks as they are, with SQLite as the portal's database.
 
 Portals have other databases; the statements are those that all of them take.
 """
@@ -11,7 +11,6 @@ import sqlite3
 import sys
 from collections import Counter
 
-import suite
 from callers import CLIENTS, EXAMPLES
 from daemon import FILES, NEVER, Daemon
 from suite import expect
@@ -21,7 +20,7 @@ ACCOUNTS = "CREATE TABLE accounts (id TEXT PRIMARY KEY, version INTEGER NOT NULL
 
 
 def work(directory):
-    with Daemon(suite.PROGRAM, directory, FILES, NEVER) as house:
+    with Daemon(directory, FILES, NEVER) as house:
         work_off(house)
     return Counter()
 
@@ -57,7 +56,7 @@ def work_off(house):
         expect("rows of which all were sent", rows(database), [])
         expect("account", current(house), (2, "u-7"))
 
-        # An account that the daemon cannot answer for does not keep those after it from being told.
+        # An account that the daemon cannot answer for does not keep those after it from being sent.
         database.execute("INSERT INTO outbox VALUES ('evt_stuck', 'K-0', 1, 'stuck', 0), ('evt_next', 'K-1', 1, 'next', 0)")
         send_all(database, OneIsStuck())
         expect("rows after one that is stuck", [row[0] for row in rows(database)], ["evt_stuck"])

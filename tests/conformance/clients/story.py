@@ -10,7 +10,6 @@ from collections import Counter
 
 import callers
 import events
-import suite
 from callers import EXAMPLES, Caller, Outcome, doctored
 from daemon import FILES, NEVER, Daemon
 from suite import Wrong, expect, wait_until
@@ -110,7 +109,7 @@ def named(house):
 
 
 def play(directory, language):
-    with Daemon(suite.PROGRAM, directory, FILES, NEVER) as house:
+    with Daemon(directory, FILES, NEVER) as house:
         portal = Portal(house, language)
         from_first_to_last(portal)
         known_or_outdated(portal)
@@ -185,7 +184,7 @@ def parked(portal):
 
 
 def refused(portal):
-    """What no repetition helps: one request each, and the problem is told."""
+    """What no repetition helps: one request each, and the problem is reported."""
     number = portal.altered(5, "number-as-number.json", number=42)
     answer = portal.run("billing", "event", number).expect(1, "invalid", said=["attempt 1", "/data/number", "string"])
     expect("retryable", answer["retryable"], False)

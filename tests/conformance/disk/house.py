@@ -167,13 +167,13 @@ def live(daemon, what, injection, expected, fault_seconds, world=None):
 
 
 class House:
-    """Ended with the block that it stands over. Its findings come together here."""
+    """Ended with its `with` block. Its findings are collected here."""
 
     def __init__(self, directory, seed, mebibytes=None, is_nobody=False):
         directory.mkdir()
         self.directory, self.findings = directory, []
         self.sink = Sink(seed, directory / "mails")
-        self.daemon = Daemon(suite.PROGRAM, directory, relay(self.sink.port))
+        self.daemon = Daemon(directory, relay(self.sink.port))
         self.disk = SmallDisk(mebibytes, self.daemon.state) if mebibytes else None
         self.hand, self.admin = Hand(self.daemon, seed), Admin(self.daemon)
         if is_nobody and os.geteuid() == 0 and can_be_nobody(directory):

@@ -126,7 +126,7 @@ def of_refusals(proof):
 
 
 def old_state(proof, directory, seed):
-    """The real thing: the state of before an acknowledgement is put back, which is as if that had been given
+    """The real thing: the state from before an acknowledgement is put back, which is as if that had been given
     too early."""
     with House(directory, seed) as house:
         hand, state, old = house.hand, house.daemon.state, directory / "old"
@@ -145,6 +145,6 @@ def old_state(proof, directory, seed):
         house.daemon.stop()
     for what in ("account", "invoice", "document"):
         found = [one for one in lost if one[1].startswith(what)]
-        proof.expect(f"the state of before is put back: the {what}", LOST, found, right)
+        proof.expect(f"the earlier state is put back: the {what}", LOST, found, right)
     files = [f"documents/2026-11-26/{digest}.sha256" for digest in hand.documents()]
     proof.expect("a refused document leaves a file", LEFT, verdict.judge_files(files, set(), True), [])

@@ -43,7 +43,7 @@ def reserve(directory, seed):
         flying = ["RE-flight1", "RE-flight2", "RE-flight3"]
         for number in flying:
             must(hand.invoice("K-1", number), 200)
-        wait_for("the mails are in flight", lambda: gate.standing == len(flying))
+        wait_for("the mails are in flight", lambda: gate.waiting == len(flying))
 
         # As fast as they are taken, since the daemon knows between two looks what it has written.
         uploads = 0

@@ -10,13 +10,12 @@ import json
 
 import events
 import setting
-import signing
 from daemon import KEYS
 
 COUNT = itertools.count(1)
 # Those that are there before anything else happens: as many as the largest page holds, and what operations are about.
 FIRST_ACCOUNTS = tuple(f"FIRST-{number}" for number in range(500))
-# The largest page there is. The mistakes that are told of an event, with the names of what is wrong, make as much.
+# The largest page there is. The mistakes that are reported of an event, with the names of what is wrong, make as much.
 PAGE = f"/v1/accounts?limit={len(FIRST_ACCOUNTS)}"
 MISTAKES, NAME_CHARACTERS = 50, 4_000
 
@@ -71,7 +70,7 @@ def chunks(body, size=None, extension=b"", trailers=b""):
 
 
 def signed(sender, payload):
-    headers = signing.headers(KEYS[sender], f"msg_{next(COUNT)}", payload)
+    headers = events.signed(KEYS[sender], f"msg_{next(COUNT)}", payload)
     return {field.encode(): value.encode() for field, value in headers.items()}
 
 

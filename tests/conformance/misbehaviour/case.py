@@ -10,7 +10,7 @@ from suite import Wrong
 # What is refused without waiting is refused within this time, on a machine that is busy with something else; the
 # daemon takes in what is left of an unwanted body for a second. It is no time-out yet.
 AT_ONCE = 2.5
-# How much later than its limit a time-out may come, on such a machine; the latest is told. It is never early.
+# How much later than its limit a time-out may come, on such a machine; the latest is printed. It is never early.
 SLACK_SECONDS = 5.0
 
 

@@ -52,8 +52,8 @@ def raise_open_files():
 class House(Daemon):
     """The daemon and its addresses."""
 
-    def __init__(self, program, directory):
-        super().__init__(program, directory, CHANGES, FILES, NEVER, token(directory, TOKEN))
+    def __init__(self, directory):
+        super().__init__(directory, CHANGES, FILES, NEVER, token(directory, TOKEN))
         self.connections = CONNECTIONS
 
     def start(self):

@@ -161,7 +161,7 @@ class Conversation:
 
 
 def first_answer(octets, seconds):
-    """The answer that stands there first, if it is whole, and how long it is."""
+    """The first answer, if it is whole, and how long it is."""
     end = octets.find(b"\r\n\r\n")
     if end < 0:
         return None

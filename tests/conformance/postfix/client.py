@@ -1,13 +1,13 @@
 """The real daemon before Postfix, and those who push to it.
 
-How a daemon is started, ended and asked stands beside the suites, in support.
+How a daemon is started, ended and asked is in support.
 """
 
 import itertools
 
 import events
 from daemon import Admin, Daemon, Webhook, relay
-from suite import PROGRAM, Broken, wait_until
+from suite import Broken, wait_until
 
 FROM, REPLY_TO, BOUNCES = "invoices@hosting.example", "billing@hosting.example", "bounces@hosting.example"
 # What nothing more comes of by itself.
@@ -15,19 +15,19 @@ AT_REST = ("delivered", "held", "withheld", "undeliverable", "withdrawn")
 
 
 class Router(Daemon):
-    """A daemon whose relay is one of Postfix's services; ended with the block that it stands over."""
+    """A daemon whose relay is one of Postfix's services; ended with its `with` block."""
 
     def __init__(self, work, name, port, **smtp):
         directory = work.directory / name
         directory.mkdir()
         self.versions = itertools.count(1)
         self.ids = itertools.count(1)
-        # The password stands in a file.
+        # The password is read from a file.
         if password := smtp.pop("password", None):
             (directory / "password").write_text(password + "\n")
             smtp["password_file"] = "./password"
         super().__init__(
-            PROGRAM, directory, relay(port, **{"security": "none", "idle_seconds": 2, **smtp}),
+            directory, relay(port, **{"security": "none", "idle_seconds": 2, **smtp}),
             {"mail": {"from": f"Muster Hosting <{FROM}>", "reply_to": REPLY_TO, "envelope_from": BOUNCES}},
             {"retry": {"rejections_max": 100}},
         )

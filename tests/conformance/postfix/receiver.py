@@ -1,6 +1,6 @@
 """Where Postfix brings the mails: an SMTP server that accepts everything and forgets nothing.
 
-Postfix puts one `Received` before a message and changes nothing else; what stands behind it is what the
+Postfix puts one `Received` before a message and changes nothing else; what follows it is what the
 daemon handed over, and Postfix's queue id in it tells a second copy of the daemon's from one that Postfix
 itself brought twice.
 """

@@ -8,7 +8,7 @@ import images
 from daemon import Admin, Daemon, Webhook
 from evidence import differences, shown_of
 from recording import NO_RELAY, SCHEDULES
-from suite import PROGRAM, Broken, wait_until
+from suite import Broken, wait_until
 
 # Events acknowledged last before the cut, which a repetition must find remembered.
 REPEATED = 8
@@ -27,7 +27,7 @@ class Checker:
         if self.directory.exists():
             shutil.rmtree(self.directory)
         images.write(image, self.directory / "state")
-        daemon = Daemon(PROGRAM, self.directory, SCHEDULES, NO_RELAY, options=["--paused"], sockets=self.sockets)
+        daemon = Daemon(self.directory, SCHEDULES, NO_RELAY, options=["--paused"], sockets=self.sockets)
         wrong = []
         for _ in range(1 + again):
             if "CURRENT" in image:

@@ -19,7 +19,7 @@ import smtp
 from daemon import Daemon, relay
 from head import head
 from loaded import Loaded
-from suite import PROGRAM, Broken
+from suite import Broken
 
 # Some invoices wait until the end.
 SCHEDULES = {
@@ -132,7 +132,7 @@ class Load(Loaded):
 
     def __init__(self, directory, seed, sockets):
         sink = Sink(seed)
-        daemon = Daemon(PROGRAM, directory, SCHEDULES, relay(sink.port), sockets=sockets)
+        daemon = Daemon(directory, SCHEDULES, relay(sink.port), sockets=sockets)
         super().__init__(directory, seed, ACCOUNTS, PORTAL_PAUSES, BILLING_PAUSES, sink, daemon, time.time)
         self.world.schedules = ("default",) * 4 + ("yearly",)
         # Of one page, of some, and of many.
@@ -178,7 +178,7 @@ class Recovery:
         images.write(image, self.directory / "before")
         shutil.copytree(self.directory / "before", state)
         (self.directory / "root").write_text(str(state))
-        daemon = Daemon(PROGRAM, self.directory, SCHEDULES, NO_RELAY, options=["--paused"], sockets=sockets)
+        daemon = Daemon(self.directory, SCHEDULES, NO_RELAY, options=["--paused"], sockets=sockets)
         daemon.through = calls.recorded(self.directory / "trace")
         try:
             daemon.start()

@@ -14,9 +14,9 @@ import os
 import re
 import urllib.parse
 
+import events
 import requests
 import schemathesis
-import signing
 from schemathesis.core.failures import AcceptedNegativeData
 
 ADMIN, WEBHOOK = os.environ["ADMIN"], os.environ["WEBHOOK"]
@@ -48,7 +48,7 @@ class Signed(requests.auth.AuthBase):
         else:
             payload = request.body or b""
             payload = payload.encode() if isinstance(payload, str) else payload
-        request.headers.update(signing.headers(KEY, f"evt_{self.sent}", payload))
+        request.headers.update(events.signed(KEY, f"evt_{self.sent}", payload))
         return request
 
 

@@ -16,8 +16,7 @@ import time
 import urllib.parse
 
 import events
-import signing
-from suite import Broken, wait_until
+from suite import Broken, program, wait_until
 
 CONNECTIONS = 4
 # How long anything may take, on a machine that is busy with something else. Nothing waits so long unless
@@ -69,11 +68,11 @@ def toml(*changes):
 
 
 class Daemon:
-    """Stopped with the block that it stands over, if there is one. `changes` are those of the configuration,
+    """Stopped with its `with` block, if there is one. `changes` are those of the configuration,
     `options` those of `serve`, and `sockets` another directory for sockets, whose paths have at most 107 bytes."""
 
-    def __init__(self, program, directory, *changes, options=(), sockets=None):
-        self.program = program
+    def __init__(self, directory, *changes, options=(), sockets=None):
+        self.program = program()
         self.directory = pathlib.Path(directory)
         self.sockets = sockets or self.directory
         self.admin_socket = self.sockets / "admin.sock"
@@ -88,7 +87,6 @@ class Daemon:
         self.start_seconds = 0.05
         self.log = self.directory / "log"
         self.log_begins = 0
-        self.keys = KEYS
         # What starts the program in its place, and as whom.
         self.through = []
         self.user = None
@@ -360,7 +358,7 @@ class Webhook:
 
     def push(self, sender, name, method, path, signed, body):
         headers = {"content-type": "application/json" if method == "POST" else "application/octet-stream"}
-        headers |= signing.headers(KEYS[sender], name, signed)
+        headers |= events.signed(KEYS[sender], name, signed)
         return self.connection.ask(self.daemon.address, method, path, body, headers)
 
 

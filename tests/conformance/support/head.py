@@ -7,7 +7,7 @@ PARSER = email.parser.BytesHeaderParser(policy=email.policy.SMTP)
 
 
 def head(raw):
-    """The header fields of a message; a name that stands there twice has no value."""
+    """The header fields of a message; a name that occurs twice has no value."""
     return Head(PARSER.parsebytes(raw.partition(b"\r\n\r\n")[0]))
 
 

@@ -4,7 +4,6 @@ import contextlib
 import threading
 import time
 
-import suite
 from daemon import CONNECTIONS, PATIENCE_SECONDS, Admin, Daemon, relay
 from evidence import Evidence
 from load import Billing, Portal, Stopped, World
@@ -19,7 +18,7 @@ class Loaded:
         """One portal and one billing system for each pause, which it makes between two events on average."""
         self.directory = directory
         self.sink = sink or Sink(seed, directory / "mails")
-        self.daemon = daemon or Daemon(suite.PROGRAM, directory, relay(self.sink.port))
+        self.daemon = daemon or Daemon(directory, relay(self.sink.port))
         self.world = World(seed, self.daemon, count_of_accounts, clock)
         accounts = list(self.world.accounts.values())
         self.portals = [

@@ -40,7 +40,7 @@ class Gate:
     stage: str
     event: threading.Event = dataclasses.field(default_factory=threading.Event)
     # How many wait.
-    standing: int = 0
+    waiting: int = 0
 
 
 class Sink(smtp.Server):
@@ -55,7 +55,7 @@ class Sink(smtp.Server):
         trap, gate = self.trap, self.gate
         if gate and gate.stage == stage:
             with self.changed:
-                gate.standing += 1
+                gate.waiting += 1
             gate.event.wait()
         elif trap and trap.stage == stage:
             trap.event.set()

@@ -45,7 +45,7 @@ def wait_until(question, seconds, pause_seconds=0.05):
 
 def program():
     if not PROGRAM.is_file():
-        sys.exit(f"{PROGRAM} is not there: cargo build {' '.join(PROFILE + PROGRAMS)}")
+        raise Broken(f"{PROGRAM} is not there: cargo build {' '.join(PROFILE + PROGRAMS)}")
     return PROGRAM
 
 
@@ -72,7 +72,6 @@ def options(documentation, long="the same", has_seed=True, **more):
 
 def run(name, chosen, work, parent=TARGET, mode=0o700):
     """Has the work done in a directory of its own, which is kept if anything failed; it returns what did, in words."""
-    program()
     directory = pathlib.Path(tempfile.mkdtemp(prefix=f"invoice-router-{name}.", dir=parent))
     directory.chmod(mode)
     seed = f", seed {chosen.seed}" if "seed" in chosen else ""
