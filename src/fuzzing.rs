@@ -1,6 +1,6 @@
 //! What must hold of everything that comes from outside, whatever its bytes.
 //!
-//! Each function takes any bytes and panics where its property does not hold. It stands once, beside the code that
+//! Each function takes any bytes and panics where its property does not hold. It is written once, beside the code that
 //! it is about, as a module `property` with a reading of its own of the same rules; and it is asked three times:
 //! by libFuzzer with what that makes up (`tests/fuzz`), by proptest in the tests beside it, and here with every
 //! input of the fuzz targets' corpora.

@@ -110,7 +110,7 @@ pub struct Readiness {
 }
 
 named! {
-    /// What a probe is told.
+    /// The answer to a probe.
     pub enum Status {
         Live = "live",
         Ready = "ready",

@@ -1,7 +1,7 @@
 //! The admin interface: what operators may see and do.
 //!
 //! Over the Unix socket, its file permissions say who may; over TCP, a bearer token does. Whatever
-//! changes something leaves the operator's name in the trail.
+//! changes something leaves the operator's name in the audit log.
 
 pub(super) mod accounts;
 pub(super) mod audit;
@@ -79,7 +79,7 @@ pub(super) async fn live(_: &RequestContext) -> Result<Reply, Problem> {
     Reply::ok(&api::Liveness { status: Status::Live.into() })
 }
 
-/// Whether the daemon can do its work. A pause is shown, but is no failure: somebody wants it.
+/// Whether the daemon can do its work. A pause is shown, but is no failure: an operator wants it.
 pub(super) async fn ready(request: &RequestContext) -> Result<Reply, Problem> {
     let context = request.context();
     let Readiness { mut failing, relay, attempts: _ } = (context.readiness)();

@@ -51,7 +51,7 @@ pub(super) fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, Problem> {
 pub(super) async fn answer<'b, W, F>(
     request: &mut RequestContext,
     lines: Vec<Line<'b>>,
-    mut begin: impl FnMut(&mut RequestContext, Line<'b>) -> Result<W, Problem>,
+    mut begin: impl FnMut(Line<'b>) -> W,
     end: impl Fn(W) -> F,
 ) -> Result<Reply, Problem>
 where
@@ -67,15 +67,12 @@ where
             && let Some(line) = lines.next()
         {
             let (number, _) = line;
-            under_way.push_back((number, begin(request, line)));
+            under_way.push_back((number, begin(line)));
         }
         let Some((number, work)) = under_way.pop_front() else {
             break;
         };
-        let answer = match work {
-            Ok(work) => end(work).await,
-            Err(problem) => Err(problem),
-        };
+        let answer = end(work).await;
         accepted += usize::from(answer.is_ok());
         let line = line_answer(number, answer, &request.request_id);
         serde_json::to_writer(&mut answers, &line)

@@ -74,7 +74,7 @@ impl Body {
             }
             self.end.was_seen = true;
         };
-        // Whatever comes of it, the answer stands.
+        // The answer does not depend on how this ends.
         drop(timeout(DISCARD, rest).await);
     }
 

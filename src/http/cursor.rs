@@ -1,7 +1,7 @@
 //! Cursors: where a list is to go on, as a string that is opaque to clients.
 //!
-//! What a cursor holds is a place in an order that nothing changes: of ids, of arrival, of the trail. So whatever
-//! comes, goes or changes between two pages, what is there all the time is told once.
+//! A cursor holds a position in an order that nothing changes: of ids, of arrival, of the audit log. So whatever is added,
+//! removed or changed between two pages, an item that exists throughout is listed once.
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod property;
@@ -48,7 +48,7 @@ impl Place for Sequence {
     }
 }
 
-/// With the order that it is told in: in the other one, all that would come after it has been told.
+/// With its direction: in the other one, all items after it have been listed already.
 impl Place for (TrailOrder, TrailPlace) {
     const LIST: u8 = b't';
 
@@ -77,7 +77,7 @@ impl Place for (TrailOrder, TrailPlace) {
     }
 }
 
-/// The cursor that stands for going on after a place.
+/// The cursor that continues after a place.
 pub(super) fn write(place: &impl Place) -> String {
     fn of<P: Place>(place: &P) -> Vec<u8> {
         [&[P::LIST], place.bytes().as_slice()].concat()
@@ -85,7 +85,7 @@ pub(super) fn write(place: &impl Place) -> String {
     URL_SAFE_NO_PAD.encode(of(place))
 }
 
-/// The place that a cursor of this list stands for.
+/// The place of a cursor of this list.
 pub(super) fn read<P: Place>(cursor: &str) -> Option<P> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (list, place) = bytes.split_first()?;

@@ -1,6 +1,6 @@
 //! `POST /v1/events`: from a signed body to a durable change and its answer.
 //!
-//! The order of judgement stands in [`receive`], top to bottom. What an event says is read by
+//! [`receive`] checks in order, top to bottom. What an event says is read by
 //! [`account`] and [`invoice`] into domain types; [`answer`] turns what the store decided into the
 //! answer. The store judges version and `webhook-id`; the remembered id is looked up before only where
 //! nothing would reach the store, or documents would.
@@ -82,11 +82,14 @@ pub(super) async fn receive(request: &mut RequestContext) -> Result<Reply, Probl
     // Limits and headers.
     let most = request.limits().event_body_bytes;
     request.check_announced(most)?;
-    let format = Format::of(request)?;
-    let most = match format {
-        Format::Event => most,
-        Format::Batch => batch::body_bytes(most),
-    };
+    let is_batch = request.has_content_type(batch::MEDIA_TYPE);
+    if !is_batch && !request.has_content_type("application/json") {
+        let batch = batch::MEDIA_TYPE;
+        let sentence =
+            format!("expected Content-Type: application/json, or {batch} for many account events");
+        return Err(Problem::new(Code::UnsupportedMediaType, sentence));
+    }
+    let most = if is_batch { batch::body_bytes(most) } else { most };
     let context = Arc::clone(&request.service.context);
     let signed = Signed::read(&request.headers, context.clock.now())
         .map_err(|rejected| unsigned(&rejected))?;
@@ -109,7 +112,7 @@ pub(super) async fn receive(request: &mut RequestContext) -> Result<Reply, Probl
         .map_err(|rejected| unsigned(&rejected))?;
     request.log_fields.sender = Some(sender.name.clone());
     request.service.rates.admit(&sender.name)?;
-    if format == Format::Batch {
+    if is_batch {
         return receive_batch(request, &context, sender, &signed, &body).await;
     }
     let (parsed, digest) = {
@@ -170,68 +173,35 @@ async fn receive_batch(
     let lines = batch::lines(body)?;
     let more = u32::try_from(lines.len() - 1).unwrap_or(u32::MAX);
     request.service.rates.charge(&sender.name, more);
-    let begin = |request: &mut RequestContext, (number, line): batch::Line<'_>| {
+    let document_bytes = request.limits().document_bytes;
+    let begin = |(number, line): batch::Line<'_>| {
         let received = Received {
             sender: sender.name.clone(),
             id: signed.id.of_line(number),
             body: Digest::of(line),
             at: context.clock.now(),
         };
-        let document_bytes = request.limits().document_bytes;
         let event = json::parse(line)
             .and_then(|body| read_event(&body, EventType::OF_ACCOUNTS, document_bytes));
         match event {
-            Ok(Event::Account(parsed)) => {
-                Ok(Line::UnderWay(ChangeUnderWay::of_event(context, received, *parsed)))
-            }
+            Ok(Event::Account(parsed)) => Ok(ChangeUnderWay::of_event(context, received, *parsed)),
             // Its type would have been none of those that are taken.
             Ok(Event::Issued(_) | Event::Withdrawn(..)) => {
-                Err(Problem::internal("an invoice in a batch"))
+                Err(Box::new((received, Problem::internal("an invoice in a batch"))))
             }
-            Err(problem) => Ok(Line::Unread(received, problem)),
+            Err(problem) => Err(Box::new((received, problem))),
         }
     };
-    let end = |line: Line| async move {
+    let end = |line: Result<ChangeUnderWay, Box<(Received, Problem)>>| async move {
         match line {
-            Line::UnderWay(change) => change.end(&mut LogFields::default()).await,
-            Line::Unread(received, problem) => {
+            Ok(change) => change.end(&mut LogFields::default()).await,
+            Err(unread) => {
+                let (received, problem) = *unread;
                 Err(unless_remembered(context, received, problem).await)
             }
         }
     };
     batch::answer(request, lines, begin, end).await
-}
-
-/// A line of a batch.
-enum Line {
-    UnderWay(ChangeUnderWay),
-    /// It cannot be read.
-    Unread(Received, Problem),
-}
-
-/// How a body is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    /// One event.
-    Event,
-    /// An account event a line.
-    Batch,
-}
-
-impl Format {
-    fn of(request: &RequestContext) -> Result<Self, Problem> {
-        if request.has_content_type("application/json") {
-            Ok(Self::Event)
-        } else if request.has_content_type(batch::MEDIA_TYPE) {
-            Ok(Self::Batch)
-        } else {
-            let media_type = batch::MEDIA_TYPE;
-            let sentence = format!(
-                "expected Content-Type: application/json, or {media_type} for many account events"
-            );
-            Err(Problem::new(Code::UnsupportedMediaType, sentence))
-        }
-    }
 }
 
 /// Reads a body with an event of one of these types; every mistake in it is in the problem.
@@ -250,7 +220,7 @@ fn read_envelope(
     let event_type = envelope.required("type").and_then(|item| item.choice(types));
     let timestamp = envelope.required("timestamp").and_then(|item| item.parse(instant));
     let data = envelope.required("data").and_then(|item| item.fields());
-    // Without a type nobody can tell which data would be right.
+    // Without a type there is no telling which data would be right.
     let event = match (event_type, data) {
         (Ok(event_type), Ok(data)) => read_data(event_type, data, timestamp, document_bytes),
         (Err(noted), _) | (_, Err(noted)) => Err(noted),

@@ -92,13 +92,8 @@ impl<'a> Item<'a> {
 
     /// Notes that it is wrong, as the end of a reader.
     pub(super) fn fault<T>(&self, expected: impl Into<String>) -> Result<T, Noted> {
-        Err(self.note(expected))
-    }
-
-    /// Notes that it is wrong.
-    pub(super) fn note(&self, expected: impl Into<String>) -> Noted {
         self.report.fault(self.pointer.clone(), expected);
-        Noted
+        Err(Noted)
     }
 
     /// What `invalid` says, noted at this place.
@@ -126,11 +121,12 @@ impl<'a> Item<'a> {
     /// The name of one of these values.
     pub(super) fn choice<T: Named>(&self, values: &[T]) -> Result<T, Noted> {
         let text = self.text()?;
-        values.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
-            let names: Vec<String> =
-                values.iter().map(|value| format!("{:?}", value.as_str())).collect();
-            self.note(format!("one of {}", names.join(", ")))
-        })
+        let found = values.iter().find(|value| value.as_str() == text);
+        let names = values.iter().map(|value| format!("{:?}", value.as_str()));
+        match found {
+            Some(value) => Ok(*value),
+            None => self.fault(format!("one of {}", names.collect::<Vec<_>>().join(", "))),
+        }
     }
 
     /// A whole number from 0 to 2^64 - 1, without a fraction or an exponent.

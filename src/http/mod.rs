@@ -62,7 +62,7 @@ pub struct Context {
     pub clock: Clock,
     /// Notified (`notify_one`) after a commit that may have made something due.
     pub nudge: Arc<Notify>,
-    /// Who may do what. A request is judged by what is there as it is judged.
+    /// Who may do what. Each request is checked against the current value.
     pub access: watch::Receiver<Arc<Access>>,
     /// The groups whose members may be selected.
     pub groups: BillingGroups,
@@ -79,7 +79,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Who may do what, as of now.
+    /// Who may do what, currently.
     fn access(&self) -> Arc<Access> {
         Arc::clone(&self.access.borrow())
     }

@@ -96,7 +96,7 @@ impl RequestContext {
 /// What the log says of a request, apart from its answer.
 #[derive(Debug, Default)]
 pub(super) struct LogFields {
-    /// The route's pattern. What stands in the path itself may be an address.
+    /// The route's pattern: the path itself may hold an address.
     pub(super) path: Option<Cow<'static, str>>,
     /// Who asked at the admin interface.
     pub(super) actor: Option<String>,
@@ -263,7 +263,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Does `work` on the body where it holds nobody else up, if the body is large.
+/// Does `work` on the body, where blocking is allowed if the body is large.
 pub(super) async fn blocking_if_large<T: Send + 'static>(
     body_bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,

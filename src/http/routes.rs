@@ -103,7 +103,7 @@ struct Routes(matchit::Router<Resource>);
 static WEBHOOK: LazyLock<Routes> = LazyLock::new(|| Routes::build(Interface::Webhook));
 static ADMIN: LazyLock<Routes> = LazyLock::new(|| Routes::build(Interface::Admin));
 
-/// What a path of the table stands for.
+/// The routes of one path.
 struct Resource {
     /// The path with its `{…}`.
     pattern: &'static str,
@@ -288,7 +288,7 @@ mod tests {
         }
 
         let components = description["components"]["responses"].as_object().unwrap();
-        // Which paths and methods are not there is told by no operation.
+        // No operation describes paths and methods that do not exist.
         let mut answered = BTreeSet::from(["method_not_allowed"]);
         assert!(components.contains_key("MethodNotAllowed"));
         for (operation, method, path) in operations(&description) {

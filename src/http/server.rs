@@ -27,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use self::peers::{Peers, Seat, TurnedAway};
+use self::peers::{Peers, TurnedAway};
 use self::stalling::Stalling;
 use super::interface::{Peer, Service};
 use super::problem::{Code, Problem};
@@ -97,7 +97,12 @@ pub(super) async fn serve<L: Listen>(
             }
         };
         let interface = service.interface.as_str();
-        let Ok(seat) = seat_of(&peer, &peers) else {
+        // Whom the socket's permissions let in is not counted.
+        let seat = match &peer {
+            Peer::Tcp(address) => peers.seat(*address).map(Some),
+            Peer::Unix(_) => Some(None),
+        };
+        let Some(seat) = seat else {
             service.context.metrics.turned_away(interface);
             if let Some(clients) = turned_away.one_more(Instant::now()) {
                 tracing::warn!(
@@ -156,17 +161,6 @@ async fn next<L: Listen>(
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (io, peer) = listener.accept().await?;
     Ok((io, peer, permit))
-}
-
-/// The peer has as many connections as it may.
-struct Full;
-
-/// A connection's place among those of its peer. Whom the socket's permissions let in is not counted.
-fn seat_of(peer: &Peer, peers: &Arc<Peers>) -> Result<Option<Seat>, Full> {
-    match peer {
-        Peer::Tcp(address) => peers.seat(*address).map(Some).ok_or(Full),
-        Peer::Unix(_) => Ok(None),
-    }
 }
 
 async fn stopped(shutdown: &mut watch::Receiver<bool>) {

@@ -99,7 +99,7 @@ async fn work(
     };
     log(&request, &handled, response.status(), request_id, started);
     count(&request, response.status(), started.elapsed());
-    // A client that waits for `100 Continue` is not made to send what nobody wants.
+    // A client that waits for `100 Continue` is not made to send what is not read.
     let is_to_discard = handled.is_err_and(|problem| problem.code != Code::TimeOut)
         && !request.headers.contains_key(EXPECT);
     if is_to_discard {
@@ -107,7 +107,7 @@ async fn work(
         request.body.discard(most).await;
     }
     if request.body.has_doubtful_end(request.headers.contains_key(TRANSFER_ENCODING)) {
-        // A proxy may see a request in what follows: nobody is to read on from where the two disagree.
+        // A proxy may see a request in what follows: the connection ends where the two disagree.
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -1,4 +1,4 @@
-//! What the store tells, as the interfaces show it.
+//! What the store holds, as the interfaces show it.
 
 use chrono::{DateTime, Utc};
 
@@ -136,7 +136,7 @@ pub(super) fn paused(paused: Option<&PauseInForce>) -> Option<api::Paused> {
         PauseScope::Removal => PausedScope::Removal,
     };
     let Pause { reason, by, since, further } = pause;
-    // Who gave the first reason is told beside it.
+    // `by` already names who gave the first reason.
     let further = further.iter().map(|FurtherReason { reason, by }| format!("{reason} ({by})"));
     let first = (!reason.is_empty()).then(|| reason.clone());
     let reasons: Vec<String> = first.into_iter().chain(further).collect();
@@ -279,18 +279,12 @@ pub(super) fn invoice_view(
     }
 }
 
-/// Who holds it.
+/// Who holds it: an operator, or else the daemon.
 fn held_by(hold: &HoldReason) -> String {
-    let by = match hold {
-        HoldReason::Operator { name, reason: _ } => Actor::Operator(name.clone()),
-        HoldReason::MessageRefused(_)
-        | HoldReason::NotComposable(_)
-        | HoldReason::Uncertain
-        | HoldReason::UncertainTooOften
-        | HoldReason::RejectedAfterUncertain
-        | HoldReason::WithdrawnAfterUncertain => Actor::Daemon,
-    };
-    by.to_string()
+    if let HoldReason::Operator { name, reason: _ } = hold {
+        return Actor::Operator(name.clone()).to_string();
+    }
+    Actor::Daemon.to_string()
 }
 
 /// An attempt of a revision that was replaced.

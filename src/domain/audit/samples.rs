@@ -11,7 +11,7 @@ pub(crate) fn entries() -> Vec<AuditEntry> {
     events.into_iter().flatten().map(|(event, reason)| entry(event, reason)).collect()
 }
 
-/// How many kinds of event there are, and the number of one: a new one is told here, and shown by [`entries`].
+/// How many kinds of event there are, and the number of one: a new one is added here and to [`entries`].
 pub(crate) const VARIANTS: usize = 18;
 
 pub(crate) fn variant(event: &AuditEvent) -> usize {

@@ -29,11 +29,12 @@ fn event_sentence(event: &AuditEvent) -> String {
         AuditEvent::WithdrawnBeforeIssue { number } => {
             format!("invoice {number} withdrawn before it was issued: it is never sent")
         }
-        AuditEvent::Issued { release: Release::Scheduled, state } => {
-            format!("issued, to be released by schedule; now {state}")
-        }
-        AuditEvent::Issued { release: Release::Immediately, state } => {
-            format!("issued, to be released immediately; now {state}")
+        AuditEvent::Issued { release, state } => {
+            let how = match release {
+                Release::Scheduled => "by schedule",
+                Release::Immediately => "immediately",
+            };
+            format!("issued, to be released {how}; now {state}")
         }
         AuditEvent::Freed { version, held } => {
             format!("no longer parked: its account has version {version}{}", still_held(*held))
@@ -67,36 +68,29 @@ fn event_sentence(event: &AuditEvent) -> String {
                     "; addresses that get nothing, since they are no longer the recipient's or are suppressed: {count}"
                 ),
             };
-            let next = match state {
-                Shown::Withheld => "; retried when the account changes",
-                Shown::Held => "; to be released or withdrawn",
-                Shown::Parked
-                | Shown::Waiting
-                | Shown::Due
-                | Shown::Sending
-                | Shown::Delivered
-                | Shown::Withdrawn
-                | Shown::Undeliverable => "",
+            let next = if *state == Shown::Withheld {
+                "; retried when the account changes"
+            } else if *state == Shown::Held {
+                "; to be released or withdrawn"
+            } else {
+                ""
             };
             format!("{state}: {why}{superseded}{next}")
         }
-        AuditEvent::RunOpened { scope: ReleaseScope::Schedule(name) } => {
-            format!("release of schedule {name} started")
-        }
-        AuditEvent::RunOpened { scope: ReleaseScope::Account } => {
-            "release of the account started".to_owned()
-        }
-        AuditEvent::ReleasedByRun { scope: ReleaseScope::Schedule(name) } => {
-            format!("released with schedule {name}")
-        }
-        AuditEvent::ReleasedByRun { scope: ReleaseScope::Account } => {
-            "released with its account".to_owned()
-        }
+        AuditEvent::RunOpened { scope } => format!("release of {} started", of(scope, "the")),
+        AuditEvent::ReleasedByRun { scope } => format!("released with {}", of(scope, "its")),
         AuditEvent::Paused { scope } => format!("{} paused", scope_in_words(*scope)),
         AuditEvent::PauseReasonAdded { scope } => {
             format!("{} stays paused", scope_in_words(*scope))
         }
         AuditEvent::Resumed { scope, paused_for } => resumed(*scope, paused_for),
+    }
+}
+
+fn of(scope: &ReleaseScope, article: &str) -> String {
+    match scope {
+        ReleaseScope::Schedule(name) => format!("schedule {name}"),
+        ReleaseScope::Account => format!("{article} account"),
     }
 }
 
@@ -142,7 +136,7 @@ fn to(recipient: &AuditRecipient) -> String {
     format!("{target}: {}", rule_in_words(*rule))
 }
 
-/// Why somebody is the recipient.
+/// Why an account has its recipient.
 #[must_use]
 pub fn rule_in_words(rule: Rule) -> &'static str {
     match rule {
@@ -215,17 +209,10 @@ fn follows(consequence: &Consequence) -> String {
 
 fn held(kind: HoldKind, cause: Option<&AuditText>) -> String {
     let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-    match kind {
-        HoldKind::Operator => format!("held by an operator{cause}"),
-        HoldKind::MessageRefused
-        | HoldKind::NotComposable
-        | HoldKind::Uncertain
-        | HoldKind::UncertainTooOften
-        | HoldKind::RejectedAfterUncertain
-        | HoldKind::WithdrawnAfterUncertain => {
-            format!("held: {}{cause}; to be released or withdrawn", kind.in_words())
-        }
+    if kind == HoldKind::Operator {
+        return format!("held by an operator{cause}");
     }
+    format!("held: {}{cause}; to be released or withdrawn", kind.in_words())
 }
 
 fn outcome(effect: Effect, state: Shown) -> String {

@@ -108,23 +108,30 @@ async fn release(
 
 /// What is to be run. A schedule that accounts name but that is not configured acts as `default`.
 async fn scopes(context: &Context, asked: Asked) -> Result<Vec<RunScope>, Problem> {
-    if let Asked::Account(id) = asked {
-        let of = id.clone();
-        context.read(move |store| store.account(&of)).await?.ok_or_else(unknown_account)?;
-        return Ok(vec![RunScope::Account(id)]);
-    }
+    let asked = match asked {
+        Asked::Account(id) => {
+            let of = id.clone();
+            context.read(move |store| store.account(&of)).await?.ok_or_else(unknown_account)?;
+            return Ok(vec![RunScope::Account(id)]);
+        }
+        Asked::Everything => None,
+        Asked::Schedule(name) => Some(name),
+    };
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method by itself is that of one lifetime"
+    )]
     let in_use = context.read(|store| store.schedules_in_use()).await?;
     let configured = context.schedules.iter().map(|(name, _)| name);
     let known: BTreeSet<ScheduleName> = configured.chain(&in_use).cloned().collect();
     let names = match asked {
-        Asked::Schedule(name) if !known.contains(&name) => {
+        Some(name) if !known.contains(&name) => {
             let known: Vec<&str> = known.iter().map(ScheduleName::as_str).collect();
             let expected = format!("one of {}", known.join(", "));
             return Err(Problem::invalid(vec![Fault::at("/schedule", expected)]));
         }
-        Asked::Schedule(name) => context.schedules.firing_with(&name, in_use),
-        Asked::Everything => known.into_iter().collect(),
-        Asked::Account(_) => Vec::new(),
+        Some(name) => context.schedules.firing_with(&name, in_use),
+        None => known.into_iter().collect(),
     };
     Ok(names.into_iter().map(RunScope::Schedule).collect())
 }

@@ -28,10 +28,12 @@ pub(in crate::http) async fn take(request: &mut RequestContext) -> Result<Reply,
     let lines = batch::lines(&body)?;
     let context = Arc::clone(&request.service.context);
     let actor = Actor::Operator(request.operator());
-    let begin = |_: &mut RequestContext, (_, line): batch::Line<'_>| {
+    let begin = |(_, line): batch::Line<'_>| {
         let at = context.clock.now();
         ChangeUnderWay::of_import(&context, line, accept_version, actor.clone(), reason.clone(), at)
     };
-    let end = |work: ChangeUnderWay| async move { work.end(&mut LogFields::default()).await };
+    let end = |work: Result<ChangeUnderWay, Problem>| async move {
+        work?.end(&mut LogFields::default()).await
+    };
     batch::answer(request, lines, begin, end).await
 }

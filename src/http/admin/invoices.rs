@@ -1,4 +1,4 @@
-//! Invoices: their stories, lists of them, and what an operator does to one.
+//! Invoices: their history, lists of them, and what an operator does to one.
 
 use chrono::{DateTime, Utc};
 use hyper::StatusCode;

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use super::*;
 
-/// A cursor as it stands in a query; its bytes are an id and numbers, too, that become cursors.
+/// A cursor as it comes in a query; its bytes are an id and numbers, too, that become cursors.
 pub(crate) fn cursors(input: &[u8]) {
     let text = std::str::from_utf8(input).ok();
     if let Some(raw) = text {
@@ -13,7 +13,8 @@ pub(crate) fn cursors(input: &[u8]) {
             is_taken::<Sequence>(raw),
             is_taken::<(TrailOrder, TrailPlace)>(raw),
         ];
-        assert_eq!(taken, stands_for(raw), "{raw:?} as a cursor of each list");
+        let lists = taken.into_iter().filter(|is_taken| *is_taken).count();
+        assert!(lists <= 1, "{raw:?} is a cursor of {lists} lists");
     }
     if let Some(id) = text.and_then(|text| AccountId::parse(text).ok()) {
         leads_back(&id);
@@ -40,51 +41,11 @@ fn is_taken<P: Place + PartialEq + Debug>(raw: &str) -> bool {
 fn leads_back<P: Place + PartialEq + Debug>(place: &P) {
     let cursor = write(place);
     assert!(
-        !cursor.is_empty() && cursor.bytes().all(|byte| value(byte).is_some()),
+        !cursor.is_empty()
+            && cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
         "{cursor:?} needs no escape"
     );
     assert_eq!(read::<P>(&cursor).as_ref(), Some(place), "{cursor:?}");
-}
-
-/// Of which lists it is a cursor: of accounts, of invoices, of the trail.
-fn stands_for(raw: &str) -> [bool; 3] {
-    let bytes = decoded(raw).unwrap_or_default();
-    match bytes.as_slice() {
-        [b'a', id @ ..] => {
-            let is_id = std::str::from_utf8(id).is_ok_and(|id| AccountId::parse(id).is_ok());
-            [is_id, false, false]
-        }
-        [b'i', number @ ..] => [false, number.len() == 8, false],
-        [b't', b'o' | b'n', numbers @ ..] => [false, false, numbers.len() == 16],
-        _ => [false; 3],
-    }
-}
-
-/// The bytes of base64url without padding (RFC 4648, section 5); bits that are left over are nought.
-fn decoded(raw: &str) -> Option<Vec<u8>> {
-    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
-    for byte in raw.bytes() {
-        bits = bits << 6 | value(byte)?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count).ok()?);
-            bits &= (1 << count) - 1;
-        }
-    }
-    (bits == 0 && count < 6).then_some(bytes)
-}
-
-fn value(byte: u8) -> Option<u32> {
-    let value = match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'-' => 62,
-        b'_' => 63,
-        _ => return None,
-    };
-    Some(value.into())
 }
 
 #[cfg(test)]

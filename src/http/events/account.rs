@@ -66,7 +66,7 @@ pub(super) fn updated(data: &Fields<'_>) -> Read {
     Ok((ChangeKind::Updated(profile), Places::Updated(order)))
 }
 
-/// As it was written down; whether it was closed stands beside it.
+/// The data of an `account.updated`, and whether the account is closed.
 pub(super) fn imported(data: &Fields<'_>, accept_version: bool) -> Read {
     let closed = data.optionally("closed", Item::boolean);
     let (profile, order) = profile(data)?;

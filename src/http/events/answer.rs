@@ -113,17 +113,11 @@ pub(super) fn issued(
         if repeated { (StatusCode::OK, Acceptance::Duplicate) } else { (status, result) };
     log_fields.result = Some(result);
     let Standing { state, schedule, next_at, recipient } = standing;
-    let release_at = match state {
-        Shown::Waiting => schedule
-            .and_then(|schedule| context.schedules.next_after(&schedule, context.clock.now())),
-        Shown::Due => next_at,
-        Shown::Parked
-        | Shown::Sending
-        | Shown::Delivered
-        | Shown::Withheld
-        | Shown::Held
-        | Shown::Withdrawn
-        | Shown::Undeliverable => None,
+    let next = |schedule| context.schedules.next_after(&schedule, context.clock.now());
+    let release_at = if state == Shown::Waiting {
+        schedule.and_then(next)
+    } else {
+        next_at.filter(|_| state == Shown::Due)
     };
     let answer = api::InvoiceAnswer {
         result: result.into(),

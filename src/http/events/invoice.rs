@@ -19,7 +19,7 @@ pub(super) struct ParsedInvoice {
     pub(super) invoice: Invoice,
     /// To be kept before the invoice is.
     pub(super) embedded: Vec<(Digest, Vec<u8>)>,
-    /// Where each document's digest stands in the body.
+    /// The pointer to each document's digest in the body.
     pub(super) places: Vec<(Digest, String)>,
 }
 
@@ -84,9 +84,9 @@ fn total(item: &Item<'_>) -> Result<Money, Noted> {
     currency.and(money)
 }
 
-/// A document, its bytes if they came with it, and where its digest stands.
+/// A document, its bytes if they came with it, and the pointer to its digest.
 type ReadDocument = (Document, Option<Vec<u8>>, String);
-/// All of them, the bytes to be kept, and where each digest stands.
+/// All of them, the bytes to be kept, and the pointer to each digest.
 type ReadDocuments = (Documents, Vec<(Digest, Vec<u8>)>, Vec<(Digest, String)>);
 
 fn documents(item: &Item<'_>, document_bytes: usize) -> Result<ReadDocuments, Noted> {

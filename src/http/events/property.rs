@@ -183,7 +183,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// How many members stand in a text of JSON: each has a colon, outside strings.
+/// How many members a JSON text has: each has a colon, outside strings.
 fn members_written(json: &[u8]) -> usize {
     let (mut colons, mut is_string, mut is_escaped) = (0, false, false);
     for byte in json {

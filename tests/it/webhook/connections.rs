@@ -5,6 +5,8 @@ use std::sync::mpsc;
 use super::*;
 use crate::interface::{exchange, until};
 
+const CHUNKED: &str = "transfer-encoding: chunked\r\n";
+
 async fn start(limits: Limits, grace: Duration) -> Interfaces {
     Interfaces::start_with(limits, grace, Default::default).await
 }
@@ -70,7 +72,6 @@ async fn what_is_announced_too_large_is_refused_before_it_is_sent() {
 #[tokio::test]
 async fn a_chunked_body_is_taken_and_limited_as_any_other() {
     let interfaces = Interfaces::start().await;
-    const CHUNKED: &str = "transfer-encoding: chunked\r\n";
     let whole = chunked(&interfaces, CHUNKED, &account(1).to_string());
     let (status, answer) = asked(&interfaces, whole).await;
     assert!(status.starts_with("http/1.1 200"), "{status}{answer}");
@@ -255,7 +256,6 @@ fn a_client_that_has_closed_its_side_gets_the_answer_to_what_it_asked() {
 
 #[tokio::test]
 async fn nobody_reads_on_after_what_may_be_trailers_or_chunks_that_nobody_has_read() {
-    const CHUNKED: &str = "transfer-encoding: chunked\r\n";
     let interfaces = Interfaces::start().await;
     let event = chunked(&interfaces, CHUNKED, &account(1).to_string());
     let unread = format!("GET /openapi.yaml HTTP/1.1\r\nhost: x\r\n{CHUNKED}\r\n0\r\n\r\n");

@@ -75,7 +75,7 @@ fn change_data(kind: &ChangeKind, places: &Places) -> (&'static str, Value) {
     }
 }
 
-/// The sub-users stand in the order in which they came.
+/// With the sub-users in their original order.
 fn updated(profile: &Profile, order: &[SubUserId]) -> Value {
     let Profile { name, language, schedule, main_contact, sub_users, billing_contact } = profile;
     assert_eq!(order.len(), sub_users.len());
@@ -112,7 +112,7 @@ fn differences(differences: &ContactDifferences) -> Value {
     Value::Object(said.collect())
 }
 
-/// A document's bytes stand where they were `said`.
+/// With a document's bytes where they were `said`.
 fn issued(parsed: &ParsedInvoice, said: &Value) -> Value {
     let ParsedInvoice { invoice, embedded, places } = parsed;
     let mut written = json!(view::invoice(invoice));
