@@ -56,7 +56,7 @@ fn change_data(kind: &ChangeKind, places: &Places) -> (&'static str, Value) {
             let mut sub_user = sub_user(id, group, login.as_ref());
             match contact {
                 ContactChange::Whole(contact) => {
-                    sub_user["contact"] = json!(view::contact(contact))
+                    sub_user["contact"] = json!(view::contact(contact));
                 }
                 ContactChange::Copy { source, differences } => {
                     sub_user["copy_from"] = match source {
