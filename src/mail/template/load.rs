@@ -35,26 +35,18 @@ const LANGUAGE_FILES: [&str; 6] = [
 const FORMATS: &str = "formats.toml";
 
 macro_rules! shipped {
-    ($($name:literal),* $(,)?) => {
-        [$(($name, include_str!(concat!("../../../config/templates/", $name)))),*]
+    ($($folder:literal: $($name:literal),*;)*) => {
+        [$($((
+            concat!($folder, $name),
+            include_str!(concat!("../../../config/templates/", $folder, $name)),
+        )),*),*]
     };
 }
 
 const SHIPPED: [(&str, &str); 14] = shipped![
-    "layout.html",
-    "layout.txt",
-    "de/formats.toml",
-    "de/common.txt",
-    "de/corrected_invoice.txt",
-    "de/credit_note.txt",
-    "de/invoice.txt",
-    "de/reminder.txt",
-    "en/formats.toml",
-    "en/common.txt",
-    "en/corrected_invoice.txt",
-    "en/credit_note.txt",
-    "en/invoice.txt",
-    "en/reminder.txt",
+    "": "layout.html", "layout.txt";
+    "de/": "formats.toml", "common.txt", "corrected_invoice.txt", "credit_note.txt", "invoice.txt", "reminder.txt";
+    "en/": "formats.toml", "common.txt", "corrected_invoice.txt", "credit_note.txt", "invoice.txt", "reminder.txt";
 ];
 
 /// The files by their names relative to the directory, such as `de/invoice.txt`.
