@@ -91,7 +91,7 @@ impl RelaySession {
         begun.map_err(|failed| self.take_back(failed))
     }
 
-    fn take_back(&mut self, failed: Failed<Connection>) -> Failure {
+    fn take_back(&mut self, failed: Failed) -> Failure {
         self.connection = failed.connection;
         failed.failure
     }

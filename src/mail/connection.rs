@@ -38,6 +38,7 @@ pub use self::stream::Socket;
 use super::message::Message;
 use super::outcome::{Failed, Failure};
 use super::settings::Credentials;
+use super::transport::Connection;
 
 /// How long a relay that cut the body short may take to say why, and one that is left to say good-bye.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -111,7 +112,7 @@ impl SmtpConnection {
         from: &EmailAddress,
         to: &EmailAddress,
         octets: u64,
-    ) -> Result<SmtpMessage, Failed<Box<Self>>> {
+    ) -> Result<SmtpMessage, Failed> {
         if self.needs_reset {
             let answer = self.stream.ask(Stage::Mail, Rset).await?;
             expect(Stage::Mail, &answer, &[250])?;
@@ -121,7 +122,7 @@ impl SmtpConnection {
             let cause =
                 format!("the message has {octets} octets, the relay accepts at most {limit}");
             let failure = Failure::message(Stage::Mail, cause);
-            return Err(Failed { failure, connection: Some(self) });
+            return Err(Failed { failure, connection: Some(Connection::Smtp(self)) });
         }
         self.stream.nothing_unasked(Stage::Mail).await?;
         let mail = if self.offers.size {
@@ -141,7 +142,7 @@ impl SmtpConnection {
         mut self: Box<Self>,
         mail: &str,
         rcpt: &str,
-    ) -> Result<SmtpMessage, Failed<Box<Self>>> {
+    ) -> Result<SmtpMessage, Failed> {
         for (stage, command, codes) in [
             (Stage::Mail, mail, [250].as_slice()),
             (Stage::Rcpt, rcpt, &[250, 251]),
@@ -157,10 +158,7 @@ impl SmtpConnection {
 
     /// One write and three replies (RFC 2920). All three are read before the first refusal is returned, so
     /// that both sides stay in step.
-    async fn begin_at_once(
-        mut self: Box<Self>,
-        commands: &str,
-    ) -> Result<SmtpMessage, Failed<Box<Self>>> {
+    async fn begin_at_once(mut self: Box<Self>, commands: &str) -> Result<SmtpMessage, Failed> {
         let mail = self.stream.ask(Stage::Mail, commands).await?;
         if mail.code == 421 {
             return Err(Failure::spoken(Stage::Mail, &mail).into());
@@ -212,9 +210,9 @@ impl SmtpConnection {
     }
 
     /// The transaction failed; the connection is kept if both sides are in step.
-    fn failed(mut self: Box<Self>, failure: Failure, is_in_step: bool) -> Failed<Box<Self>> {
+    fn failed(mut self: Box<Self>, failure: Failure, is_in_step: bool) -> Failed {
         self.needs_reset = true;
-        Failed { failure, connection: is_in_step.then_some(self) }
+        Failed { failure, connection: is_in_step.then_some(Connection::Smtp(self)) }
     }
 }
 
@@ -223,7 +221,7 @@ impl SmtpMessage {
     pub(super) async fn finish(
         self,
         message: &Message,
-    ) -> Result<(Reply, Box<SmtpConnection>), Failed<Box<SmtpConnection>>> {
+    ) -> Result<(Reply, Box<SmtpConnection>), Failed> {
         let Self(mut connection) = self;
         // Not before the first block: the final check was directly before it, and nothing is to
         // have a turn in between.

@@ -14,7 +14,7 @@ use crate::domain::delivery::{Reply, Stage};
 use crate::domain::id::Digest;
 
 use super::message::Message;
-use super::outcome::{Failed, Failure};
+use super::outcome::Failure;
 
 /// Invoices are for the daemon's user only.
 const FILE_MODE: u32 = 0o600;
@@ -76,7 +76,7 @@ impl FileMessage {
     pub(super) async fn finish(
         self,
         message: &Message,
-    ) -> Result<(Reply, FileConnection), Failed<FileConnection>> {
+    ) -> Result<(Reply, FileConnection), Failure> {
         let Self { connection, from, to } = self;
         let directory = connection.directory.clone();
         let name = file_name(message.id(), &to);
@@ -139,7 +139,7 @@ mod tests {
         let transport = FileTransport::new(directory.to_owned());
         let begun =
             transport.connect().await?.begin(&address("rechnung@haus.example"), &address(to));
-        begun.finish(&message).await.map(|(reply, _)| reply).map_err(|failed| failed.failure)
+        begun.finish(&message).await.map(|(reply, _)| reply)
     }
 
     fn files(directory: &Path) -> Vec<PathBuf> {

@@ -13,6 +13,7 @@ use crate::domain::address::masked;
 use crate::domain::delivery::{Heard, Reply, Stage, Verdict, classify};
 
 use super::connection::replies::{BadReply, Spoken};
+use super::transport::Connection;
 
 /// Longest cause, in characters.
 const CAUSE_CHARACTERS: usize = 200;
@@ -32,20 +33,14 @@ pub struct Failure {
 
 /// A step that did not go well, and the connection if it can be used again.
 #[derive(Debug)]
-pub struct Failed<C> {
+pub struct Failed {
     /// What went wrong.
     pub failure: Failure,
     /// `None`: it was closed.
-    pub connection: Option<C>,
+    pub connection: Option<Connection>,
 }
 
-impl<C> Failed<C> {
-    pub(super) fn map<D>(self, wrap: impl FnOnce(C) -> D) -> Failed<D> {
-        Failed { failure: self.failure, connection: self.connection.map(wrap) }
-    }
-}
-
-impl<C> From<Failure> for Failed<C> {
+impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
         Self { failure, connection: None }
     }

@@ -75,13 +75,11 @@ impl Connection {
         from: &EmailAddress,
         to: &EmailAddress,
         message_octets: u64,
-    ) -> Result<BegunMessage, Failed<Self>> {
+    ) -> Result<BegunMessage, Failed> {
         match self {
-            Self::Smtp(connection) => connection
-                .begin(from, to, message_octets)
-                .await
-                .map(BegunMessage::Smtp)
-                .map_err(|failed| failed.map(Self::Smtp)),
+            Self::Smtp(connection) => {
+                connection.begin(from, to, message_octets).await.map(BegunMessage::Smtp)
+            }
             Self::File(connection) => Ok(BegunMessage::File(connection.begin(from, to))),
         }
     }
@@ -117,19 +115,16 @@ pub enum BegunMessage {
 
 impl BegunMessage {
     /// Hands the message over. `Ok` only for 250 to the final dot: then it is the relay's.
-    pub async fn finish(
-        self,
-        message: &Message,
-    ) -> Result<(Reply, Connection), Failed<Connection>> {
+    pub async fn finish(self, message: &Message) -> Result<(Reply, Connection), Failed> {
         match self {
-            Self::Smtp(begun) => match begun.finish(message).await {
-                Ok((reply, connection)) => Ok((reply, Connection::Smtp(connection))),
-                Err(failed) => Err(failed.map(Connection::Smtp)),
-            },
-            Self::File(begun) => match begun.finish(message).await {
-                Ok((reply, connection)) => Ok((reply, Connection::File(connection))),
-                Err(failed) => Err(failed.map(Connection::File)),
-            },
+            Self::Smtp(begun) => {
+                let (reply, connection) = begun.finish(message).await?;
+                Ok((reply, Connection::Smtp(connection)))
+            }
+            Self::File(begun) => {
+                let (reply, connection) = begun.finish(message).await?;
+                Ok((reply, Connection::File(connection)))
+            }
         }
     }
 }

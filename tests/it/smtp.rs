@@ -96,7 +96,7 @@ impl Session {
         self.connection.expect("a connection that can be used").quit().await;
     }
 
-    fn take_back(&mut self, failed: Failed<Connection>) -> Failure {
+    fn take_back(&mut self, failed: Failed) -> Failure {
         self.connection = failed.connection;
         failed.failure
     }

@@ -16,8 +16,7 @@ use super::scene::{address_states, outcomes};
 
 #[tokio::test]
 async fn an_immediate_invoice_goes_at_once_to_the_billing_contact_alone() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &["rechnung@muster.example"]).await;
+    let house = House::with(&["erika@muster.example"], &["rechnung@muster.example"]).await;
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     assert_eq!(house.relay.accepted(1).await, ["rechnung@muster.example"]);
@@ -33,8 +32,7 @@ async fn an_immediate_invoice_goes_at_once_to_the_billing_contact_alone() {
 
 #[tokio::test]
 async fn two_addresses_get_the_same_message_once_each() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["a@muster.example", "b@muster.example"], &[]).await;
+    let house = House::with(&["a@muster.example", "b@muster.example"], &[]).await;
     house.invoice("K-1", "R-1", Release::Immediately).await;
     let running = house.start();
     house.until("K-1", "R-1", Shown::Delivered).await;
@@ -48,8 +46,7 @@ async fn two_addresses_get_the_same_message_once_each() {
 
 #[tokio::test]
 async fn a_deferred_invoice_is_tried_again_when_its_time_has_come_and_not_before() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     house.account("K-2", 1, &["max@muster.example"], &[]).await;
     let mut first = true;
     house.relay.behave(move |moment| match moment {
@@ -81,8 +78,7 @@ async fn a_deferred_invoice_is_tried_again_when_its_time_has_come_and_not_before
 
 #[tokio::test]
 async fn a_retry_planned_by_a_clock_that_was_ahead_is_due_now() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     let now = house.clock.now();
     house.clock.set(now + TimeDelta::days(3));
     house.invoice("K-1", "R-1", Release::Immediately).await;
@@ -94,8 +90,7 @@ async fn a_retry_planned_by_a_clock_that_was_ahead_is_due_now() {
 
 #[tokio::test]
 async fn an_uncertain_attempt_is_repeated_as_the_very_same_message() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     let seen: Arc<Mutex<Vec<Mail>>> = Arc::default();
     let noted = Arc::clone(&seen);
     house.relay.behave(move |moment| match moment {
@@ -126,8 +121,7 @@ async fn an_uncertain_attempt_is_repeated_as_the_very_same_message() {
 async fn an_address_of_unknown_outcome_comes_after_one_that_was_tried_more_often() {
     const CUT: &str = "a@muster.example";
     const SLOW: &str = "b@muster.example";
-    let house = House::new().await;
-    house.account("K-1", 1, &[SLOW], &[]).await;
+    let house = House::with(&[SLOW], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(_) => Reaction::Say("450 4.2.1 full"),
         _ => Reaction::Yes,
@@ -174,8 +168,7 @@ async fn an_address_of_unknown_outcome_comes_after_one_that_was_tried_more_often
 
 #[tokio::test]
 async fn a_change_that_leaves_the_recipient_alone_does_not_stop_the_message() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &["rechnung@muster.example"]).await;
+    let house = House::with(&["erika@muster.example"], &["rechnung@muster.example"]).await;
     let mut begun = 0;
     let gate = house.gate(move |moment| {
         let begins = matches!(moment, Moment::Data);
@@ -195,8 +188,7 @@ async fn a_change_that_leaves_the_recipient_alone_does_not_stop_the_message() {
 
 #[tokio::test]
 async fn what_one_address_accepted_goes_to_nobody_new() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["a@muster.example", "b@muster.example"], &[]).await;
+    let house = House::with(&["a@muster.example", "b@muster.example"], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(to) if to == "b@muster.example" => Reaction::Say("450 4.2.1 full"),
         _ => Reaction::Yes,
@@ -227,8 +219,7 @@ async fn what_one_address_accepted_goes_to_nobody_new() {
 
 #[tokio::test]
 async fn a_rejected_billing_contact_is_stood_in_for_by_the_main_contact() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &["weg@muster.example"]).await;
+    let house = House::with(&["erika@muster.example"], &["weg@muster.example"]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(to) if to == "weg@muster.example" => Reaction::Say("550 5.1.1 unknown"),
         _ => Reaction::Yes,
@@ -247,8 +238,7 @@ async fn a_rejected_billing_contact_is_stood_in_for_by_the_main_contact() {
 
 #[tokio::test]
 async fn a_refused_message_is_held_and_blames_no_address() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::FinalDot(_) => Reaction::Say("554 5.7.1 looks like spam"),
         _ => Reaction::Yes,
@@ -264,8 +254,7 @@ async fn a_refused_message_is_held_and_blames_no_address() {
 
 #[tokio::test]
 async fn an_address_whose_message_is_refused_comes_after_the_others_once_it_is_released() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["a@muster.example", "b@muster.example"], &[]).await;
+    let house = House::with(&["a@muster.example", "b@muster.example"], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(to) if to.starts_with("a@") => Reaction::Say("554 5.7.1 relay access denied"),
         _ => Reaction::Yes,
@@ -301,8 +290,7 @@ async fn an_address_whose_message_is_refused_comes_after_the_others_once_it_is_r
 
 #[tokio::test]
 async fn an_invoice_for_nobody_is_withheld_until_its_account_changes() {
-    let house = House::new().await;
-    house.account("K-1", 1, &[], &[]).await;
+    let house = House::with(&[], &[]).await;
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
     house.until("K-1", "R-1", Shown::Withheld).await;
@@ -313,8 +301,7 @@ async fn an_invoice_for_nobody_is_withheld_until_its_account_changes() {
 
 #[tokio::test]
 async fn an_invoice_whose_document_is_gone_is_held_and_others_go_on() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     house.invoice("K-1", "R-1", Release::Immediately).await;
     house.lose_documents();
     house.invoice("K-1", "R-2", Release::Immediately).await;
@@ -356,8 +343,7 @@ async fn a_connection_is_kept_used_again_and_left_politely_when_nobody_needs_it(
 
 #[tokio::test]
 async fn a_kept_connection_that_the_relay_has_had_enough_of_is_replaced_without_blame() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     let mut mails = 0;
     house.relay.behave(move |moment| match moment {
         Moment::Mail => {

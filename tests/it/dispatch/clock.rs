@@ -166,8 +166,7 @@ async fn a_clock_that_goes_wrong_between_stop_and_start_sends_nothing_twice_and_
 #[tokio::test]
 async fn a_retry_further_away_than_any_delay_is_due_and_one_within_it_waits() {
     for (back, is_due) in [(TimeDelta::hours(1), false), (TimeDelta::days(365), true)] {
-        let house = House::new().await;
-        house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+        let house = House::with(&["erika@muster.example"], &[]).await;
         let mut first = true;
         house.relay.behave(move |moment| match moment {
             Moment::Data if std::mem::take(&mut first) => Reaction::Say("451 4.7.1 later"),
@@ -193,8 +192,7 @@ async fn a_retry_further_away_than_any_delay_is_due_and_one_within_it_waits() {
 
 #[tokio::test]
 async fn retries_of_a_clock_far_ahead_wait_for_no_paused_account() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     house.account("K-2", 1, &["max@muster.example"], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(_) => Reaction::Say("450 4.2.1 later"),

@@ -219,8 +219,7 @@ async fn after_an_opening_one_connection_is_tried_before_the_others() {
 
 #[tokio::test]
 async fn a_shutdown_during_an_attempt_waits_for_its_outcome_and_begins_no_other() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["a@muster.example", "b@muster.example"], &[]).await;
+    let house = House::with(&["a@muster.example", "b@muster.example"], &[]).await;
     let gate = house.gate(|moment| matches!(moment, Moment::FinalDot(_)));
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
@@ -269,8 +268,7 @@ async fn an_invoice_that_cannot_be_read_keeps_neither_others_nor_runs_from_their
 #[tokio::test]
 async fn a_shutdown_before_the_message_waits_for_nobody_and_leaves_nothing_uncertain() {
     for at_data in [false, true] {
-        let house = House::new().await;
-        house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+        let house = House::with(&["erika@muster.example"], &[]).await;
         let gate = house.gate(move |moment| match moment {
             Moment::Rcpt(_) => !at_data,
             Moment::Data => at_data,
@@ -296,8 +294,7 @@ async fn a_shutdown_before_the_message_waits_for_nobody_and_leaves_nothing_uncer
 
 #[tokio::test]
 async fn a_crash_after_the_final_dot_leads_to_a_repeat_under_the_same_message_id() {
-    let mut house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let mut house = House::with(&["erika@muster.example"], &[]).await;
     let gate = house.gate_at_first(|moment| matches!(moment, Moment::FinalDot(_)));
     let running = house.start();
     house.invoice("K-1", "R-1", Release::Immediately).await;
@@ -351,8 +348,7 @@ async fn a_store_that_is_busy_or_full_for_a_while_loses_and_repeats_nothing() {
 
 #[tokio::test]
 async fn while_the_store_takes_no_attempts_the_relay_is_left_alone() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     for number in ["R-1", "R-2", "R-3"] {
         house.invoice("K-1", number, Release::Immediately).await;
     }
@@ -379,8 +375,7 @@ async fn a_store_that_fails_for_good_ends_sending_with_its_error() {
     for use_case in
         [UseCase::Recover, UseCase::Release, UseCase::Begin, UseCase::Settle, UseCase::Due]
     {
-        let house = House::new().await;
-        house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+        let house = House::with(&["erika@muster.example"], &[]).await;
         let running = house.start();
         house.until_noted().await;
         running.stop().await;
@@ -394,8 +389,7 @@ async fn a_store_that_fails_for_good_ends_sending_with_its_error() {
 
 #[tokio::test]
 async fn a_421_to_the_final_dot_counts_as_an_attempt_and_spares_the_relay_others() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     house.relay.behave(|moment| match moment {
         Moment::FinalDot(_) => Reaction::Say("421 4.3.2 closing"),
         _ => Reaction::Yes,

@@ -151,6 +151,13 @@ impl House {
         }
     }
 
+    /// With the account K-1: the main contact's addresses, and the selected billing contact's if any.
+    pub(super) async fn with(main: &[&str], billing: &[&str]) -> Self {
+        let house = Self::new().await;
+        house.account("K-1", 1, main, billing).await;
+        house
+    }
+
     pub(super) fn start(&self) -> Running {
         self.start_over(Arc::clone(&self.store))
     }

@@ -17,8 +17,7 @@ async fn each_attempt_leaves_a_line_by_which_it_is_found_and_no_address() {
         .with_writer(lines.clone())
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &["weg@muster.example"]).await;
+    let house = House::with(&["erika@muster.example"], &["weg@muster.example"]).await;
     house.relay.behave(|moment| match moment {
         Moment::Rcpt(to) if to == "weg@muster.example" => {
             Reaction::Say("550 5.1.1 <weg@muster.example> unknown")

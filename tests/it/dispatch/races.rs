@@ -127,8 +127,7 @@ async fn what_comes_before_the_relay_has_greeted_finds_nothing_under_way() {
     for (action, state) in
         [("change", Shown::Delivered), ("withdraw", Shown::Withdrawn), ("hold", Shown::Held)]
     {
-        let house = House::new().await;
-        house.account("K-1", 1, &[MAIN], &[OLD]).await;
+        let house = House::with(&[MAIN], &[OLD]).await;
         let gate = house.gate_at_first(|moment| matches!(moment, Moment::Connected(_)));
         let interfaces = Interfaces::over(&house.store, &house.clock, &house.nudge).await;
         let running = house.start();

@@ -16,8 +16,7 @@ use super::relay::Moment;
 
 #[tokio::test]
 async fn a_scheduled_invoice_goes_when_its_schedule_fires_and_only_once() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     house.invoice("K-1", "R-1", Release::Scheduled).await;
     let running = house.start();
     house.until_noted().await;
@@ -41,8 +40,7 @@ async fn a_scheduled_invoice_goes_when_its_schedule_fires_and_only_once() {
 
 #[tokio::test]
 async fn what_was_missed_while_down_goes_once_at_the_start() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     let running = house.start();
     house.until_noted().await;
     running.stop().await;
@@ -95,8 +93,7 @@ async fn a_schedule_that_is_not_configured_acts_as_default() {
 
 #[tokio::test]
 async fn a_clock_put_back_a_little_repeats_no_run_and_one_put_back_further_stops_none() {
-    let house = House::new().await;
-    house.account("K-1", 1, &["erika@muster.example"], &[]).await;
+    let house = House::with(&["erika@muster.example"], &[]).await;
     let running = house.start();
     house.until_noted().await;
     house.clock.set(at("23T08:00"));
