@@ -1,10 +1,10 @@
-//! One invoice, from its claim to what came of it: a round of attempts, one for each open address.
+//! One invoice, from its claim to its outcome: a round of attempts, one for each open address.
 //!
-//! For each address everything is read anew: delivery, account and marks are as of now, never as of the
+//! For each address everything is read anew: delivery, account and suppressions are current, never those of the
 //! round's start. Then the message is made, the relay is taken up to its 354 while the intent is
-//! committed, and directly before the first byte the account is looked at once more. Invariants:
-//! - No byte of a message goes out unless its intent is durable, nothing is paused, and the recipient of
-//!   now is the one that the message was made for.
+//! committed, and directly before the first byte is the final check. Invariants:
+//! - No byte of a message goes out unless its intent is durable, nothing is paused, and the current
+//!   recipient is the one that the message was made for.
 //! - An outcome is never forgotten: settling is repeated until it is durable, and only then is the
 //!   invoice let go. A process that ends before leaves the intent, and the next start settles that.
 //! - The connection is let go earlier, when the last address has accepted the message: commits keep their
@@ -73,7 +73,7 @@ pub(super) enum Claim {
 /// What becomes of a claim.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Nothing is to be sent now: it was, or it has another time, or waits for somebody.
+    /// Nothing is to be sent now: it was, or it has another time, or waits for an operator.
     Through,
     /// Broken off, through no fault of the invoice: to be tried again.
     Again,
@@ -155,7 +155,7 @@ struct Round {
     tried: Vec<EmailAddress>,
     /// The message made last; most rounds have one for all addresses.
     composed: Option<ComposedMessage>,
-    /// Once nobody is left to be tried.
+    /// Once no address is left to be tried.
     last: Option<Last>,
     relay: RelayReport,
 }
@@ -327,7 +327,7 @@ impl Round {
         job.delivery.next_at.is_none_or(|at| at <= self.began || at > self.began + longest)
     }
 
-    /// Commits what the delivery comes to without an attempt: withheld, or delivered to those that had it.
+    /// Commits what becomes of the delivery without an attempt: withheld, or delivered to those that had it.
     async fn withhold(&self, job: &Job, recipient: &Recipient) -> End {
         let now = self.shared.clock.now();
         match self.shared.store.withhold(self.sequence, job.seen, now).await {
@@ -465,7 +465,7 @@ impl Round {
         }
     }
 
-    /// The last look, directly before the first byte: is sending stopped, or somebody else the recipient?
+    /// The final check, directly before the first byte: nothing is paused, and the recipient is still the same.
     async fn may_go_out(&self, plan: &Plan) -> Result<bool, StoreError> {
         let (id, account) = (self.sequence, plan.job.account.id().clone());
         let recipient = plan.recipient.clone();

@@ -440,7 +440,7 @@ impl Delivery {
         }
     }
 
-    /// Whether the relay accepted it for somebody. An earlier revision was, for nothing else
+    /// Whether the relay accepted it for any address. An earlier revision was, for nothing else
     /// is sent again.
     #[must_use]
     pub fn was_accepted(&self) -> bool {

@@ -16,7 +16,8 @@ pub trait Named: Copy + Eq + 'static {
     }
 }
 
-/// Makes an enum of values and their names, with what [`Named`] has: as its own, too, so that nobody need import that.
+/// Makes an enum of values and their names, with what [`Named`] has: as its own, too, so that no user has to import
+/// that.
 macro_rules! named {
     ($(#[$meta:meta])* $vis:vis enum $name:ident {
         $($(#[$doc:meta])* $value:ident = $text:literal,)*

@@ -74,7 +74,7 @@ impl Schedules {
         let is_default = *name == ScheduleName::default();
         let acts_as_default = |used: &ScheduleName| used != name && !self.contains(used);
         let others = in_use.into_iter().filter(|used| is_default && acts_as_default(used));
-        // Itself at last: whoever takes one after the other knows by it that all are dealt with.
+        // Itself last: once it has fired, all of them have.
         others.chain([name.clone()]).collect()
     }
 }

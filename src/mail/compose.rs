@@ -114,7 +114,7 @@ pub enum ComposeError {
 
 /// The Message-ID of a delivery's revision.
 ///
-/// A hash, so that a repeat has the same one and it tells nobody anything; the store's id keeps two
+/// A hash, so that a repeat has the same one and it reveals nothing; the store's id keeps two
 /// installations under one domain apart. Fails only for a domain so long that no id fits before it.
 pub fn message_id(
     store_id: &[u8; 16],

@@ -19,7 +19,7 @@ pub enum Event<'a> {
     ScheduleFired,
     /// A round begins.
     Resolved {
-        /// The recipient's addresses of now, or none.
+        /// The current recipient's addresses, or none.
         addresses: &'a [EmailAddress],
         /// Whether they are the main contact's in place of the billing contact's, which are rejected.
         fallback: bool,
@@ -90,11 +90,11 @@ pub enum Answer {
     AlreadySent,
     /// It does not fit the state; nothing changed.
     WrongState,
-    /// It names a revision that is not the one of now; nothing changed.
+    /// It names a revision that is not the current one; nothing changed.
     OtherRevision {
         /// The one that it names.
         named: u32,
-        /// The one of now.
+        /// The current one.
         current: u32,
     },
 }
@@ -395,7 +395,7 @@ impl Delivery {
 
     fn withdraw(&mut self) -> Answer {
         match self.state {
-            // Whatever the attempt under way comes to, it cannot be taken back any more.
+            // Whatever the outcome of the attempt in progress, it cannot be taken back any more.
             State::Sending if self.may_have_arrived() => {
                 self.withdraw = true;
                 Answer::AlreadySent
@@ -422,7 +422,7 @@ impl Delivery {
     }
 
     fn resend(&mut self, revision: u32, now: DateTime<Utc>) -> Answer {
-        // A request that comes twice is told that the first one did it, wherever the new one stands.
+        // A request that comes twice is answered that the first one did it, whatever has become of the new revision.
         if self.revision != revision {
             return Answer::OtherRevision { named: revision, current: self.revision };
         }
@@ -459,7 +459,7 @@ impl Delivery {
         self.finish(if accepted { State::Delivered } else { State::Undeliverable });
     }
 
-    /// Stops every open address; says whether nobody can have it.
+    /// Stops every open address; returns whether it certainly arrived nowhere.
     fn take_back(&mut self) -> bool {
         let may_have_arrived = self.may_have_arrived();
         for address in &mut self.addresses {

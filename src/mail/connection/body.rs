@@ -1,7 +1,7 @@
 //! A message as it goes over the wire.
 //!
-//! lettre stuffs dots after CRLF and writes the last CRLF together with the final dot, so that nobody
-//! could tell whether the relay has the message. Here the body ends with its own CRLF.
+//! lettre stuffs dots after CRLF and writes the last CRLF together with the final dot, so that it
+//! would be unknown whether the relay has the message. Here the body ends with its own CRLF.
 
 use crate::mail::message::Message;
 
