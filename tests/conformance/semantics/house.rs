@@ -17,9 +17,7 @@ use invoice_router::config::{Access, Limits, Secret, Sender as Known, Senders};
 use invoice_router::domain::Invalid;
 use invoice_router::domain::account::BillingGroups;
 use invoice_router::domain::contact::Language;
-use invoice_router::domain::id::{Group, ScheduleName, SenderName, WebhookId};
 use invoice_router::domain::recipient::OnRejected;
-use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
 use invoice_router::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use invoice_router::http::{Context, Listener, Readiness, serve};
@@ -31,6 +29,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::request::{Request, What};
+use crate::sample;
 use crate::setting::{Sender, Setting, beginning, hours};
 
 /// Long enough that only a hang meets it.
@@ -64,13 +63,14 @@ impl House {
         let memory = Memory::new(directory)?;
         let access = Access { senders: senders(setting)?, tokens: Vec::new() };
         let (_, granted) = watch::channel(Arc::new(access));
+        let languages = setting.languages.iter().map(|name| parsed(Language::parse(name)));
         let context = Arc::new(Context {
             store: memory.open(rules(setting)?)?,
             clock: clock.clone(),
             nudge: Arc::new(Notify::new()),
             access: granted,
             groups: groups(setting)?,
-            languages: all(setting.languages, Language::parse)?.into_iter().collect(),
+            languages: languages.collect::<anyhow::Result<_>>()?,
             schedules: schedules(setting)?,
             on_rejected: OnRejected::MainContact,
             readiness: Arc::new(Readiness::default),
@@ -116,7 +116,7 @@ impl House {
     pub(crate) async fn send(&mut self, request: &Request) -> anyhow::Result<Reply> {
         self.clock.set(request.at + self.clock_ahead);
         let at = request.at.timestamp() + request.seconds_off;
-        let id = parsed(WebhookId::parse(request.id.as_str()))?;
+        let id = sample::webhook_id(&request.id);
         let signature = |payload: &[u8]| {
             let secret = parsed(Secret::parse(request.sender.secret()))?;
             anyhow::Ok(sign(&secret, &id, at, payload))
@@ -217,18 +217,8 @@ fn limits() -> Limits {
 fn rules(setting: &Setting) -> anyhow::Result<Rules> {
     Ok(Rules {
         groups: groups(setting)?,
-        policy: Policy {
-            backoff: Backoff {
-                first: Duration::from_secs(300),
-                max: Duration::from_secs(14_400),
-                give_up_after: Duration::from_secs(432_000),
-            },
-            after_uncertain: AfterUncertain::Resend,
-        },
-        on_rejected: OnRejected::MainContact,
         webhook_id_days: setting.webhook_id_days,
-        documents_bytes: 1024 * 1024,
-        unused_documents_bytes: 1 << 30,
+        ..sample::rules()
     })
 }
 
@@ -237,33 +227,26 @@ fn schedules(setting: &Setting) -> anyhow::Result<Schedules> {
         let (hours, _) = hours(name).context("a schedule without hours")?;
         let cron = format!("{} {hours} * * *", setting.release_minute);
         let schedule = Schedule::parse(&cron, "UTC".parse()?)?;
-        Ok((ScheduleName::parse(*name)?, Timetable { schedule, catch_up: true }))
+        Ok((sample::schedule(name), Timetable { schedule, catch_up: true }))
     };
     setting.schedules.iter().map(timetable).collect()
 }
 
 fn groups(setting: &Setting) -> anyhow::Result<BillingGroups> {
-    parsed(BillingGroups::new(all(setting.groups, Group::parse)?))
+    parsed(BillingGroups::new(setting.groups.iter().copied().map(sample::group)))
 }
 
 fn senders(setting: &Setting) -> anyhow::Result<Senders> {
     let [of_accounts, of_invoices] = setting.rights;
     let known = Sender::KNOWN.iter().map(|sender| {
         anyhow::Ok(Known {
-            name: parsed(SenderName::parse(sender.name()))?,
+            name: sample::sender(sender.name()),
             secrets: vec![parsed(Secret::parse(sender.secret()))?],
             accounts: of_accounts.contains(sender),
             invoices: of_invoices.contains(sender),
         })
     });
     Ok(Senders::new(known.collect::<anyhow::Result<Vec<_>>>()?)?)
-}
-
-fn all<T>(
-    names: &[&'static str],
-    parse: impl Fn(&'static str) -> Result<T, Invalid>,
-) -> anyhow::Result<Vec<T>> {
-    names.iter().map(|name| parsed(parse(name))).collect()
 }
 
 fn parsed<T>(result: Result<T, Invalid>) -> anyhow::Result<T> {

@@ -17,6 +17,13 @@ mod model;
 mod play;
 mod proof;
 mod request;
+#[expect(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "what tests of the store are made of, which use more of it"
+)]
+#[path = "../../it/store_contract/sample.rs"]
+mod sample;
 mod script;
 #[path = "../support/seeds.rs"]
 mod seeds;

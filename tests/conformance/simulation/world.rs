@@ -205,8 +205,27 @@ impl World {
         let written = [0, 1, 2, usize::MAX][self.rng.usize(..4)];
         self.model().note(format!("crash; the disk has the first {written} of what was waiting"));
         self.disk.crash(written);
-        self.model().rejections.clear();
-        self.model().store = None;
+        self.next_process();
+    }
+
+    /// The process ends in order, and another one begins.
+    async fn restart(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        self.model().note("stops and starts");
+        self.stop(running).await;
+        // What the grace cut off is dropped when the runtime comes to it.
+        sleep(Duration::from_millis(1)).await;
+        self.disk.commit(false);
+        self.next_process();
+    }
+
+    fn next_process(&mut self) {
+        let mut model = self.model();
+        model.rejections.clear();
+        model.store = None;
+        drop(model);
         self.verify();
         self.open();
         self.start();
@@ -235,14 +254,7 @@ impl World {
             70..74 => self.pauses(),
             74..82 => self.weather_changes(),
             82..87 => self.crash().await,
-            87..89 => {
-                if let Some(running) = self.running.take() {
-                    self.model().note("stops and starts");
-                    self.stop(running).await;
-                    self.model().rejections.clear();
-                    self.start();
-                }
-            }
+            87..89 => self.restart().await,
             89..92 => self.clock_jumps(),
             92..95 => self.an_address_dies(),
             95..97 => self.dispatches(),

@@ -17,44 +17,32 @@ use invoice_router::domain::invoice::{Document, Documents, Invoice, Kind, MediaT
 use invoice_router::domain::money::{Currency, Money};
 use invoice_router::store::{Rules, RunScope};
 
+/// Functions that parse what must be well-formed.
+macro_rules! parsed {
+    ($($name:ident: $type:ty),+ $(,)?) => {
+        $(pub(super) fn $name(raw: &str) -> $type {
+            <$type>::parse(raw).unwrap()
+        })+
+    };
+}
+
+parsed! {
+    id: AccountId,
+    number: InvoiceNumber,
+    sub_user_id: SubUserId,
+    group: Group,
+    schedule: ScheduleName,
+    sender: SenderName,
+    webhook_id: WebhookId,
+    address: EmailAddress,
+}
+
 pub(super) fn rules() -> Rules {
     crate::interface::rules("billing")
 }
 
-pub(super) fn id(raw: &str) -> AccountId {
-    AccountId::parse(raw).unwrap()
-}
-
-pub(super) fn number(raw: &str) -> InvoiceNumber {
-    InvoiceNumber::parse(raw).unwrap()
-}
-
 pub(super) fn version(raw: u64) -> Version {
     Version::parse(raw).unwrap()
-}
-
-pub(super) fn sub_user_id(raw: &str) -> SubUserId {
-    SubUserId::parse(raw).unwrap()
-}
-
-pub(super) fn group(raw: &str) -> Group {
-    Group::parse(raw).unwrap()
-}
-
-pub(super) fn schedule(raw: &str) -> ScheduleName {
-    ScheduleName::parse(raw).unwrap()
-}
-
-pub(super) fn sender(raw: &str) -> SenderName {
-    SenderName::parse(raw).unwrap()
-}
-
-pub(super) fn webhook_id(raw: &str) -> WebhookId {
-    WebhookId::parse(raw).unwrap()
-}
-
-pub(super) fn address(raw: &str) -> EmailAddress {
-    EmailAddress::parse(raw).unwrap()
 }
 
 pub(super) fn digest(bytes: &[u8]) -> Digest {
