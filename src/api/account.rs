@@ -8,6 +8,7 @@ use crate::domain::recipient::{Rule, TargetKind};
 
 /// Who gets the invoices, and why; everywhere the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Recipient {
     pub kind: Name<TargetKind>,
     pub sub_user: Option<String>,
@@ -18,6 +19,7 @@ pub struct Recipient {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reason {
     pub rule: Name<Rule>,
     pub account_version: u64,
@@ -26,6 +28,7 @@ pub struct Reason {
 
 /// `GET /v1/accounts/{account}/recipient`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AccountRecipient {
     pub account: String,
     pub version: u64,
@@ -35,6 +38,7 @@ pub struct AccountRecipient {
 
 /// `GET /v1/accounts`, of [`Account`] or, with `view=version`, of [`AccountVersion`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AccountPage<T> {
     pub items: Vec<T>,
     pub next_cursor: Option<String>,
@@ -43,6 +47,7 @@ pub struct AccountPage<T> {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AccountVersion {
     pub account: String,
     pub version: u64,
@@ -52,6 +57,7 @@ pub struct AccountVersion {
 
 /// `GET /v1/accounts/{account}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Account {
     pub account: String,
     pub version: u64,
@@ -69,6 +75,7 @@ pub struct Account {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MainContact {
     #[serde(flatten)]
     pub contact: Contact,
@@ -76,6 +83,7 @@ pub struct MainContact {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SubUser {
     pub id: String,
     pub group: String,
@@ -86,6 +94,7 @@ pub struct SubUser {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Contact {
     pub name: String,
     pub company: Option<String>,
@@ -94,6 +103,7 @@ pub struct Contact {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Login {
     pub enabled: bool,
     pub user_name: Option<String>,
@@ -102,6 +112,7 @@ pub struct Login {
 
 /// An address that the relay said does not exist.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Suspect {
     pub address: String,
     pub since: DateTime<Utc>,

@@ -20,6 +20,7 @@ named! {
 
 /// The answer to an event of an account.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AccountAnswer {
     pub result: Name<Acceptance>,
     pub account: String,
@@ -31,6 +32,7 @@ pub struct AccountAnswer {
 
 /// The answer to `invoice.issued`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InvoiceAnswer {
     pub result: Name<Acceptance>,
     pub account: String,
@@ -43,6 +45,7 @@ pub struct InvoiceAnswer {
 
 /// The answer to `invoice.withdrawn`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WithdrawalAnswer {
     pub result: Name<Acceptance>,
     pub account: String,
@@ -53,6 +56,7 @@ pub struct WithdrawalAnswer {
 
 /// What the sender should know; nothing was refused for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Warning {
     pub code: Name<WarningCode>,
     pub field: String,
@@ -71,6 +75,7 @@ named! {
 
 /// What became of a line of a batch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LineAnswer {
     pub line: usize,
     pub status: u16,
@@ -78,6 +83,7 @@ pub struct LineAnswer {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum LineBody {
     Accepted(Box<AccountAnswer>),
@@ -86,6 +92,7 @@ pub enum LineBody {
 
 /// The answer to a document.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DocumentAnswer {
     pub sha256: String,
     pub bytes: usize,

@@ -9,6 +9,7 @@ use crate::domain::invoice::{KindName, Release};
 
 /// What the billing system handed over.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Invoice {
     pub account: String,
     pub number: String,
@@ -24,12 +25,14 @@ pub struct Invoice {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Money {
     pub amount: String,
     pub currency: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document {
     pub sha256: String,
     pub file_name: String,
@@ -37,6 +40,7 @@ pub struct Document {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListedInvoice {
     #[serde(flatten)]
     pub invoice: Invoice,
@@ -49,6 +53,7 @@ pub struct ListedInvoice {
 
 /// `GET /v1/invoices`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InvoicePage {
     pub items: Vec<ListedInvoice>,
     pub next_cursor: Option<String>,
@@ -65,6 +70,7 @@ pub enum InvoiceView {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WholeInvoice {
     #[serde(flatten)]
     pub invoice: Invoice,
@@ -85,6 +91,7 @@ pub struct WholeInvoice {
 
 /// What is left of an invoice once retention has removed it, or if it was withdrawn before it was issued.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RemovedInvoice {
     pub account: String,
     pub number: String,
@@ -100,6 +107,7 @@ pub struct RemovedInvoice {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AddressDelivery {
     pub address: String,
     pub state: Name<AddressState>,
@@ -109,6 +117,7 @@ pub struct AddressDelivery {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attempt {
     pub number: u32,
     pub started_at: DateTime<Utc>,
@@ -121,6 +130,7 @@ pub struct Attempt {
 
 /// A relay's reply.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reply {
     pub code: u16,
     pub enhanced: Option<String>,
@@ -129,6 +139,7 @@ pub struct Reply {
 
 /// The exact bytes that were sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Message {
     pub sha256: String,
     pub bytes: u64,
@@ -136,6 +147,7 @@ pub struct Message {
 
 /// An attempt of a revision that was replaced.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EarlierAttempt {
     #[serde(flatten)]
     pub attempt: Attempt,
@@ -146,6 +158,7 @@ pub struct EarlierAttempt {
 
 /// The answer to `hold`, `release`, `resend` and `withdraw`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OperationAnswer {
     pub result: Name<Acceptance>,
     pub account: String,

@@ -8,6 +8,7 @@ use crate::domain::named;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Problem {
     pub r#type: String,
     pub title: String,
@@ -30,6 +31,7 @@ pub struct Problem {
 
 /// What is wrong in a request, and what is expected there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Fault {
     #[serde(flatten)]
     pub place: Place,
@@ -38,6 +40,7 @@ pub struct Fault {
 
 /// Where something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Place {
     /// In the body, as a JSON pointer (RFC 6901).
     #[serde(rename = "pointer")]

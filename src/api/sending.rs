@@ -9,6 +9,7 @@ use crate::domain::named;
 
 /// A pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Paused {
     pub scope: Name<PausedScope>,
     pub reason: String,
@@ -25,6 +26,7 @@ pub struct PauseRequest {
 
 /// The answer to `pause`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PauseAnswer {
     pub result: Name<Acceptance>,
     pub account: Option<String>,
@@ -42,6 +44,7 @@ pub struct ResumeRequest {
 
 /// The answer to `resume`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ResumeAnswer {
     #[serde(flatten)]
     pub now: PauseAnswer,
@@ -59,6 +62,7 @@ pub struct DispatchRequest {
 
 /// The answer to `dispatch`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dispatched {
     pub dry_run: bool,
     pub instant: DateTime<Utc>,
@@ -68,6 +72,7 @@ pub struct Dispatched {
 
 /// What was released, of a schedule or an account.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     pub schedule: Option<String>,
     pub account: Option<String>,
@@ -77,6 +82,7 @@ pub struct Run {
 
 /// The answer to `dispatch` with `dry_run`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DryRun {
     pub dry_run: bool,
     pub items: Vec<Planned>,
@@ -86,6 +92,7 @@ pub struct DryRun {
 
 /// What an account would get.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Planned {
     pub account: String,
     pub recipient: Recipient,
@@ -95,12 +102,14 @@ pub struct Planned {
 
 /// `GET /livez`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Liveness {
     pub status: Name<Status>,
 }
 
 /// `GET /readyz`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Readiness {
     pub status: Name<Status>,
     pub failing: Vec<FailedCheck>,
@@ -119,6 +128,7 @@ named! {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FailedCheck {
     pub check: String,
     pub detail: String,
@@ -126,6 +136,7 @@ pub struct FailedCheck {
 
 /// How the relay fares.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Relay {
     /// Nothing was sent since the start.

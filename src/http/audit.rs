@@ -1,113 +1,104 @@
 //! The audit log, as the interfaces show it: each event as data, beside its sentence.
-//!
-//! The data are written as they are named here; a test holds a sample of each event against the description.
 
-use serde_json::{Value, json};
-
-use crate::api;
+use crate::api::{self, AccountChange};
 use crate::domain::audit::{
     AccountChangeKind, AccountChanged, Actor, AttemptEnded, AuditEntry, AuditEvent, AuditRecipient,
     AuditReply, AuditTarget, AuditText, Consequence, PausedFor, ReleaseScope, sentence,
 };
-use crate::domain::delivery::{EnhancedCode, HoldKind};
 use crate::domain::id::Version;
 use crate::domain::recipient::TargetKind;
+
+fn text(value: &impl ToString) -> String {
+    value.to_string()
+}
 
 /// An item of an invoice's history or of the audit log.
 pub(super) fn history_item(entry: &AuditEntry) -> api::HistoryItem {
     let AuditEntry { at, actor: by, event: happened, reason } = entry;
     api::HistoryItem {
         at: *at,
-        actor: by.to_string(),
+        actor: text(by),
         by: actor(by),
         what: sentence(entry),
         event: event(happened),
-        reason: reason.as_ref().map(AuditText::to_string),
+        reason: reason.as_ref().map(text),
     }
 }
 
-fn actor(actor: &Actor) -> Value {
+fn actor(actor: &Actor) -> api::Actor {
     match actor {
-        Actor::Sender(name, id) => {
-            json!({"kind": "sender", "name": name.as_str(), "webhook_id": id.as_str()})
-        }
-        Actor::Operator(name) => json!({"kind": "operator", "name": name}),
-        Actor::Schedule(name) => json!({"kind": "schedule", "name": name.as_str()}),
-        Actor::Daemon => json!({"kind": "daemon"}),
+        Actor::Sender(name, id) => api::Actor::Sender { name: text(name), webhook_id: text(id) },
+        Actor::Operator(name) => api::Actor::Operator { name: name.clone() },
+        Actor::Schedule(name) => api::Actor::Schedule { name: text(name) },
+        Actor::Daemon => api::Actor::Daemon,
     }
 }
 
-fn event(event: &AuditEvent) -> Value {
+fn event(event: &AuditEvent) -> api::AuditEvent {
+    use api::AuditEvent as Shown;
     match event {
         AuditEvent::AccountChanged(changed) => account_changed(changed),
-        AuditEvent::SuppressionsCleared { count } => {
-            json!({"kind": "suppressions_cleared", "count": count})
-        }
+        AuditEvent::SuppressionsCleared { count } => Shown::SuppressionsCleared { count: *count },
         AuditEvent::WithdrawnBeforeIssue { number } => {
-            json!({"kind": "withdrawn_before_issue", "number": number.as_str()})
+            Shown::WithdrawnBeforeIssue { number: text(number) }
         }
         AuditEvent::Issued { release, state } => {
-            json!({"kind": "issued", "release": release.as_str(), "state": state.as_str()})
+            Shown::Issued { release: (*release).into(), state: (*state).into() }
         }
         AuditEvent::Freed { version, held } => {
-            json!({"kind": "freed", "account_version": version.get(), "held": held})
+            Shown::Freed { account_version: version.get(), held: *held }
         }
-        AuditEvent::Retried { held } => json!({"kind": "retried", "held": held}),
-        AuditEvent::Held { kind, cause, effect, state } => json!({
-            "kind": "held",
-            "hold": kind.as_str(),
-            "cause": said(cause.as_ref()),
-            "effect": effect.as_str(),
-            "state": state.as_str(),
-        }),
-        AuditEvent::Released { now, effect, state, suppressions_cleared } => json!({
-            "kind": "released",
-            "now": now,
-            "effect": effect.as_str(),
-            "state": state.as_str(),
-            "suppressions_cleared": suppressions_cleared,
-        }),
+        AuditEvent::Retried { held } => Shown::Retried { held: *held },
+        AuditEvent::Held { kind, cause, effect, state } => Shown::Held {
+            hold: (*kind).into(),
+            cause: cause.as_ref().map(text),
+            effect: (*effect).into(),
+            state: (*state).into(),
+        },
+        AuditEvent::Released { now, effect, state, suppressions_cleared } => Shown::Released {
+            now: *now,
+            effect: (*effect).into(),
+            state: (*state).into(),
+            suppressions_cleared: *suppressions_cleared,
+        },
         AuditEvent::Withdrawn { effect, state } => {
-            json!({"kind": "withdrawn", "effect": effect.as_str(), "state": state.as_str()})
+            Shown::Withdrawn { effect: (*effect).into(), state: (*state).into() }
         }
-        AuditEvent::Resent { revision, state, suppressions_cleared } => json!({
-            "kind": "resent",
-            "revision": revision,
-            "state": state.as_str(),
-            "suppressions_cleared": suppressions_cleared,
-        }),
+        AuditEvent::Resent { revision, state, suppressions_cleared } => Shown::Resent {
+            revision: *revision,
+            state: (*state).into(),
+            suppressions_cleared: *suppressions_cleared,
+        },
         AuditEvent::RecipientResolved { recipient: resolved } => {
-            json!({"kind": "recipient_resolved", "recipient": recipient(resolved)})
+            Shown::RecipientResolved { recipient: recipient(resolved) }
         }
         AuditEvent::AttemptEnded(attempt) => attempt_ended(attempt),
-        AuditEvent::NothingToSend { state, rule, held, superseded } => json!({
-            "kind": "nothing_to_send",
-            "state": state.as_str(),
-            "rule": rule.as_str(),
-            "hold": held.map(HoldKind::as_str),
-            "superseded": superseded,
-        }),
-        AuditEvent::RunOpened { scope } => {
-            json!({"kind": "run_opened", "schedule": schedule_of(scope)})
-        }
+        AuditEvent::NothingToSend { state, rule, held, superseded } => Shown::NothingToSend {
+            state: (*state).into(),
+            rule: (*rule).into(),
+            hold: held.map(Into::into),
+            superseded: *superseded,
+        },
+        AuditEvent::RunOpened { scope } => Shown::RunOpened { schedule: schedule_of(scope) },
         AuditEvent::ReleasedByRun { scope } => {
-            json!({"kind": "released_by_run", "schedule": schedule_of(scope)})
+            Shown::ReleasedByRun { schedule: schedule_of(scope) }
         }
-        AuditEvent::Paused { scope } => json!({"kind": "paused", "scope": scope.as_str()}),
+        AuditEvent::Paused { scope } => Shown::Paused { scope: (*scope).into() },
         AuditEvent::PauseReasonAdded { scope } => {
-            json!({"kind": "pause_reason_added", "scope": scope.as_str()})
+            Shown::PauseReasonAdded { scope: (*scope).into() }
         }
         AuditEvent::Resumed { scope, paused_for } => {
-            let paused_for = paused_for.iter().map(|PausedFor { actor: by, reason }| {
-                json!({"by": actor(by), "reason": reason.as_str()})
-            });
-            let paused_for: Vec<Value> = paused_for.collect();
-            json!({"kind": "resumed", "scope": scope.as_str(), "paused_for": paused_for})
+            let reason = |PausedFor { actor: by, reason }: &PausedFor| api::PausedFor {
+                by: actor(by),
+                reason: text(reason),
+            };
+            let paused_for = paused_for.iter().map(reason).collect();
+            Shown::Resumed { scope: (*scope).into(), paused_for }
         }
     }
 }
 
-fn account_changed(changed: &AccountChanged) -> Value {
+fn account_changed(changed: &AccountChanged) -> api::AuditEvent {
     let AccountChanged {
         change,
         version,
@@ -116,35 +107,38 @@ fn account_changed(changed: &AccountChanged) -> Value {
         recipient: now,
         suppressions_cleared,
     } = changed;
+    let named = |name: &AuditText| Some(text(name));
     let (change, sub_user, group, closed) = match change {
-        AccountChangeKind::Updated => ("updated", None, None, None),
-        AccountChangeKind::Imported { closed } => ("imported", None, None, Some(closed)),
-        AccountChangeKind::Closed => ("closed", None, None, None),
+        AccountChangeKind::Updated => (AccountChange::Updated, None, None, None),
+        AccountChangeKind::Imported { closed } => {
+            (AccountChange::Imported, None, None, Some(*closed))
+        }
+        AccountChangeKind::Closed => (AccountChange::Closed, None, None, None),
         AccountChangeKind::SubUserSaved { sub_user, group } => {
-            ("sub_user_saved", Some(sub_user), Some(group), None)
+            (AccountChange::SubUserSaved, named(sub_user), named(group), None)
         }
         AccountChangeKind::SubUserRemoved { sub_user } => {
-            ("sub_user_removed", Some(sub_user), None, None)
+            (AccountChange::SubUserRemoved, named(sub_user), None, None)
         }
         AccountChangeKind::BillingContactSelected { sub_user } => {
-            ("billing_contact_selected", sub_user.as_ref(), None, None)
+            let sub_user = sub_user.as_ref().and_then(named);
+            (AccountChange::BillingContactSelected, sub_user, None, None)
         }
     };
-    json!({
-        "kind": "account_changed",
-        "change": change,
-        "sub_user": said(sub_user),
-        "group": said(group),
-        "closed": closed,
-        "version": version.get(),
-        "replaced_version": replaced.map(Version::get),
-        "deselected": deselected,
-        "recipient": recipient(now),
-        "suppressions_cleared": suppressions_cleared,
-    })
+    api::AuditEvent::AccountChanged {
+        change: change.into(),
+        sub_user,
+        group,
+        closed,
+        version: version.get(),
+        replaced_version: replaced.map(Version::get),
+        deselected: *deselected,
+        recipient: recipient(now),
+        suppressions_cleared: *suppressions_cleared,
+    }
 }
 
-fn attempt_ended(attempt: &AttemptEnded) -> Value {
+fn attempt_ended(attempt: &AttemptEnded) -> api::AuditEvent {
     let AttemptEnded {
         revision,
         number,
@@ -159,63 +153,59 @@ fn attempt_ended(attempt: &AttemptEnded) -> Value {
         message_bytes,
         consequence: follows,
     } = attempt;
-    let reply = reply.as_ref().map(|AuditReply { code, enhanced, text }| {
-        let enhanced = enhanced.as_ref().map(EnhancedCode::to_string);
-        json!({"code": code, "enhanced": enhanced, "text": text.as_str()})
-    });
-    json!({
-        "kind": "attempt_ended",
-        "revision": revision,
-        "number": number,
-        "started_at": started_at,
-        "address": address,
-        "addresses": addresses,
-        "outcome": outcome.as_str(),
-        "stage": stage.as_str(),
-        "reply": reply,
-        "cause": said(cause.as_ref()),
-        "message": {"sha256": message_digest.to_string(), "bytes": message_bytes},
-        "consequence": follows.as_ref().map(consequence),
-    })
-}
-
-fn consequence(consequence: &Consequence) -> Value {
-    let kind = match consequence {
-        Consequence::Held(kind) => return json!({"kind": "held", "hold": kind.as_str()}),
-        Consequence::Delivered { accepted, of, withdrawal_stopped } => {
-            let mut delivered = json!({"kind": "delivered", "accepted": accepted, "of": of});
-            if let Some(stopped) = withdrawal_stopped {
-                delivered["withdrawal_stopped"] = json!(stopped);
-            }
-            return delivered;
-        }
-        Consequence::EarlierRevisionDelivered => "earlier_revision_delivered",
-        Consequence::Undeliverable => "undeliverable",
-        Consequence::Withdrawn => "withdrawn",
-        Consequence::AddressSuppressed => "address_suppressed",
-    };
-    json!({"kind": kind})
-}
-
-fn recipient(recipient: &AuditRecipient) -> Value {
-    let AuditRecipient { target, rule } = recipient;
-    let (kind, sub_user) = match target {
-        AuditTarget::SubUser(id) => (TargetKind::SubUser, Some(id)),
-        AuditTarget::MainContact => (TargetKind::MainContact, None),
-        AuditTarget::None => (TargetKind::None, None),
-    };
-    json!({"kind": kind.as_str(), "sub_user": said(sub_user), "rule": rule.as_str()})
-}
-
-fn schedule_of(scope: &ReleaseScope) -> Option<&str> {
-    match scope {
-        ReleaseScope::Schedule(name) => Some(name.as_str()),
-        ReleaseScope::Account => None,
+    api::AuditEvent::AttemptEnded {
+        revision: *revision,
+        address: *address,
+        addresses: *addresses,
+        attempt: api::Attempt {
+            number: *number,
+            started_at: *started_at,
+            stage: (*stage).into(),
+            reply: reply.as_ref().map(|AuditReply { code, enhanced, text: words }| api::Reply {
+                code: *code,
+                enhanced: enhanced.as_ref().map(text),
+                text: text(words),
+            }),
+            cause: cause.as_ref().map(text),
+            outcome: (*outcome).into(),
+            message: api::Message { sha256: text(message_digest), bytes: *message_bytes },
+        },
+        consequence: follows.as_ref().map(consequence),
     }
 }
 
-fn said(text: Option<&AuditText>) -> Option<&str> {
-    text.map(AuditText::as_str)
+fn consequence(consequence: &Consequence) -> api::Consequence {
+    match consequence {
+        Consequence::Held(kind) => api::Consequence::Held { hold: (*kind).into() },
+        Consequence::Delivered { accepted, of, withdrawal_stopped } => {
+            api::Consequence::Delivered {
+                accepted: *accepted,
+                of: *of,
+                withdrawal_stopped: *withdrawal_stopped,
+            }
+        }
+        Consequence::EarlierRevisionDelivered => api::Consequence::EarlierRevisionDelivered,
+        Consequence::Undeliverable => api::Consequence::Undeliverable,
+        Consequence::Withdrawn => api::Consequence::Withdrawn,
+        Consequence::AddressSuppressed => api::Consequence::AddressSuppressed,
+    }
+}
+
+fn recipient(recipient: &AuditRecipient) -> api::AuditRecipient {
+    let AuditRecipient { target, rule } = recipient;
+    let (kind, sub_user) = match target {
+        AuditTarget::SubUser(id) => (TargetKind::SubUser, Some(text(id))),
+        AuditTarget::MainContact => (TargetKind::MainContact, None),
+        AuditTarget::None => (TargetKind::None, None),
+    };
+    api::AuditRecipient { kind: kind.into(), sub_user, rule: (*rule).into() }
+}
+
+fn schedule_of(scope: &ReleaseScope) -> Option<String> {
+    match scope {
+        ReleaseScope::Schedule(name) => Some(text(name)),
+        ReleaseScope::Account => None,
+    }
 }
 
 #[cfg(test)]
