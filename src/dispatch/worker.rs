@@ -302,16 +302,16 @@ impl Round {
 
     /// What becomes of the claim when the store did not do something.
     fn stop(&self, failure: StoreError) -> End {
-        match failure {
-            StoreError::Damaged { key, cause } => {
-                error!(
-                    sequence = %self.sequence,
-                    "an invoice is skipped until a restart: damaged record {key}: {cause}"
-                );
-                End::Unreadable
-            }
-            failure if can_be_repeated(&failure) => End::Again,
-            failure => End::StoreFailed(failure),
+        if let StoreError::Damaged { key, cause } = &failure {
+            error!(
+                sequence = %self.sequence,
+                "an invoice is skipped until a restart: damaged record {key}: {cause}"
+            );
+            End::Unreadable
+        } else if can_be_repeated(&failure) {
+            End::Again
+        } else {
+            End::StoreFailed(failure)
         }
     }
 
