@@ -182,13 +182,15 @@ impl Model {
     fn free(&mut self, account: &Account, at: DateTime<Utc>) {
         let policy = self.rules.policy;
         for held in self.invoices.values_mut() {
-            let min = held.invoice.min_account_version;
-            if held.invoice.account != *account.id() || min > Some(account.version()) {
+            if held.invoice.account != *account.id() {
                 continue;
             }
+            let is_known = held.invoice.min_account_version <= Some(account.version());
             for event in [Event::Freed(held.invoice.release), Event::AccountChanged] {
                 let freed = step(&held.delivery, &event, at, &policy, 0.0);
-                if freed.answer == Answer::Done {
+                // What is withheld was known before; an import may have lowered the version since.
+                let is_freed = is_known || event == Event::AccountChanged;
+                if is_freed && freed.answer == Answer::Done {
                     held.put(freed.delivery, at);
                     break;
                 }
