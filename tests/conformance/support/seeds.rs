@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write as _;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -172,7 +173,10 @@ pub(crate) fn try_all(
                 .find(|(_, since)| is_endless(since))
                 .map(|(seed, _)| *seed);
             if let Some(seed) = endless {
-                eprintln!("seed {seed}: it does not end\n  again: {again} --count 1 --seed {seed}");
+                let message = format!(
+                    "seed {seed}: it does not end\n  again: {again} --count 1 --seed {seed}"
+                );
+                drop(writeln!(std::io::stdout(), "{message}"));
                 std::process::exit(1);
             }
         }
