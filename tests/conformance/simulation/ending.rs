@@ -34,7 +34,7 @@ impl World {
         for number in 1..6 {
             let account = format!("K{number}");
             self.resume(Some(account.clone()));
-            self.last_word(account);
+            self.last_word(&account);
         }
         let mut waited = Duration::ZERO;
         while waited < END {
@@ -52,11 +52,11 @@ impl World {
     }
 
     /// The portal's last snapshot of an account: newer than anything, and right.
-    fn last_word(&mut self, account: String) {
-        let known = self.model().accounts.get(&account).cloned();
-        let versions = [known.as_ref(), self.portal.get(&account)].into_iter().flatten();
+    fn last_word(&mut self, account: &str) {
+        let known = self.model().accounts.get(account).cloned();
+        let versions = [known.as_ref(), self.portal.get(account)].into_iter().flatten();
         let newest = versions.map(|known| known.version().get()).max().unwrap_or(0);
-        let mut profile = self.some_profile(&account);
+        let mut profile = self.some_profile(account);
         // So that the end does not have to wait for the night.
         profile.schedule = profile.schedule.filter(|name| name.as_str() != "night");
         profile.sub_users.retain(|_, sub_user| !sub_user.contact.addresses.as_slice().is_empty());
@@ -68,7 +68,7 @@ impl World {
         if profile.main_contact.addresses.as_slice().is_empty() {
             profile.main_contact = contact(&[format!("main-0@{}.example", account.to_lowercase())]);
         }
-        let change = self.change(&account, newest + 3, ChangeKind::Updated(profile));
+        let change = self.change(account, newest + 3, ChangeKind::Updated(profile));
         let event = self.event(What::Change(Box::new(change)));
         self.deliver(event);
     }

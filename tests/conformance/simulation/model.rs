@@ -276,7 +276,7 @@ impl Model {
     }
 
     /// What became of an invoice that was handed over.
-    pub(crate) fn issued(&mut self, event: &Event, issued: Issued, answer: &IssueAnswer) {
+    pub(crate) fn issued(&mut self, event: &Event, issued: &Issued, answer: &IssueAnswer) {
         let number = issued.number.as_str();
         let (found, is_success) = match answer {
             IssueAnswer::Applied(_) => ("applied", true),
@@ -293,7 +293,7 @@ impl Model {
         });
         let place = (issued.account.to_string(), number.to_owned());
         let expected = match self.invoices.get(number) {
-            Some(known) if known.issued == issued => "duplicate",
+            Some(known) if known.issued == *issued => "duplicate",
             Some(_) => "conflict",
             None if self.withdrawn_ahead.contains(&place) => "stale",
             None if is_ready => "applied",

@@ -175,7 +175,7 @@ impl World {
                 let commit = store.issue(received, (*invoice).clone());
                 self.disk.tell(commit, move |model, answer, lost| {
                     if let Some(answer) = model.judged(&event, answer, lost) {
-                        model.issued(&event, *invoice, &answer);
+                        model.issued(&event, &invoice, &answer);
                     }
                 });
             }
