@@ -12,7 +12,8 @@ use super::*;
 use crate::domain::recipient::Recipient;
 
 /// Records as they were once written, each behind its kind and what is special about it, and before what it is. Lines
-/// are only ever added: whoever changes or removes one loses what is stored.
+/// are only ever added, and their bytes never changed: that would lose what is stored. What it is follows the names of
+/// types and fields.
 const GOLDEN: &str = include_str!("golden.txt");
 
 struct Golden {
