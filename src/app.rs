@@ -126,7 +126,7 @@ impl App {
             blocking: dispatch::Blocking::Threads,
             store: Arc::clone(&store),
             clock: clock.clone(),
-            nudge: Arc::clone(&wake_up),
+            wake_up: Arc::clone(&wake_up),
             transport: compiled.transport,
             templates: compiled.templates,
             settings: build::dispatch_settings(&config),
@@ -136,7 +136,7 @@ impl App {
         let context = Arc::new(http::Context {
             store: Arc::clone(&store),
             clock: clock.clone(),
-            nudge: wake_up,
+            wake_up,
             access: granted,
             groups: config.billing.groups.clone(),
             languages,

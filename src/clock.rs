@@ -1,7 +1,7 @@
 //! The only place that reads the wall clock.
 //!
 //! Instants are UTC in whole milliseconds, which is what the store keeps, so that a value read back
-//! equals the one written. The other clocks let tests stand at a chosen instant and move it, or go with the
+//! equals the one written. The other clocks let tests stop at a chosen instant and move it, or go with the
 //! runtime's time, which may be paused.
 
 use std::sync::Arc;

@@ -70,7 +70,7 @@ pub struct Account {
     pub sub_users: Vec<SubUser>,
     pub billing_contact: Option<String>,
     pub recipient: Recipient,
-    pub suspects: Vec<Suspect>,
+    pub suppressions: Vec<Suppression>,
     pub paused: Option<Paused>,
 }
 
@@ -113,7 +113,7 @@ pub struct Login {
 /// An address that the relay said does not exist.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Suspect {
+pub struct Suppression {
     pub address: String,
     pub since: DateTime<Utc>,
     pub account_version: u64,

@@ -26,14 +26,14 @@ const STEP: TimeDelta = TimeDelta::days(1);
 
 /// That the clock does not say what it was to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Step {
+struct ClockStep {
     expected: DateTime<Utc>,
     found: DateTime<Utc>,
     /// It was the last process that noted what it said then.
     over_a_start: bool,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ClockStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [expected, found] =
             [self.expected, self.found].map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
@@ -49,7 +49,7 @@ impl fmt::Display for Step {
 }
 
 /// Compares the clock with the time that really passed, and at the start with what it said last. That the daemon
-/// was down for over a day cannot be told from a step.
+/// was down for over a day looks the same as a step.
 #[derive(Debug)]
 struct ClockWatch {
     /// When it was looked at first in this process, or first after a step.
@@ -65,7 +65,7 @@ impl ClockWatch {
     }
 
     /// Looks at the clock; tells of a step of over a day since the first look, so that many small ones count as one.
-    fn look(&mut self, now: DateTime<Utc>, at: Instant) -> Option<Step> {
+    fn look(&mut self, now: DateTime<Utc>, at: Instant) -> Option<ClockStep> {
         let expected = match self.looked {
             Some((then, began)) => {
                 let passed = TimeDelta::from_std(at - began).unwrap_or(TimeDelta::MAX);
@@ -74,11 +74,9 @@ impl ClockWatch {
             None => self.noted,
         };
         let over_a_start = self.looked.is_none();
-        let step = expected.filter(|expected| (now - expected).abs() > STEP).map(|expected| Step {
-            expected,
-            found: now,
-            over_a_start,
-        });
+        let step = expected
+            .filter(|expected| (now - expected).abs() > STEP)
+            .map(|expected| ClockStep { expected, found: now, over_a_start });
         if step.is_some() || over_a_start {
             self.looked = Some((now, at));
         }

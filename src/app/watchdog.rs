@@ -14,7 +14,7 @@ use crate::store::{Accounts, Store};
 use super::{StopError, blocking};
 use crate::systemd::Notifier;
 
-/// How often the store is looked at.
+/// How often the store's health is checked.
 const LOOK: Duration = Duration::from_secs(1);
 /// A commit that takes longer, or a dispatcher that makes no progress for so long, is stuck.
 const STUCK: Duration = Duration::from_secs(60);

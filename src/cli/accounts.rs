@@ -4,7 +4,7 @@ use super::client::segment;
 use super::out::table;
 use super::words::{pause_in_words, recipient_in_words, time};
 use super::{Context, Failure};
-use crate::api::{Account, Contact, SubUser, Suspect};
+use crate::api::{Account, Contact, SubUser, Suppression};
 use crate::domain::id::AccountId;
 
 pub(super) async fn show(context: &Context, id: &AccountId) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ fn describe(account: &Account) -> String {
     let name = account.name.as_ref().map(|name| format!(" · {name}"));
     let closed = if account.closed { ", closed" } else { "" };
     let paused = pause_in_words(account.paused.as_ref()).map(|paused| format!("\n{paused}"));
-    let rejected: String = account.suspects.iter().map(rejected).collect();
+    let rejected: String = account.suppressions.iter().map(rejected).collect();
     format!(
         "{}{} · version {}{closed}{}\n\n{}\n{}{rejected}",
         account.account,
@@ -34,8 +34,8 @@ fn describe(account: &Account) -> String {
 }
 
 /// An address that gets nothing, since the relay said that it does not exist.
-fn rejected(suspect: &Suspect) -> String {
-    let Suspect { address, since, reply, account_version: _ } = suspect;
+fn rejected(suppression: &Suppression) -> String {
+    let Suppression { address, since, reply, account_version: _ } = suppression;
     format!("\nThe relay rejected {address} at {}: {reply}.", time(*since))
 }
 

@@ -57,7 +57,7 @@ pub(super) async fn run(context: &Context, address: &str) -> Result<(), Failure>
         .show(&value, || format!("accepted by relay {relay}: {reply}\nMessage-ID: <{message_id}>"))
 }
 
-/// Unlike the log, which must not repeat a relay's words, this is for whoever typed the address.
+/// Unlike the log, which must not repeat a relay's text, this is for the person who typed the address.
 fn explain(relay: &str, failure: &Relay) -> String {
     match &failure.reply {
         Some(reply) => {

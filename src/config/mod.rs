@@ -104,7 +104,7 @@ pub struct Limits {
     /// Largest document, in bytes.
     pub document_bytes: usize,
     /// The memory in bytes that all bodies under way share for what each has beyond its first 64 KiB. An
-    /// event must be read before its signature can be judged: without this anybody could fill the memory.
+    /// event must be read before its signature can be judged: without this any client could fill the memory.
     pub bodies_bytes: usize,
     /// Most connections at once; further ones wait in the listener's backlog.
     pub connections: usize,

@@ -18,13 +18,13 @@ use crate::store::{Job, StoreError};
 /// A message, with what it was made from.
 #[derive(Debug)]
 pub(super) struct ComposedMessage {
-    key: Key,
+    key: MessageKey,
     message: Arc<Message>,
 }
 
 /// What distinguishes two messages of one invoice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Key {
+struct MessageKey {
     message_id: MessageId,
     date: DateTime<Utc>,
     addressee: Addressee,
@@ -52,7 +52,7 @@ impl ComposedMessage {
         resolved: &Delivery,
         recipient: &Recipient,
     ) -> Result<Self, ComposeFailure> {
-        let key = Key::of(shared, job, resolved, recipient)?;
+        let key = MessageKey::of(shared, job, resolved, recipient)?;
         if let Some(before) = before
             && before.key.serves(&key)
         {
@@ -67,7 +67,7 @@ impl ComposedMessage {
     }
 }
 
-impl Key {
+impl MessageKey {
     fn of(
         shared: &Shared,
         job: &Job,
@@ -98,7 +98,7 @@ impl Key {
         })
     }
 
-    /// Whether the message made from this one can stand for `wanted`: the same to the same contact, whose
+    /// Whether the message made from this one also serves for `wanted`: the same to the same contact, whose
     /// addresses may have become fewer since.
     fn serves(&self, wanted: &Self) -> bool {
         self.message_id == wanted.message_id
@@ -110,7 +110,7 @@ impl Key {
     }
 }
 
-async fn make(shared: &Arc<Shared>, job: &Job, key: Key) -> Result<Message, ComposeFailure> {
+async fn make(shared: &Arc<Shared>, job: &Job, key: MessageKey) -> Result<Message, ComposeFailure> {
     let (invoice, blocking) = (job.invoice.clone(), shared.blocking);
     let shared = Arc::clone(shared);
     let made = blocking.run(move || {

@@ -2,13 +2,13 @@
 //!
 //! One loop owns the work queue, the circuit and the idle connections, so none of them needs a lock; everything
 //! that takes time is a task of its own that reports back. What is due is read page by page, each lane by
-//! itself: what is urgent is not found behind all that a schedule released. A **pass** begins with each nudge
+//! itself: urgent invoices don't wait behind all that a schedule released. A **pass** begins with each wake-up
 //! and each tick, and one after the other while a run is open: it reads the current pauses, and what is due in a
 //! lane from the start, as soon as the reading before it has reached the end. Invariants:
 //! - Little is claimed ahead; during a pause of everything nothing is handed over, once a pass has read of it.
 //!   Each worker reads the pauses itself before it begins.
 //! - As many workers are busy as the circuit allows, none while it is open.
-//! - No wait is longer than a tick, and passes are apart, so neither a lost nudge nor a storm of them
+//! - No wait is longer than a tick, and passes are apart, so neither a lost wake-up nor a storm of them
 //!   does harm.
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::queue_snapshot::{QueueSnapshot, ReadDue, Request, read};
 use super::relay::{Circuit, Generation, RelayState};
 use super::relay_session::RelaySession;
 use super::work_queue::WorkQueue;
-use super::worker::{Claim, End, RelayReport, Report, work};
+use super::worker::{Claim, RelayReport, Report, WorkResult, work};
 use super::{DispatchError, Shared, can_be_repeated, stopped};
 use crate::domain::delivery::{DeliveryId, Lane, Stage};
 use crate::mail::outcome::Failure;
@@ -86,7 +86,7 @@ struct LaneReading {
 /// What a task brings back.
 enum Done {
     Worked(Generation, Box<Report>),
-    Settled(DeliveryId, End),
+    Settled(DeliveryId, WorkResult),
     Read(Result<QueueSnapshot, StoreError>),
     Probed(Result<Connection, Failure>),
     SaidGoodbye,
@@ -123,20 +123,20 @@ impl Dispatcher {
     /// Goes round until the daemon stops, then waits for what is under way, at most for `grace`.
     pub(super) async fn run(mut self, grace: Duration) -> Result<(), DispatchError> {
         let stopping = self.shared.stopping.clone();
-        let nudge = Arc::clone(&self.shared.nudge);
+        let wake_up = Arc::clone(&self.shared.wake_up);
         let mut next_tick = Instant::now() + self.shared.settings.tick;
         let ended = loop {
             if *stopping.borrow() {
                 break Ok(());
             }
             self.beat();
-            // Registered before the store is read: a nudge from now on is not missed.
-            let nudged = nudge.notified();
+            // Registered before the store is read: a wake-up from now on is not missed.
+            let woken = wake_up.notified();
             if let Err(failure) = self.act() {
                 break Err(failure);
             }
             let wake = self.wake(next_tick);
-            // In this order: time cannot be starved, and a tick does what a nudge does.
+            // In this order: time cannot be starved, and a tick does what a wake-up does.
             tokio::select! {
                 biased;
                 () = stopped(stopping.clone()) => {}
@@ -151,7 +151,7 @@ impl Dispatcher {
                         break Err(failure);
                     }
                 }
-                () = nudged => self.reading.is_stale = true,
+                () = woken => self.reading.is_stale = true,
             }
         };
         ended.and(self.drain(grace).await)
@@ -397,17 +397,17 @@ impl Dispatcher {
     }
 
     /// A claim was finished.
-    fn ended(&mut self, sequence: DeliveryId, end: End) -> Result<(), DispatchError> {
+    fn ended(&mut self, sequence: DeliveryId, end: WorkResult) -> Result<(), DispatchError> {
         match end {
-            End::Through => self.queue.complete(sequence),
-            End::Again => {
+            WorkResult::Complete => self.queue.complete(sequence),
+            WorkResult::Requeue => {
                 self.queue.requeue(sequence);
                 self.reading.is_stale = true;
             }
-            End::AccountPaused(account) => self.queue.account_paused(account, sequence),
+            WorkResult::AccountPaused(account) => self.queue.account_paused(account, sequence),
             // It stays claimed, and is left alone.
-            End::Unreadable => {}
-            End::StoreFailed(failure) => return Err(failure.into()),
+            WorkResult::Unreadable => {}
+            WorkResult::StoreFailed(failure) => return Err(failure.into()),
         }
         Ok(())
     }

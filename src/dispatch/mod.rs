@@ -82,7 +82,7 @@ pub struct Parts {
     /// The time.
     pub clock: Clock,
     /// To be notified, by `notify_one`, when something may have become due or been resumed.
-    pub nudge: Arc<Notify>,
+    pub wake_up: Arc<Notify>,
     /// Where mail goes.
     pub transport: Arc<Transport>,
     /// Its words.

@@ -50,7 +50,7 @@ pub(super) struct Generation(u64);
 /// Whether the relay may be used, and with how many connections at once.
 #[derive(Debug)]
 pub(super) struct Circuit {
-    state: State,
+    state: Phase,
     generation: Generation,
     /// Openings since the last completed transaction.
     failures: u32,
@@ -63,7 +63,7 @@ pub(super) struct Circuit {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Phase {
     Closed { allowed: usize, successes: usize },
     Open { probe_at: Instant, probing: bool },
 }
@@ -73,7 +73,7 @@ impl Circuit {
     /// comes `probe_first` after an opening, each further one at twice the distance, up to 64 times.
     pub(super) fn new(connections_max: usize, probe_first: Duration) -> Self {
         Self {
-            state: State::ramp(),
+            state: Phase::ramp(),
             generation: Generation(0),
             failures: 0,
             unanswered: 0,
@@ -86,8 +86,8 @@ impl Circuit {
     /// How many connections may be in use at once; none while it is open.
     pub(super) fn allowed(&self) -> usize {
         match self.state {
-            State::Closed { allowed, .. } => allowed,
-            State::Open { .. } => 0,
+            Phase::Closed { allowed, .. } => allowed,
+            Phase::Open { .. } => 0,
         }
     }
 
@@ -104,7 +104,7 @@ impl Circuit {
             Some((connections, until)) if now < until => connections.min(self.connections_max),
             Some(_) | None => self.connections_max,
         };
-        if let State::Closed { allowed, successes } = &mut self.state {
+        if let Phase::Closed { allowed, successes } = &mut self.state {
             self.failures = 0;
             *successes += 1;
             if *successes >= *allowed {
@@ -141,7 +141,7 @@ impl Circuit {
         if generation != self.generation {
             return;
         }
-        if let State::Closed { allowed, successes } = &mut self.state {
+        if let Phase::Closed { allowed, successes } = &mut self.state {
             *allowed = served.clamp(1, *allowed);
             *successes = 0;
             self.ceiling = Some((*allowed, now + CEILING));
@@ -151,38 +151,38 @@ impl Circuit {
     /// The relay failed. `jitter` is uniform in 0..1. Says whether this opened the circuit.
     pub(super) fn failed(&mut self, generation: Generation, now: Instant, jitter: f64) -> bool {
         match self.state {
-            State::Closed { .. } if generation == self.generation => {
+            Phase::Closed { .. } if generation == self.generation => {
                 self.generation.0 += 1;
                 self.open(now, jitter);
                 true
             }
-            State::Closed { .. } | State::Open { .. } => false,
+            Phase::Closed { .. } | Phase::Open { .. } => false,
         }
     }
 
     /// When the next probe begins, if one is to be waited for.
     pub(super) fn probe_at(&self) -> Option<Instant> {
         match self.state {
-            State::Open { probe_at, probing: false } => Some(probe_at),
-            State::Open { .. } | State::Closed { .. } => None,
+            Phase::Open { probe_at, probing: false } => Some(probe_at),
+            Phase::Open { .. } | Phase::Closed { .. } => None,
         }
     }
 
     /// Whether a probe is to begin now; it has begun then.
     pub(super) fn begin_probe(&mut self, now: Instant) -> bool {
         match &mut self.state {
-            State::Open { probe_at, probing } if !*probing && *probe_at <= now => {
+            Phase::Open { probe_at, probing } if !*probing && *probe_at <= now => {
                 *probing = true;
                 true
             }
-            State::Open { .. } | State::Closed { .. } => false,
+            Phase::Open { .. } | Phase::Closed { .. } => false,
         }
     }
 
     /// The probe found the relay at work: the ramp begins.
     pub(super) fn probe_succeeded(&mut self) {
         self.unanswered = 0;
-        self.state = State::ramp();
+        self.state = Phase::ramp();
     }
 
     /// The probe failed: the next one is further off.
@@ -196,11 +196,11 @@ impl Circuit {
         self.failures = self.failures.saturating_add(1);
         // Between half and the whole, so that several daemons do not probe in step.
         let distance = distance.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
-        self.state = State::Open { probe_at: now + distance, probing: false };
+        self.state = Phase::Open { probe_at: now + distance, probing: false };
     }
 }
 
-impl State {
+impl Phase {
     fn ramp() -> Self {
         Self::Closed { allowed: 1, successes: 0 }
     }

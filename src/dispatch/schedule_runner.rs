@@ -30,13 +30,13 @@ const SLEEP_MIN: Duration = Duration::from_millis(5);
 /// Opens the runs.
 pub(super) struct ScheduleRunner {
     shared: Arc<Shared>,
-    plan: Plan,
+    plan: FirePlan,
     warned: BTreeSet<ScheduleName>,
 }
 
 impl ScheduleRunner {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let plan = Plan { schedules: shared.schedules.clone(), since: BTreeMap::new() };
+        let plan = FirePlan { schedules: shared.schedules.clone(), since: BTreeMap::new() };
         Self { shared, plan, warned: BTreeSet::new() }
     }
 
@@ -122,7 +122,7 @@ impl ScheduleRunner {
         let now = self.shared.clock.now();
         if self.shared.store.release(scope, instant, Actor::schedule(name), None, now).await? {
             info!(schedule = %name, %instant, "released the waiting invoices");
-            self.shared.nudge.notify_one();
+            self.shared.wake_up.notify_one();
         }
         Ok(())
     }
@@ -130,13 +130,13 @@ impl ScheduleRunner {
 
 /// Which instants have passed, without a clock of its own.
 #[derive(Debug)]
-struct Plan {
+struct FirePlan {
     schedules: Schedules,
     /// Instants up to here have been dealt with.
     since: BTreeMap<ScheduleName, DateTime<Utc>>,
 }
 
-impl Plan {
+impl FirePlan {
     /// Takes the last run of each schedule that has no time yet. Returns those that never had a run.
     fn learn(&mut self, runs: &[Run], now: DateTime<Utc>) -> Vec<ScheduleName> {
         let mut first_seen = Vec::new();
@@ -197,9 +197,9 @@ mod tests {
     }
 
     /// Fires at 8:00 UTC each day.
-    fn plan(catch_up: bool) -> Plan {
+    fn plan(catch_up: bool) -> FirePlan {
         let schedule = Schedule::parse("0 8 * * *", chrono_tz::UTC).unwrap();
-        Plan {
+        FirePlan {
             schedules: Schedules::from_iter([(name(), Timetable { schedule, catch_up })]),
             since: BTreeMap::new(),
         }

@@ -31,7 +31,7 @@ use crate::domain::recipient::{Recipient, resolve};
 use crate::mail::message::Message;
 use crate::mail::outcome::Failure;
 use crate::mail::transport::{BegunMessage, Connection};
-use crate::store::{Begin, Begun, Commit, Job, PauseScope, Settle, Settled, StoreError};
+use crate::store::{Begin, Commit, IntentOutcome, Job, PauseScope, Settle, Settled, StoreError};
 
 /// The first and the longest wait between two tries to commit.
 const COMMIT_WAIT_FIRST: Duration = Duration::from_millis(50);
@@ -65,18 +65,18 @@ pub(super) struct RelayReport {
 /// Whether a claim has come to its end.
 pub(super) enum Claim {
     /// It has.
-    Ended(End),
+    Ended(WorkResult),
     /// The outcome is being committed, for which no connection is needed.
     Settling(Box<Settling>),
 }
 
 /// What becomes of a claim.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum WorkResult {
     /// Nothing is to be sent now: it was, or it has another time, or waits for an operator.
-    Through,
+    Complete,
     /// Broken off, through no fault of the invoice: to be tried again.
-    Again,
+    Requeue,
     /// Its account is paused.
     AccountPaused(AccountId),
     /// Its record is damaged.
@@ -85,7 +85,7 @@ pub(super) enum End {
     StoreFailed(StoreError),
 }
 
-/// Brings one invoice as far as it can be brought now.
+/// Takes one invoice as far as it can go now.
 pub(super) async fn work(
     shared: Arc<Shared>,
     sequence: DeliveryId,
@@ -125,21 +125,21 @@ pub(super) struct Settling {
 
 /// The attempt at the last address.
 struct Last {
-    plan: Plan,
+    plan: AttemptPlan,
     result: AttemptResult,
     took: Duration,
-    pending: Pending,
+    pending: PendingCommit,
 }
 
 /// An outcome on its way to the disk.
-struct Pending {
+struct PendingCommit {
     settle: Settle,
     commit: Commit<Settled>,
 }
 
 impl Settling {
     /// Waits until the outcome is durable.
-    pub(super) async fn end(self) -> (DeliveryId, End) {
+    pub(super) async fn end(self) -> (DeliveryId, WorkResult) {
         let Self { round, last } = self;
         let end = round.finish(last).await;
         (round.sequence, end)
@@ -161,7 +161,7 @@ struct Round {
 }
 
 /// One attempt, as far as it is decided before the network is asked.
-struct Plan {
+struct AttemptPlan {
     job: Job,
     recipient: Recipient,
     round_at: DateTime<Utc>,
@@ -173,20 +173,20 @@ struct Plan {
 
 impl Round {
     /// Tries the next address that had no attempt in this round, or says why there is none.
-    async fn next_address(&mut self) -> ControlFlow<End> {
+    async fn next_address(&mut self) -> ControlFlow<WorkResult> {
         if *self.shared.stopping.borrow() {
-            return Break(End::Again);
+            return Break(WorkResult::Requeue);
         }
         let plan = self.plan().await?;
         let stopping = self.shared.stopping.clone();
         let opened = tokio::select! {
             biased;
             opened = self.session.open(&self.shared.transport) => opened,
-            () = stopped(stopping) => return Break(End::Again),
+            () = stopped(stopping) => return Break(WorkResult::Requeue),
         };
         if let Err(failure) = opened {
             self.relay.failure = Some(failure);
-            return Break(End::Again);
+            return Break(WorkResult::Requeue);
         }
         let since = Instant::now();
         let (result, pending) = self.attempt(&plan).await?;
@@ -194,7 +194,7 @@ impl Round {
             self.tried.push(plan.intent.address.clone());
             let took = since.elapsed();
             self.last = Some(Last { plan, result, took, pending });
-            return Break(End::Through);
+            return Break(WorkResult::Complete);
         }
         self.log(&plan, &result, since.elapsed());
         if result.verdict == Verdict::AddressRejected {
@@ -205,12 +205,12 @@ impl Round {
             // The others have their turn in the next round: what may become a second copy is to be little.
             Err(failure) if result.verdict == Verdict::Uncertain => {
                 self.relay.unanswered = Some(failure);
-                Break(End::Again)
+                Break(WorkResult::Requeue)
             }
             // The message was tried, but the relay does not want another.
             Err(failure) if failure.reply.as_ref().is_some_and(|reply| reply.code == 421) => {
                 self.relay.failure = Some(failure);
-                Break(End::Again)
+                Break(WorkResult::Requeue)
             }
             Ok(_) | Err(_) => Continue(()),
         }
@@ -218,37 +218,37 @@ impl Round {
 
     /// Waits until the outcome at the last address is durable. That address accepted the message, after which no
     /// other is added: nothing is left to be sent in this round.
-    async fn finish(&self, last: Last) -> End {
+    async fn finish(&self, last: Last) -> WorkResult {
         if let Break(end) = self.settled(last.pending).await {
             return end;
         }
         self.log(&last.plan, &last.result, last.took);
-        End::Through
+        WorkResult::Complete
     }
 
     /// Reads everything anew, and decides whom to try with which message.
-    async fn plan(&mut self) -> ControlFlow<End, Plan> {
+    async fn plan(&mut self) -> ControlFlow<WorkResult, AttemptPlan> {
         let id = self.sequence;
         let read = self.shared.read(move |store| {
             Ok((store.job(id)?, store.paused(&PauseScope::Everything)?.is_some()))
         });
         let (job, is_all_paused) = match read.await {
             Ok((Some(job), is_all_paused)) => (job, is_all_paused),
-            Ok((None, _)) => return Break(End::Through),
+            Ok((None, _)) => return Break(WorkResult::Complete),
             Err(failure) => return Break(self.stop(failure)),
         };
         // Before the pauses: what has ended must not wait for the end of one.
         if !job.delivery.may_send() || !(self.is_going_on() || self.is_its_time(&job)) {
-            return Break(End::Through);
+            return Break(WorkResult::Complete);
         }
         if job.paused.is_some() {
-            return Break(End::AccountPaused(job.account.id().clone()));
+            return Break(WorkResult::AccountPaused(job.account.id().clone()));
         }
         if is_all_paused {
-            return Break(End::Again);
+            return Break(WorkResult::Requeue);
         }
         let rules = &self.shared.settings.rules;
-        let recipient = resolve(&job.account, &job.suspects, rules.on_rejected);
+        let recipient = resolve(&job.account, &job.suppressions, rules.on_rejected);
         let resolved =
             step(&job.delivery, &Event::resolved(&recipient), self.began, &rules.policy, 0.0)
                 .delivery;
@@ -262,7 +262,7 @@ impl Round {
         // The one with the fewest attempts first, those of unknown outcome counted before all: whoever had one that
         // held the invoice, or ended the round, comes after the others and does not keep it from them again.
         let Some(next) = untried().min_by_key(|open| (open.uncertain, open.attempts)) else {
-            return Break(End::Through);
+            return Break(WorkResult::Complete);
         };
         let is_last = untried().nth(1).is_none();
         let (address, number) = (next.address.clone(), next.attempts + 1);
@@ -290,7 +290,7 @@ impl Round {
             message_digest: composed.message().digest(),
             message_bytes: composed.message().octets(),
         };
-        Continue(Plan {
+        Continue(AttemptPlan {
             message: Arc::clone(composed.message()),
             job,
             recipient,
@@ -301,17 +301,17 @@ impl Round {
     }
 
     /// What becomes of the claim when the store did not do something.
-    fn stop(&self, failure: StoreError) -> End {
+    fn stop(&self, failure: StoreError) -> WorkResult {
         if let StoreError::Damaged { key, cause } = &failure {
             error!(
                 sequence = %self.sequence,
                 "an invoice is skipped until a restart: damaged record {key}: {cause}"
             );
-            End::Unreadable
+            WorkResult::Unreadable
         } else if can_be_repeated(&failure) {
-            End::Again
+            WorkResult::Requeue
         } else {
-            End::StoreFailed(failure)
+            WorkResult::StoreFailed(failure)
         }
     }
 
@@ -328,7 +328,7 @@ impl Round {
     }
 
     /// Commits what becomes of the delivery without an attempt: withheld, or delivered to those that had it.
-    async fn withhold(&self, job: &Job, recipient: &Recipient) -> End {
+    async fn withhold(&self, job: &Job, recipient: &Recipient) -> WorkResult {
         let now = self.shared.clock.now();
         match self.shared.store.withhold(self.sequence, job.seen, now).await {
             Ok(true) if recipient.addresses().is_empty() => {
@@ -338,7 +338,7 @@ impl Round {
                     sequence = %self.sequence, rule = recipient.reason.rule.as_str(),
                     "withheld: no address can be reached"
                 );
-                End::Through
+                WorkResult::Complete
             }
             Ok(true) => {
                 info!(
@@ -347,14 +347,14 @@ impl Round {
                     sequence = %self.sequence, rule = recipient.reason.rule.as_str(),
                     "nothing is left to be sent to the current recipient; the invoice's history says why"
                 );
-                End::Through
+                WorkResult::Complete
             }
-            Ok(false) => End::Again,
+            Ok(false) => WorkResult::Requeue,
             Err(failure) => self.stop(failure),
         }
     }
 
-    async fn hold(&self, job: &Job, cause: String) -> End {
+    async fn hold(&self, job: &Job, cause: String) -> WorkResult {
         error!(
             account.id = %masked(job.account.id().as_str()),
             invoice.number = %masked(job.invoice.number.as_str()),
@@ -363,14 +363,17 @@ impl Round {
         let reason = HoldReason::NotComposable(cause);
         let held = self.shared.store.hold(self.sequence, reason, self.shared.clock.now());
         match held.await {
-            Ok(()) => End::Through,
+            Ok(()) => WorkResult::Complete,
             Err(failure) => self.stop(failure),
         }
     }
 
     /// Takes the relay up to its 354, looks again, and hands the message over. What came of it is durable
     /// when this returns, or on its way to be if that was the last address and it accepted.
-    async fn attempt(&mut self, plan: &Plan) -> ControlFlow<End, (AttemptResult, Option<Pending>)> {
+    async fn attempt(
+        &mut self,
+        plan: &AttemptPlan,
+    ) -> ControlFlow<WorkResult, (AttemptResult, Option<PendingCommit>)> {
         let stopping = self.shared.stopping.clone();
         let begun = tokio::select! {
             biased;
@@ -378,7 +381,7 @@ impl Round {
             // Not a byte of the message has gone out, and none does.
             () = stopped(stopping) => {
                 self.drop_intent().await?;
-                return Break(End::Again);
+                return Break(WorkResult::Requeue);
             }
         };
         let outcome = match begun {
@@ -388,7 +391,7 @@ impl Round {
                     drop(begun);
                     self.drop_intent().await?;
                     return Break(
-                        refused.map_or_else(|failure| self.stop(failure), |_| End::Again),
+                        refused.map_or_else(|failure| self.stop(failure), |_| WorkResult::Requeue),
                     );
                 }
             },
@@ -398,7 +401,7 @@ impl Round {
         let Some(attempt) = result.attempt(plan.intent.clone()) else {
             self.relay.failure = result.outcome.err();
             self.drop_intent().await?;
-            return Break(End::Again);
+            return Break(WorkResult::Requeue);
         };
         self.shared.progress.count(attempt.outcome, attempt.stage);
         let pending = self.settle(Settle::Ended {
@@ -426,7 +429,10 @@ impl Round {
 
     /// Takes the relay up to its 354 while the intent is committed. What the relay said counts only once
     /// the intent is durable.
-    async fn begin(&mut self, plan: &Plan) -> ControlFlow<End, Result<BegunMessage, Failure>> {
+    async fn begin(
+        &mut self,
+        plan: &AttemptPlan,
+    ) -> ControlFlow<WorkResult, Result<BegunMessage, Failure>> {
         let intent = self.shared.store.begin(
             self.sequence,
             Begin {
@@ -444,10 +450,10 @@ impl Round {
         );
         let (begun, committed) = tokio::join!(envelope, intent);
         match committed {
-            Ok(Begun::Durable) => Continue(begun),
-            Ok(Begun::Moved) => {
+            Ok(IntentOutcome::Durable) => Continue(begun),
+            Ok(IntentOutcome::Moved) => {
                 self.give_up(begun);
-                Break(End::Again)
+                Break(WorkResult::Requeue)
             }
             Err(failure) => {
                 self.give_up(begun);
@@ -466,28 +472,31 @@ impl Round {
     }
 
     /// The final check, directly before the first byte: nothing is paused, and the recipient is still the same.
-    async fn may_go_out(&self, plan: &Plan) -> Result<bool, StoreError> {
+    async fn may_go_out(&self, plan: &AttemptPlan) -> Result<bool, StoreError> {
         let (id, account) = (self.sequence, plan.job.account.id().clone());
         let recipient = plan.recipient.clone();
         let check = self.shared.read(move |store| {
-            let is_paused = store.pause_in_force(Some(&account))?.is_some();
+            let is_paused = store.current_pause(Some(&account))?.is_some();
             Ok(!is_paused && store.may_go_out(id, &account, &recipient)?)
         });
         check.await
     }
 
-    async fn drop_intent(&self) -> ControlFlow<End> {
+    async fn drop_intent(&self) -> ControlFlow<WorkResult> {
         let at = self.shared.clock.now();
         self.settled(self.settle(Settle::Dropped { at })).await
     }
 
     /// Begins to settle; [`Self::settled`] sees it through.
-    fn settle(&self, settle: Settle) -> Pending {
-        Pending { commit: self.shared.store.settle(self.sequence, settle.clone()), settle }
+    fn settle(&self, settle: Settle) -> PendingCommit {
+        PendingCommit { commit: self.shared.store.settle(self.sequence, settle.clone()), settle }
     }
 
     /// Settles, however long it takes.
-    async fn settled(&self, Pending { settle, commit }: Pending) -> ControlFlow<End> {
+    async fn settled(
+        &self,
+        PendingCommit { settle, commit }: PendingCommit,
+    ) -> ControlFlow<WorkResult> {
         let mut begun = Some(commit);
         let commit = || {
             begun.take().unwrap_or_else(|| self.shared.store.settle(self.sequence, settle.clone()))
@@ -500,7 +509,7 @@ impl Round {
         &self,
         what: &str,
         mut commit: impl FnMut() -> Commit<T>,
-    ) -> ControlFlow<End> {
+    ) -> ControlFlow<WorkResult> {
         let mut wait = COMMIT_WAIT_FIRST;
         loop {
             match commit().await {
@@ -510,13 +519,13 @@ impl Round {
                     sleep(wait).await;
                     wait = (wait * 2).min(COMMIT_WAIT_MAX);
                 }
-                Err(failure) => return Break(End::StoreFailed(failure)),
+                Err(failure) => return Break(WorkResult::StoreFailed(failure)),
             }
         }
     }
 
     /// Stops all sending when so many addresses are rejected that the fault must be ours.
-    async fn count_rejection(&self) -> ControlFlow<End> {
+    async fn count_rejection(&self) -> ControlFlow<WorkResult> {
         let too_many = self.shared.rejections.lock().count(Instant::now());
         if !too_many {
             return Continue(());
@@ -532,11 +541,11 @@ impl Round {
             store.pause(PauseScope::Everything, reason.clone(), Actor::Daemon, now)
         };
         self.until_committed("the pause of all sending", pause).await?;
-        Break(End::Again)
+        Break(WorkResult::Requeue)
     }
 
-    fn log(&self, plan: &Plan, result: &AttemptResult, took: Duration) {
-        let Plan { job, intent, .. } = plan;
+    fn log(&self, plan: &AttemptPlan, result: &AttemptResult, took: Duration) {
+        let AttemptPlan { job, intent, .. } = plan;
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let address = intent.address.masked();
         // The relay's words may repeat an address.

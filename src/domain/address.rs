@@ -1,4 +1,4 @@
-//! What may stand in an envelope, a header or an attachment's name.
+//! What is allowed in an envelope, a header or an attachment's name.
 //!
 //! Neither the mail crates nor the address crates refuse everything that breaks out of
 //! `RCPT TO:<…>` or of a header (measured: `a@[x>y]` passes both address crates), so only these
@@ -146,7 +146,7 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Reads `Name <name@domain>` or a bare address. The name stands as it is, in quotes or not;
+    /// Reads `Name <name@domain>` or a bare address. The name is taken as it is, in quotes or not;
     /// encoding it is for what writes the header.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         let Some((name, rest)) = raw.split_once('<') else {

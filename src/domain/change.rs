@@ -1,4 +1,4 @@
-//! What the portal tells of an account, and how that changes it.
+//! What an event says about an account, and how it changes it.
 //!
 //! A change is applied whole or refused whole. Versions decide the order: a snapshot may jump ahead,
 //! a delta must follow directly, so that none is skipped unnoticed.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use self::classify::{Heard, Verdict, classify};
-pub use self::step::{Answer, Event, Step, step};
+pub use self::step::{Event, Step, StepAnswer, step};
 
 use super::address::{EmailAddress, MessageId};
 use super::id::{Digest, Sequence, Version};
@@ -80,7 +80,7 @@ impl DeliveryKind {
 pub struct Delivery {
     /// From 1; each resend makes the next.
     pub revision: u32,
-    /// Where it stands, hold apart.
+    /// Its state, hold apart.
     pub state: State,
     /// Set while it is held, or is to be held once the attempt under way has ended.
     pub hold: Option<HoldReason>,
@@ -111,7 +111,7 @@ impl Lane {
     pub const ALL: [Self; 2] = [Self::Urgent, Self::Scheduled];
 }
 
-/// Where a delivery stands, hold apart.
+/// A delivery's state, hold apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Its account is unknown or too old.
@@ -241,7 +241,7 @@ impl fmt::Display for HoldReason {
 pub struct AddressDelivery {
     /// The address.
     pub address: EmailAddress,
-    /// Where it stands.
+    /// Its present state.
     pub state: AddressState,
     /// Attempts that counted.
     pub attempts: u32,
@@ -254,7 +254,7 @@ pub struct AddressDelivery {
 }
 
 named! {
-    /// Where one address of a delivery stands.
+    /// The state of one address of a delivery.
     pub enum AddressState {
         /// To be tried.
         Pending = "pending",

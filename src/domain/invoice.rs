@@ -128,7 +128,7 @@ impl Documents {
         &self.0
     }
 
-    /// What the documents are kept under, each once: two names may stand for the same bytes.
+    /// What the documents are kept under, each once: two names may have the same bytes.
     #[must_use]
     pub fn digests(&self) -> BTreeSet<Digest> {
         self.0.iter().map(|document| document.digest).collect()

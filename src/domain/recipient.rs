@@ -14,7 +14,7 @@ use super::named;
 
 /// That the relay said an address of an account does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suspect {
+pub struct Suppression {
     /// When it was rejected.
     pub since: DateTime<Utc>,
     /// The account's version then.
@@ -24,7 +24,7 @@ pub struct Suspect {
 }
 
 /// The marked addresses of one account.
-pub type Suspects = BTreeMap<EmailAddress, Suspect>;
+pub type Suppressions = BTreeMap<EmailAddress, Suppression>;
 
 /// What happens when no address of the billing contact is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,17 +103,21 @@ impl Recipient {
 
 /// Names the one current recipient of `account`'s invoices.
 ///
-/// The selected billing contact, else the main contact. Addresses in `suspects` are left out. When none
+/// The selected billing contact, else the main contact. Suppressed addresses are left out. When none
 /// of the billing contact's is left, the main contact replaces it if `on_rejected` says so; a billing
 /// contact that never had an address has none to be rejected, and is not replaced.
 #[must_use]
-pub fn resolve(account: &Account, suspects: &Suspects, on_rejected: OnRejected) -> Recipient {
+pub fn resolve(
+    account: &Account,
+    suppressions: &Suppressions,
+    on_rejected: OnRejected,
+) -> Recipient {
     let profile = account.profile();
     let selected = account.billing_contact();
     let chosen = match selected {
-        Some((id, sub_user)) => addressee(account, &sub_user.contact, suspects)
+        Some((id, sub_user)) => addressee(account, &sub_user.contact, suppressions)
             .map(|addressee| Target::SubUser(id.clone(), addressee)),
-        None => addressee(account, &profile.main_contact, suspects).map(Target::MainContact),
+        None => addressee(account, &profile.main_contact, suppressions).map(Target::MainContact),
     };
     if let Some(target) = chosen {
         return Recipient { target, reason: account.reason() };
@@ -124,7 +128,7 @@ pub fn resolve(account: &Account, suspects: &Suspects, on_rejected: OnRejected) 
         .addresses
         .as_slice()
         .iter()
-        .filter_map(|address| suspects.get(address))
+        .filter_map(|address| suppressions.get(address))
         .max_by_key(|mark| (mark.since, mark.account_version));
     let selected_by = account.reason();
     let reason = |rule| match last_mark {
@@ -141,7 +145,7 @@ pub fn resolve(account: &Account, suspects: &Suspects, on_rejected: OnRejected) 
     let may_fall_back =
         selected.is_some() && last_mark.is_some() && on_rejected == OnRejected::MainContact;
     let fallback =
-        if may_fall_back { addressee(account, &profile.main_contact, suspects) } else { None };
+        if may_fall_back { addressee(account, &profile.main_contact, suppressions) } else { None };
     match fallback {
         Some(addressee) => Recipient {
             target: Target::MainContact(addressee),
@@ -151,12 +155,16 @@ pub fn resolve(account: &Account, suspects: &Suspects, on_rejected: OnRejected) 
     }
 }
 
-fn addressee(account: &Account, contact: &Contact, suspects: &Suspects) -> Option<Addressee> {
+fn addressee(
+    account: &Account,
+    contact: &Contact,
+    suppressions: &Suppressions,
+) -> Option<Addressee> {
     let deliverable: Vec<EmailAddress> = contact
         .addresses
         .as_slice()
         .iter()
-        .filter(|address| !suspects.contains_key(address))
+        .filter(|address| !suppressions.contains_key(address))
         .cloned()
         .collect();
     if deliverable.is_empty() {

@@ -28,7 +28,7 @@ use crate::api::{self, Acceptance, FailedCheck, Relay, Status};
 use crate::config::Right;
 use crate::domain::audit::Actor;
 use crate::domain::id::{AccountId, Digest, Version};
-use crate::store::{PauseInForce, PauseScope, Store, StoreError};
+use crate::store::{CurrentPause, PauseScope, Store, StoreError};
 
 /// Items on a page of a list, unless the caller wants fewer.
 const PAGE: usize = 100;
@@ -187,8 +187,8 @@ pub(super) async fn resume(request: &mut RequestContext) -> Result<Reply, Proble
         Some(_) | None => None,
     };
     let changed = context.store.resume(scope.clone(), reason, actor, now).await?;
-    context.nudge.notify_one();
-    let ended = ended.filter(|_| changed).map(|pause| PauseInForce { scope: scope.clone(), pause });
+    context.wake_up.notify_one();
+    let ended = ended.filter(|_| changed).map(|pause| CurrentPause { scope: scope.clone(), pause });
     Reply::ok(&api::ResumeAnswer {
         now: switched(request, &scope, false, changed).await?,
         ended: view::paused(ended.as_ref()),
@@ -217,13 +217,13 @@ async fn switched(
 }
 
 /// The pause that stops what is of this scope.
-fn in_force(store: &dyn Store, scope: &PauseScope) -> Result<Option<PauseInForce>, StoreError> {
+fn in_force(store: &dyn Store, scope: &PauseScope) -> Result<Option<CurrentPause>, StoreError> {
     match scope {
-        PauseScope::Everything => store.pause_in_force(None),
-        PauseScope::Account(account) => store.pause_in_force(Some(account)),
+        PauseScope::Everything => store.current_pause(None),
+        PauseScope::Account(account) => store.current_pause(Some(account)),
         PauseScope::Removal => {
             let pause = store.paused(scope)?;
-            Ok(pause.map(|pause| PauseInForce { scope: scope.clone(), pause }))
+            Ok(pause.map(|pause| CurrentPause { scope: scope.clone(), pause }))
         }
     }
 }

@@ -21,12 +21,12 @@ pub(super) struct Body {
     /// What the body takes of the memory that all share, until the request is answered.
     memory: Option<OwnedSemaphorePermit>,
     /// How the body has ended.
-    end: End,
+    end: BodyEnd,
 }
 
 impl Body {
     pub(super) fn new(incoming: Incoming) -> Self {
-        Self { incoming, memory: None, end: End::default() }
+        Self { incoming, memory: None, end: BodyEnd::default() }
     }
 
     /// Refuses a body that is announced as too large.
@@ -46,7 +46,7 @@ impl Body {
         is_verified: bool,
     ) -> Result<Vec<u8>, Problem> {
         self.check_announced(most)?;
-        let memory = Memory { shared, is_verified, held: &mut self.memory };
+        let memory = BodyMemory { shared, is_verified, held: &mut self.memory };
         let whole = collect(&mut self.incoming, most, memory, &mut self.end);
         match timeout(time, whole).await {
             Ok(collected) => collected,
@@ -88,8 +88,8 @@ impl Body {
 async fn collect(
     body: &mut Incoming,
     most: usize,
-    mut memory: Memory<'_>,
-    end: &mut End,
+    mut memory: BodyMemory<'_>,
+    end: &mut BodyEnd,
 ) -> Result<Vec<u8>, Problem> {
     // What is announced is not taken before it is written to, and is not moved as it grows.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -133,21 +133,21 @@ async fn collect(
 
 /// How a body has ended.
 #[derive(Debug, Default)]
-struct End {
+struct BodyEnd {
     /// Nothing more comes.
     was_seen: bool,
     has_trailers: bool,
 }
 
 /// The memory that bodies share, and what one of them holds of it until its request is answered.
-struct Memory<'a> {
+struct BodyMemory<'a> {
     shared: &'a Arc<Semaphore>,
     /// Whether it is known who sends it.
     is_verified: bool,
     held: &'a mut Option<OwnedSemaphorePermit>,
 }
 
-impl Memory<'_> {
+impl BodyMemory<'_> {
     fn take(&mut self, bytes: usize) -> Result<(), Problem> {
         let more = u32::try_from(bytes).unwrap_or(u32::MAX);
         let more = Arc::clone(self.shared)

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::domain::id::{AccountId, Sequence};
-use crate::store::{TrailOrder, TrailPlace};
+use crate::store::{AuditOrder, AuditPlace};
 
 /// A place in a list.
 pub(super) trait Place: Sized {
@@ -49,14 +49,14 @@ impl Place for Sequence {
 }
 
 /// With its direction: in the other one, all items after it have been listed already.
-impl Place for (TrailOrder, TrailPlace) {
+impl Place for (AuditOrder, AuditPlace) {
     const LIST: u8 = b't';
 
     fn bytes(&self) -> Vec<u8> {
-        let (order, TrailPlace { batch, index }) = self;
+        let (order, AuditPlace { batch, index }) = self;
         let order = match order {
-            TrailOrder::OldestFirst => b'o',
-            TrailOrder::NewestFirst => b'n',
+            AuditOrder::OldestFirst => b'o',
+            AuditOrder::NewestFirst => b'n',
         };
         [&[order], &batch.to_be_bytes()[..], &index.to_be_bytes()].concat()
     }
@@ -64,12 +64,12 @@ impl Place for (TrailOrder, TrailPlace) {
     fn read(bytes: &[u8]) -> Option<Self> {
         let (order, place) = bytes.split_first()?;
         let order = match order {
-            b'o' => TrailOrder::OldestFirst,
-            b'n' => TrailOrder::NewestFirst,
+            b'o' => AuditOrder::OldestFirst,
+            b'n' => AuditOrder::NewestFirst,
             _ => return None,
         };
         let (batch, index) = place.split_first_chunk()?;
-        let place = TrailPlace {
+        let place = AuditPlace {
             batch: u64::from_be_bytes(*batch),
             index: u64::from_be_bytes(index.try_into().ok()?),
         };

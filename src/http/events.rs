@@ -141,7 +141,7 @@ pub(super) async fn receive(request: &mut RequestContext) -> Result<Reply, Probl
     }
 }
 
-/// What a sender hears of an event that cannot be read: that its id is taken comes first.
+/// The answer to an event that cannot be read: that its id is used already comes first.
 ///
 /// Only here is the id looked up before the commit, which judges it itself: so an event that can be read costs no
 /// read of the disk but its commit's.
@@ -277,7 +277,7 @@ async fn commit(
             keep_embedded(context, &received, &invoice, embedded).await?;
             let (account, number) = (invoice.account.clone(), invoice.number.clone());
             let judged = context.store.issue(received, invoice).await?;
-            context.nudge.notify_one();
+            context.wake_up.notify_one();
             let (issued, repeated) = unless_reused(judged)?;
             answer::issued(&account, &number, issued, repeated, &places, context, log_fields)
         }

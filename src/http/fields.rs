@@ -1,6 +1,6 @@
 //! Reading a JSON object member by member, with every mistake noted at its place.
 //!
-//! Nothing is read twice and nothing is left over: [`Fields::finish`] notes each member that nobody
+//! Nothing is read twice and nothing is left over: [`Fields::finish`] notes each member that was not
 //! asked for, so that a misspelt field is refused instead of ignored. Reading goes on after a mistake;
 //! a caller learns all of them from one answer.
 

@@ -9,8 +9,8 @@ use hyper::{HeaderMap, Version};
 
 use super::problem::{Code, Problem};
 
-/// Refuses a head without its one valid `Host` (RFC 9112, section 3.2), or with a transfer coding that nobody
-/// here takes off (section 6.1).
+/// Refuses a head without its one valid `Host` (RFC 9112, section 3.2), or with a transfer coding that is not
+/// decoded here (section 6.1).
 pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     let refused = |what: &str| Err(Problem::new(Code::BadHead, what));
     let mut hosts = headers.get_all(HOST).iter();

@@ -1,7 +1,7 @@
 //! `GET /metrics`: what monitoring reads, in the text format of `OpenMetrics` 1.0.
 //!
 //! What happens here, requests and connections, is counted as it happens; all else is read on request. The
-//! backlog takes a walk through an index of the store: it is looked at once a minute at most, however often it is asked
+//! backlog takes a walk through an index of the store: it is counted once a minute at most, however often it is asked
 //! for. No label holds what comes from outside, so that no client can fill the memory with them.
 
 use std::borrow::Cow;

@@ -61,7 +61,7 @@ pub struct Context {
     /// The time.
     pub clock: Clock,
     /// Notified (`notify_one`) after a commit that may have made something due.
-    pub nudge: Arc<Notify>,
+    pub wake_up: Arc<Notify>,
     /// Who may do what. Each request is checked against the current value.
     pub access: watch::Receiver<Arc<Access>>,
     /// The groups whose members may be selected.

@@ -11,9 +11,9 @@ use crate::domain::contact::Contact;
 use crate::domain::delivery::{Attempt, HoldReason};
 use crate::domain::id::{AccountId, InvoiceNumber, SubUserId};
 use crate::domain::invoice::{Document, Invoice};
-use crate::domain::recipient::{Reason, Recipient, Suspect, Target};
+use crate::domain::recipient::{Reason, Recipient, Suppression, Target};
 use crate::store::{
-    AccountView, Audited, FurtherReason, InvoiceView, Listed, Pause, PauseInForce, PauseScope,
+    AccountView, AuditItem, CurrentPause, FurtherReason, InvoiceView, Listed, Pause, PauseScope,
     Subject, WholeInvoice,
 };
 
@@ -48,7 +48,7 @@ pub(super) fn recipient(recipient: &Recipient) -> api::Recipient {
 
 /// One account with all that bears upon its recipient.
 pub(super) fn account(view: &AccountView, groups: &BillingGroups) -> api::Account {
-    let AccountView { account, recipient: active, suspects, paused } = view;
+    let AccountView { account, recipient: active, suppressions, paused } = view;
     let profile = account.profile();
     let main_contact = api::MainContact {
         contact: contact(&profile.main_contact),
@@ -67,14 +67,17 @@ pub(super) fn account(view: &AccountView, groups: &BillingGroups) -> api::Accoun
         sub_users: sub_users.collect(),
         billing_contact: profile.billing_contact.as_ref().map(text),
         recipient: recipient(active),
-        suspects: suspects.iter().map(|(address, mark)| suspect(address, mark)).collect(),
+        suppressions: suppressions
+            .iter()
+            .map(|(address, mark)| suppression(address, mark))
+            .collect(),
         paused: self::paused(paused.as_ref()),
     }
 }
 
-fn suspect(address: &EmailAddress, suspect: &Suspect) -> api::Suspect {
-    let Suspect { since, account_version, reply } = suspect;
-    api::Suspect {
+fn suppression(address: &EmailAddress, suppression: &Suppression) -> api::Suppression {
+    let Suppression { since, account_version, reply } = suppression;
+    api::Suppression {
         address: text(address),
         since: *since,
         account_version: account_version.get(),
@@ -128,8 +131,8 @@ pub(super) fn login(login: &Login) -> api::Login {
 }
 
 /// What stops mail.
-pub(super) fn paused(paused: Option<&PauseInForce>) -> Option<api::Paused> {
-    let PauseInForce { scope, pause } = paused?;
+pub(super) fn paused(paused: Option<&CurrentPause>) -> Option<api::Paused> {
+    let CurrentPause { scope, pause } = paused?;
     let scope = match scope {
         PauseScope::Everything => PausedScope::Everything,
         PauseScope::Account(_) => PausedScope::Account,
@@ -144,8 +147,8 @@ pub(super) fn paused(paused: Option<&PauseInForce>) -> Option<api::Paused> {
     Some(api::Paused { scope: scope.into(), reason, by, since: *since })
 }
 
-pub(super) fn audited(audited: &Audited) -> api::AuditItem {
-    let Audited { place, subject, entry } = audited;
+pub(super) fn audited(audited: &AuditItem) -> api::AuditItem {
+    let AuditItem { place, subject, entry } = audited;
     let (account, number) = match subject {
         Subject::Account(account) => (Some(account), None),
         Subject::Invoice(account, number) => (Some(account), Some(number)),

@@ -275,7 +275,7 @@ fn base64(bytes: &[u8]) -> Vec<u8> {
     wrapped
 }
 
-/// The contact's name stands before its only address; several are several people's, who share no name.
+/// The contact's name comes before its only address; several addresses are several people's, who share no name.
 fn recipients<'x>(name: &'x HeaderText, to: &'x [EmailAddress]) -> HeaderType<'x> {
     if let [address] = to {
         return mailbox(Some(name), address);

@@ -205,7 +205,7 @@ impl SmtpConnection {
                 self.stream.shutdown().await;
             }
         };
-        // The relay has all it was given; whether it heard this changes nothing.
+        // The relay has all it was given; whether it received this changes nothing.
         let _ = timeout(LAST_WORDS, farewell).await;
     }
 
@@ -282,7 +282,7 @@ mod tests {
         .unwrap()
     }
 
-    /// Authenticates in clear, over a socket whose other end is said to be `peer`; what that end heard
+    /// Authenticates in clear, over a socket whose other end is said to be `peer`; what that end received
     /// after EHLO.
     async fn authenticate_in_clear(peer: &str) -> (Result<(), Failure>, String) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

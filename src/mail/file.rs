@@ -1,7 +1,7 @@
 //! Messages as files instead of mails, for trials and for what picks them up from there.
 //!
 //! One `.eml` a message and address. Its name depends on the `Message-ID` and the address alone, so that
-//! a repeat overwrites its first copy, and says nothing of either. Who gets it stands in two header
+//! a repeat overwrites its first copy, and reveals neither. The recipient is in two header
 //! lines in front, `Return-Path` and `Delivered-To`. A file under its final name is whole and durable.
 
 use std::fs::{File, OpenOptions, Permissions};

@@ -2,7 +2,7 @@
 //!
 //! Two layouts, one for the text part and one for the HTML part, serve every language. A language is a
 //! directory of small files: what all its mails share, what each kind of document says, and how dates
-//! and amounts are written. So each sentence stands once, and a translator sees no markup.
+//! and amounts are written. So each sentence is written once, and a translator sees no markup.
 //!
 //! A configured directory overlays the shipped files, by the same relative path. Everything is compiled
 //! and rendered with sample data when it is loaded; a mistake stops the start, not a mail.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::engine::backend::{Salts, Urgency};
+use super::engine::backend::{Priority, Salts};
 use super::engine::tx::{
     Answerer, BATCH_OPERATIONS, Batch, Prepared, Sealed, TrailHead, Tree, Unit, Writes,
 };
@@ -90,7 +90,7 @@ pub(crate) struct Room {
 }
 
 impl Committer {
-    /// Starts the thread. `head` is the trail's last link on the disk.
+    /// Starts the thread. `head` is the hash chain's last link on the disk.
     pub(super) fn start(
         disk: Arc<dyn Disk>,
         head: TrailHead,
@@ -129,10 +129,10 @@ impl Committer {
     }
 
     /// Takes a unit, or says why not.
-    pub(super) fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
-        self.shared.check_space(urgency)?;
+    pub(super) fn submit(&self, priority: Priority, unit: Unit) -> Result<()> {
+        self.shared.check_space(priority)?;
         let mut state = self.shared.state();
-        state.check(urgency)?;
+        state.check(priority)?;
         state.waiting.push_back(unit);
         drop(state);
         self.shared.came.notify_one();
@@ -149,13 +149,14 @@ impl Committer {
         Ok(Room { shared, bytes })
     }
 
-    /// How the store fares.
+    /// The store's health.
     pub(super) fn health(&self) -> Health {
-        let refused = |urgency| {
-            let space = self.shared.check_space(urgency);
-            space.and_then(|()| self.shared.state().check(urgency)).err()
+        let refused = |priority| {
+            let space = self.shared.check_space(priority);
+            space.and_then(|()| self.shared.state().check(priority)).err()
         };
-        let (refuses_intents, refuses_new) = (refused(Urgency::Intent), refused(Urgency::Accept));
+        let (refuses_intents, refuses_new) =
+            (refused(Priority::Attempt), refused(Priority::Intake));
         let state = self.shared.state();
         Health {
             commits: state.commits,
@@ -179,7 +180,7 @@ impl Committer {
 
 impl State {
     /// Whether a unit would be taken now, the disk's space apart.
-    fn check(&self, urgency: Urgency) -> Result<()> {
+    fn check(&self, priority: Priority) -> Result<()> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
@@ -188,10 +189,10 @@ impl State {
         }
         let slow = self.began.is_some_and(|began| began.elapsed() > SLOW_BATCH);
         let full = self.waiting.len() >= WAITING_UNITS;
-        let busy = match urgency {
-            Urgency::Accept => full,
-            Urgency::Intent => full || slow,
-            Urgency::Settle => false,
+        let busy = match priority {
+            Priority::Intake => full,
+            Priority::Attempt => full || slow,
+            Priority::Settlement => false,
         };
         if busy { Err(StoreError::Busy) } else { Ok(()) }
     }
@@ -235,16 +236,16 @@ impl Shared {
     }
 
     /// Keeps the space that settling needs: accepting stops at the reserve, intents at half of it.
-    fn check_space(&self, urgency: Urgency) -> Result<()> {
-        let needed = match urgency {
-            Urgency::Accept => self.reserve_bytes,
-            Urgency::Intent => self.reserve_bytes / 2,
-            Urgency::Settle => return Ok(()),
+    fn check_space(&self, priority: Priority) -> Result<()> {
+        let needed = match priority {
+            Priority::Intake => self.reserve_bytes,
+            Priority::Attempt => self.reserve_bytes / 2,
+            Priority::Settlement => return Ok(()),
         };
         self.space().check(needed)
     }
 
-    /// The free space, as of now or the last second.
+    /// The free space, at most a second old.
     fn space(&self) -> MutexGuard<'_, Space> {
         let mut space = self.space.lock();
         if space.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
@@ -257,7 +258,7 @@ impl Shared {
         space
     }
 
-    /// Ends the process if a batch does: its callers wait for ever, and no error will ever tell them.
+    /// Ends the process if a batch does: its callers would wait for ever without an error.
     fn watch(&self) {
         let mut state = self.state();
         while !state.ended {

@@ -31,7 +31,7 @@ const DAY: &str = "%Y-%m-%d";
 
 /// The files of all documents.
 #[derive(Debug)]
-pub(crate) struct Documents {
+pub(crate) struct DocumentFiles {
     root: PathBuf,
     held: Arc<Held>,
     group: SyncGroup,
@@ -62,7 +62,7 @@ impl Drop for DigestLock {
     }
 }
 
-impl Documents {
+impl DocumentFiles {
     /// Opens `documents` in the state directory, or creates it, and removes what was not finished.
     pub(super) fn open(state_directory: &Path) -> Result<Self> {
         let root = state_directory.join("documents");

@@ -1,9 +1,9 @@
 //! What is kept, and the promise about it: `Ok` means durable.
 //!
 //! [`Store`] has one method a use case, and each is one atomic unit. Changes return a [`Commit`]; it
-//! resolves once the change is on the disk, and goes on if nobody waits for it. Reads return what is
+//! resolves once the change is on the disk, and goes on if no one waits for it. Reads return what is
 //! there now, which may not be durable yet: an answer to a caller is built from a commit's result,
-//! never from a read, so that nothing is told that a power cut could undo.
+//! never from a read, so that nothing is answered that a power cut could undo.
 //!
 //! No key, iterator or type of the database leaks out. Every implementation passes the contract in
 //! `tests/it/store_contract.rs`, reopening included.
@@ -35,22 +35,22 @@ pub use self::sled::OpenError;
 pub use self::testing::Memory;
 pub use self::types::*;
 
-use self::documents::Documents;
+use self::documents::DocumentFiles;
 use self::sled::SledBackend;
 
 /// Opens the store of a state directory, or creates one if the directory is empty. Blocks.
 pub fn open(settings: &State, rules: Rules) -> Result<Arc<dyn Store>, OpenError> {
     let backend = SledBackend::open(settings, rules.clone())?;
-    let documents = Documents::open(&settings.directory)?;
+    let documents = DocumentFiles::open(&settings.directory)?;
     Ok(Arc::new(Engine::new(backend, documents, rules)?))
 }
 
-/// Checks all that a state directory holds: every record, index, link of the trail and document. `tell`
-/// hears each thing that is wrong. Nothing is changed, but for what opening a database recovers; nobody
+/// Checks all that a state directory holds: every record, index, link of the hash chain and document. `tell`
+/// is called with each finding. Nothing is changed, but for what opening a database recovers; nothing
 /// else may have it open. Blocks.
 pub fn verify(settings: &State, tell: &mut dyn FnMut(Finding)) -> Result<Verified, OpenError> {
     let opened = sled::Opened::open(settings)?;
-    let documents = Documents::to_be_read(&settings.directory);
+    let documents = DocumentFiles::to_be_read(&settings.directory);
     Ok(engine::verify::verify(opened.tree(), &documents, tell)?)
 }
 
@@ -70,7 +70,7 @@ impl<T> Commit<T> {
     #[must_use]
     pub fn ready(result: Result<T>) -> Self {
         let (answer, commit) = Self::channel();
-        // The receiver is in `commit`, so there is somebody to take it.
+        // The receiver is in `commit`, so this cannot fail.
         drop(answer.send(result));
         commit
     }
@@ -120,7 +120,7 @@ pub enum StoreError {
         /// What the system said.
         cause: String,
     },
-    /// The disk failed a sync. What the kernel dropped cannot be told, so nobody may trust this
+    /// The disk failed a sync. There is no telling what the kernel dropped, so don't trust this
     /// state by restarting alone.
     #[error("the disk failed a sync: {0}")]
     SyncFailed(String),

@@ -104,7 +104,7 @@ pub(super) struct IntentRow {
     pub(super) owner: ProcessId,
 }
 
-/// What a number of an account stands for.
+/// What a number of an account was used for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum IdentityRow {
     /// An invoice that is there.
@@ -132,7 +132,7 @@ pub(super) struct DocumentRow {
     pub(super) stored_at: DateTime<Utc>,
 }
 
-/// A line of a story, salted so that its digest says nothing about it.
+/// An audit entry, salted so that its digest reveals nothing about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EntryRow {
     pub(super) salt: [u8; 16],
@@ -141,7 +141,7 @@ pub(super) struct EntryRow {
 
 /// What the hash chain holds of one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TrailRow {
+pub(super) struct ChainRow {
     /// Hash of the batch before.
     pub(super) previous: [u8; 32],
     /// The batch's entries, in order.
@@ -153,12 +153,12 @@ pub(super) struct TrailRow {
 pub(super) struct Link {
     /// Of the entry's key and its bytes as they are stored.
     pub(super) digest: [u8; 32],
-    /// In whose story it lies. Not part of the hash: what a story is about can be forgotten without breaking
+    /// Whose history it belongs to. Not part of the hash: an object can be forgotten without breaking
     /// the chain.
     pub(super) object: Object,
 }
 
-impl TrailRow {
+impl ChainRow {
     /// The hash that the next batch holds.
     pub(super) fn hash(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();

@@ -30,9 +30,9 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::committer::{Committer, Disk, Room};
-use super::engine::backend::{Backend, Urgency, new_id};
+use super::engine::backend::{Backend, Priority, new_id};
 use super::engine::keys::{self, kind};
-use super::engine::tx::{Met, TrailHead, Tree, Unit, Visit, Writes};
+use super::engine::tx::{KeyValue, TrailHead, Tree, Unit, Visit, Writes};
 use super::{Health, Result, Rules, StoreError, StoreId, disk};
 use crate::config::State;
 
@@ -181,7 +181,7 @@ impl SledBackend {
     pub(super) fn open(settings: &State, rules: Rules) -> Result<Self, OpenError> {
         let Opened { database, id, lock } = Opened::open_or_create(settings)?;
         let database = Arc::new(database);
-        let head = TrailHead::of(database.as_ref(), database.last(&[kind::TRAIL])?)?;
+        let head = TrailHead::of(database.as_ref(), database.last(&[kind::CHAIN])?)?;
         // After a crash what was read may not be on the disk yet.
         Disk::sync(database.as_ref()).map_err(unsynced(&settings.directory))?;
         match reached::note(&settings.directory, head) {
@@ -207,8 +207,8 @@ impl Backend for SledBackend {
         self.database.as_ref()
     }
 
-    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
-        self.committer.submit(urgency, unit)
+    fn submit(&self, priority: Priority, unit: Unit) -> Result<()> {
+        self.committer.submit(priority, unit)
     }
 
     fn room_for(&self, bytes: u64) -> Result<Option<Room>> {
@@ -229,7 +229,7 @@ impl Backend for SledBackend {
         // What failed is not known to be there.
         if self.health().failure.is_none() {
             let noted = self
-                .last(&[kind::TRAIL])
+                .last(&[kind::CHAIN])
                 .and_then(|last| TrailHead::of(self.database.as_ref(), last))
                 .map_err(OpenError::from)
                 .and_then(|head| reached::note(&self.directory, head));
@@ -239,7 +239,7 @@ impl Backend for SledBackend {
         }
     }
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<KeyValue>> {
         self.database.last(prefix)
     }
 }
@@ -442,7 +442,7 @@ impl Database {
         })
     }
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<KeyValue>> {
         let upper = keys::after_prefix(prefix).map_or(Unbounded, Excluded);
         let bounds = (Included(prefix.to_vec()), upper);
         let met = self.tree.range::<Vec<u8>, _>(bounds).next_back();
@@ -534,7 +534,7 @@ fn remove_unfinished_snapshots(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// sled does not say which call failed; an input or output error is the disk's either way, and nobody may
+/// sled does not say which call failed; an input or output error is the disk's either way, and the state can't
 /// trust this state by restarting alone.
 fn failed(operation: &'static str, error: &sled::Error) -> StoreError {
     if let sled::Error::Io(io) = error

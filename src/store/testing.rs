@@ -1,5 +1,5 @@
-//! A store in memory, for tests and trials: what is written is durable as long as the process is, and
-//! nobody is refused.
+//! A store in memory, for tests and trials: what is written lasts as long as the process does, and
+//! no unit is refused.
 //!
 //! `submit` returns once the unit is committed. Held back, units wait as they do for the committer, and are
 //! committed together when that is asked for, or lost.
@@ -19,10 +19,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::committer::Room;
-use super::documents::Documents;
-use super::engine::backend::{Backend, Salts, Urgency, new_id};
+use super::documents::DocumentFiles;
+use super::engine::backend::{Backend, Priority, Salts, new_id};
 use super::engine::keys::{self, kind};
-use super::engine::tx::{Batch, Met, TrailHead, Tree, Unit, Visit};
+use super::engine::tx::{Batch, KeyValue, TrailHead, Tree, Unit, Visit};
 use super::engine::verify::verify;
 use super::{Engine, Finding, Health, Result, Rules, Store, StoreId, Verified};
 
@@ -85,14 +85,14 @@ impl Memory {
         self.backend().commit(first)
     }
 
-    /// Forgets what waits, as a crash does: whoever asked for it hears that the store is closed.
+    /// Drops what waits, as a crash does: callers get `Closed`.
     pub fn lose(&self) {
         drop(self.take_held_back());
     }
 
     /// Checks all that it holds; see [`verify`](super::verify()).
     pub fn verify(&self, tell: &mut dyn FnMut(Finding)) -> Result<Verified> {
-        verify(&self.backend(), &Documents::to_be_read(&self.directory), tell)
+        verify(&self.backend(), &DocumentFiles::to_be_read(&self.directory), tell)
     }
 
     /// Opens the store, again or for the first time.
@@ -101,7 +101,7 @@ impl Memory {
     }
 
     pub(super) fn open_over(&self, backend: impl Backend, rules: Rules) -> Result<Engine> {
-        Engine::new(backend, Documents::open(&self.directory)?, rules)
+        Engine::new(backend, DocumentFiles::open(&self.directory)?, rules)
     }
 
     /// The database as another start would find it.
@@ -132,7 +132,7 @@ impl MemoryBackend {
         };
         let mut carried = None;
         while carried.is_some() || !waiting.is_empty() {
-            let head = TrailHead::of(self, self.last(&[kind::TRAIL])?)?;
+            let head = TrailHead::of(self, self.last(&[kind::CHAIN])?)?;
             let mut batch = Batch::after(head, &rules);
             carried = batch.fill(self, carried, &mut waiting, true);
             let sealed = batch.seal(|| salts.next());
@@ -193,7 +193,7 @@ impl Backend for MemoryBackend {
         self
     }
 
-    fn submit(&self, _urgency: Urgency, unit: Unit) -> Result<()> {
+    fn submit(&self, _urgency: Priority, unit: Unit) -> Result<()> {
         if let Some(held_back) = self.0.held_back.lock().as_mut() {
             held_back.units.push_back(unit);
             held_back.waits.notify_one();
@@ -223,7 +223,7 @@ impl Backend for MemoryBackend {
     /// Each unit is answered within its submission.
     fn close(&self) {}
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<KeyValue>> {
         let upper = keys::after_prefix(prefix).map_or(Unbounded, Excluded);
         Ok(self
             .0

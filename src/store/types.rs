@@ -10,13 +10,13 @@ use crate::domain::account::{Account, BillingGroups};
 use crate::domain::audit::{Actor, AuditEntry};
 use crate::domain::change::{Refused, Warning};
 use crate::domain::delivery::{
-    Answer, Attempt, Delivery, DeliveryId, HoldReason, Intent, Shown, Verdict,
+    Attempt, Delivery, DeliveryId, HoldReason, Intent, Shown, StepAnswer, Verdict,
 };
 use crate::domain::id::{
     AccountId, Digest, InvoiceNumber, ScheduleName, SenderName, Sequence, Version, WebhookId,
 };
 use crate::domain::invoice::Invoice;
-use crate::domain::recipient::{OnRejected, Recipient, Suspects};
+use crate::domain::recipient::{OnRejected, Recipient, Suppressions};
 use crate::domain::retry::Policy;
 
 /// The configured rules that the store applies inside its commits.
@@ -28,7 +28,7 @@ pub struct Rules {
     pub policy: Policy,
     /// What happens when no address of a billing contact is left.
     pub on_rejected: OnRejected,
-    /// For how many days a `webhook-id` is remembered.
+    /// For how many days an idempotency record is kept.
     pub webhook_id_days: u32,
     /// Most bytes that the documents of one invoice may have together.
     pub documents_bytes: u64,
@@ -75,7 +75,7 @@ impl Received {
 
 /// An event's answer, under its `webhook-id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Judged<T> {
+pub enum Deduplicated<T> {
     /// It came for the first time, or was refused before.
     New(T),
     /// It was answered with success before; this is its current state.
@@ -84,7 +84,7 @@ pub enum Judged<T> {
     IdReused,
 }
 
-impl<T> Judged<T> {
+impl<T> Deduplicated<T> {
     /// The answer, if there is one.
     pub(super) fn answer_mut(&mut self) -> Option<&mut T> {
         match self {
@@ -131,13 +131,13 @@ pub enum ChangeResult {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IssueAnswer {
     /// It will be sent.
-    Applied(Standing),
+    Applied(InvoiceStatus),
     /// Its account is not there yet, or too old.
-    Parked(Standing),
+    Parked(InvoiceStatus),
     /// It was there already, with the same content.
-    Duplicate(Standing),
+    Duplicate(InvoiceStatus),
     /// It was withdrawn before it came.
-    Stale(Standing),
+    Stale(InvoiceStatus),
     /// It was there already, with other content.
     Conflict {
         /// The state of the one that is there.
@@ -154,9 +154,9 @@ pub enum IssueAnswer {
     },
 }
 
-/// Where an invoice stands, for an answer.
+/// An invoice's status, for an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct InvoiceStatus {
     /// Its state.
     pub state: Shown,
     /// The schedule that releases it, if it waits for one.
@@ -226,7 +226,7 @@ pub enum Command {
 pub struct Order {
     /// What is to be done.
     pub command: Command,
-    /// For those who read the story later; a hold has its own.
+    /// For those who read the history later; a hold has its own.
     pub reason: Option<String>,
 }
 
@@ -240,7 +240,7 @@ impl From<Command> for Order {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OperateAnswer {
     /// Whether it took effect.
-    pub answer: Answer,
+    pub answer: StepAnswer,
     /// The state now.
     pub state: Shown,
 }
@@ -288,7 +288,7 @@ pub struct FurtherReason {
 
 /// The pause that stops mail: that of everything or, if there is none, that of the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PauseInForce {
+pub struct CurrentPause {
     /// What it stops.
     pub scope: PauseScope,
     /// Who paused it, when and why.
@@ -348,21 +348,21 @@ pub struct Job {
     pub id: DeliveryId,
     /// What is to be sent.
     pub invoice: Invoice,
-    /// Where it stands.
+    /// Its present state.
     pub delivery: Delivery,
     /// Whose.
     pub account: Account,
     /// Addresses of the account that the relay rejected.
-    pub suspects: Suspects,
+    pub suppressions: Suppressions,
     /// The account's own pause, whether everything is paused or not.
     pub paused: Option<Pause>,
     /// What was seen of it, to be handed back.
-    pub seen: Seen,
+    pub seen: ExpectedVersion,
 }
 
 /// Which state of delivery and account a decision was made on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct ExpectedVersion {
     /// Raised with each write of the delivery.
     pub stamp: u64,
     /// The account's version.
@@ -375,7 +375,7 @@ pub struct Seen {
 #[derive(Debug, Clone)]
 pub struct Begin {
     /// What it was decided on.
-    pub seen: Seen,
+    pub seen: ExpectedVersion,
     /// Who gets it and why; all the deliverable addresses.
     pub recipient: Recipient,
     /// When the round began, which is the `Date` of its messages unless an earlier round's is kept.
@@ -386,7 +386,7 @@ pub struct Begin {
 
 /// What became of an intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begun {
+pub enum IntentOutcome {
     /// It is durable: the message may go out.
     Durable,
     /// Delivery or account moved meanwhile: nothing may go out.
@@ -417,10 +417,10 @@ pub enum Settle {
 /// The delivery after an attempt.
 #[derive(Debug, Clone)]
 pub struct Settled {
-    /// Where it stands.
+    /// Its present state.
     pub delivery: Delivery,
     /// To go on with the round.
-    pub seen: Seen,
+    pub seen: ExpectedVersion,
 }
 
 /// An account with all that bears upon its recipient.
@@ -431,9 +431,9 @@ pub struct AccountView {
     /// Who gets its invoices now.
     pub recipient: Recipient,
     /// Addresses that the relay rejected.
-    pub suspects: Suspects,
+    pub suppressions: Suppressions,
     /// What stops its mail.
-    pub paused: Option<PauseInForce>,
+    pub paused: Option<CurrentPause>,
 }
 
 /// A part of the list of accounts.
@@ -460,7 +460,7 @@ pub struct Backlog {
     pub parked: u64,
     /// Those that wait for their schedule.
     pub waiting: u64,
-    /// Those that nobody can be reached for.
+    /// Those for which no address can be reached.
     pub withheld: u64,
     /// Those that are due, at once or when they are tried again.
     pub due: u64,
@@ -484,7 +484,7 @@ pub enum InvoiceView {
     },
 }
 
-/// One invoice, where it stands, and all that happened to it.
+/// One invoice, its present state, and all that happened to it.
 #[derive(Debug, Clone)]
 pub struct WholeInvoice {
     /// Its place in the order of arrival.
@@ -493,7 +493,7 @@ pub struct WholeInvoice {
     pub invoice: Invoice,
     /// When it was accepted.
     pub received_at: DateTime<Utc>,
-    /// Where it stands.
+    /// Its present state.
     pub delivery: Delivery,
     /// Its state.
     pub state: Shown,
@@ -502,7 +502,7 @@ pub struct WholeInvoice {
     /// Who got it or, before an address accepted it, would get it now.
     pub recipient: Option<Recipient>,
     /// What stops its mail, unless nothing is left to be sent.
-    pub paused: Option<PauseInForce>,
+    pub paused: Option<CurrentPause>,
     /// The attempt under way.
     pub intent: Option<Intent>,
     /// Attempts that counted, of every revision, in order.
@@ -578,7 +578,7 @@ pub enum Subject {
 
 /// A place in the audit log: its batch, and the entry's place in that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TrailPlace {
+pub struct AuditPlace {
     /// From 1.
     pub batch: u64,
     /// From 0.
@@ -587,9 +587,9 @@ pub struct TrailPlace {
 
 /// An audit event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audited {
-    /// Where it stands.
-    pub place: TrailPlace,
+pub struct AuditItem {
+    /// Its present state.
+    pub place: AuditPlace,
     /// What it is about.
     pub subject: Subject,
     /// What happened.
@@ -598,7 +598,7 @@ pub struct Audited {
 
 /// In which order the audit log is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TrailOrder {
+pub enum AuditOrder {
     /// As it happened.
     OldestFirst,
     /// Backwards.
@@ -631,7 +631,7 @@ pub struct Verified {
     pub strays: Vec<PathBuf>,
 }
 
-/// How the store fares.
+/// The store's health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// Commits answered since the start.

@@ -57,7 +57,7 @@ async fn an_account_shows_who_may_be_selected_and_who_is_active() {
     assert_eq!(sub_users, [("u-7", true, true), ("u-8", false, false)]);
     assert_eq!(shown["recipient"]["sub_user"], "u-7");
     assert_eq!(shown["closed"], false);
-    assert_eq!(shown["suspects"], json!([]));
+    assert_eq!(shown["suppressions"], json!([]));
     assert_eq!(shown["paused"], Value::Null);
 
     let recipient = interfaces.get("/v1/accounts/K-1001/recipient").await;

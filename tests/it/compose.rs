@@ -18,7 +18,8 @@ use invoice_router::mail::template::Templates;
 use proptest::prelude::*;
 
 use self::mail::{
-    Attachment, Mail, STORE, Seen, email, header, header_text, headers, number, number_header, read,
+    Attachment, ExpectedVersion, Mail, STORE, email, header, header_text, headers, number,
+    number_header, read,
 };
 
 #[test]
@@ -403,7 +404,7 @@ fn every_kind_says_in_both_languages_what_a_finance_department_expects() {
             if matches!(kind, Kind::CreditNote(_)) {
                 mail.invoice.due_on = None;
             }
-            let Seen { subject, text, html, .. } = read(&mail.bytes());
+            let ExpectedVersion { subject, text, html, .. } = read(&mail.bytes());
             let (text, html) = (text.replace('\r', ""), html.replace('\r', ""));
             assert_golden(
                 &format!("mail-{language}-{}", kind.as_str()),

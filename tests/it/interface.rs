@@ -56,7 +56,7 @@ pub(crate) struct Interfaces {
     pub(crate) socket: PathBuf,
     pub(crate) clock: Clock,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) nudge: Arc<Notify>,
+    pub(crate) wake_up: Arc<Notify>,
     pub(crate) access: watch::Sender<Arc<Access>>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) served: JoinHandle<()>,
@@ -196,22 +196,22 @@ impl Interfaces {
                 ..rules("Rechnungen")
             })
             .unwrap();
-        let (clock, nudge) = (Clock::manual(morning()), Arc::new(Notify::new()));
-        Self::start_over(store, clock, nudge, directory, limits, grace, readiness).await
+        let (clock, wake_up) = (Clock::manual(morning()), Arc::new(Notify::new()));
+        Self::start_over(store, clock, wake_up, directory, limits, grace, readiness).await
     }
 
     /// Starts over a store that others work with too.
-    pub(crate) async fn over(store: &Arc<dyn Store>, clock: &Clock, nudge: &Arc<Notify>) -> Self {
-        let (store, clock, nudge) = (Arc::clone(store), clock.clone(), Arc::clone(nudge));
+    pub(crate) async fn over(store: &Arc<dyn Store>, clock: &Clock, wake_up: &Arc<Notify>) -> Self {
+        let (store, clock, wake_up) = (Arc::clone(store), clock.clone(), Arc::clone(wake_up));
         let directory = tempfile::tempdir().unwrap();
         let readiness = Readiness::default;
-        Self::start_over(store, clock, nudge, directory, limits(), PATIENCE, readiness).await
+        Self::start_over(store, clock, wake_up, directory, limits(), PATIENCE, readiness).await
     }
 
     async fn start_over(
         store: Arc<dyn Store>,
         clock: Clock,
-        nudge: Arc<Notify>,
+        wake_up: Arc<Notify>,
         directory: tempfile::TempDir,
         limits: Limits,
         grace: Duration,
@@ -223,7 +223,7 @@ impl Interfaces {
         let context = Arc::new(Context {
             store: Arc::clone(&store),
             clock: clock.clone(),
-            nudge: Arc::clone(&nudge),
+            wake_up: Arc::clone(&wake_up),
             access: granted,
             groups,
             languages: BTreeSet::from([language("de"), language("en")]),
@@ -258,7 +258,7 @@ impl Interfaces {
             socket,
             clock,
             store,
-            nudge,
+            wake_up,
             access,
             stop,
             served,

@@ -398,15 +398,15 @@ async fn a_path_a_method_or_a_format_that_is_not_there_is_told() {
 #[tokio::test]
 async fn dispatch_is_nudged_once_something_may_be_due() {
     let interfaces = Interfaces::start().await;
-    let nudged = async || {
-        let nudged = timeout(PATIENCE, interfaces.nudge.notified()).await;
-        nudged.expect("dispatch is not nudged");
+    let woken = async || {
+        let woken = timeout(PATIENCE, interfaces.wake_up.notified()).await;
+        woken.expect("dispatch is not woken");
     };
     interfaces.portal(&account(1)).await;
-    nudged().await;
+    woken().await;
     interfaces.put_pdf().await;
     interfaces.billing(&invoice("RE-1")).await;
-    nudged().await;
+    woken().await;
 }
 
 /// What this thread logs from now on. The runtime of a test has one thread, so all of the interfaces log here.
@@ -504,7 +504,7 @@ async fn a_store_that_takes_nothing_for_now_says_when_to_come_again() {
         let interfaces = Interfaces::start().await;
         let faults = [(UseCase::ChangeAccount, fault.clone()), (UseCase::ChangeAccount, fault)];
         let store: Arc<dyn Store> = FailingStore::new(&interfaces.store, faults);
-        let failing = Interfaces::over(&store, &interfaces.clock, &interfaces.nudge).await;
+        let failing = Interfaces::over(&store, &interfaces.clock, &interfaces.wake_up).await;
         let event = account(1);
         let refused = failing.portal(&event).await;
         assert_refused(&refused, 503, code);

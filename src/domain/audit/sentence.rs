@@ -8,7 +8,7 @@ use crate::domain::delivery::{HoldKind, Outcome, Shown};
 use crate::domain::invoice::Release;
 use crate::domain::recipient::Rule;
 
-/// Says what an entry tells, in one line without a full stop: what happened, what it means, and why.
+/// An entry's sentence, in one line without a full stop: what happened, what it means, and why.
 #[must_use]
 pub fn sentence(entry: &AuditEntry) -> String {
     let AuditEntry { at: _, actor: _, event, reason } = entry;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::address::EmailAddress;
-use crate::domain::recipient::{OnRejected, Suspect, Suspects, Target, resolve};
+use crate::domain::recipient::{OnRejected, Suppression, Suppressions, Target, resolve};
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap()
@@ -98,7 +98,7 @@ fn account(sub_users: &[&str], billing_contact: Option<&str>) -> Account {
 }
 
 fn rule(account: &Account) -> Rule {
-    resolve(account, &Suspects::new(), OnRejected::MainContact).reason.rule
+    resolve(account, &Suppressions::new(), OnRejected::MainContact).reason.rule
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn a_reason_keeps_the_commit_in_which_it_began_to_hold() {
 #[test]
 fn a_reason_begins_anew_when_the_contact_can_no_longer_be_reached_and_when_it_can_again() {
     let since = |account: &Account| {
-        let reason = resolve(account, &Suspects::new(), OnRejected::MainContact).reason;
+        let reason = resolve(account, &Suppressions::new(), OnRejected::MainContact).reason;
         (reason.rule, reason.account_version.get(), reason.since)
     };
     let without = Profile { main_contact: contact("Erika Muster", &[]), ..profile(&["u-1"], None) };
@@ -405,11 +405,11 @@ proptest! {
             }
             prop_assert_eq!(&Account::restore(account.clone().into_parts()).unwrap(), account);
 
-            let mark = Suspect { since: at(7), account_version: account.version(), reply: String::new() };
-            let suspects: Suspects = rejected.iter().map(|raw| (address(raw), mark.clone())).collect();
+            let mark = Suppression { since: at(7), account_version: account.version(), reply: String::new() };
+            let suppressions: Suppressions = rejected.iter().map(|raw| (address(raw), mark.clone())).collect();
             let policy = if fall_back { OnRejected::MainContact } else { OnRejected::Undeliverable };
-            let recipient = resolve(account, &suspects, policy);
-            prop_assert!(recipient.addresses().iter().all(|address| !suspects.contains_key(address)), "no rejected address");
+            let recipient = resolve(account, &suppressions, policy);
+            prop_assert!(recipient.addresses().iter().all(|address| !suppressions.contains_key(address)), "no rejected address");
             match &recipient.target {
                 Target::SubUser(id, _) => {
                     prop_assert_eq!(Some(id), account.profile().billing_contact.as_ref());

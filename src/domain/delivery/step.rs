@@ -74,18 +74,18 @@ pub struct Step {
     /// Afterwards; unchanged if the event does not fit.
     pub delivery: Delivery,
     /// What became of the event.
-    pub answer: Answer,
+    pub answer: StepAnswer,
 }
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum StepAnswer {
     /// It took effect.
-    Done,
+    Applied,
     /// It takes effect when the attempt under way has ended.
-    Recorded,
+    Deferred,
     /// It is in effect already.
-    Already,
+    Unchanged,
     /// It was or may have been sent; what was still open stops.
     AlreadySent,
     /// It does not fit the state; nothing changed.
@@ -116,12 +116,12 @@ pub fn step(
         Event::Resolved { addresses, fallback } => next.resolved(addresses, *fallback, now, policy),
         Event::AttemptBegan(address) => next.attempt_began(address),
         Event::AttemptEnded { address, verdict, reply, fallback } => {
-            let end = End { verdict: *verdict, reply, fallback: *fallback };
+            let end = AttemptEnd { verdict: *verdict, reply, fallback: *fallback };
             next.attempt_ended(address, &end, now, policy, jitter)
         }
         Event::AttemptDropped => next.attempt_dropped(now),
         Event::Interrupted(address) => {
-            let end = End { verdict: Verdict::Uncertain, reply: "", fallback: false };
+            let end = AttemptEnd { verdict: Verdict::Uncertain, reply: "", fallback: false };
             next.attempt_ended(address, &end, now, policy, jitter)
         }
         Event::Hold(reason) => next.put_on_hold(reason.clone()),
@@ -130,47 +130,49 @@ pub fn step(
         Event::Resend { revision } => next.resend(*revision, now),
     };
     match answer {
-        Answer::WrongState | Answer::OtherRevision { .. } | Answer::Already => {
+        StepAnswer::WrongState | StepAnswer::OtherRevision { .. } | StepAnswer::Unchanged => {
             Step { delivery: delivery.clone(), answer }
         }
-        Answer::Done | Answer::Recorded | Answer::AlreadySent => Step { delivery: next, answer },
+        StepAnswer::Applied | StepAnswer::Deferred | StepAnswer::AlreadySent => {
+            Step { delivery: next, answer }
+        }
     }
 }
 
-struct End<'a> {
+struct AttemptEnd<'a> {
     verdict: Verdict,
     reply: &'a str,
     fallback: bool,
 }
 
 impl Delivery {
-    fn free(&mut self, release: Release, now: DateTime<Utc>) -> Answer {
+    fn free(&mut self, release: Release, now: DateTime<Utc>) -> StepAnswer {
         if self.state != State::Parked {
-            return Answer::WrongState;
+            return StepAnswer::WrongState;
         }
         *self = self.clone().freed(release, now);
-        Answer::Done
+        StepAnswer::Applied
     }
 
-    fn account_changed(&mut self, now: DateTime<Utc>) -> Answer {
+    fn account_changed(&mut self, now: DateTime<Utc>) -> StepAnswer {
         if self.state != State::Withheld {
-            return Answer::WrongState;
+            return StepAnswer::WrongState;
         }
         self.become_due(now);
-        Answer::Done
+        StepAnswer::Applied
     }
 
     /// A held one is passed by: it waits for the next time once it is let go.
-    fn schedule_fired(&mut self, now: DateTime<Utc>) -> Answer {
+    fn schedule_fired(&mut self, now: DateTime<Utc>) -> StepAnswer {
         if self.state != State::Waiting || self.hold.is_some() {
-            return Answer::WrongState;
+            return StepAnswer::WrongState;
         }
         self.become_due(now);
-        Answer::Done
+        StepAnswer::Applied
     }
 
     /// Takes the current contact's addresses, unless one accepted: then none is added. Those that are no longer the
-    /// contact's stop; until one accepts, those that nothing was tried at are dropped. Nobody stands in for a contact
+    /// contact's stop; until one accepts, untried ones are dropped. No one stands in for a contact
     /// who may have it.
     fn resolved(
         &mut self,
@@ -178,14 +180,14 @@ impl Delivery {
         fallback: bool,
         now: DateTime<Utc>,
         policy: &Policy,
-    ) -> Answer {
+    ) -> StepAnswer {
         if !self.may_send() {
-            return Answer::WrongState;
+            return StepAnswer::WrongState;
         }
         let accepted = self.is_accepted_by_one();
         if fallback && !accepted && self.reject_who_may_have_it(recipient, policy) {
             self.hold = Some(HoldReason::RejectedAfterUncertain);
-            return Answer::Done;
+            return StepAnswer::Applied;
         }
         if !accepted {
             self.addresses.retain(|known| known.attempts > 0 || recipient.contains(&known.address));
@@ -225,7 +227,7 @@ impl Delivery {
             self.round_at = Some(now);
         }
         if self.open_addresses().next().is_some() {
-            return Answer::Done;
+            return StepAnswer::Applied;
         }
         if accepted {
             self.finish(State::Delivered);
@@ -235,7 +237,7 @@ impl Delivery {
         } else {
             self.finish(State::Undeliverable);
         }
-        Answer::Done
+        StepAnswer::Applied
     }
 
     /// Gives up the addresses of unknown outcome that are none of the recipient's, since the relay rejects
@@ -260,23 +262,23 @@ impl Delivery {
         may_have_it
     }
 
-    fn attempt_began(&mut self, address: &EmailAddress) -> Answer {
+    fn attempt_began(&mut self, address: &EmailAddress) -> StepAnswer {
         let is_open = self.open_addresses().any(|open| open.address == *address);
         if !self.may_send() || !is_open {
-            return Answer::WrongState;
+            return StepAnswer::WrongState;
         }
         self.state = State::Sending;
-        Answer::Done
+        StepAnswer::Applied
     }
 
     fn attempt_ended(
         &mut self,
         address: &EmailAddress,
-        end: &End<'_>,
+        end: &AttemptEnd<'_>,
         now: DateTime<Utc>,
         policy: &Policy,
         jitter: f64,
-    ) -> Answer {
+    ) -> StepAnswer {
         if end.verdict == Verdict::RelayFailed {
             return self.attempt_dropped(now);
         }
@@ -285,7 +287,7 @@ impl Delivery {
             .iter_mut()
             .find(|tried| tried.address == *address && tried.state.is_open());
         let (State::Sending, Some(tried)) = (self.state, tried) else {
-            return Answer::WrongState;
+            return StepAnswer::WrongState;
         };
         tried.attempts += 1;
         let mut hold = None;
@@ -335,36 +337,36 @@ impl Delivery {
             && !self.is_accepted_by_one()
             && self.open_addresses().next().is_none();
         self.settle(now, fallback);
-        Answer::Done
+        StepAnswer::Applied
     }
 
-    fn attempt_dropped(&mut self, now: DateTime<Utc>) -> Answer {
+    fn attempt_dropped(&mut self, now: DateTime<Utc>) -> StepAnswer {
         if self.state != State::Sending {
-            return Answer::WrongState;
+            return StepAnswer::WrongState;
         }
         self.settle(now, false);
-        Answer::Done
+        StepAnswer::Applied
     }
 
-    fn put_on_hold(&mut self, reason: HoldReason) -> Answer {
+    fn put_on_hold(&mut self, reason: HoldReason) -> StepAnswer {
         if self.hold.is_some() {
-            return Answer::WrongState;
+            return StepAnswer::WrongState;
         }
         let answer = match self.state {
-            State::Parked | State::Waiting | State::Due | State::Withheld => Answer::Done,
-            State::Sending => Answer::Recorded,
+            State::Parked | State::Waiting | State::Due | State::Withheld => StepAnswer::Applied,
+            State::Sending => StepAnswer::Deferred,
             State::Delivered | State::Withdrawn | State::Undeliverable => {
-                return Answer::WrongState;
+                return StepAnswer::WrongState;
             }
         };
         self.hold = Some(reason);
         answer
     }
 
-    fn release(&mut self, at_once: bool, now: DateTime<Utc>) -> Answer {
+    fn release(&mut self, at_once: bool, now: DateTime<Utc>) -> StepAnswer {
         let held = self.hold.take().is_some();
         match self.state {
-            State::Sending if held => return Answer::Recorded,
+            State::Sending if held => return StepAnswer::Deferred,
             State::Parked if held => self.next_at = at_once.then_some(now),
             State::Waiting | State::Due if held => {
                 if at_once {
@@ -385,56 +387,56 @@ impl Delivery {
             | State::Due
             | State::Sending
             | State::Delivered
-            | State::Withdrawn => return Answer::WrongState,
+            | State::Withdrawn => return StepAnswer::WrongState,
         }
         if at_once && self.state == State::Due {
             self.lane = Lane::Urgent;
         }
-        Answer::Done
+        StepAnswer::Applied
     }
 
-    fn withdraw(&mut self) -> Answer {
+    fn withdraw(&mut self) -> StepAnswer {
         match self.state {
             // Whatever the outcome of the attempt in progress, it cannot be taken back any more.
             State::Sending if self.may_have_arrived() => {
                 self.withdraw = true;
-                Answer::AlreadySent
+                StepAnswer::AlreadySent
             }
-            State::Sending if self.withdraw => Answer::Already,
+            State::Sending if self.withdraw => StepAnswer::Unchanged,
             State::Sending => {
                 self.withdraw = true;
-                Answer::Recorded
+                StepAnswer::Deferred
             }
-            State::Withdrawn => Answer::Already,
-            State::Delivered => Answer::AlreadySent,
+            State::Withdrawn => StepAnswer::Unchanged,
+            State::Delivered => StepAnswer::AlreadySent,
             State::Parked
             | State::Waiting
             | State::Due
             | State::Withheld
             | State::Undeliverable => {
                 if self.take_back() {
-                    Answer::Done
+                    StepAnswer::Applied
                 } else {
-                    Answer::AlreadySent
+                    StepAnswer::AlreadySent
                 }
             }
         }
     }
 
-    fn resend(&mut self, revision: u32, now: DateTime<Utc>) -> Answer {
+    fn resend(&mut self, revision: u32, now: DateTime<Utc>) -> StepAnswer {
         // A request that comes twice is answered that the first one did it, whatever has become of the new revision.
         if self.revision != revision {
-            return Answer::OtherRevision { named: revision, current: self.revision };
+            return StepAnswer::OtherRevision { named: revision, current: self.revision };
         }
         if self.state != State::Delivered {
-            return Answer::WrongState;
+            return StepAnswer::WrongState;
         }
         self.revision += 1;
         self.addresses.clear();
         self.round_at = None;
         self.lane = Lane::Urgent;
         self.become_due(now);
-        Answer::Done
+        StepAnswer::Applied
     }
 
     /// Ends an attempt: obeys what was asked for meanwhile, then goes on with what is open.

@@ -221,8 +221,8 @@ fn no_cell_of_the_table_breaks_a_promise() {
     }
 }
 
-fn is_refused(answer: Answer) -> bool {
-    matches!(answer, Answer::WrongState | Answer::OtherRevision { .. })
+fn is_refused(answer: StepAnswer) -> bool {
+    matches!(answer, StepAnswer::WrongState | StepAnswer::OtherRevision { .. })
 }
 
 fn check(before: &Delivery, name: &str, event: &Event<'_>) {
@@ -232,7 +232,7 @@ fn check(before: &Delivery, name: &str, event: &Event<'_>) {
         delivery.addresses.iter().filter(|part| part.state == AddressState::Delivered).count()
     };
 
-    if is_refused(answer) || answer == Answer::Already {
+    if is_refused(answer) || answer == StepAnswer::Unchanged {
         assert_eq!(&after, before, "{cell}");
         return;
     }
@@ -277,7 +277,7 @@ fn check_states(
     before: &Delivery,
     event: &Event<'_>,
     after: &Delivery,
-    answer: Answer,
+    answer: StepAnswer,
     cell: &str,
 ) {
     let any = |state| after.addresses.iter().any(|part| part.state == state);
@@ -317,13 +317,13 @@ fn check_states(
         assert!(after.hold.is_none() && after.next_at.is_none() && !after.withdraw, "{cell}");
     }
     let finished_moves = match before.state {
-        State::Delivered => resent || answer == Answer::AlreadySent,
+        State::Delivered => resent || answer == StepAnswer::AlreadySent,
         State::Withdrawn => false,
         State::Undeliverable => matches!(event, Event::Release { .. } | Event::Withdraw),
         State::Parked | State::Waiting | State::Due | State::Sending | State::Withheld => true,
     };
     assert!(finished_moves, "what is finished moves by an operator alone: {cell}");
-    if answer == Answer::AlreadySent {
+    if answer == StepAnswer::AlreadySent {
         assert!(before.may_have_arrived() || before.state == State::Delivered, "{cell}");
         assert!(
             after.open_addresses().next().is_none()
@@ -516,7 +516,7 @@ fn an_address_that_nothing_was_tried_at_does_not_stay() {
 #[test]
 fn a_withdrawal_while_sending_is_obeyed_when_the_attempt_ends() {
     let asked = step(&sending(), &Event::Withdraw, at(1), &policy(), 0.0);
-    assert_eq!(asked.answer, Answer::Recorded);
+    assert_eq!(asked.answer, StepAnswer::Deferred);
     let ended = |verdict| asked.delivery.tried(A, verdict);
     assert_eq!(ended(Verdict::Deferred).state, State::Withdrawn);
     let accepted = ended(Verdict::Accepted);
@@ -531,7 +531,7 @@ fn what_may_have_arrived_cannot_be_taken_back_whatever_the_attempt_under_way_com
     let mut delivery = one.after(&Event::AttemptBegan(&address(B)), 100);
     for _ in 0..2 {
         let asked = step(&delivery, &Event::Withdraw, at(1), &policy(), 0.0);
-        assert_eq!(asked.answer, Answer::AlreadySent);
+        assert_eq!(asked.answer, StepAnswer::AlreadySent);
         delivery = asked.delivery;
     }
     let settled = delivery.tried(B, Verdict::Deferred);
@@ -547,7 +547,7 @@ fn a_resend_that_is_withdrawn_leaves_what_the_revision_before_came_to() {
     assert_eq!(undeliverable.state, State::Undeliverable);
     for (before, ends) in [(&resent, true), (&undeliverable, false)] {
         let asked = step(before, &Event::Withdraw, at(1), &policy(), 0.0);
-        assert_eq!(asked.answer, Answer::AlreadySent);
+        assert_eq!(asked.answer, StepAnswer::AlreadySent);
         let withdrawn =
             if ends { asked.delivery.tried(A, Verdict::Deferred) } else { asked.delivery };
         assert_eq!(withdrawn.state, State::Delivered);

@@ -19,24 +19,24 @@ pub(super) struct Crontab {
 }
 
 /// The values that a field may have, with their names.
-struct Unit {
+struct FieldUnit {
     what: &'static str,
     values: RangeInclusive<u32>,
     /// Of the first value and those after it.
     names: &'static [&'static str],
 }
 
-const SECOND: Unit = Unit { what: "second", values: 0..=59, names: &[] };
-const MINUTE: Unit = Unit { what: "minute", values: 0..=59, names: &[] };
-const HOUR: Unit = Unit { what: "hour", values: 0..=23, names: &[] };
-const DAY_OF_MONTH: Unit = Unit { what: "day of month", values: 1..=31, names: &[] };
-const MONTH: Unit = Unit {
+const SECOND: FieldUnit = FieldUnit { what: "second", values: 0..=59, names: &[] };
+const MINUTE: FieldUnit = FieldUnit { what: "minute", values: 0..=59, names: &[] };
+const HOUR: FieldUnit = FieldUnit { what: "hour", values: 0..=23, names: &[] };
+const DAY_OF_MONTH: FieldUnit = FieldUnit { what: "day of month", values: 1..=31, names: &[] };
+const MONTH: FieldUnit = FieldUnit {
     what: "month",
     values: 1..=12,
     names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
 };
 /// 7 is Sunday too, and so is the name at the end of a range.
-const DAY_OF_WEEK: Unit = Unit {
+const DAY_OF_WEEK: FieldUnit = FieldUnit {
     what: "day of week",
     values: 0..=7,
     names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun"],
@@ -82,7 +82,7 @@ impl Crontab {
     }
 }
 
-/// The fields that an `@` word of crontab(5) stands for.
+/// The fields behind an `@` word of crontab(5).
 fn spelled_out(word: &str) -> Result<&'static str, Invalid> {
     match word {
         "@yearly" | "@annually" => Ok("0 0 1 1 *"),
@@ -97,7 +97,7 @@ fn spelled_out(word: &str) -> Result<&'static str, Invalid> {
     }
 }
 
-impl Unit {
+impl FieldUnit {
     /// The values of a field: a list of `*`, values and ranges, all but single values perhaps with a
     /// step.
     fn parse(&self, field: &str) -> Result<BTreeSet<u32>, Invalid> {

@@ -51,7 +51,7 @@ pub(in crate::http) async fn one(request: &mut RequestContext) -> Result<Reply, 
 
 /// `GET /v1/accounts/{account}/recipient`.
 pub(in crate::http) async fn recipient(request: &mut RequestContext) -> Result<Reply, Problem> {
-    let AccountView { account, recipient, suspects: _, paused } = read(request).await?;
+    let AccountView { account, recipient, suppressions: _, paused } = read(request).await?;
     Reply::ok(&AccountRecipient {
         account: account.id().to_string(),
         version: account.version().get(),

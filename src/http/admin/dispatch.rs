@@ -61,7 +61,7 @@ pub(in crate::http) async fn run(request: &mut RequestContext) -> Result<Reply, 
         let on_rejected = context.on_rejected;
         let planned = context.read(move |store| {
             let (items, complete) = preview(store, &scopes, on_rejected)?;
-            let paused = view::paused(store.pause_in_force(account.as_ref())?.as_ref());
+            let paused = view::paused(store.current_pause(account.as_ref())?.as_ref());
             Ok(DryRun { dry_run: true, items, complete, paused })
         });
         return Reply::ok(&planned.await?);
@@ -69,9 +69,9 @@ pub(in crate::http) async fn run(request: &mut RequestContext) -> Result<Reply, 
     let actor = Actor::Operator(request.operator());
     let runs = release(&context, scopes, &actor, reason, now).await;
     // Also after one that could not be opened: those before it were.
-    context.nudge.notify_one();
+    context.wake_up.notify_one();
     let runs = runs?;
-    let paused = context.read(move |store| store.pause_in_force(account.as_ref())).await?;
+    let paused = context.read(move |store| store.current_pause(account.as_ref())).await?;
     let paused = view::paused(paused.as_ref());
     Reply::ok(&Dispatched { dry_run: false, instant: now, runs, paused })
 }
@@ -182,13 +182,13 @@ fn preview_account(
         }
         invoices.push(view::invoice(&job.invoice));
         shown.get_or_insert_with(|| {
-            view::recipient(&resolve(&job.account, &job.suspects, on_rejected))
+            view::recipient(&resolve(&job.account, &job.suppressions, on_rejected))
         });
     }
     let Some(recipient) = shown else {
         return Ok(None);
     };
-    let paused = store.pause_in_force(Some(account))?;
+    let paused = store.current_pause(Some(account))?;
     let (account, paused) = (account.to_string(), view::paused(paused.as_ref()));
     Ok(Some(Planned { account, recipient, paused, invoices }))
 }

@@ -1,6 +1,6 @@
 //! `POST /v1/import`: many accounts at once, each as the data of an `account.updated`.
 //!
-//! For the first load, and to heal what a portal restored from a backup has made of its versions.
+//! For the first load, and to repair versions after a portal was restored from a backup.
 
 use std::sync::Arc;
 

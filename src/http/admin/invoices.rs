@@ -5,7 +5,7 @@ use hyper::StatusCode;
 
 use super::{account_in, bad_parameter, cursor_in, page_limit, read_body, reason, unknown_invoice};
 use crate::api::{Acceptance, InvoicePage, OperationAnswer};
-use crate::domain::delivery::{Answer, Shown};
+use crate::domain::delivery::{Shown, StepAnswer};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence};
 use crate::http::cursor;
 use crate::http::fields::Item;
@@ -48,7 +48,7 @@ pub(in crate::http) async fn list(request: &mut RequestContext) -> Result<Reply,
     let after: Option<Sequence> = cursor_in(&request.query)?;
     let page = request.context().read(move |store| {
         let page = store.invoices(&filter, after, limit)?;
-        let paused = store.pause_in_force(None)?;
+        let paused = store.current_pause(None)?;
         Ok(InvoicePage {
             items: page.items.iter().map(view::listed).collect(),
             next_cursor: page.next.as_ref().map(cursor::write),
@@ -132,15 +132,19 @@ async fn operate(request: &mut RequestContext, order: Order) -> Result<Reply, Pr
     let now = context.clock.now();
     let operated = context.store.operate(&account, &number, order, request.operator(), now);
     let OperateAnswer { answer, state } = operated.await?.ok_or_else(unknown_invoice)?;
-    context.nudge.notify_one();
+    context.wake_up.notify_one();
     let (status, result) = match answer {
-        Answer::Done => (StatusCode::OK, Acceptance::Applied),
-        Answer::Recorded => (StatusCode::ACCEPTED, Acceptance::Applied),
-        Answer::Already if state == Shown::Sending => (StatusCode::ACCEPTED, Acceptance::Duplicate),
-        Answer::Already => (StatusCode::OK, Acceptance::Duplicate),
-        Answer::AlreadySent => return Err(already_sent(state)),
-        Answer::WrongState => return Err(wrong_state(format!("the invoice is {state}"), state)),
-        Answer::OtherRevision { named, current } => {
+        StepAnswer::Applied => (StatusCode::OK, Acceptance::Applied),
+        StepAnswer::Deferred => (StatusCode::ACCEPTED, Acceptance::Applied),
+        StepAnswer::Unchanged if state == Shown::Sending => {
+            (StatusCode::ACCEPTED, Acceptance::Duplicate)
+        }
+        StepAnswer::Unchanged => (StatusCode::OK, Acceptance::Duplicate),
+        StepAnswer::AlreadySent => return Err(already_sent(state)),
+        StepAnswer::WrongState => {
+            return Err(wrong_state(format!("the invoice is {state}"), state));
+        }
+        StepAnswer::OtherRevision { named, current } => {
             let sentence = format!("revision {named} is not the current one, which is {current}");
             return Err(wrong_state(sentence, state));
         }

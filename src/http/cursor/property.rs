@@ -11,7 +11,7 @@ pub(crate) fn cursors(input: &[u8]) {
         let taken = [
             is_taken::<AccountId>(raw),
             is_taken::<Sequence>(raw),
-            is_taken::<(TrailOrder, TrailPlace)>(raw),
+            is_taken::<(AuditOrder, AuditPlace)>(raw),
         ];
         let lists = taken.into_iter().filter(|is_taken| *is_taken).count();
         assert!(lists <= 1, "{raw:?} is a cursor of {lists} lists");
@@ -23,8 +23,8 @@ pub(crate) fn cursors(input: &[u8]) {
         let batch = u64::from_be_bytes(*number);
         leads_back(&Sequence(batch));
         let index = rest.iter().fold(0, |index, byte| index << 8 | u64::from(*byte));
-        for order in [TrailOrder::OldestFirst, TrailOrder::NewestFirst] {
-            leads_back(&(order, TrailPlace { batch, index }));
+        for order in [AuditOrder::OldestFirst, AuditOrder::NewestFirst] {
+            leads_back(&(order, AuditPlace { batch, index }));
         }
     }
 }
@@ -59,8 +59,8 @@ mod tests {
             "\\PC{0,12}|[a-z./]{1,12}".prop_map(|text| URL_SAFE_NO_PAD.encode(format!("a{text}"))),
             any::<u64>().prop_map(|number| write(&Sequence(number))),
             any::<(bool, u64, u64)>().prop_map(|(is_new, batch, index)| {
-                let order = if is_new { TrailOrder::NewestFirst } else { TrailOrder::OldestFirst };
-                write(&(order, TrailPlace { batch, index }))
+                let order = if is_new { AuditOrder::NewestFirst } else { AuditOrder::OldestFirst };
+                write(&(order, AuditPlace { batch, index }))
             }),
             "[A-Za-z0-9_-]{0,24}=?",
         ]

@@ -12,7 +12,9 @@ use crate::domain::id::{AccountId, Digest, InvoiceNumber, SubUserId, Version};
 use crate::http::problem::{Code, Fault, Problem, already_sent};
 use crate::http::request::{LogFields, Reply};
 use crate::http::{Context, view};
-use crate::store::{ChangeAnswer, ChangeResult, IssueAnswer, Judged, Standing, WithdrawAnswer};
+use crate::store::{
+    ChangeAnswer, ChangeResult, Deduplicated, InvoiceStatus, IssueAnswer, WithdrawAnswer,
+};
 
 /// Other bytes succeeded under the id.
 pub(super) fn id_reused() -> Problem {
@@ -23,11 +25,11 @@ pub(super) fn id_reused() -> Problem {
 }
 
 /// The answer, and whether it was given before.
-pub(super) fn unless_reused<T>(judged: Judged<T>) -> Result<(T, bool), Problem> {
+pub(super) fn unless_reused<T>(judged: Deduplicated<T>) -> Result<(T, bool), Problem> {
     match judged {
-        Judged::New(answer) => Ok((answer, false)),
-        Judged::Repeated(answer) => Ok((answer, true)),
-        Judged::IdReused => Err(id_reused()),
+        Deduplicated::New(answer) => Ok((answer, false)),
+        Deduplicated::Repeated(answer) => Ok((answer, true)),
+        Deduplicated::IdReused => Err(id_reused()),
     }
 }
 
@@ -112,7 +114,7 @@ pub(super) fn issued(
     let (status, result) =
         if repeated { (StatusCode::OK, Acceptance::Duplicate) } else { (status, result) };
     log_fields.result = Some(result);
-    let Standing { state, schedule, next_at, recipient } = standing;
+    let InvoiceStatus { state, schedule, next_at, recipient } = standing;
     let next = |schedule| context.schedules.next_after(&schedule, context.clock.now());
     let release_at = if state == Shown::Waiting {
         schedule.and_then(next)

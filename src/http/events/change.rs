@@ -18,7 +18,7 @@ use crate::http::fields::{Item, Report};
 use crate::http::json;
 use crate::http::problem::Problem;
 use crate::http::request::LogFields;
-use crate::store::{ChangeAnswer, Commit, Judged, Received};
+use crate::store::{ChangeAnswer, Commit, Deduplicated, Received};
 
 /// A change of an account on its way to the disk.
 pub(in crate::http) struct ChangeUnderWay {
@@ -27,11 +27,11 @@ pub(in crate::http) struct ChangeUnderWay {
     version: Version,
     places: Places,
     warnings: Vec<Warning>,
-    nudge: Arc<Notify>,
+    wake_up: Arc<Notify>,
 }
 
 enum ChangeCommit {
-    OfEvent(Commit<Judged<ChangeAnswer>>),
+    OfEvent(Commit<Deduplicated<ChangeAnswer>>),
     OfOperator(Commit<ChangeAnswer>),
 }
 
@@ -73,7 +73,7 @@ impl ChangeUnderWay {
             version: change.version,
             warnings: answer::settings_warnings(&change, &places, context),
             places,
-            nudge: Arc::clone(&context.nudge),
+            wake_up: Arc::clone(&context.wake_up),
             commit: commit(change),
         }
     }
@@ -87,7 +87,7 @@ impl ChangeUnderWay {
             ChangeCommit::OfEvent(commit) => unless_reused(commit.await?)?,
             ChangeCommit::OfOperator(commit) => (commit.await?, false),
         };
-        self.nudge.notify_one();
+        self.wake_up.notify_one();
         if let ChangeAnswer::Refused(Refused::VersionRegressed { current }) = change_answer {
             alarm_of_regression(&self.account, self.version, current);
         }

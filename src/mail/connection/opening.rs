@@ -67,7 +67,7 @@ impl Offers {
                 Some("PIPELINING") => offers.pipelining = true,
                 Some("SIZE") => {
                     offers.size = true;
-                    // 0 stands for no limit (RFC 1870, section 4).
+                    // 0 means no limit (RFC 1870, section 4).
                     let octets = words.next().and_then(|octets| octets.parse().ok());
                     offers.size_octets = octets.filter(|&octets| octets > 0);
                 }

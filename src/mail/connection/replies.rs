@@ -38,7 +38,7 @@ pub(in crate::mail) struct Spoken {
 }
 
 impl Spoken {
-    /// The reply as it is recorded: an enhanced code is taken out of the words, on whichever line it stands.
+    /// The reply as it is recorded: an enhanced code is taken out of the text, on whichever line it is.
     pub(in crate::mail) fn reply(&self) -> Reply {
         let enhanced = self
             .lines

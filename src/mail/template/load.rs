@@ -275,7 +275,7 @@ fn read(path: &Path) -> Result<String, String> {
     Ok(source)
 }
 
-/// The first line, from 1, in which `name` stands as a word.
+/// The first line, from 1, that holds `name` as a word.
 fn line_with(source: &str, name: &str) -> Option<usize> {
     let is_word = |line: &str| {
         line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)

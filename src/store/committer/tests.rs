@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 
 use super::super::engine::keys::{self, Object, kind};
-use super::super::engine::tx::{BATCH_OPERATIONS, Met, Tx, Visit};
+use super::super::engine::tx::{BATCH_OPERATIONS, KeyValue, Tx, Visit};
 use super::super::record::CounterRow;
 use super::super::testing::samples::{
     Answer, Map, all, count, counted, entry, rules, unit, verify_trail,
@@ -118,7 +118,7 @@ fn start(disk: TestDisk) -> (Arc<TestDisk>, Committer) {
 
 fn submit(committer: &Committer, work: impl FnOnce(&mut Tx<'_>) + Send + 'static) -> Answer {
     let (unit, answer) = unit(work);
-    committer.submit(Urgency::Accept, unit).unwrap();
+    committer.submit(Priority::Intake, unit).unwrap();
     answer
 }
 
@@ -242,7 +242,7 @@ fn what_a_unit_leaves_for_later_comes_after_those_who_wait() {
     });
     let mut last = None;
     behind_a_first_batch(&committer, &warden, || {
-        committer.submit(Urgency::Accept, first).unwrap();
+        committer.submit(Priority::Intake, first).unwrap();
         last = Some(submit(&committer, |tx| {
             assert_eq!(counted(tx, "a"), 1);
             count(tx, "a");
@@ -271,7 +271,7 @@ fn units_that_follow_each_other_for_long_do_not_make_one_endless_batch() {
     let (disk, committer) = start(disk);
     let mut other = None;
     behind_a_first_batch(&committer, &warden, || {
-        committer.submit(Urgency::Accept, chain(100_000)).unwrap();
+        committer.submit(Priority::Intake, chain(100_000)).unwrap();
         other = Some(submit(&committer, |tx| count(tx, "other")));
     });
     warden.wait();
@@ -295,7 +295,7 @@ fn a_failed_sync_is_told_to_all_and_ends_the_store() {
     assert!(waiting.recv().is_err(), "it was dropped, unevaluated");
     assert_eq!(committer.health().failure, Some(failure.clone()));
     let (late, _answer) = unit(|_| ());
-    assert_eq!(committer.submit(Urgency::Settle, late), Err(failure));
+    assert_eq!(committer.submit(Priority::Settlement, late), Err(failure));
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn closing_waits_for_what_was_taken_and_takes_nothing_more() {
             thread::yield_now();
         }
         let (late, _answer) = unit(|_| ());
-        assert_eq!(committer.submit(Urgency::Settle, late), Err(StoreError::Closed));
+        assert_eq!(committer.submit(Priority::Settlement, late), Err(StoreError::Closed));
         assert!(!closing.is_finished());
         drop(warden);
     });
@@ -323,7 +323,7 @@ fn closing_waits_for_what_was_taken_and_takes_nothing_more() {
 #[test]
 fn closing_leaves_what_follows_to_the_next_start() {
     let (disk, committer) = start(TestDisk::new());
-    committer.submit(Urgency::Settle, chain(100_000)).unwrap();
+    committer.submit(Priority::Settlement, chain(100_000)).unwrap();
     committer.close();
     assert!(counted(disk.as_ref(), "chain") > 0);
 }
@@ -382,7 +382,7 @@ fn a_unit_that_panics_leaves_nobody_waiting() {
         thread::yield_now();
     }
     let (late, _answer) = unit(|_| ());
-    assert!(committer.submit(Urgency::Settle, late).is_err());
+    assert!(committer.submit(Priority::Settlement, late).is_err());
 }
 
 #[test]
@@ -396,9 +396,9 @@ fn a_unit_that_writes_nothing_needs_no_sync() {
 }
 
 fn refusals(committer: &Committer) -> [Option<StoreError>; 3] {
-    [Urgency::Accept, Urgency::Intent, Urgency::Settle].map(|urgency| {
+    [Priority::Intake, Priority::Attempt, Priority::Settlement].map(|priority| {
         let (unit, _answer) = unit(|_| ());
-        committer.submit(urgency, unit).err()
+        committer.submit(priority, unit).err()
     })
 }
 
@@ -456,11 +456,12 @@ fn free_space_is_looked_at_again_after_a_second() {
 fn a_slow_batch_keeps_intents_away_and_nothing_else() {
     let (_disk, committer) = start(TestDisk::new());
     let long_ago = Instant::now().checked_sub(SLOW_BATCH + LOOK);
-    for (urgency, expected) in [(Urgency::Intent, Err(StoreError::Busy)), (Urgency::Accept, Ok(()))]
+    for (priority, expected) in
+        [(Priority::Attempt, Err(StoreError::Busy)), (Priority::Intake, Ok(()))]
     {
         committer.shared.state().began = long_ago;
         let (unit, _answer) = unit(|_| ());
-        assert_eq!(committer.submit(urgency, unit), expected);
+        assert_eq!(committer.submit(priority, unit), expected);
     }
 }
 
@@ -500,6 +501,6 @@ fn closing_waits_for_all_that_was_taken() {
     );
 }
 
-fn last_link(disk: &TestDisk) -> Option<Met> {
-    all(disk, &[kind::TRAIL]).pop()
+fn last_link(disk: &TestDisk) -> Option<KeyValue> {
+    all(disk, &[kind::CHAIN]).pop()
 }

@@ -1,4 +1,4 @@
-//! Documents come back as they were written, by one or by many at a time, or are reported damaged.
+//! DocumentFiles come back as they were written, by one or by many at a time, or are reported damaged.
 
 use std::sync::mpsc;
 use std::thread;
@@ -13,9 +13,9 @@ fn digest(bytes: &[u8]) -> Digest {
     Digest::of(bytes)
 }
 
-fn open() -> (tempfile::TempDir, Documents) {
+fn open() -> (tempfile::TempDir, DocumentFiles) {
     let directory = tempfile::tempdir().unwrap();
-    let documents = Documents::open(directory.path()).unwrap();
+    let documents = DocumentFiles::open(directory.path()).unwrap();
     (directory, documents)
 }
 
@@ -34,7 +34,7 @@ fn a_document_lies_under_its_day_and_digest() {
     assert_eq!(incoming(&directory), 0);
 
     drop(documents);
-    let documents = Documents::open(directory.path()).unwrap();
+    let documents = DocumentFiles::open(directory.path()).unwrap();
     assert_eq!(documents.read(&digest, day("2026-09-30")).unwrap(), b"%PDF");
 }
 
@@ -74,7 +74,7 @@ fn what_was_not_finished_and_days_without_documents_are_gone_after_a_start() {
     fs::write(directory.path().join("documents/.incoming/half"), b"%P").unwrap();
     drop(documents);
 
-    let documents = Documents::open(directory.path()).unwrap();
+    let documents = DocumentFiles::open(directory.path()).unwrap();
     assert_eq!(incoming(&directory), 0);
     assert!(!directory.path().join("documents/2026-09-30").exists());
     assert_eq!(documents.read(&kept, day("2026-10-01")).unwrap(), b"kept");
@@ -197,7 +197,7 @@ fn what_is_no_day_and_no_document_is_left_out_and_named() {
     }
     drop(documents);
 
-    let documents = Documents::open(directory.path()).unwrap();
+    let documents = DocumentFiles::open(directory.path()).unwrap();
     assert_eq!(documents.days().unwrap(), [day("2026-09-30")]);
     assert_eq!(documents.of_day(day("2026-09-30")).unwrap(), [kept]);
     let mut expected = paths
@@ -212,7 +212,7 @@ fn a_failure_to_open_the_documents_names_the_path() {
     let incoming = directory.path().join("documents/.incoming");
     fs::create_dir(incoming.parent().unwrap()).unwrap();
     fs::write(&incoming, b"").unwrap();
-    let error = Documents::open(directory.path()).unwrap_err();
+    let error = DocumentFiles::open(directory.path()).unwrap_err();
     let path = incoming.display().to_string();
     assert!(error.to_string().contains(&path), "{error}");
 }

@@ -4,23 +4,23 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
+use super::final_checks::PendingFinalChecks;
 use super::keys::{self, Object};
-use super::last_looks::LastLooks;
+use super::pending::{self, Pending};
 use super::read;
-use super::standing_by::{self, StandingBy};
 use super::tx::{Records as _, Tree, Tx};
 use super::unfinished::{Unfinished, go_on};
-use super::write::{self, By, Memory};
+use super::write::{self, By, Idempotency};
 use crate::domain::account::{Account, Profile};
 use crate::domain::address::EmailAddress;
 use crate::domain::audit::{AccountChangeKind, AccountChanged, Actor, AuditEvent, AuditText};
 use crate::domain::change::{AccountChange, Applied, ChangeKind, Refused, Warning, apply};
 use crate::domain::contact::Contact;
-use crate::domain::delivery::{Answer, DeliveryId, Event, step};
+use crate::domain::delivery::{DeliveryId, Event, StepAnswer, step};
 use crate::domain::id::{AccountId, InvoiceNumber, Sequence, SubUserId, Version};
-use crate::domain::recipient::{Recipient, Suspect};
+use crate::domain::recipient::{Recipient, Suppression};
 use crate::store::record::{CursorRow, InvoiceRow, Record as _};
-use crate::store::{ChangeAnswer, ChangeResult, Judged, Received, Result};
+use crate::store::{ChangeAnswer, ChangeResult, Deduplicated, Received, Result};
 
 /// Largest account, so that all of its parts fit into one batch beside what else a change writes.
 const ACCOUNT_BYTES: usize = 300 * 1024;
@@ -32,19 +32,19 @@ pub(super) fn change(
     tx: &mut Tx<'_>,
     received: &Received,
     change: &AccountChange,
-) -> Result<Judged<ChangeAnswer>> {
+) -> Result<Deduplicated<ChangeAnswer>> {
     let memory = write::memory(tx, received)?;
     match (memory, read::account(tx, &change.account)?) {
-        (Memory::Reused, _) => Ok(Judged::IdReused),
+        (Idempotency::Reused, _) => Ok(Deduplicated::IdReused),
         // Above the current version it can only be if an import has lowered that: then it is judged anew.
-        (Memory::Repeated, Some(account)) if change.version <= account.version() => {
-            Ok(Judged::Repeated(accepted(tx, ChangeResult::Duplicate, account, Vec::new())?))
+        (Idempotency::Repeated, Some(account)) if change.version <= account.version() => {
+            Ok(Deduplicated::Repeated(accepted(tx, ChangeResult::Duplicate, account, Vec::new())?))
         }
-        (Memory::New | Memory::Repeated, _) => {
+        (Idempotency::New | Idempotency::Repeated, _) => {
             let by = By { actor: &received.actor(), reason: None };
             let answer = apply_to_current(tx, change, &by, received.at)?;
             let is_success = matches!(answer, ChangeAnswer::Accepted { .. });
-            write::judged(tx, received, Memory::New, answer, is_success)
+            write::judged(tx, received, Idempotency::New, answer, is_success)
         }
     }
 }
@@ -161,16 +161,16 @@ fn free(
     at: DateTime<Utc>,
 ) -> Result<()> {
     use keys::Class::{Parked, Withheld};
-    let standing_by =
-        StandingBy { account, classes: &[Withheld, Parked], up_to: Sequence(u64::MAX), after };
-    let last = standing_by::advance(tx, &standing_by, &Actor::Daemon, at, |tx, id, before| {
+    let pending =
+        Pending { account, classes: &[Withheld, Parked], up_to: Sequence(u64::MAX), after };
+    let last = pending::advance(tx, &pending, &Actor::Daemon, at, |tx, id, before| {
         let invoice = read::invoice(tx, id.invoice)?.invoice;
         let known = invoice.min_account_version.unwrap_or(Version::UNKNOWN) <= account.version();
         for event in [Event::Freed(invoice.release), Event::AccountChanged] {
             let freed = step(before, &event, at, &tx.rules().policy, 0.0);
             // Whoever is withheld was known before; an import may have lowered the version since.
             let is_known = known || event == Event::AccountChanged;
-            if is_known && freed.answer == Answer::Done {
+            if is_known && freed.answer == StepAnswer::Applied {
                 let held = before.hold.is_some();
                 let told = if event == Event::AccountChanged {
                     AuditEvent::Retried { held }
@@ -192,8 +192,8 @@ fn free(
 /// go to before all others. A snapshot that changes many contacts with many marks leaves some, since the
 /// batch has a limit; those are cleared when their contact changes again, or by an operator. Says how many.
 fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<usize> {
-    let suspects = read::suspects(tx, before.id())?;
-    if suspects.is_empty() {
+    let suppressions = read::suppressions(tx, before.id())?;
+    if suppressions.is_empty() {
         return Ok(0);
     }
     let (old, new) = (before.profile(), after.profile());
@@ -209,7 +209,7 @@ fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<usi
         let new = new.map_or(&[][..], |contact| contact.addresses.as_slice());
         if old != new {
             for address in old.iter().chain(new) {
-                if suspects.contains_key(address) && !cleared.contains(&address) {
+                if suppressions.contains_key(address) && !cleared.contains(&address) {
                     cleared.push(address);
                 }
             }
@@ -217,7 +217,7 @@ fn clear_marks(tx: &mut Tx<'_>, before: &Account, after: &Account) -> Result<usi
     }
     cleared.truncate(MARKS_AT_ONCE);
     for address in &cleared {
-        tx.remove(&keys::suspect(before.id(), address))?;
+        tx.remove(&keys::suppression(before.id(), address))?;
     }
     Ok(cleared.len())
 }
@@ -234,15 +234,15 @@ pub(super) fn clear_marks_of_recipients(
     account: &Account,
     at: DateTime<Utc>,
 ) -> Result<usize> {
-    let suspects = read::suspects(tx, account.id())?;
+    let suppressions = read::suppressions(tx, account.id())?;
     let selected = account.billing_contact().map(|(_, sub_user)| &sub_user.contact);
     let contacts = selected.into_iter().chain([&account.profile().main_contact]);
     let marked: BTreeSet<&EmailAddress> = contacts
         .flat_map(|contact| contact.addresses.as_slice())
-        .filter(|address| suspects.contains_key(address))
+        .filter(|address| suppressions.contains_key(address))
         .collect();
     for address in &marked {
-        tx.remove(&keys::suspect(account.id(), address))?;
+        tx.remove(&keys::suppression(account.id(), address))?;
     }
     if !marked.is_empty() {
         free_later(tx, account.id(), at, &[])?;
@@ -252,8 +252,8 @@ pub(super) fn clear_marks_of_recipients(
 
 /// The accounts with an address that was rejected since then. A damaged mark is left alone.
 pub(super) fn rejected_since(tree: &dyn Tree, since: DateTime<Utc>) -> Result<BTreeSet<AccountId>> {
-    let accounts = tree.scan(&[keys::kind::SUSPECT], None, usize::MAX, |key, value| {
-        let mark: Suspect = tree.decode(key, value).ok()?;
+    let accounts = tree.scan(&[keys::kind::SUPPRESSION], None, usize::MAX, |key, value| {
+        let mark: Suppression = tree.decode(key, value).ok()?;
         let account = AccountId::parse(keys::text_after(key, 1)?).ok()?;
         (mark.since >= since).then_some(account)
     })?;
@@ -269,13 +269,13 @@ pub(super) fn forget_marks(
     by: &By<'_>,
     at: DateTime<Utc>,
 ) -> Result<usize> {
-    let mut marks: Vec<EmailAddress> = read::suspects(tx, account)?
+    let mut marks: Vec<EmailAddress> = read::suppressions(tx, account)?
         .into_iter()
         .filter_map(|(address, mark)| (mark.since >= since).then_some(address))
         .collect();
     marks.truncate(MARKS_AT_ONCE);
     for address in &marks {
-        tx.remove(&keys::suspect(account, address))?;
+        tx.remove(&keys::suppression(account, address))?;
     }
     let count = marks.len();
     if count == 0 {
@@ -295,8 +295,8 @@ pub(super) fn under_way(
     let ChangeAnswer::Accepted { account, recipient, .. } = answer else {
         return Ok(Vec::new());
     };
-    // What is damaged must not stand in the way of every account's changes: that of which nobody knows
-    // whose it is goes unnamed, that of which nobody knows to whom it went is named.
+    // A damaged record must not block every account's changes: one whose account is unknown
+    // is left out, one whose recipient is unknown is named.
     let intents =
         tx.scan(&[keys::kind::INTENT], None, usize::MAX, |key, _| keys::delivery_at_the_end(key))?;
     let mut under_way = Vec::new();
@@ -321,7 +321,7 @@ pub(super) fn under_way(
 pub(super) fn name_in_flight(
     answer: &mut ChangeAnswer,
     under_way: Vec<(DeliveryId, InvoiceNumber)>,
-    looks: &LastLooks,
+    looks: &PendingFinalChecks,
 ) {
     if let ChangeAnswer::Accepted { in_flight, .. } = answer {
         in_flight.extend(

@@ -9,12 +9,12 @@ use super::tx::{Records as _, Tx, met};
 use super::write::{self, By};
 use crate::domain::audit::{AttemptEnded, AuditEvent, AuditReply, AuditText, Consequence};
 use crate::domain::delivery::{
-    AddressDelivery, AddressState, Answer, Attempt, Delivery, DeliveryId, Event, HoldReason,
-    Intent, Outcome, Reply, Shown, Stage, Verdict, step,
+    AddressDelivery, AddressState, Attempt, Delivery, DeliveryId, Event, HoldReason, Intent,
+    Outcome, Reply, Shown, Stage, StepAnswer, Verdict, step,
 };
-use crate::domain::recipient::{OnRejected, Recipient, Suspect};
+use crate::domain::recipient::{OnRejected, Recipient, Suppression};
 use crate::store::record::{DeliveryRow, IntentRow};
-use crate::store::{Begin, Begun, ProcessId, Result, Seen, Settle, Settled};
+use crate::store::{Begin, ExpectedVersion, IntentOutcome, ProcessId, Result, Settle, Settled};
 
 /// Commits an intent, if account and delivery are as they were when it was decided.
 pub(super) fn begin(
@@ -22,10 +22,10 @@ pub(super) fn begin(
     id: DeliveryId,
     begin: &Begin,
     owner: ProcessId,
-) -> Result<Begun> {
+) -> Result<IntentOutcome> {
     let Begin { seen, recipient, round_at, intent } = begin;
     let Some(subject) = Subject::unmoved(tx, id, *seen)? else {
-        return Ok(Begun::Moved);
+        return Ok(IntentOutcome::Moved);
     };
     let resolved = subject.step(tx, &Event::resolved(recipient), *round_at, 0.0);
     let sending = step(
@@ -35,8 +35,8 @@ pub(super) fn begin(
         &tx.rules().policy,
         0.0,
     );
-    if resolved.answer != Answer::Done || sending.answer != Answer::Done {
-        return Ok(Begun::Moved);
+    if resolved.answer != StepAnswer::Applied || sending.answer != StepAnswer::Applied {
+        return Ok(IntentOutcome::Moved);
     }
     // Written anew, a damaged one is whole again.
     let sent_to: Option<Option<Recipient>> =
@@ -48,7 +48,7 @@ pub(super) fn begin(
     }
     tx.put(&keys::intent(id), &IntentRow { intent: intent.clone(), owner })?;
     subject.put(tx, sending.delivery, intent.started_at)?;
-    Ok(Begun::Durable)
+    Ok(IntentOutcome::Durable)
 }
 
 /// Commits the outcome of the attempt whose intent is stored.
@@ -90,9 +90,9 @@ fn end(
         && let Some(account) = &subject.account
     {
         let mark =
-            Suspect { since: at, account_version: account.version(), reply: reply.to_string() };
-        tx.put(&keys::suspect(account.id(), address), &mark)?;
-        // Whoever is left is asked for in the next round. If that is nobody, the invoice is withheld then,
+            Suppression { since: at, account_version: account.version(), reply: reply.to_string() };
+        tx.put(&keys::suppression(account.id(), address), &mark)?;
+        // The next round resolves who is left. If that is no one, the invoice is withheld then,
         // and comes back with the next change of its account.
         fallback = match tx.rules().on_rejected {
             OnRejected::MainContact => true,
@@ -111,7 +111,7 @@ fn end(
     subject.put(tx, ended, at)
 }
 
-/// Keeps an attempt and tells of it, and of what it led to.
+/// Keeps an attempt and writes its audit event, with its consequence.
 fn keep(
     tx: &mut Tx<'_>,
     subject: &Subject,
@@ -200,7 +200,7 @@ fn consequence_of(
 pub(super) fn withhold(
     tx: &mut Tx<'_>,
     id: DeliveryId,
-    seen: Seen,
+    seen: ExpectedVersion,
     at: DateTime<Utc>,
 ) -> Result<bool> {
     let Some(subject) = Subject::unmoved(tx, id, seen)? else {
@@ -213,7 +213,7 @@ pub(super) fn withhold(
     let resolved = subject.step(tx, &Event::resolved(&recipient), at, 0.0);
     let is_open =
         resolved.delivery.may_send() && resolved.delivery.open_addresses().next().is_some();
-    if resolved.answer != Answer::Done || is_open {
+    if resolved.answer != StepAnswer::Applied || is_open {
         return Ok(false);
     }
     let superseded = |delivery: &Delivery| {
@@ -259,7 +259,7 @@ pub(super) fn recover_one(
         Err(error) => Err(error),
     };
     let recovered = read::unless_damaged(recovered, |error| {
-        tracing::error!(%error, "an attempt of the last process cannot be settled: its invoice is left alone");
+        tracing::error!(%error, "an attempt of the previous process cannot be settled; its invoice is skipped");
         tx.roll_back();
     })?;
     Ok(recovered.unwrap_or(Recovered::Left(key)))
@@ -302,8 +302,11 @@ fn step_or_drop(
 ) -> Delivery {
     let ended = subject.step(tx, event, at, jitter);
     match ended.answer {
-        Answer::Done | Answer::Recorded | Answer::Already | Answer::AlreadySent => ended.delivery,
-        Answer::WrongState | Answer::OtherRevision { .. } => {
+        StepAnswer::Applied
+        | StepAnswer::Deferred
+        | StepAnswer::Unchanged
+        | StepAnswer::AlreadySent => ended.delivery,
+        StepAnswer::WrongState | StepAnswer::OtherRevision { .. } => {
             subject.step(tx, &Event::AttemptDropped, at, jitter).delivery
         }
     }

@@ -4,19 +4,19 @@ use std::cell::Cell;
 
 use sha2::{Digest as _, Sha256};
 
-use super::tx::{Met, Tree, Unit};
+use super::tx::{KeyValue, Tree, Unit};
 use crate::store::committer::Room;
 use crate::store::{Health, Result, StoreError, StoreId};
 
 /// How urgent a unit is when the disk fills up or commits are slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Urgency {
+pub(crate) enum Priority {
     /// Something new: the first to be refused.
-    Accept,
+    Intake,
     /// What is about to be sent: may use half of the disk space that is kept back.
-    Intent,
+    Attempt,
     /// What became of it: never refused, since it happened.
-    Settle,
+    Settlement,
 }
 
 /// A tree that commits units, each whole or not at all.
@@ -27,7 +27,7 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Takes a unit, to be evaluated in order of arrival and answered once it is durable, before anything
     /// is evaluated that could have read it. An error means that it was not taken and will not be
     /// evaluated.
-    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()>;
+    fn submit(&self, priority: Priority, unit: Unit) -> Result<()>;
 
     /// Room for a file of so many bytes, if the disk keeps what settling needs besides. To be dropped once the
     /// file is written; none where space is not counted.
@@ -36,14 +36,14 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// The store's random id.
     fn id(&self) -> StoreId;
 
-    /// How the store fares.
+    /// The store's health.
     fn health(&self) -> Health;
 
     /// Takes no further unit, and waits until those that were taken are answered. What they left for later is dropped.
     fn close(&self);
 
     /// The greatest key that begins with `prefix`, and its value.
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>>;
+    fn last(&self, prefix: &[u8]) -> Result<Option<KeyValue>>;
 }
 
 /// A new random id, for a store or for a process.

@@ -1,8 +1,8 @@
-//! Documents: the file and its record, kept together.
+//! DocumentFiles: the file and its record, kept together.
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::backend::Urgency;
+use super::backend::Priority;
 use super::tx::{Records as _, Tx};
 use super::{Engine, keys, write};
 use crate::domain::id::Digest;
@@ -62,7 +62,7 @@ impl Engine {
         let evaluate = move |tx: &mut Tx<'_>| {
             let key = keys::document(&digest);
             if let Some(row) = tx.read::<DocumentRow>(&key)? {
-                // Seen anew: its time without a reference begins again.
+                // ExpectedVersion anew: its time without a reference begins again.
                 tx.put(&key, &DocumentRow { stored_at: at, ..row })?;
                 return Ok(DocumentAnswer::Duplicate);
             }
@@ -77,7 +77,7 @@ impl Engine {
             drop(lock);
             answer
         };
-        self.submit(Urgency::Accept, evaluate, locked)
+        self.submit(Priority::Intake, evaluate, locked)
             .inspect_err(|_| self.remove_orphan(&digest, day))
     }
 

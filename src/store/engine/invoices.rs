@@ -6,16 +6,17 @@ use sha2::{Digest as _, Sha256};
 use super::keys::{self, Object};
 use super::subject::Subject;
 use super::tx::{Records as _, Tree, Tx};
-use super::write::{self, By, Memory, Placed};
+use super::write::{self, By, Idempotency, Placed};
 use super::{accounts, read};
 use crate::domain::account::Account;
 use crate::domain::audit::{Actor, AuditEvent, AuditText, Effect};
-use crate::domain::delivery::{Answer, Delivery, DeliveryId, Event, HoldReason, Shown, State};
+use crate::domain::delivery::{Delivery, DeliveryId, Event, HoldReason, Shown, State, StepAnswer};
 use crate::domain::id::{AccountId, Digest, InvoiceNumber, Sequence, Version};
 use crate::domain::invoice::{Document, Invoice};
 use crate::store::record::{CounterRow, DocumentRow, IdentityRow, InvoiceRow};
 use crate::store::{
-    Command, IssueAnswer, Judged, OperateAnswer, Order, Received, Result, Standing, WithdrawAnswer,
+    Command, Deduplicated, InvoiceStatus, IssueAnswer, OperateAnswer, Order, Received, Result,
+    WithdrawAnswer,
 };
 
 /// Takes an invoice.
@@ -23,10 +24,10 @@ pub(super) fn issue(
     tx: &mut Tx<'_>,
     received: &Received,
     invoice: &Invoice,
-) -> Result<Judged<IssueAnswer>> {
+) -> Result<Deduplicated<IssueAnswer>> {
     let memory = write::memory(tx, received)?;
-    if memory == Memory::Reused {
-        return Ok(Judged::IdReused);
+    if memory == Idempotency::Reused {
+        return Ok(Deduplicated::IdReused);
     }
     let known = read::identity(tx, &invoice.account, &invoice.number)?;
     let answer = match known {
@@ -61,7 +62,7 @@ fn compare(tx: &Tx<'_>, invoice: &Invoice, identity: &IdentityRow) -> Result<Iss
         }
         IdentityRow::Tombstone { content, state, at: _ } => {
             let standing =
-                Standing { state: *state, schedule: None, next_at: None, recipient: None };
+                InvoiceStatus { state: *state, schedule: None, next_at: None, recipient: None };
             Ok(match content {
                 None => IssueAnswer::Stale(standing),
                 Some(digest) if *digest == content_digest(invoice) => {
@@ -136,13 +137,13 @@ pub(super) fn withdraw(
     received: &Received,
     account: &AccountId,
     number: &InvoiceNumber,
-) -> Result<Judged<WithdrawAnswer>> {
+) -> Result<Deduplicated<WithdrawAnswer>> {
     let memory = write::memory(tx, received)?;
-    if memory == Memory::Reused {
-        return Ok(Judged::IdReused);
+    if memory == Idempotency::Reused {
+        return Ok(Deduplicated::IdReused);
     }
     let known = read::identity(tx, account, number)?;
-    if memory == Memory::Repeated {
+    if memory == Idempotency::Repeated {
         let answer = WithdrawAnswer::Duplicate { state: state_now(tx, known.as_ref())? };
         return write::judged(tx, received, memory, answer, true);
     }
@@ -161,10 +162,12 @@ pub(super) fn withdraw(
             let id = DeliveryId::of_invoice(sequence);
             let moved = move_delivery(tx, id, &Event::Withdraw, &by, received.at)?;
             match moved.answer {
-                Answer::Done => WithdrawAnswer::Withdrawn,
-                Answer::Recorded => WithdrawAnswer::Recorded,
-                Answer::Already => WithdrawAnswer::Duplicate { state: moved.state },
-                Answer::AlreadySent | Answer::WrongState | Answer::OtherRevision { .. } => {
+                StepAnswer::Applied => WithdrawAnswer::Withdrawn,
+                StepAnswer::Deferred => WithdrawAnswer::Recorded,
+                StepAnswer::Unchanged => WithdrawAnswer::Duplicate { state: moved.state },
+                StepAnswer::AlreadySent
+                | StepAnswer::WrongState
+                | StepAnswer::OtherRevision { .. } => {
                     WithdrawAnswer::AlreadySent { state: moved.state }
                 }
             }
@@ -212,10 +215,10 @@ pub(super) fn operate(
         Some(IdentityRow::Sequence(sequence)) => sequence,
         Some(IdentityRow::Tombstone { content: _, state, at: _ }) => {
             let answer = match command {
-                Command::Withdraw if state == Shown::Withdrawn => Answer::Already,
-                Command::Withdraw => Answer::AlreadySent,
+                Command::Withdraw if state == Shown::Withdrawn => StepAnswer::Unchanged,
+                Command::Withdraw => StepAnswer::AlreadySent,
                 Command::Hold { .. } | Command::Release { .. } | Command::Resend { .. } => {
-                    Answer::WrongState
+                    StepAnswer::WrongState
                 }
             };
             return Ok(Some(OperateAnswer { answer, state }));
@@ -273,7 +276,7 @@ fn move_delivery(
     Ok(OperateAnswer { answer: moved.answer, state })
 }
 
-/// Whether an operator lets go on what stopped since nobody could be reached, or what he held himself, or has
+/// Whether an operator releases what stopped because no address could be reached, or what an operator held, or has
 /// it sent again: then what the relay said of addresses counts no more. Where it was wrong about many (see the
 /// brake on rejections), a hold and a release put that right. A hold because of a rejection is left by the way
 /// that the rejection leads to.
@@ -283,19 +286,20 @@ fn is_to_be_tried_anew(event: &Event<'_>, before: &Delivery) -> bool {
     matches!(event, Event::Resend { .. }) || matches!(event, Event::Release { .. }) && was_stopped
 }
 
-/// What the audit log tells of a command that changed a delivery.
+/// The audit event of a command that changed a delivery.
 fn told_of(
     event: &Event<'_>,
-    answer: Answer,
+    answer: StepAnswer,
     state: Shown,
     suppressions_cleared: u64,
 ) -> Option<AuditEvent> {
     let effect = match answer {
-        Answer::Done | Answer::Already | Answer::WrongState | Answer::OtherRevision { .. } => {
-            Effect::Applied
-        }
-        Answer::Recorded => Effect::Deferred,
-        Answer::AlreadySent => Effect::AlreadySent,
+        StepAnswer::Applied
+        | StepAnswer::Unchanged
+        | StepAnswer::WrongState
+        | StepAnswer::OtherRevision { .. } => Effect::Applied,
+        StepAnswer::Deferred => Effect::Deferred,
+        StepAnswer::AlreadySent => Effect::AlreadySent,
     };
     match event {
         Event::Hold(reason) => {

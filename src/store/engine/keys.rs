@@ -1,5 +1,5 @@
 //! The keys of the one tree. The first byte is the kind; texts end with a NUL, which no id can hold,
-//! and numbers are big-endian, so that keys sort as what they stand for.
+//! and numbers are big-endian, so that keys sort as their values do.
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -29,11 +29,11 @@ pub(crate) mod kind {
     /// schedule, account → nothing: accounts with something waiting.
     pub(crate) const SCHEDULED: u8 = b's';
     /// account, class, sequence, kind → nothing: what a run or a change of the account frees.
-    pub(crate) const STANDING_BY: u8 = b'p';
+    pub(crate) const PENDING: u8 = b'p';
     /// account → cursor: a change frees more than fits in one unit.
     pub(crate) const FREEING: u8 = b'z';
-    /// sequence → nothing: an invoice that is gone, with more left of its story than fits in one unit.
-    pub(crate) const BURYING: u8 = b'b';
+    /// sequence → nothing: a purged invoice with more left of its history than fits in one unit.
+    pub(crate) const PURGING: u8 = b'b';
     /// lane, time, sequence, kind → nothing: what is due.
     pub(crate) const DUE: u8 = b'D';
     /// sequence, kind → intent.
@@ -41,24 +41,24 @@ pub(crate) mod kind {
     /// scope → run.
     pub(crate) const RUN: u8 = b'r';
     /// day, sender, webhook-id → 16 bytes of the body's digest.
-    pub(crate) const REMEMBERED: u8 = b'w';
-    /// account, address → suspect.
-    pub(crate) const SUSPECT: u8 = b'x';
+    pub(crate) const IDEMPOTENCY: u8 = b'w';
+    /// account, address → suppression.
+    pub(crate) const SUPPRESSION: u8 = b'x';
     /// scope → pause.
     pub(crate) const PAUSE: u8 = b'P';
     /// digest → document.
     pub(crate) const DOCUMENT: u8 = b'f';
-    /// object, batch, index → a line of its story.
+    /// object, batch, index → an entry of its history.
     pub(crate) const ENTRY: u8 = b'e';
     /// batch → link of the hash chain.
-    pub(crate) const TRAIL: u8 = b't';
+    pub(crate) const CHAIN: u8 = b't';
     /// name → counter.
     pub(crate) const COUNTER: u8 = b'm';
     /// whole key, part → what did not fit into one value.
     pub(crate) const CONTINUED: u8 = b'c';
 }
 
-/// Why an invoice stands by under its account.
+/// Why an invoice is pending under its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Class {
     Parked,
@@ -142,7 +142,7 @@ keys! {
     identities(account: &AccountId) = IDENTITY.text(account.as_str());
     identity(account: &AccountId, number: &InvoiceNumber) = IDENTITY.text(account.as_str()).text(number.as_str());
     invoice(sequence: Sequence) = INVOICE.number(sequence.0);
-    burying(sequence: Sequence) = BURYING.number(sequence.0);
+    purging(sequence: Sequence) = PURGING.number(sequence.0);
     delivery(id: DeliveryId) = DELIVERY.delivery(id);
     recipient(id: DeliveryId) = RECIPIENT.delivery(id);
     intent(id: DeliveryId) = INTENT.delivery(id);
@@ -150,24 +150,24 @@ keys! {
     attempt(id: DeliveryId, ordinal: u64) = ATTEMPT.delivery(id).number(ordinal);
     scheduled_accounts(schedule: &ScheduleName) = SCHEDULED.text(schedule.as_str());
     scheduled(schedule: &ScheduleName, account: &AccountId) = SCHEDULED.text(schedule.as_str()).text(account.as_str());
-    standing_by_class(account: &AccountId, class: Class) = STANDING_BY.text(account.as_str()).class(class);
-    standing_by(account: &AccountId, class: Class, id: DeliveryId) =
-        STANDING_BY.text(account.as_str()).class(class).delivery(id);
+    pending_class(account: &AccountId, class: Class) = PENDING.text(account.as_str()).class(class);
+    pending(account: &AccountId, class: Class, id: DeliveryId) =
+        PENDING.text(account.as_str()).class(class).delivery(id);
     freeing(account: &AccountId) = FREEING.text(account.as_str());
     due_in(lane: Lane) = DUE.lane(lane);
     due(lane: Lane, at: DateTime<Utc>, id: DeliveryId) = DUE.lane(lane).time(at).delivery(id);
     /// The key before which everything of a lane is due up to and including `now`.
     due_after(lane: Lane, now: DateTime<Utc>) = DUE.lane(lane).time(now).number(u64::MAX).byte(u8::MAX).byte(0);
     /// Everything remembered on a day; days sort.
-    remembered_day(day: NaiveDate) = REMEMBERED.day(day);
+    idempotency_day(day: NaiveDate) = IDEMPOTENCY.day(day);
     remembered(day: NaiveDate, sender: &SenderName, id: &WebhookId) =
-        REMEMBERED.day(day).text(sender.as_str()).text(id.as_str());
-    suspects(account: &AccountId) = SUSPECT.text(account.as_str());
-    suspect(account: &AccountId, address: &EmailAddress) = SUSPECT.text(account.as_str()).text(address.as_str());
+        IDEMPOTENCY.day(day).text(sender.as_str()).text(id.as_str());
+    suppressions(account: &AccountId) = SUPPRESSION.text(account.as_str());
+    suppression(account: &AccountId, address: &EmailAddress) = SUPPRESSION.text(account.as_str()).text(address.as_str());
     document(digest: &Digest) = DOCUMENT.bytes(digest.as_bytes());
     entries(object: &Object) = ENTRY.bytes(&object.name());
     entry(object: &Object, batch: u64, index: u64) = ENTRY.bytes(&object.name()).number(batch).number(index);
-    trail(batch: u64) = TRAIL.number(batch);
+    trail(batch: u64) = CHAIN.number(batch);
     counter(name: &str) = COUNTER.text(name);
     continued(key: &[u8], part: u8) = CONTINUED.bytes(key).byte(0).byte(part);
 }
@@ -177,7 +177,7 @@ pub(crate) fn of_invoice(kind: u8, sequence: Sequence) -> Key {
     Builder::new(kind).number(sequence.0).0
 }
 
-/// The class and the delivery of a key of [`standing_by`].
+/// The class and the delivery of a key of [`pending`].
 pub(crate) fn parse_standing_by(key: &[u8]) -> Option<(Class, DeliveryId)> {
     let (rest, id) = key.split_last_chunk::<DELIVERY_OCTETS>()?;
     let class = match rest.last()? {
@@ -223,7 +223,7 @@ pub(crate) fn pause(scope: &PauseScope) -> Key {
     }
 }
 
-/// An object that has a story.
+/// An object that has a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Object {
     Account(AccountId),
@@ -318,8 +318,8 @@ mod tests {
     fn accounts_are_kept_apart_where_one_id_begins_with_the_other() {
         let id = |text| AccountId::parse(text).unwrap();
         assert!(
-            !standing_by(&id("K-10"), Class::Waiting, DeliveryId::of_invoice(Sequence(1)))
-                .starts_with(&standing_by_class(&id("K-1"), Class::Waiting))
+            !pending(&id("K-10"), Class::Waiting, DeliveryId::of_invoice(Sequence(1)))
+                .starts_with(&pending_class(&id("K-1"), Class::Waiting))
         );
     }
 

@@ -7,12 +7,12 @@ mod accounts;
 mod attempts;
 pub(crate) mod backend;
 mod documents;
+mod final_checks;
 mod invoices;
 pub(crate) mod keys;
-mod last_looks;
+mod pending;
 mod read;
 mod runs;
-mod standing_by;
 mod subject;
 mod sweep;
 #[cfg(test)]
@@ -30,18 +30,19 @@ use std::sync::{Arc, OnceLock};
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
-use self::backend::{Backend, Urgency, new_id};
-use self::last_looks::LastLooks;
+use self::backend::{Backend, Priority, new_id};
+use self::final_checks::PendingFinalChecks;
 use self::sweep::Swept;
 use self::tx::{Tree, Tx, Unit};
 use self::unfinished::{Recovery, Unfinished, go_on, recover};
 use self::write::By;
-use super::documents::Documents;
+use super::documents::DocumentFiles;
 use super::{
-    AccountView, Accounts, Audited, Backlog, Begin, Begun, ChangeAnswer, Commit, DocumentAnswer,
-    DuePlace, Filter, Health, InvoiceView, IssueAnswer, Job, Judged, OperateAnswer, Order, Page,
-    Pause, PauseInForce, PauseScope, ProcessId, Received, Result, Retention, Rules, Run, RunScope,
-    Seen, Settle, Settled, StoreError, StoreId, TrailOrder, TrailPlace, WithdrawAnswer,
+    AccountView, Accounts, AuditItem, AuditOrder, AuditPlace, Backlog, Begin, ChangeAnswer, Commit,
+    CurrentPause, Deduplicated, DocumentAnswer, DuePlace, ExpectedVersion, Filter, Health,
+    IntentOutcome, InvoiceView, IssueAnswer, Job, OperateAnswer, Order, Page, Pause, PauseScope,
+    ProcessId, Received, Result, Retention, Rules, Run, RunScope, Settle, Settled, StoreError,
+    StoreId, WithdrawAnswer,
 };
 use crate::domain::audit::Actor;
 use crate::domain::change::AccountChange;
@@ -81,12 +82,12 @@ pub trait Store: Send + Sync + 'static {
         &self,
         received: Received,
         mut change: AccountChange,
-    ) -> Commit<Judged<ChangeAnswer>> {
+    ) -> Commit<Deduplicated<ChangeAnswer>> {
         // It is compared with one that was stored, which is kept in milliseconds.
         change.timestamp = DateTime::from_timestamp_millis(change.timestamp.timestamp_millis())
             .unwrap_or(change.timestamp);
         let evaluate = move |tx: &mut Tx<'_>| accounts::change(tx, &received, &change);
-        self.engine().change(evaluate, Judged::answer_mut)
+        self.engine().change(evaluate, Deduplicated::answer_mut)
     }
 
     /// Applies a change that an operator brings, as [`Store::change_account`] does.
@@ -105,8 +106,8 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Takes an invoice; its documents must be stored.
-    fn issue(&self, received: Received, invoice: Invoice) -> Commit<Judged<IssueAnswer>> {
-        self.engine().commit(Urgency::Accept, move |tx| invoices::issue(tx, &received, &invoice))
+    fn issue(&self, received: Received, invoice: Invoice) -> Commit<Deduplicated<IssueAnswer>> {
+        self.engine().commit(Priority::Intake, move |tx| invoices::issue(tx, &received, &invoice))
     }
 
     /// Takes an invoice back; one that is not known yet will be stale when it comes.
@@ -115,12 +116,13 @@ pub trait Store: Send + Sync + 'static {
         received: Received,
         account: AccountId,
         number: InvoiceNumber,
-    ) -> Commit<Judged<WithdrawAnswer>> {
-        self.engine()
-            .commit(Urgency::Accept, move |tx| invoices::withdraw(tx, &received, &account, &number))
+    ) -> Commit<Deduplicated<WithdrawAnswer>> {
+        self.engine().commit(Priority::Intake, move |tx| {
+            invoices::withdraw(tx, &received, &account, &number)
+        })
     }
 
-    // Documents.
+    // DocumentFiles.
 
     /// Keeps a document's bytes, whose SHA-256 is `digest`, unless there are too many unused ones; uploads under way
     /// when there come to be still get in. Blocks on the file system until the bytes are durable, then commits the
@@ -151,7 +153,7 @@ pub trait Store: Send + Sync + 'static {
         at: DateTime<Utc>,
     ) -> Commit<Option<OperateAnswer>> {
         let (account, number) = (account.clone(), number.clone());
-        self.engine().commit(Urgency::Settle, move |tx| {
+        self.engine().commit(Priority::Settlement, move |tx| {
             invoices::operate(tx, &account, &number, &order, &operator, at)
         })
     }
@@ -165,7 +167,8 @@ pub trait Store: Send + Sync + 'static {
         actor: Actor,
         at: DateTime<Utc>,
     ) -> Commit<bool> {
-        self.engine().commit(Urgency::Settle, move |tx| runs::pause(tx, &scope, reason, actor, at))
+        self.engine()
+            .commit(Priority::Settlement, move |tx| runs::pause(tx, &scope, reason, actor, at))
     }
 
     /// Forgets what the relay rejected since then: these addresses count as good again, and what is withheld is
@@ -182,7 +185,7 @@ pub trait Store: Send + Sync + 'static {
         for account in accounts::rejected_since(self.engine().tree(), since)? {
             loop {
                 let (account, actor, reason) = (account.clone(), actor.clone(), reason.clone());
-                let forget = self.engine().commit(Urgency::Settle, move |tx| {
+                let forget = self.engine().commit(Priority::Settlement, move |tx| {
                     let by = By { actor: &actor, reason: reason.as_deref() };
                     accounts::forget_marks(tx, &account, since, &by, at)
                 });
@@ -208,7 +211,7 @@ pub trait Store: Send + Sync + 'static {
         actor: Actor,
         at: DateTime<Utc>,
     ) -> Commit<bool> {
-        self.engine().commit(Urgency::Settle, move |tx| {
+        self.engine().commit(Priority::Settlement, move |tx| {
             runs::resume(tx, &scope, &By { actor: &actor, reason: reason.as_deref() }, at)
         })
     }
@@ -219,15 +222,15 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// The pause that stops an account's mail; without an account, that of everything.
-    fn pause_in_force(&self, account: Option<&AccountId>) -> Result<Option<PauseInForce>> {
-        read::pause_in_force(self.engine().tree(), account)
+    fn current_pause(&self, account: Option<&AccountId>) -> Result<Option<CurrentPause>> {
+        read::current_pause(self.engine().tree(), account)
     }
 
     // Schedule.
 
     /// Makes due what is waiting now and not held, unless the same or a later instant was released before: in the
     /// same commit as much as a batch can hold, and the rest, which a durable cursor remembers, in those that
-    /// follow. What comes to wait behind the cursor, or later than the release, waits for the next. A run of the
+    /// follow. An invoice that begins to wait behind the cursor, or later than the release, waits for the next. A run of the
     /// scope that is still open begins anew with what waits by then. An operator's is never too late. Where nothing
     /// waits only the instant is kept. Says whether anything waited. The histories of the invoices say who released
     /// them.
@@ -239,7 +242,7 @@ pub trait Store: Send + Sync + 'static {
         reason: Option<String>,
         at: DateTime<Utc>,
     ) -> Commit<bool> {
-        self.engine().commit(Urgency::Intent, move |tx| {
+        self.engine().commit(Priority::Attempt, move |tx| {
             let by = By { actor: &actor, reason: reason.as_deref() };
             runs::release(tx, scope, instant, &by, at)
         })
@@ -248,7 +251,7 @@ pub trait Store: Send + Sync + 'static {
     /// Notes a schedule's first sight, so that what it misses from now on is known. A last run later
     /// than `at`, after the clock was set back, counts as one at `at` from then on.
     fn note_schedule(&self, schedule: ScheduleName, at: DateTime<Utc>) -> Commit<()> {
-        self.engine().commit(Urgency::Settle, move |tx| runs::note(tx, schedule, at))
+        self.engine().commit(Priority::Settlement, move |tx| runs::note(tx, schedule, at))
     }
 
     /// The last run of each scope, the open ones among them.
@@ -297,11 +300,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Commits the intent of an attempt. Refused if the account or the delivery moved since the job
     /// was read.
-    fn begin(&self, delivery: DeliveryId, begin: Begin) -> Commit<Begun> {
+    fn begin(&self, delivery: DeliveryId, begin: Begin) -> Commit<IntentOutcome> {
         let (looks, owner) = (Arc::clone(&self.engine().looks), self.engine().process);
-        self.engine().commit(Urgency::Intent, move |tx| {
+        self.engine().commit(Priority::Attempt, move |tx| {
             let answer = attempts::begin(tx, delivery, &begin, owner)?;
-            if answer == Begun::Durable {
+            if answer == IntentOutcome::Durable {
                 looks.expect(delivery);
             }
             Ok(answer)
@@ -330,7 +333,7 @@ pub trait Store: Send + Sync + 'static {
     /// Commits what became of the attempt whose intent is stored.
     fn settle(&self, delivery: DeliveryId, settle: Settle) -> Commit<Settled> {
         let looks = Arc::clone(&self.engine().looks);
-        self.engine().commit(Urgency::Settle, move |tx| {
+        self.engine().commit(Priority::Settlement, move |tx| {
             let settled = attempts::settle(tx, delivery, &settle)?;
             looks.forget(delivery);
             Ok(settled)
@@ -339,12 +342,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Has an invoice wait for an operator, for a reason of the daemon's, unless it waits for one already.
     fn hold(&self, delivery: DeliveryId, reason: HoldReason, at: DateTime<Utc>) -> Commit<()> {
-        self.engine().commit(Urgency::Settle, move |tx| invoices::hold(tx, delivery, reason, at))
+        self.engine()
+            .commit(Priority::Settlement, move |tx| invoices::hold(tx, delivery, reason, at))
     }
 
-    /// Commits that nobody can be reached, if delivery and account are as they were read.
-    fn withhold(&self, delivery: DeliveryId, seen: Seen, at: DateTime<Utc>) -> Commit<bool> {
-        self.engine().commit(Urgency::Settle, move |tx| attempts::withhold(tx, delivery, seen, at))
+    /// Commits that no address can be reached, if delivery and account are as they were read.
+    fn withhold(
+        &self,
+        delivery: DeliveryId,
+        seen: ExpectedVersion,
+        at: DateTime<Utc>,
+    ) -> Commit<bool> {
+        self.engine()
+            .commit(Priority::Settlement, move |tx| attempts::withhold(tx, delivery, seen, at))
     }
 
     /// Settles as uncertain every intent without an outcome whose owner is gone: one store has one process at a
@@ -360,7 +370,7 @@ pub trait Store: Send + Sync + 'static {
             settled: Vec::new(),
             answer,
         });
-        match self.engine().backend.submit(Urgency::Settle, unit) {
+        match self.engine().backend.submit(Priority::Settlement, unit) {
             Ok(()) => commit,
             Err(error) => Commit::ready(Err(error)),
         }
@@ -374,7 +384,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Accounts by id after `after`, at most `limit` and not much more than 4 MiB of them, but at least one. What is
-    /// there all the time is told once, whatever changes meanwhile.
+    /// there all the time is listed exactly once, whatever changes meanwhile.
     fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Accounts> {
         views::accounts(self.engine().tree(), after, limit, &self.engine().rules)
     }
@@ -388,12 +398,12 @@ pub trait Store: Send + Sync + 'static {
     /// entries; and the place to go on after, if there may be more. What retention removed is left out.
     fn audit(
         &self,
-        order: TrailOrder,
-        after: Option<TrailPlace>,
+        order: AuditOrder,
+        after: Option<AuditPlace>,
         limit: usize,
-    ) -> Result<(Vec<Audited>, Option<TrailPlace>)> {
+    ) -> Result<(Vec<AuditItem>, Option<AuditPlace>)> {
         let Engine { backend, .. } = self.engine();
-        let last = backend.last(&[keys::kind::TRAIL])?;
+        let last = backend.last(&[keys::kind::CHAIN])?;
         let last = last.and_then(|(key, _)| keys::sequence_at_the_end(&key));
         trail::audit(self.engine().tree(), last.map_or(0, |last| last.0), order, after, limit)
     }
@@ -418,14 +428,14 @@ pub trait Store: Send + Sync + 'static {
         self.engine().sweep_on(retention, now)
     }
 
-    /// What the clock said when that was noted last, so that a step while nobody looked is noticed.
+    /// What the clock said when that was noted last, so that a step while the daemon was down is noticed.
     fn clock_seen(&self) -> Result<Option<DateTime<Utc>>> {
         upkeep::clock_seen(self.engine().tree())
     }
 
     /// Notes what the clock says.
     fn note_clock(&self, now: DateTime<Utc>) -> Commit<()> {
-        self.engine().commit(Urgency::Settle, move |tx| upkeep::note_clock(tx, now))
+        self.engine().commit(Priority::Settlement, move |tx| upkeep::note_clock(tx, now))
     }
 
     /// A random id given when the store was created; Message-IDs are derived from it.
@@ -433,7 +443,7 @@ pub trait Store: Send + Sync + 'static {
         self.engine().backend.id()
     }
 
-    /// How the store fares.
+    /// The store's health.
     fn health(&self) -> Health {
         let Engine { backend, failed, .. } = self.engine();
         let health = backend.health();
@@ -451,14 +461,14 @@ pub trait Store: Send + Sync + 'static {
 /// A store over a backend.
 pub struct Engine {
     backend: Box<dyn Backend>,
-    documents: Documents,
+    documents: DocumentFiles,
     rules: Rules,
-    looks: Arc<LastLooks>,
+    looks: Arc<PendingFinalChecks>,
     /// Owns the intents that are committed from here.
     process: ProcessId,
     /// Where the sweep goes on; it starts over with the process.
     swept: Mutex<Swept>,
-    /// A sync of a document that failed: nobody may trust this state any more.
+    /// A sync of a document that failed: this state can't be trusted any more.
     failed: OnceLock<StoreError>,
 }
 
@@ -470,7 +480,11 @@ impl Store for Engine {
 
 impl Engine {
     /// Puts the use cases over a backend, which applies the same rules, and takes up what it left unfinished.
-    pub(crate) fn new(backend: impl Backend, documents: Documents, rules: Rules) -> Result<Self> {
+    pub(crate) fn new(
+        backend: impl Backend,
+        documents: DocumentFiles,
+        rules: Rules,
+    ) -> Result<Self> {
         let engine = Self {
             backend: Box::new(backend),
             documents,
@@ -481,7 +495,7 @@ impl Engine {
             failed: OnceLock::new(),
         };
         for unfinished in Unfinished::all(engine.tree())? {
-            engine.backend.submit(Urgency::Settle, go_on(unfinished))?;
+            engine.backend.submit(Priority::Settlement, go_on(unfinished))?;
         }
         Ok(engine)
     }
@@ -491,18 +505,18 @@ impl Engine {
     }
 
     /// Submits a unit whose answer is what `evaluate` returns.
-    fn commit<T, F>(&self, urgency: Urgency, evaluate: F) -> Commit<T>
+    fn commit<T, F>(&self, priority: Priority, evaluate: F) -> Commit<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
-        self.submit(urgency, evaluate, |answer| answer)
+        self.submit(priority, evaluate, |answer| answer)
             .unwrap_or_else(|error| Commit::ready(Err(error)))
     }
 
     /// Submits a unit, or says that it was not taken. Once it is durable, `finish` makes the answer of what
     /// `evaluate` returned; what it holds is held until then.
-    fn submit<T, U, F, E>(&self, urgency: Urgency, evaluate: F, finish: E) -> Result<Commit<U>>
+    fn submit<T, U, F, E>(&self, priority: Priority, evaluate: F, finish: E) -> Result<Commit<U>>
     where
         T: Send + 'static,
         U: Send + 'static,
@@ -513,17 +527,17 @@ impl Engine {
         let unit: Unit = Box::new(move |tx| {
             let result = evaluate(tx).inspect_err(|_| tx.roll_back());
             Box::new(move |durable| {
-                // Whoever asked may have left; the commit stands.
+                // The caller may have left; the commit is done all the same.
                 drop(answer.send(durable.and(result).map(finish)));
             })
         });
         // A document's failed sync stops all that is new, as a commit's does; what happened is settled still.
-        if urgency != Urgency::Settle
+        if priority != Priority::Settlement
             && let Some(failure) = self.failed.get()
         {
             return Err(failure.clone());
         }
-        self.backend.submit(urgency, unit)?;
+        self.backend.submit(priority, unit)?;
         Ok(commit)
     }
 
@@ -546,7 +560,7 @@ impl Engine {
             Ok((answer, under_way))
         };
         let looks = Arc::clone(&self.looks);
-        let named = self.submit(Urgency::Accept, evaluate, move |(mut answer, under_way)| {
+        let named = self.submit(Priority::Intake, evaluate, move |(mut answer, under_way)| {
             if let Some(answer) = answer_in(&mut answer) {
                 accounts::name_in_flight(answer, under_way, &looks);
             }
@@ -569,6 +583,6 @@ impl Engine {
             }
             evaluate(tx)
         };
-        self.commit(Urgency::Settle, unless_paused).wait()
+        self.commit(Priority::Settlement, unless_paused).wait()
     }
 }

@@ -10,11 +10,11 @@ use crate::domain::audit::AuditEntry;
 use crate::domain::delivery::{DeliveryId, Intent, State};
 use crate::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookId};
 use crate::domain::invoice::Invoice;
-use crate::domain::recipient::{Recipient, Suspect, Suspects, resolve};
+use crate::domain::recipient::{Recipient, Suppression, Suppressions, resolve};
 use crate::store::record::{
     DeliveryRow, EntryRow, IdempotencyRow, IdentityRow, IntentRow, InvoiceRow,
 };
-use crate::store::{Pause, PauseInForce, PauseScope, Result, Rules, Standing, StoreError};
+use crate::store::{CurrentPause, InvoiceStatus, Pause, PauseScope, Result, Rules, StoreError};
 
 /// What the key and the value of an entry have in common: they came from the same place.
 pub(super) fn damaged(key: &str, cause: impl Into<String>) -> StoreError {
@@ -40,22 +40,22 @@ pub(super) fn account(tree: &dyn Tree, id: &AccountId) -> Result<Option<Account>
     tree.read(&keys::account(id))
 }
 
-pub(super) fn suspects(tree: &dyn Tree, id: &AccountId) -> Result<Suspects> {
-    let prefix = keys::suspects(id);
-    let mut suspects = Suspects::new();
+pub(super) fn suppressions(tree: &dyn Tree, id: &AccountId) -> Result<Suppressions> {
+    let prefix = keys::suppressions(id);
+    let mut suppressions = Suppressions::new();
     for (key, value) in tree.scan(&prefix, None, usize::MAX, met)? {
-        let suspect: Suspect = tree.decode(&key, &value)?;
+        let suppression: Suppression = tree.decode(&key, &value)?;
         let address = keys::text_after(&key, prefix.len())
             .and_then(|text| EmailAddress::parse(text).ok())
-            .ok_or_else(|| damaged("of kind suspect", "its key holds no address"))?;
-        suspects.insert(address, suspect);
+            .ok_or_else(|| damaged("of kind suppression", "its key holds no address"))?;
+        suppressions.insert(address, suppression);
     }
-    Ok(suspects)
+    Ok(suppressions)
 }
 
 /// Who gets an account's invoices now.
 pub(super) fn recipient(tree: &dyn Tree, account: &Account, rules: &Rules) -> Result<Recipient> {
-    Ok(resolve(account, &suspects(tree, account.id())?, rules.on_rejected))
+    Ok(resolve(account, &suppressions(tree, account.id())?, rules.on_rejected))
 }
 
 pub(super) fn identity(
@@ -106,31 +106,31 @@ pub(super) fn pause(tree: &dyn Tree, scope: &PauseScope) -> Result<Option<Pause>
 }
 
 /// The pause that stops an account's mail: that of everything comes before its own.
-pub(super) fn pause_in_force(
+pub(super) fn current_pause(
     tree: &dyn Tree,
     account: Option<&AccountId>,
-) -> Result<Option<PauseInForce>> {
+) -> Result<Option<CurrentPause>> {
     let own = account.map(|id| PauseScope::Account(id.clone()));
     for scope in std::iter::once(PauseScope::Everything).chain(own) {
         if let Some(pause) = pause(tree, &scope)? {
-            return Ok(Some(PauseInForce { scope, pause }));
+            return Ok(Some(CurrentPause { scope, pause }));
         }
     }
     Ok(None)
 }
 
-/// Where an invoice stands, for an answer.
+/// An invoice's status, for an answer.
 pub(super) fn standing(
     tree: &dyn Tree,
     invoice: &Invoice,
     id: DeliveryId,
     row: &DeliveryRow,
     rules: &Rules,
-) -> Result<Standing> {
+) -> Result<InvoiceStatus> {
     let account = account(tree, &invoice.account)?;
     let sent_to = tree.read(&keys::recipient(id))?;
     let recipient = match (sent_to, &account) {
-        // Once an address has it nobody else gets it.
+        // Once an address has it no one else gets it.
         (Some(recipient), _) if row.delivery.is_finished() || row.delivery.is_accepted_by_one() => {
             Some(recipient)
         }
@@ -148,7 +148,7 @@ pub(super) fn standing(
         | State::Undeliverable => None,
     };
     let state = row.delivery.shown();
-    Ok(Standing { state, schedule, next_at: row.delivery.next_attempt_at(), recipient })
+    Ok(InvoiceStatus { state, schedule, next_at: row.delivery.next_attempt_at(), recipient })
 }
 
 /// The body's digest that is remembered under a `webhook-id`.
@@ -172,13 +172,13 @@ pub(super) fn remembered(
     Ok(None)
 }
 
-/// An account's deliveries that stand by for one reason, in order.
-pub(super) fn standing_by(
+/// An account's deliveries that are pending for one reason, in order.
+pub(super) fn pending(
     tree: &dyn Tree,
     account: &AccountId,
     class: Class,
 ) -> Result<Vec<DeliveryId>> {
-    tree.scan(&keys::standing_by_class(account, class), None, usize::MAX, |key, _| {
+    tree.scan(&keys::pending_class(account, class), None, usize::MAX, |key, _| {
         keys::delivery_at_the_end(key)
     })
 }

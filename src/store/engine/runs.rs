@@ -3,14 +3,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::keys::{self, Class, Object};
-use super::standing_by::{self, StandingBy};
+use super::pending::{self, Pending};
 use super::tx::{Records as _, Tree, Tx};
 use super::unfinished::{Unfinished, go_on as follow_with};
 use super::write::{self, By};
 use super::{invoices, read};
 use crate::domain::address::masked;
 use crate::domain::audit::{Actor, AuditEvent, AuditText, PausedFor, PausedScope, ReleaseScope};
-use crate::domain::delivery::{Answer, DeliveryId, Event, step};
+use crate::domain::delivery::{DeliveryId, Event, StepAnswer, step};
 use crate::domain::id::{AccountId, ScheduleName, Sequence};
 use crate::store::{FurtherReason, Pause, PauseScope, Result, Run, RunCursor, RunScope};
 
@@ -21,7 +21,7 @@ const END: Sequence = Sequence(u64::MAX);
 
 /// Releases what waits under a scope, unless an instant of the same or a later time was dealt with before: as
 /// much as fits into this unit; says whether anything waits. Where nothing
-/// waits only the instant is kept: a schedule that fires each second must not fill the trail.
+/// waits only the instant is kept: a schedule that fires each second must not fill the audit log.
 pub(super) fn release(
     tx: &mut Tx<'_>,
     scope: RunScope,
@@ -42,7 +42,7 @@ pub(super) fn release(
     }
     let waiting = match &scope {
         RunScope::Schedule(name) => keys::scheduled_accounts(name),
-        RunScope::Account(id) => keys::standing_by_class(id, Class::Waiting),
+        RunScope::Account(id) => keys::pending_class(id, Class::Waiting),
     };
     if !tx.any(&waiting)? {
         if let RunScope::Schedule(_) = scope {
@@ -70,7 +70,7 @@ pub(super) fn go_on(tx: &mut Tx<'_>, scope: &RunScope, at: DateTime<Utc>) -> Res
     }
 }
 
-/// Releases as much as fits into the unit, and writes how far the run has come, or its end. What comes to wait
+/// Releases as much as fits into the unit, and writes how far the run has come, or its end. An invoice that begins to wait
 /// behind its cursor waits for the next one.
 fn go_on_with(tx: &mut Tx<'_>, mut run: Run) -> Result<()> {
     let key = keys::run(&run.scope);
@@ -102,10 +102,9 @@ fn release_account(tx: &mut Tx<'_>, run: &Run, id: &AccountId) -> Result<Option<
         return Ok(None);
     };
     let after = run.cursor.as_ref().filter(|cursor| cursor.account == *id);
-    let key = |cursor: &RunCursor| {
-        keys::standing_by(id, Class::Waiting, DeliveryId::of_invoice(cursor.last))
-    };
-    let standing_by = StandingBy {
+    let key =
+        |cursor: &RunCursor| keys::pending(id, Class::Waiting, DeliveryId::of_invoice(cursor.last));
+    let pending = Pending {
         account: &account,
         classes: &[Class::Waiting],
         up_to: run.high_water,
@@ -114,9 +113,9 @@ fn release_account(tx: &mut Tx<'_>, run: &Run, id: &AccountId) -> Result<Option<
     let (_, scope) = told_of(&run.scope);
     let told = AuditEvent::ReleasedByRun { scope };
     let policy = &tx.rules().policy;
-    let last = standing_by::advance(tx, &standing_by, &run.opened_by, run.at, |_, _, delivery| {
+    let last = pending::advance(tx, &pending, &run.opened_by, run.at, |_, _, delivery| {
         let released = step(delivery, &Event::ScheduleFired, run.at, policy, 0.0);
-        Ok((released.answer == Answer::Done).then(|| (released.delivery, told.clone())))
+        Ok((released.answer == StepAnswer::Applied).then(|| (released.delivery, told.clone())))
     })?;
     // None was looked at, if the key is empty.
     Ok(last.map(|key| keys::delivery_at_the_end(&key).map_or(Sequence(0), |id| id.invoice)))
@@ -211,7 +210,7 @@ pub(super) fn waiting(
     };
     let mut page = Vec::with_capacity(accounts.len());
     for account in accounts {
-        let deliveries = read::standing_by(tree, &account, Class::Waiting)?;
+        let deliveries = read::pending(tree, &account, Class::Waiting)?;
         page.push((account, deliveries));
     }
     Ok(page)

@@ -12,7 +12,7 @@ use crate::domain::delivery::{Delivery, DeliveryId, Event, Step, step};
 use crate::domain::id::Version;
 use crate::domain::invoice::Invoice;
 use crate::store::record::DeliveryRow;
-use crate::store::{Result, Seen};
+use crate::store::{ExpectedVersion, Result};
 
 pub(super) struct Subject {
     pub(super) id: DeliveryId,
@@ -31,7 +31,11 @@ impl Subject {
     }
 
     /// The delivery, unless it or its account moved since it was seen.
-    pub(super) fn unmoved(tx: &Tx<'_>, id: DeliveryId, seen: Seen) -> Result<Option<Self>> {
+    pub(super) fn unmoved(
+        tx: &Tx<'_>,
+        id: DeliveryId,
+        seen: ExpectedVersion,
+    ) -> Result<Option<Self>> {
         if !tx.is_there(&keys::delivery(id))? {
             return Ok(None);
         }
@@ -40,9 +44,9 @@ impl Subject {
     }
 
     /// What is to be handed back, to show that it did not move.
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> ExpectedVersion {
         let account = self.account.as_ref();
-        Seen {
+        ExpectedVersion {
             stamp: self.row.stamp,
             account_version: account.map_or(Version::UNKNOWN, Account::version),
             account_changed_at: account.map(Account::changed_at),

@@ -45,8 +45,8 @@ impl Engine {
         self.sweep_part(|swept| &mut swept.documents, |at| self.sweep_documents(at, unused))?;
         self.sweep_part(|swept| &mut swept.files, |at| self.sweep_files(at, unused.date_naive()))?;
         // What a process that ended left half removed.
-        for sequence in upkeep::half_buried(self.tree())? {
-            self.bury_remains(sequence)?;
+        for sequence in upkeep::half_purged(self.tree())? {
+            self.purge_remains(sequence)?;
         }
         self.sweep_part(|swept| &mut swept.invoices, |at| self.sweep_invoices(at, finished, now))?;
         let mut swept = self.swept.lock();
@@ -124,16 +124,16 @@ impl Engine {
         let (finished, next) = upkeep::finished(self.tree(), after, before)?;
         for id in finished.iter().filter_map(|key| keys::delivery_at_the_end(key)) {
             let sequence = id.invoice;
-            let buried = self.remove_now(move |tx| upkeep::bury(tx, sequence, before, now));
-            if unless_damaged(format_args!("invoice {sequence}"), buried)? == Some(true) {
-                self.bury_remains(sequence)?;
+            let purged = self.remove_now(move |tx| upkeep::purge(tx, sequence, before, now));
+            if unless_damaged(format_args!("invoice {sequence}"), purged)? == Some(true) {
+                self.purge_remains(sequence)?;
             }
         }
         Ok(next.into())
     }
 
-    fn bury_remains(&self, sequence: Sequence) -> Result<()> {
-        while self.remove_now(move |tx| upkeep::bury_remains(tx, sequence))? {}
+    fn purge_remains(&self, sequence: Sequence) -> Result<()> {
+        while self.remove_now(move |tx| upkeep::purge_remains(tx, sequence))? {}
         Ok(())
     }
 
@@ -145,6 +145,6 @@ impl Engine {
 /// What a removal came to. One that met a damaged record removed nothing.
 fn unless_damaged<T>(what: fmt::Arguments<'_>, removal: Result<T>) -> Result<Option<T>> {
     read::unless_damaged(removal, |error| {
-        tracing::error!(%what, %error, "what cannot be removed is left out of the sweep");
+        tracing::error!(%what, %error, "a damaged record cannot be purged and is skipped");
     })
 }

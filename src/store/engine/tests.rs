@@ -13,13 +13,13 @@ use crate::domain::address::EmailAddress;
 use crate::domain::audit::{AuditEvent, AuditText, ReleaseScope};
 use crate::domain::change::ChangeKind;
 use crate::domain::contact::Contact;
-use crate::domain::delivery::{Answer, DeliveryId, State};
+use crate::domain::delivery::{DeliveryId, State, StepAnswer};
 use crate::domain::id::{Group, SubUserId};
 use crate::domain::invoice::Release;
-use crate::domain::recipient::Suspect;
+use crate::domain::recipient::Suppression;
 use crate::store::Command;
 use crate::store::committer::Room;
-use crate::store::engine::tx::{Answerer, Met, Records as _};
+use crate::store::engine::tx::{Answerer, KeyValue, Records as _};
 use crate::store::record::DeliveryRow;
 use crate::store::testing::samples::{self, Map, all, rules};
 pub(super) use crate::store::testing::samples::{account, at};
@@ -30,14 +30,14 @@ struct Between<F>(MemoryBackend, F);
 
 impl<F> Backend for Between<F>
 where
-    F: Fn(&MemoryBackend, Urgency, Unit) -> Result<()> + Send + Sync + 'static,
+    F: Fn(&MemoryBackend, Priority, Unit) -> Result<()> + Send + Sync + 'static,
 {
     fn tree(&self) -> &dyn Tree {
         &self.0
     }
 
-    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
-        (self.1)(&self.0, urgency, unit)
+    fn submit(&self, priority: Priority, unit: Unit) -> Result<()> {
+        (self.1)(&self.0, priority, unit)
     }
 
     fn room_for(&self, bytes: u64) -> Result<Option<Room>> {
@@ -56,19 +56,19 @@ where
         self.0.close();
     }
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<KeyValue>> {
         self.0.last(prefix)
     }
 }
 
 /// As if the process ended after each unit: what a unit leaves for later is not done.
-fn only_this_unit(memory: &MemoryBackend, urgency: Urgency, unit: Unit) -> Result<()> {
+fn only_this_unit(memory: &MemoryBackend, priority: Priority, unit: Unit) -> Result<()> {
     let only = Box::new(|tx: &mut Tx<'_>| {
         let answer = unit(tx);
         tx.next = None;
         answer
     });
-    memory.submit(urgency, only)
+    memory.submit(priority, only)
 }
 
 /// A tree that a commit changes after so many reads.
@@ -120,7 +120,7 @@ impl Home {
     /// One with something between it and the database.
     fn open_behind<F>(&self, between: F) -> Engine
     where
-        F: Fn(&MemoryBackend, Urgency, Unit) -> Result<()> + Send + Sync + 'static,
+        F: Fn(&MemoryBackend, Priority, Unit) -> Result<()> + Send + Sync + 'static,
     {
         let backend = Between(self.memory.reopen(rules()), between);
         self.memory.open_over(backend, rules()).unwrap()
@@ -137,7 +137,7 @@ impl Home {
             write(tx);
             Box::new(drop) as Answerer
         });
-        self.memory.reopen(rules()).submit(Urgency::Accept, unit).unwrap();
+        self.memory.reopen(rules()).submit(Priority::Intake, unit).unwrap();
     }
 
     fn fill(&self, values: Map) {
@@ -174,7 +174,7 @@ pub(super) fn change(
     version: u64,
     sub_users: usize,
     seconds: i64,
-) -> Judged<ChangeAnswer> {
+) -> Deduplicated<ChangeAnswer> {
     change_of(engine, account(), version, sub_users, seconds)
 }
 
@@ -184,7 +184,7 @@ fn change_of(
     version: u64,
     sub_users: usize,
     seconds: i64,
-) -> Judged<ChangeAnswer> {
+) -> Deduplicated<ChangeAnswer> {
     let id = format!("change-{account}-{version}");
     let sub_user =
         || SubUser { group: Group::parse("support").unwrap(), contact: contact(10), login: None };
@@ -267,7 +267,7 @@ fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_
         let command = Command::Hold { reason: "a look".to_owned() };
         let anna = "anna".to_owned();
         let held = whole.operate(of[n], &number(n), command.into(), anna, at(1));
-        assert_eq!(held.wait().unwrap().unwrap().answer, Answer::Done);
+        assert_eq!(held.wait().unwrap().unwrap().answer, StepAnswer::Applied);
     }
     // It is passed by, and is in nobody's way.
     home.spoil(keys::delivery(DeliveryId::of_invoice(Sequence(2))));
@@ -374,7 +374,7 @@ fn a_record_in_parts_that_is_written_while_it_is_read_is_read_whole() {
 }
 
 /// As on a full disk.
-fn no_room(_: &MemoryBackend, _: Urgency, _: Unit) -> Result<()> {
+fn no_room(_: &MemoryBackend, _: Priority, _: Unit) -> Result<()> {
     Err(StoreError::DiskFull)
 }
 
@@ -487,7 +487,7 @@ fn an_attempt_whose_intent_is_damaged_is_named_as_in_flight() {
     issue(&engine, 0, 0);
     home.spoil(keys::intent(DeliveryId::of_invoice(Sequence(1))));
     let answer = change(&engine, 2, 0, 10);
-    let Judged::New(ChangeAnswer::Accepted { in_flight, .. }) = answer else {
+    let Deduplicated::New(ChangeAnswer::Accepted { in_flight, .. }) = answer else {
         panic!("{answer:?}");
     };
     assert_eq!(in_flight, [number(0)]);
@@ -497,14 +497,14 @@ fn an_attempt_whose_intent_is_damaged_is_named_as_in_flight() {
 fn a_damaged_mark_keeps_only_its_accounts_rejections_from_being_forgotten() {
     let home = Home::new();
     let engine = home.open();
-    let mark = Suspect {
+    let mark = Suppression {
         since: at(10),
         account_version: Version::parse(1).unwrap(),
         reply: "550 5.1.1 unknown".to_owned(),
     };
     let key = |account: &str, address: &str| {
         let address = EmailAddress::parse(address).unwrap();
-        keys::suspect(&AccountId::parse(account).unwrap(), &address)
+        keys::suppression(&AccountId::parse(account).unwrap(), &address)
     };
     home.submit(move |tx| {
         for (account, address) in [("K-1", "b@x.example"), ("K-2", "c@x.example")] {

@@ -3,25 +3,25 @@
 use super::keys::{self, Object};
 use super::read;
 use super::tx::{Records as _, Tree};
-use crate::store::record::{EntryRow, InvoiceRow, Link, TrailRow};
-use crate::store::{Audited, Result, Subject, TrailOrder, TrailPlace};
+use crate::store::record::{ChainRow, EntryRow, InvoiceRow, Link};
+use crate::store::{AuditItem, AuditOrder, AuditPlace, Result, Subject};
 
 /// Most batches that one page looks at: retention may have removed the entries of many.
 const LOOKED_AT: usize = 5_000;
 
-/// A page of the trail, whose last batch is `last`; and the place to go on after, if there may be more.
+/// A page of the audit log, whose last batch is `last`; and the place to go on after, if there may be more.
 pub(super) fn audit(
     tree: &dyn Tree,
     last: u64,
-    order: TrailOrder,
-    after: Option<TrailPlace>,
+    order: AuditOrder,
+    after: Option<AuditPlace>,
     limit: usize,
-) -> Result<(Vec<Audited>, Option<TrailPlace>)> {
+) -> Result<(Vec<AuditItem>, Option<AuditPlace>)> {
     let mut page = Vec::new();
     // Batches are numbered without a gap.
     let mut batch = match (order, after) {
-        (TrailOrder::OldestFirst, None) => 1,
-        (TrailOrder::NewestFirst, None) => last,
+        (AuditOrder::OldestFirst, None) => 1,
+        (AuditOrder::NewestFirst, None) => last,
         (_, Some(place)) => place.batch.min(last),
     };
     for _ in 0..LOOKED_AT {
@@ -30,8 +30,8 @@ pub(super) fn audit(
         }
         for entry in entries(tree, batch, order)? {
             let is_further = after.is_none_or(|after| match order {
-                TrailOrder::OldestFirst => entry.place > after,
-                TrailOrder::NewestFirst => entry.place < after,
+                AuditOrder::OldestFirst => entry.place > after,
+                AuditOrder::NewestFirst => entry.place < after,
             });
             if is_further {
                 page.push(entry);
@@ -42,31 +42,31 @@ pub(super) fn audit(
             }
         }
         batch = match order {
-            TrailOrder::OldestFirst => batch + 1,
-            TrailOrder::NewestFirst => batch - 1,
+            AuditOrder::OldestFirst => batch + 1,
+            AuditOrder::NewestFirst => batch - 1,
         };
     }
     let next = match order {
-        TrailOrder::OldestFirst => TrailPlace { batch: batch - 1, index: u64::MAX },
-        TrailOrder::NewestFirst => TrailPlace { batch: batch + 1, index: 0 },
+        AuditOrder::OldestFirst => AuditPlace { batch: batch - 1, index: u64::MAX },
+        AuditOrder::NewestFirst => AuditPlace { batch: batch + 1, index: 0 },
     };
     Ok((page, Some(next)))
 }
 
 /// What is left of one batch.
-fn entries(tree: &dyn Tree, batch: u64, order: TrailOrder) -> Result<Vec<Audited>> {
-    let link: TrailRow = tree
-        .read(&keys::trail(batch))?
-        .ok_or_else(|| read::damaged(&format!("link {batch} of the trail"), "it is missing"))?;
+fn entries(tree: &dyn Tree, batch: u64, order: AuditOrder) -> Result<Vec<AuditItem>> {
+    let link: ChainRow = tree.read(&keys::trail(batch))?.ok_or_else(|| {
+        read::damaged(&format!("link {batch} of the hash chain"), "it is missing")
+    })?;
     let mut entries = Vec::with_capacity(link.links.len());
     for (index, Link { object, .. }) in (0..).zip(link.links) {
         let entry: Option<EntryRow> = tree.read(&keys::entry(&object, batch, index))?;
         if let (Some(EntryRow { entry, .. }), Some(subject)) = (entry, subject(tree, object)?) {
-            let place = TrailPlace { batch, index };
-            entries.push(Audited { place, subject, entry });
+            let place = AuditPlace { batch, index };
+            entries.push(AuditItem { place, subject, entry });
         }
     }
-    if order == TrailOrder::NewestFirst {
+    if order == AuditOrder::NewestFirst {
         entries.reverse();
     }
     Ok(entries)

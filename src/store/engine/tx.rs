@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::keys::{self, Key, Object};
 use crate::domain::audit::AuditEntry;
-use crate::store::record::{EntryRow, Link, Record, TrailRow};
+use crate::store::record::{ChainRow, EntryRow, Link, Record};
 use crate::store::{Result, Rules, StoreError};
 
 /// Most operations that a batch may hold: larger ones were not atomic over a power cut.
@@ -133,11 +133,11 @@ pub(crate) trait Records: Tree {
 }
 
 /// A key of the tree with its value.
-pub(crate) type Met = (Key, Vec<u8>);
+pub(crate) type KeyValue = (Key, Vec<u8>);
 
 /// Picks both, for [`Records::scan`].
 #[expect(clippy::unnecessary_wraps, reason = "others pick some only")]
-pub(crate) fn met(key: &[u8], value: &[u8]) -> Option<Met> {
+pub(crate) fn met(key: &[u8], value: &[u8]) -> Option<KeyValue> {
     Some((key.to_vec(), value.to_vec()))
 }
 
@@ -265,7 +265,7 @@ impl<'a> Tx<'a> {
         self.entries.push(Told { object, row, values });
     }
 
-    /// How many operations this unit comes to so far.
+    /// How many operations this unit has so far.
     pub(crate) fn operations(&self) -> usize {
         self.own.len() + self.entries.len()
     }
@@ -294,7 +294,7 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// Where the hash chain over all batches stands.
+/// The end of the hash chain over all batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct TrailHead {
     /// The number of the last batch; 0 before the first.
@@ -309,7 +309,7 @@ impl TrailHead {
         let Some((key, value)) = last else {
             return Ok(Self::default());
         };
-        let link: TrailRow = tree.decode(&key, &value)?;
+        let link: ChainRow = tree.decode(&key, &value)?;
         let batch = keys::sequence_at_the_end(&key).map_or(0, |sequence| sequence.0);
         Ok(Self { batch, hash: link.hash() })
     }
@@ -461,10 +461,10 @@ impl<'r> Batch<'r> {
                 let key = keys::entry(&object, head.batch, index);
                 let encoded = row.encode();
                 links.push(Link { digest: hash(&[key.as_slice(), &encoded].concat()), object });
-                // A line of a story and a link are far below 255 parts.
+                // An audit entry and a link are far below 255 parts.
                 split(&key, &encoded, &mut self.writes);
             }
-            let link = TrailRow { previous: head.hash, links };
+            let link = ChainRow { previous: head.hash, links };
             head.hash = link.hash();
             split(&keys::trail(head.batch), &link.encode(), &mut self.writes);
         }

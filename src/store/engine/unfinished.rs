@@ -11,9 +11,9 @@ use crate::domain::delivery::{DeliveryId, Intent};
 use crate::domain::id::AccountId;
 use crate::store::{ProcessId, Result, Run, RunScope};
 
-/// What is done in one unit after another; a durable cursor remembers how far it has come.
+/// What is done in one unit after another; a durable cursor holds how far it has come.
 pub(super) enum Unfinished {
-    /// Freeing what stands by under an account.
+    /// Freeing what is pending under an account.
     Freeing(AccountId),
     /// Releasing what waits under a scope, by the run that was opened at that time.
     Releasing(RunScope, DateTime<Utc>),
@@ -48,7 +48,7 @@ pub(super) fn go_on(unfinished: Unfinished) -> Unit {
         };
         if let Err(error) = gone_on {
             // The cursor stays: the next change, release or start takes it up.
-            tracing::error!(%error, "moving on what stands by stopped");
+            tracing::error!(%error, "moving pending invoices on stopped");
             tx.roll_back();
         }
         Box::new(drop)

@@ -39,16 +39,16 @@ pub(super) fn forget(tx: &mut Tx<'_>, now: DateTime<Utc>) -> Result<bool> {
     let Some(first_kept) = now.date_naive().checked_sub_days(days) else {
         return Ok(false);
     };
-    let end = keys::remembered_day(first_kept);
+    let end = keys::idempotency_day(first_kept);
     let old =
-        tx.scan_range(&[kind::REMEMBERED], Some(&end), AT_ONCE, |key, _| Some(key.to_vec()))?;
+        tx.scan_range(&[kind::IDEMPOTENCY], Some(&end), AT_ONCE, |key, _| Some(key.to_vec()))?;
     for key in &old {
         tx.remove(key)?;
     }
     Ok(old.len() == AT_ONCE)
 }
 
-/// Documents that nobody refers to any more, after a key, and where to go on from.
+/// DocumentFiles that nobody refers to any more, after a key, and where to go on from.
 pub(super) fn unused_documents(
     tree: &dyn Tree,
     after: Option<&Key>,
@@ -79,7 +79,7 @@ fn page<R: Record>(
     for (key, value) in met {
         // Nothing says that a damaged one is old.
         let row = read::unless_damaged(tree.decode(&key, &value), |error| {
-            tracing::error!(%error, "a record is left out of the sweep");
+            tracing::error!(%error, "a damaged record is not purged");
         })?;
         if row.is_some_and(|row| goes(&row)) {
             going.push(key);
@@ -118,9 +118,9 @@ pub(super) fn remove_document(
     Ok(unused)
 }
 
-/// Removes an invoice whose deliveries are finished and leaves its tombstone. Its attempts and its story go in the
-/// same unit as far as they fit; says whether some are left, which are marked for [`bury_remains`].
-pub(super) fn bury(
+/// Removes an invoice whose deliveries are finished and leaves its tombstone. Its attempts and its history go in the
+/// same unit as far as they fit; says whether some are left, which are marked for [`purge_remains`].
+pub(super) fn purge(
     tx: &mut Tx<'_>,
     sequence: Sequence,
     before: DateTime<Utc>,
@@ -151,20 +151,20 @@ pub(super) fn bury(
             tx.remove(&key)?;
         }
     }
-    bury_remains(tx, sequence)
+    purge_remains(tx, sequence)
 }
 
-/// Removes what is left of an invoice that is gone, as much as fits in one unit. While more is left, a mark
-/// stands by which it is found again after a crash; says whether it does.
-pub(super) fn bury_remains(tx: &mut Tx<'_>, sequence: Sequence) -> Result<bool> {
-    // A mark that stands without reason must not cost an invoice that is there its story.
+/// Removes what is left of an invoice that is gone, as much as fits in one unit. While more is left, a marker
+/// lets the next start find it; says whether one is left.
+pub(super) fn purge_remains(tx: &mut Tx<'_>, sequence: Sequence) -> Result<bool> {
+    // A stray marker must not cost a stored invoice its history.
     let of_invoice = |kind| keys::of_invoice(kind, sequence);
     if tx.is_there(&keys::invoice(sequence))? || tx.any(&of_invoice(kind::DELIVERY))? {
         return Ok(false);
     }
     let mut remains = keys_of(tx, &of_invoice(kind::ATTEMPT), OPERATIONS + 1)?;
     remains.extend(keys_of(tx, &keys::entries(&Object::Invoice(sequence)), OPERATIONS + 1)?);
-    let mark = keys::burying(sequence);
+    let mark = keys::purging(sequence);
     for key in remains {
         if tx.operations() >= OPERATIONS {
             tx.mark(mark);
@@ -182,8 +182,8 @@ fn keys_of(tx: &Tx<'_>, prefix: &[u8], limit: usize) -> Result<Vec<Key>> {
 }
 
 /// Invoices that are gone, of which more is left.
-pub(super) fn half_buried(tree: &dyn Tree) -> Result<Vec<Sequence>> {
-    tree.scan(&[kind::BURYING], None, AT_ONCE, |key, _| keys::sequence_at_the_end(key))
+pub(super) fn half_purged(tree: &dyn Tree) -> Result<Vec<Sequence>> {
+    tree.scan(&[kind::PURGING], None, AT_ONCE, |key, _| keys::sequence_at_the_end(key))
 }
 
 /// The instant `span` before `now`.

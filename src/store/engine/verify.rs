@@ -1,9 +1,9 @@
 //! Whether what is stored holds together: every record against its checksum and the domain's rules,
-//! every index entry against its record and the other way round, every entry of a story against the
+//! every index entry against its record and the other way round, every audit entry against the
 //! hash chain, every document against its digest.
 //!
-//! Everything is looked at once, in the order of the keys; nothing is changed. What is wrong is told and
-//! the check goes on. Keys are told by kind and number only where they may hold an address.
+//! Everything is looked at once, in the order of the keys; nothing is changed. What is wrong is reported and
+//! the check goes on. Keys that may hold an address are named by kind and number only.
 
 mod place;
 #[cfg(test)]
@@ -22,18 +22,18 @@ use super::{read, upkeep};
 use crate::domain::account::Account;
 use crate::domain::delivery::{Attempt, DeliveryId, State};
 use crate::domain::id::{AccountId, Digest, Sequence};
-use crate::domain::recipient::{Recipient, Suspect};
-use crate::store::documents::Documents;
+use crate::domain::recipient::{Recipient, Suppression};
+use crate::store::documents::DocumentFiles;
 use crate::store::record::{
-    CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
-    IntentRow, InvoiceRow, Link, Record, TrailRow,
+    ChainRow, CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow,
+    IdentityRow, IntentRow, InvoiceRow, Link, Record,
 };
 use crate::store::{Finding, Pause, Result, Run, StoreError, Verified};
 
-/// Checks a tree and its documents; `tell` hears what is wrong.
+/// Checks a tree and its documents; `tell` is called with each finding.
 pub(crate) fn verify(
     tree: &dyn Tree,
-    documents: &Documents,
+    documents: &DocumentFiles,
     tell: &mut dyn FnMut(Finding),
 ) -> Result<Verified> {
     let mut check = Check {
@@ -67,7 +67,7 @@ struct Chain {
 
 struct Check<'a> {
     tree: &'a dyn Tree,
-    documents: &'a Documents,
+    documents: &'a DocumentFiles,
     tell: &'a mut dyn FnMut(Finding),
     verified: Verified,
     /// How many invoices name each document.
@@ -80,7 +80,7 @@ struct Check<'a> {
     accounts: u64,
     /// What the documents count as that no invoice refers to.
     unused_bytes: u64,
-    /// How many numbers stand for an invoice that came, whether it is there or has a tombstone.
+    /// How many numbers were used by an invoice, stored or a tombstone.
     numbers: u64,
 }
 
@@ -104,22 +104,22 @@ impl Check<'_> {
                     Some(_) | None => check.of_delivery(key, attempt),
                 })
             }
-            Some(kind::BURYING) => self.burying(key),
+            Some(kind::PURGING) => self.purging(key),
             Some(kind::SCHEDULED) => self.scheduled(key),
-            Some(kind::STANDING_BY | kind::DUE) => self.indexed(key),
+            Some(kind::PENDING | kind::DUE) => self.indexed(key),
             Some(kind::FREEING) => self.each::<CursorRow>(key, value, Self::alone),
             Some(kind::RUN) => self.each::<Run>(key, value, |check, key, run| {
                 check.expect(key, keys::run(&run.scope) == key, "it holds another run")
             }),
-            Some(kind::REMEMBERED) => self.each::<IdempotencyRow>(key, value, Self::alone),
-            Some(kind::SUSPECT) => self.each::<Suspect>(key, value, Self::alone),
+            Some(kind::IDEMPOTENCY) => self.each::<IdempotencyRow>(key, value, Self::alone),
+            Some(kind::SUPPRESSION) => self.each::<Suppression>(key, value, Self::alone),
             Some(kind::PAUSE) => self.each::<Pause>(key, value, Self::alone),
             Some(kind::DOCUMENT) => self.each(key, value, Self::document),
             Some(kind::ENTRY) => self.each::<EntryRow>(key, value, |check, key, _| {
                 let stored = check.tree.whole::<EntryRow>(key, value)?;
                 check.entry(key, &stored)
             }),
-            Some(kind::TRAIL) => {
+            Some(kind::CHAIN) => {
                 self.chain.links += 1;
                 self.each(key, value, Self::link)
             }
@@ -160,7 +160,7 @@ impl Check<'_> {
     fn account(&mut self, key: &[u8], account: &Account) -> Result<()> {
         self.accounts += 1;
         self.expect(key, keys::account(account.id()) == key, "it holds another account")?;
-        let waits = self.tree.any(&keys::standing_by_class(account.id(), Class::Waiting))?;
+        let waits = self.tree.any(&keys::pending_class(account.id(), Class::Waiting))?;
         let marked = self.tree.is_there(&keys::scheduled(&account.schedule(), account.id()))?;
         self.expect(key, waits == marked, "its schedule is marked, or not, against what waits")
     }
@@ -215,7 +215,7 @@ impl Check<'_> {
         }
         let has_intent = self.tree.is_there(&keys::intent(id))?;
         let fits = has_intent == (delivery.state == State::Sending);
-        self.expect(key, fits, "an intent stands, or not, against its state")
+        self.expect(key, fits, "its state and its intent do not agree")
     }
 
     /// A record that lies with a delivery.
@@ -225,7 +225,7 @@ impl Check<'_> {
         self.expect_there(key, &delivery, "it has no delivery")
     }
 
-    fn burying(&mut self, key: &[u8]) -> Result<()> {
+    fn purging(&mut self, key: &[u8]) -> Result<()> {
         let Some(sequence) = self.sequence(key)? else {
             return Ok(());
         };
@@ -234,9 +234,9 @@ impl Check<'_> {
         self.expect(key, is_gone, "the invoice is not gone")
     }
 
-    /// Whether retention has removed an invoice, and not yet all of its story.
+    /// Whether an invoice has been purged, but not yet all of its history.
     fn is_being_buried(&self, sequence: Sequence) -> Result<bool> {
-        self.tree.is_there(&keys::burying(sequence))
+        self.tree.is_there(&keys::purging(sequence))
     }
 
     fn scheduled(&mut self, key: &[u8]) -> Result<()> {
@@ -246,7 +246,7 @@ impl Check<'_> {
             .and_then(|account| AccountId::parse(account).ok());
         let fits = match (schedule, account) {
             (Some(schedule), Some(account)) => {
-                let waits = keys::standing_by_class(&account, Class::Waiting);
+                let waits = keys::pending_class(&account, Class::Waiting);
                 let stored = self.other::<Account>(&keys::account(&account))?;
                 stored.is_some_and(|account| account.schedule().as_str() == schedule)
                     && self.tree.any(&waits)?
@@ -287,20 +287,20 @@ impl Check<'_> {
 
     fn entry(&mut self, key: &[u8], stored: &[u8]) -> Result<()> {
         let Some((object, batch, index)) = place_of_entry(key) else {
-            return self.expect(key, false, "its key holds no place in the trail");
+            return self.expect(key, false, "its key holds no place in the audit log");
         };
         if let Object::Invoice(sequence) = object {
             let is_known =
                 self.tree.is_there(&keys::invoice(sequence))? || self.is_being_buried(sequence)?;
             self.expect(key, is_known, "its invoice is gone")?;
         }
-        let link = self.other::<TrailRow>(&keys::trail(batch))?;
+        let link = self.other::<ChainRow>(&keys::trail(batch))?;
         let told = link.and_then(|link| Some(link.links.get(usize::try_from(index).ok()?)?.digest));
         let digest = Sha256::new().chain_update(key).chain_update(stored).finalize().into();
-        self.expect(key, told == Some(digest), "it is not what the trail says")
+        self.expect(key, told == Some(digest), "it does not match its digest in the hash chain")
     }
 
-    fn link(&mut self, key: &[u8], link: &TrailRow) -> Result<()> {
+    fn link(&mut self, key: &[u8], link: &ChainRow) -> Result<()> {
         let linked = keys::trail(self.chain.links) == key;
         self.expect(key, linked, "a link before it is missing")?;
         let follows = link.previous == self.chain.hash;
@@ -308,14 +308,14 @@ impl Check<'_> {
         self.chain.hash = link.hash();
         if let Some(Sequence(batch)) = self.sequence(key)? {
             self.entries_of(batch, link)?;
-            // What follows a gap is told once, not at each link.
+            // What follows a gap is reported once, not at each link.
             self.chain.links = batch;
         }
         Ok(())
     }
 
     /// Whether the entries that a link tells of are there. Only retention may take them, with their invoice.
-    fn entries_of(&mut self, batch: u64, link: &TrailRow) -> Result<()> {
+    fn entries_of(&mut self, batch: u64, link: &ChainRow) -> Result<()> {
         for (index, Link { object, .. }) in (0..).zip(&link.links) {
             let entry = keys::entry(object, batch, index);
             let may_be_gone = match object {
@@ -323,7 +323,7 @@ impl Check<'_> {
                 Object::Account(_) | Object::Daemon => false,
             };
             if !may_be_gone {
-                let what = format!("it is gone, and link {batch} of the trail tells of it");
+                let what = format!("it is missing, but link {batch} of the hash chain names it");
                 self.expect_there(&entry, &entry, &what)?;
             }
         }
@@ -347,7 +347,7 @@ impl Check<'_> {
         let came = self.counted("sequence")?;
         let (last, numbers) = (self.last_sequence, self.numbers);
         if came < last.0 {
-            let what = format!("it stands below the last invoice, {last}");
+            let what = format!("it is below the last invoice, {last}");
             self.found("the counter of invoices".to_owned(), &what);
         }
         // Sequences are given away without a gap, each to one number, which stays for ever.
@@ -395,7 +395,7 @@ impl Check<'_> {
         Ok(left_over)
     }
 
-    /// Another record; one that is damaged is told where it is at hand.
+    /// Another record; one that is damaged is reported when it is at hand.
     fn other<R: Record>(&self, key: &[u8]) -> Result<Option<R>> {
         Ok(read::unless_damaged(self.tree.read(key), |_| ())?.flatten())
     }
@@ -442,7 +442,7 @@ fn delivery_of(key: &[u8]) -> Option<DeliveryId> {
     key.get(1..=keys::DELIVERY_OCTETS).and_then(keys::delivery_at_the_end)
 }
 
-/// In whose story an entry lies, and its place in the trail.
+/// Whose history an entry belongs to, and its place in the audit log.
 fn place_of_entry(key: &[u8]) -> Option<(Object, u64, u64)> {
     let (rest, index) = key.get(1..)?.split_last_chunk::<8>()?;
     let (object, batch) = rest.split_last_chunk::<8>()?;

@@ -49,9 +49,9 @@ fn job_of(tree: &dyn Tree, id: DeliveryId) -> Result<Option<Job>> {
     else {
         return Ok(None);
     };
-    let suspects = read::suspects(tree, account.id())?;
+    let suppressions = read::suppressions(tree, account.id())?;
     let paused = read::pause(tree, &PauseScope::Account(account.id().clone()))?;
-    Ok(Some(Job { id, invoice, delivery, account, suspects, paused, seen }))
+    Ok(Some(Job { id, invoice, delivery, account, suppressions, paused, seen }))
 }
 
 pub(super) fn account(
@@ -63,9 +63,9 @@ pub(super) fn account(
         return Ok(None);
     };
     let recipient = read::recipient(tree, &account, rules)?;
-    let suspects = read::suspects(tree, id)?;
-    let paused = read::pause_in_force(tree, Some(id))?;
-    Ok(Some(AccountView { account, recipient, suspects, paused }))
+    let suppressions = read::suppressions(tree, id)?;
+    let paused = read::current_pause(tree, Some(id))?;
+    Ok(Some(AccountView { account, recipient, suppressions, paused }))
 }
 
 pub(super) fn accounts(
@@ -91,7 +91,7 @@ pub(super) fn accounts(
             break;
         }
         let view = read::unless_damaged(account(tree, &id, rules), |error| {
-            tracing::error!(account.id = %masked(id.as_str()), %error, "an account is left out of a list");
+            tracing::error!(account.id = %masked(id.as_str()), %error, "a damaged account is left out of a list");
             page.damaged += 1;
         })?;
         if let Some(view) = view.flatten() {
@@ -139,7 +139,7 @@ fn whole(tree: &dyn Tree, sequence: Sequence, rules: &Rules) -> Result<WholeInvo
     let paused = if row.delivery.is_finished() {
         None
     } else {
-        read::pause_in_force(tree, Some(&stored.invoice.account))?
+        read::current_pause(tree, Some(&stored.invoice.account))?
     };
     Ok(WholeInvoice {
         sequence,
@@ -186,7 +186,7 @@ pub(super) fn invoices(
         }
         let listed = read::unless_gone(tree, sequence, listed(tree, filter, sequence));
         let listed = read::unless_damaged(listed, |error| {
-            tracing::error!(%sequence, %error, "an invoice is left out of a list");
+            tracing::error!(%sequence, %error, "a damaged invoice is left out of a list");
             page.damaged += 1;
         })?;
         page.items.extend(listed.flatten().flatten());
@@ -204,7 +204,7 @@ pub(super) fn backlog(tree: &dyn Tree) -> Result<Backlog> {
         ..Backlog::default()
     };
     let mut oldest: Option<Sequence> = None;
-    tree.scan(&[kind::STANDING_BY], None, usize::MAX, |key, _| {
+    tree.scan(&[kind::PENDING], None, usize::MAX, |key, _| {
         match keys::parse_standing_by(key)? {
             (Class::Parked, DeliveryId { invoice, .. }) => {
                 backlog.parked += 1;

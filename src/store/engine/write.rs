@@ -11,11 +11,11 @@ use crate::domain::audit::{Actor, AuditEntry, AuditEvent, AuditText};
 use crate::domain::delivery::{Delivery, DeliveryId, State};
 use crate::domain::id::{AccountId, Digest};
 use crate::store::record::{CounterRow, DeliveryRow, DocumentRow, IdempotencyRow};
-use crate::store::{Judged, Received, Result};
+use crate::store::{Deduplicated, Received, Result};
 
-/// What is remembered of a `webhook-id`.
+/// The idempotency record of a `webhook-id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Memory {
+pub(super) enum Idempotency {
     /// Nothing.
     New,
     /// The same bytes were answered with success.
@@ -25,13 +25,13 @@ pub(super) enum Memory {
 }
 
 /// What is known of an event's `webhook-id`, in commit order.
-pub(super) fn memory(tx: &Tx<'_>, received: &Received) -> Result<Memory> {
+pub(super) fn memory(tx: &Tx<'_>, received: &Received) -> Result<Idempotency> {
     let Received { sender, id, body: _, at } = received;
     let known = read::remembered(tx, sender, id, *at, tx.rules().webhook_id_days)?;
     Ok(match known {
-        None => Memory::New,
-        Some(digest) if digest == received.short_digest() => Memory::Repeated,
-        Some(_) => Memory::Reused,
+        None => Idempotency::New,
+        Some(digest) if digest == received.short_digest() => Idempotency::Repeated,
+        Some(_) => Idempotency::Reused,
     })
 }
 
@@ -39,19 +39,19 @@ pub(super) fn memory(tx: &Tx<'_>, received: &Received) -> Result<Memory> {
 pub(super) fn judged<T>(
     tx: &mut Tx<'_>,
     received: &Received,
-    memory: Memory,
+    memory: Idempotency,
     answer: T,
     is_success: bool,
-) -> Result<Judged<T>> {
+) -> Result<Deduplicated<T>> {
     match memory {
-        Memory::New if is_success => {
+        Idempotency::New if is_success => {
             let key = keys::remembered(received.at.date_naive(), &received.sender, &received.id);
             tx.put(&key, &IdempotencyRow { body: received.short_digest() })?;
-            Ok(Judged::New(answer))
+            Ok(Deduplicated::New(answer))
         }
-        Memory::New => Ok(Judged::New(answer)),
-        Memory::Repeated => Ok(Judged::Repeated(answer)),
-        Memory::Reused => Ok(Judged::IdReused),
+        Idempotency::New => Ok(Deduplicated::New(answer)),
+        Idempotency::Repeated => Ok(Deduplicated::Repeated(answer)),
+        Idempotency::Reused => Ok(Deduplicated::IdReused),
     }
 }
 
@@ -79,8 +79,8 @@ pub(super) fn put_document(
     Ok(())
 }
 
-/// What a document counts as, of those that no invoice refers to. One that retention will remove counts no more: it
-/// was billed, and nobody can do anything about it.
+/// What a document counts as, of those that no invoice refers to. One that retention will purge doesn't count: it
+/// was billed, and there is nothing to be done about it.
 pub(super) fn unused_bytes(row: Option<&DocumentRow>) -> u64 {
     row.filter(|row| row.references == 0 && !row.billed)
         .map_or(0, |row| row.bytes.max(DOCUMENT_COUNTS))
@@ -107,9 +107,9 @@ pub(super) fn count_on(tx: &mut Tx<'_>, name: &str, new: u64, gone: u64) -> Resu
 pub(super) fn index_key(account: &AccountId, id: DeliveryId, delivery: &Delivery) -> Option<Key> {
     let held = delivery.hold.is_some();
     match delivery.state {
-        State::Parked => Some(keys::standing_by(account, Class::Parked, id)),
-        State::Withheld => Some(keys::standing_by(account, Class::Withheld, id)),
-        State::Waiting if !held => Some(keys::standing_by(account, Class::Waiting, id)),
+        State::Parked => Some(keys::pending(account, Class::Parked, id)),
+        State::Withheld => Some(keys::pending(account, Class::Withheld, id)),
+        State::Waiting if !held => Some(keys::pending(account, Class::Waiting, id)),
         State::Due if !held => delivery.next_at.map(|at| keys::due(delivery.lane, at, id)),
         State::Waiting
         | State::Due
@@ -159,7 +159,7 @@ pub(super) fn put_delivery(
 /// Keeps the account's schedule marked exactly while something of it waits.
 pub(super) fn mark_schedule(tx: &mut Tx<'_>, account: &Account) -> Result<()> {
     let mark = keys::scheduled(&account.schedule(), account.id());
-    let waiting = tx.any(&keys::standing_by_class(account.id(), Class::Waiting))?;
+    let waiting = tx.any(&keys::pending_class(account.id(), Class::Waiting))?;
     match (waiting, tx.is_there(&mark)?) {
         (true, false) => tx.mark(mark),
         (false, true) => tx.remove(&mark)?,

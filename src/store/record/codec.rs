@@ -322,7 +322,7 @@ values! {
     };
     // As in keys.
     Object: |to, value| to.bytes(&value.name()), |from| {
-        expected("an object with a story", Object::parse(from.bytes()?))?
+        expected("an object with a history", Object::parse(from.bytes()?))?
     };
     // Behind a slash, the line of a batch, which no sender can send.
     WebhookId: |to, value| to.str(value.as_str()), |from| {

@@ -10,8 +10,8 @@ use super::codec::{
     Fields, Read, RecordError, Write, Writer, Written, are_ascending, write_choice, write_row,
 };
 use super::{
-    CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow, IdentityRow,
-    IntentRow, InvoiceRow, Link, Record, TrailRow,
+    ChainRow, CounterRow, CursorRow, DeliveryRow, DocumentRow, EntryRow, IdempotencyRow,
+    IdentityRow, IntentRow, InvoiceRow, Link, Record,
 };
 use crate::domain::account::{Account, AccountParts, Login, Profile, SubUser};
 use crate::domain::audit::{
@@ -25,7 +25,7 @@ use crate::domain::delivery::{
 };
 use crate::domain::invoice::{Document, Invoice, Kind, Release};
 use crate::domain::money::Money;
-use crate::domain::recipient::{Addressee, Reason, Recipient, Rule, Suspect, Target};
+use crate::domain::recipient::{Addressee, Reason, Recipient, Rule, Suppression, Target};
 use crate::store::types::{FurtherReason, Pause, Run, RunCursor, RunScope};
 
 /// A struct's fields; a tuple's; or those that it gives away, and how they are checked and put together again.
@@ -154,7 +154,7 @@ macro_rules! records {
 
 records! {
     Account "account",
-    Suspect "suspect",
+    Suppression "suppression",
     Recipient "recipient",
     InvoiceRow "invoice",
     IdentityRow "identity",
@@ -165,7 +165,7 @@ records! {
     Run "run",
     Pause "pause",
     EntryRow "entry",
-    TrailRow "trail",
+    ChainRow "trail",
     CursorRow "cursor",
     CounterRow "counter",
     IdempotencyRow "idempotency",
@@ -189,7 +189,7 @@ choice!(Rule {
     4 FallbackAfterRejection,
     5 NoDeliverableAddress,
 });
-row!(Suspect { 0 since, 1 account_version, 2 reply });
+row!(Suppression { 0 since, 1 account_version, 2 reply });
 row!(Recipient { 0 target, 1 reason });
 choice!(Target { 0 SubUser(1 id, 2 addressee), 1 MainContact(1 addressee), 2 None });
 row!(Addressee { 0 contact, 1 deliverable, 2 language });
@@ -310,7 +310,7 @@ row!(RunCursor { 0 account, 1 last });
 choice!(RunScope { 0 Schedule(1 name), 1 Account(1 id) });
 row!(Pause { 0 reason, 1 by, 2 since, 3 further });
 row!(FurtherReason { 0 reason, 1 by });
-row!(TrailRow { 0 previous, 1 links });
+row!(ChainRow { 0 previous, 1 links });
 row!(Link { 0 digest, 1 object });
 row!(CursorRow(0 key));
 row!(CounterRow(0 number));

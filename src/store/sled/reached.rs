@@ -1,6 +1,6 @@
 //! How far the database had come, beside it.
 //!
-//! Batch and hash of the trail's last link, noted only after the database was synced: an honest power cut never
+//! Batch and hash of the chain's last link, noted only after the database was synced: an honest power cut never
 //! leaves a database behind its note.
 
 use std::fs;

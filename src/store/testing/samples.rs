@@ -1,4 +1,4 @@
-//! What the tests of every backend need: small units of work and a look at the trail.
+//! What the tests of every backend need: small units of work and a look at the audit log.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::super::engine::backend::{Backend, Urgency};
+use super::super::engine::backend::{Backend, Priority};
 use super::super::engine::keys::{self, Object, kind};
-use super::super::engine::tx::{Answerer, Met, Records as _, Tree, Tx, Unit, Visit, met};
-use super::super::record::{CounterRow, EntryRow, TrailRow};
+use super::super::engine::tx::{Answerer, KeyValue, Records as _, Tree, Tx, Unit, Visit, met};
+use super::super::record::{ChainRow, CounterRow, EntryRow};
 use super::super::{Received, Result, Rules};
 use crate::domain::account::{BillingGroups, Profile};
 use crate::domain::address::{EmailAddress, FileName, HeaderText};
@@ -77,7 +77,7 @@ pub(crate) fn rules() -> Rules {
     }
 }
 
-/// Raises a counter by one and tells of it.
+/// Raises a counter by one and writes an audit entry.
 pub(crate) fn count(tx: &mut Tx<'_>, name: &str) {
     let value = counted(tx, name) + 1;
     tx.put(&keys::counter(name), &CounterRow(value)).unwrap();
@@ -102,23 +102,23 @@ pub(crate) fn commit(
     work: impl FnOnce(&mut Tx<'_>) + Send + 'static,
 ) -> Result<()> {
     let (unit, answer) = unit(work);
-    backend.submit(Urgency::Accept, unit)?;
+    backend.submit(Priority::Intake, unit)?;
     answer.recv().unwrap()
 }
 
 /// Everything that begins with `prefix`.
-pub(crate) fn all(tree: &dyn Tree, prefix: &[u8]) -> Vec<Met> {
+pub(crate) fn all(tree: &dyn Tree, prefix: &[u8]) -> Vec<KeyValue> {
     tree.scan(prefix, None, usize::MAX, met).unwrap()
 }
 
-/// Checks that each link of the trail holds the one before, and that the stories are exactly what the
+/// Checks that each link of the chain holds the one before, and that the histories are exactly what the
 /// links say. Returns the number of links.
 pub(crate) fn verify_trail(tree: &dyn Tree) -> u64 {
     let mut links = Vec::new();
     let mut previous = [0; 32];
-    for (batch, (key, value)) in (1..).zip(all(tree, &[kind::TRAIL])) {
+    for (batch, (key, value)) in (1..).zip(all(tree, &[kind::CHAIN])) {
         assert_eq!(key, keys::trail(batch), "no link is missing");
-        let link: TrailRow = tree.decode(&key, &value).unwrap();
+        let link: ChainRow = tree.decode(&key, &value).unwrap();
         assert_eq!(link.previous, previous, "link {batch} follows");
         previous = link.hash();
         links.push(link.links);

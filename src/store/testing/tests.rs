@@ -16,7 +16,7 @@ fn what_a_unit_leaves_for_later_is_done_before_submit_returns() {
         count(tx, "a");
         tx.leave(unit(|tx| count(tx, "a")).0);
     });
-    backend.submit(Urgency::Accept, first).unwrap();
+    backend.submit(Priority::Intake, first).unwrap();
     assert_eq!(answer.recv().unwrap(), Ok(()));
     assert_eq!(counted(&backend, "a"), 2);
 }

@@ -67,7 +67,7 @@ impl House {
         let context = Arc::new(Context {
             store: memory.open(rules(setting)?)?,
             clock: clock.clone(),
-            nudge: Arc::new(Notify::new()),
+            wake_up: Arc::new(Notify::new()),
             access: granted,
             groups: groups(setting)?,
             languages: languages.collect::<anyhow::Result<_>>()?,

@@ -147,7 +147,7 @@ fn account(history: &[Accepted], account: &Account) -> Value {
         "billing_contact": profile["billing_contact"],
         "recipient": recipient(history, account),
         // No relay rejects anything, and no operator pauses anything.
-        "suspects": [],
+        "suppressions": [],
         "paused": null,
     })
 }

@@ -8,7 +8,7 @@ use invoice_router::domain::id::{AccountId, InvoiceNumber};
 use invoice_router::domain::invoice::Invoice;
 
 /// A webhook-id is looked for among those of so many days, and of a day ahead, for a clock that was set back.
-const REMEMBERED: (TimeDelta, TimeDelta) = (TimeDelta::days(7), TimeDelta::days(1));
+const IDEMPOTENCY: (TimeDelta, TimeDelta) = (TimeDelta::days(7), TimeDelta::days(1));
 
 #[derive(Debug, Clone)]
 pub(crate) enum What {
@@ -50,13 +50,13 @@ impl Remembered {
     /// What is old now may be forgotten.
     pub(crate) fn swept(&mut self, now: DateTime<Utc>) {
         for body in self.0.values_mut().flatten() {
-            body.at = body.at.filter(|at| *at > now - REMEMBERED.0);
+            body.at = body.at.filter(|at| *at > now - IDEMPOTENCY.0);
         }
     }
 
     /// Whether its id cannot be taken for a new one, whatever the times of day.
     pub(crate) fn must_know(&self, event: &Event) -> bool {
-        let (before, after) = REMEMBERED;
+        let (before, after) = IDEMPOTENCY;
         let earliest = event.received_at - before;
         let latest = event.received_at + after;
         self.bodies(event).any(|body| body.at.is_some_and(|at| earliest < at && at <= latest))

@@ -14,11 +14,11 @@ use invoice_router::domain::change::{AccountChange, Applied, apply};
 use invoice_router::domain::delivery::{Attempt, Intent, Outcome};
 use invoice_router::domain::id::{InvoiceNumber, SubUserId, Version};
 use invoice_router::domain::invoice::Invoice as Issued;
-use invoice_router::domain::recipient::Suspect;
+use invoice_router::domain::recipient::Suppression;
 use invoice_router::domain::retry::AfterUncertain;
 use invoice_router::store::{
-    ChangeAnswer, ChangeResult, InvoiceView, IssueAnswer, Judged, Store, StoreError, WholeInvoice,
-    WithdrawAnswer,
+    ChangeAnswer, ChangeResult, Deduplicated, InvoiceView, IssueAnswer, Store, StoreError,
+    WholeInvoice, WithdrawAnswer,
 };
 use tokio::time::Instant;
 
@@ -168,7 +168,7 @@ impl Model {
     pub(crate) fn judged<T: Debug>(
         &mut self,
         event: &Event,
-        answer: Result<Judged<T>, StoreError>,
+        answer: Result<Deduplicated<T>, StoreError>,
         lost: bool,
     ) -> Option<T> {
         self.figures.count("events");
@@ -181,18 +181,18 @@ impl Model {
                 self.note(format!("{id}: {failure}"));
                 None
             }
-            Ok(Judged::New(answer)) => {
+            Ok(Deduplicated::New(answer)) => {
                 let may_be_new = !self.remembered.must_know(event);
                 self.check(may_be_new, format!("{id} is judged anew: {answer:?}"));
                 Some(answer)
             }
-            Ok(Judged::Repeated(_)) => {
+            Ok(Deduplicated::Repeated(_)) => {
                 self.note(format!("{id}: repeated"));
                 let is_known = self.remembered.knows(event);
                 self.check(is_known, format!("{id} is called a repetition"));
                 None
             }
-            Ok(Judged::IdReused) => {
+            Ok(Deduplicated::IdReused) => {
                 self.note(format!("{id}: re-used"));
                 let is_known = self.remembered.knows_another(event);
                 self.check(is_known, format!("{id} is called a re-used id"));
@@ -397,12 +397,13 @@ impl Model {
         let since = self.addresses_since.get(&(account.to_owned(), sub_user)).copied();
         let since = since.unwrap_or(Version::UNKNOWN);
         let view = self.store.as_ref()?.account(&id(account)).ok()??;
-        let is_old = |mark: &Suspect| mark.account_version < since;
-        if addresses.iter().filter_map(|one| view.suspects.get(one)).any(is_old) {
+        let is_old = |mark: &Suppression| mark.account_version < since;
+        if addresses.iter().filter_map(|one| view.suppressions.get(one)).any(is_old) {
             return Some("a mark is from before the contact's addresses changed");
         }
         let stands_in = !addresses.iter().any(|address| address.as_str() == to);
-        let is_missing = stands_in && addresses.iter().any(|one| !view.suspects.contains_key(one));
+        let is_missing =
+            stands_in && addresses.iter().any(|one| !view.suppressions.contains_key(one));
         is_missing.then_some("somebody stands in for an address that is not marked")
     }
 

@@ -68,7 +68,7 @@ impl World {
         self.disk.tell(commit, move |model, answer, _| {
             operated(model, &told_number, &told, &answer);
         });
-        self.nudge.notify_one();
+        self.wake_up.notify_one();
     }
 
     pub(crate) fn pauses(&mut self) {
@@ -117,7 +117,7 @@ impl World {
                 }
             }
         });
-        self.nudge.notify_one();
+        self.wake_up.notify_one();
     }
 
     fn forgets_rejections(&mut self) {
@@ -145,7 +145,7 @@ impl World {
         self.disk.tell(commit, |model, answer, _| {
             model.note(format!("dispatched: {answer:?}"));
         });
-        self.nudge.notify_one();
+        self.wake_up.notify_one();
     }
 }
 

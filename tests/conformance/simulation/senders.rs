@@ -188,7 +188,7 @@ impl World {
                 });
             }
         }
-        self.nudge.notify_one();
+        self.wake_up.notify_one();
     }
 
     /// Sends again what was not answered, in any order.

@@ -233,7 +233,7 @@ async fn a_rejected_billing_contact_is_stood_in_for_by_the_main_contact() {
     let accepted = &house.relay.book().accepted[0];
     assert!(!accepted.message.contains("weg@muster.example"));
     let view = house.store.account(&account("K-1")).unwrap().unwrap();
-    assert_eq!(view.suspects.len(), 1);
+    assert_eq!(view.suppressions.len(), 1);
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn a_refused_message_is_held_and_blames_no_address() {
     running.stop().await;
     assert_eq!(address_states(&whole), [("erika@muster.example", AddressState::Pending)]);
     let view = house.store.account(&account("K-1")).unwrap().unwrap();
-    assert!(view.suspects.is_empty());
+    assert!(view.suppressions.is_empty());
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn an_address_whose_message_is_refused_comes_after_the_others_once_it_is_r
         house.clock.now(),
     );
     released.await.unwrap().unwrap();
-    house.nudge.notify_one();
+    house.wake_up.notify_one();
     let whole = house
         .until_it_is("K-1", "R-1", "it is held again", |whole| {
             whole.state == Shown::Held && whole.attempts.len() == 3

@@ -9,7 +9,7 @@ use invoice_router::domain::delivery::{Outcome, Shown};
 use invoice_router::domain::id::ScheduleName;
 use invoice_router::domain::invoice::Release;
 use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
-use invoice_router::store::{PauseScope, RunScope, TrailOrder, WholeInvoice};
+use invoice_router::store::{AuditOrder, PauseScope, RunScope, WholeInvoice};
 
 use super::house::{House, Running, account, at};
 use super::pauses::{pause, resume};
@@ -284,7 +284,7 @@ async fn an_hourly_schedule_fires_in_each_hour_that_there_is_when_the_clocks_cha
 
 /// How often a run of a schedule was opened for something that waited.
 fn runs_opened(house: &House, name: &str) -> usize {
-    let (trail, rest) = house.store.audit(TrailOrder::OldestFirst, None, 10_000).unwrap();
+    let (trail, rest) = house.store.audit(AuditOrder::OldestFirst, None, 10_000).unwrap();
     assert_eq!(rest, None);
     let scope = ReleaseScope::Schedule(AuditText::new(name));
     let opened = AuditEvent::RunOpened { scope };

@@ -241,7 +241,7 @@ async fn a_run_opened_while_an_invoice_is_sent_sends_that_one_once() {
         let (scope, now) = (RunScope::Account(account("K-1")), house.clock.now());
         let operator = Actor::Operator("erika".to_owned());
         assert!(house.store.release(scope, now, operator, None, now).await.unwrap());
-        house.nudge.notify_one();
+        house.wake_up.notify_one();
         scene.go_on();
         scene.until(Shown::Delivered).await;
         house.until("K-1", "R-2", Shown::Delivered).await;

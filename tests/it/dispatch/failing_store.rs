@@ -77,7 +77,7 @@ impl Store for FailingStore {
     }
 
     fails! {
-        fn change_account(&self, received: Received, change: AccountChange) -> Commit<Judged<ChangeAnswer>>, UseCase::ChangeAccount;
+        fn change_account(&self, received: Received, change: AccountChange) -> Commit<Deduplicated<ChangeAnswer>>, UseCase::ChangeAccount;
         fn recover(&self, at: DateTime<Utc>, jitter: f64) -> Commit<Vec<(DeliveryId, Intent)>>, UseCase::Recover;
         fn release(&self, scope: RunScope, instant: DateTime<Utc>, actor: Actor, reason: Option<String>, at: DateTime<Utc>) -> Commit<bool>, UseCase::Release;
         fn settle(&self, delivery: DeliveryId, settle: Settle) -> Commit<Settled>, UseCase::Settle;
@@ -94,7 +94,7 @@ impl Store for FailingStore {
         self.within.due(lane, now, after, limit)
     }
 
-    fn begin(&self, delivery: DeliveryId, begin: Begin) -> Commit<Begun> {
+    fn begin(&self, delivery: DeliveryId, begin: Begin) -> Commit<IntentOutcome> {
         let refusal = self.refuses_intents.lock().unwrap().clone();
         match refusal.map_or_else(|| self.fault(UseCase::Begin), Err) {
             Ok(()) => self.within.begin(delivery, begin),

@@ -24,7 +24,7 @@ use invoice_router::mail::compose::Brand;
 use invoice_router::mail::template::Templates;
 use invoice_router::mail::transport::{SmtpSettings, SmtpTransport, Transport};
 use invoice_router::store::{
-    ChangeAnswer, InvoiceView, IssueAnswer, Judged, Memory, Received, Rules, RunScope, Store,
+    ChangeAnswer, Deduplicated, InvoiceView, IssueAnswer, Memory, Received, Rules, RunScope, Store,
     WholeInvoice,
 };
 use tokio::sync::{Notify, watch};
@@ -107,7 +107,7 @@ pub(super) struct House {
     pub(super) store: Arc<dyn Store>,
     pub(super) relay: Relay,
     pub(super) clock: Clock,
-    pub(super) nudge: Arc<Notify>,
+    pub(super) wake_up: Arc<Notify>,
     pub(super) settings: Settings,
     pub(super) schedules: Schedules,
     templates: Arc<Templates>,
@@ -127,7 +127,7 @@ impl House {
             memory,
             relay: Relay::start().await,
             clock: Clock::manual(at("23T07:00")),
-            nudge: Arc::default(),
+            wake_up: Arc::default(),
             settings: Settings {
                 brand: Brand {
                     name: None,
@@ -177,7 +177,7 @@ impl House {
             blocking: Blocking::Threads,
             store,
             clock: self.clock.clone(),
-            nudge: Arc::clone(&self.nudge),
+            wake_up: Arc::clone(&self.wake_up),
             transport: Arc::new(Transport::Smtp(transport.unwrap())),
             templates: Arc::clone(&self.templates),
             settings: self.settings.clone(),
@@ -268,9 +268,9 @@ impl House {
         };
         let received = self.received(&format!("{id}-{version}"));
         let answer = self.store.change_account(received, change).await.unwrap();
-        self.nudge.notify_one();
+        self.wake_up.notify_one();
         match answer {
-            Judged::New(ChangeAnswer::Accepted { in_flight, .. }) => in_flight,
+            Deduplicated::New(ChangeAnswer::Accepted { in_flight, .. }) => in_flight,
             other => panic!("{other:?}"),
         }
     }
@@ -315,10 +315,13 @@ impl House {
         };
         let answer = self.store.issue(self.received(number), invoice).await;
         assert!(
-            matches!(answer, Ok(Judged::New(IssueAnswer::Applied(_) | IssueAnswer::Parked(_)))),
+            matches!(
+                answer,
+                Ok(Deduplicated::New(IssueAnswer::Applied(_) | IssueAnswer::Parked(_)))
+            ),
             "{answer:?}"
         );
-        self.nudge.notify_one();
+        self.wake_up.notify_one();
     }
 
     pub(super) fn whole(&self, id: &str, number: &str) -> WholeInvoice {
@@ -360,7 +363,7 @@ impl House {
     pub(super) async fn until_the_dispatcher_went_round(&self, running: &Running) {
         let beats = running.status.progress.dispatcher();
         self.until_true("the dispatcher goes round", || {
-            self.nudge.notify_one();
+            self.wake_up.notify_one();
             running.status.progress.dispatcher() > beats + 20
         })
         .await;

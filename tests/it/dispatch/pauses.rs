@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use invoice_router::domain::audit::Actor;
-use invoice_router::domain::delivery::{Answer, Shown};
+use invoice_router::domain::delivery::{Shown, StepAnswer};
 use invoice_router::domain::id::InvoiceNumber;
 use invoice_router::domain::invoice::Release;
 use invoice_router::store::{Command, PauseScope};
@@ -23,7 +23,7 @@ pub(super) async fn resume(house: &House, scope: PauseScope) {
     let actor = Actor::Operator("erika".to_owned());
     let resumed = house.store.resume(scope, None, actor, house.clock.now());
     assert!(resumed.await.unwrap());
-    house.nudge.notify_one();
+    house.wake_up.notify_one();
 }
 
 #[tokio::test]
@@ -66,8 +66,8 @@ async fn what_is_held_when_its_schedule_fires_waits_for_the_next_time_and_a_paus
         let by = "erika".to_owned();
         let (store, now) = (&house.store, house.clock.now());
         let answer = store.operate(&account("K-1"), &number, command.into(), by, now);
-        assert_eq!(answer.await.unwrap().unwrap().answer, Answer::Done);
-        house.nudge.notify_one();
+        assert_eq!(answer.await.unwrap().unwrap().answer, StepAnswer::Applied);
+        house.wake_up.notify_one();
     };
     operate(Command::Hold { reason: "a look".to_owned() }).await;
     let running = house.start();

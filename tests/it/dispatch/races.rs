@@ -129,7 +129,7 @@ async fn what_comes_before_the_relay_has_greeted_finds_nothing_under_way() {
     {
         let house = House::with(&[MAIN], &[OLD]).await;
         let gate = house.gate_at_first(|moment| matches!(moment, Moment::Connected(_)));
-        let interfaces = Interfaces::over(&house.store, &house.clock, &house.nudge).await;
+        let interfaces = Interfaces::over(&house.store, &house.clock, &house.wake_up).await;
         let running = house.start();
         house.invoice("K-1", "R-1", Release::Immediately).await;
         gate.reached().await;

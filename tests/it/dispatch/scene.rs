@@ -92,7 +92,7 @@ impl Scene {
         let document = point.document();
         house.invoice_over(document, "K-1", "R-1", Release::Immediately).await;
         let gate = stand(&house, point, last_word);
-        let interfaces = Interfaces::over(&house.store, &house.clock, &house.nudge).await;
+        let interfaces = Interfaces::over(&house.store, &house.clock, &house.wake_up).await;
         let running = house.start();
         let scene = Self { house, interfaces, running, gate };
         scene.until_it_stands().await;

@@ -158,7 +158,7 @@ async fn an_operators_run_of_one_account_releases_that_account_alone() {
     let (scope, now) = (RunScope::Account(account("K-2")), house.clock.now());
     let operator = Actor::Operator("erika".to_owned());
     assert!(house.store.release(scope, now, operator, None, now).await.unwrap());
-    house.nudge.notify_one();
+    house.wake_up.notify_one();
     house.until("K-2", "R-K-2", Shown::Delivered).await;
     house.until_true("the run is closed", || house.open_runs() == 0).await;
     running.stop().await;

@@ -195,7 +195,7 @@ fn a_version_that_comes_back_with_other_content_is_not_the_one_that_was_seen(wor
 }
 
 fn all_that_speaks_for_a_pause_is_kept_with_whose_it_is(world: &mut World) {
-    use invoice_router::store::TrailOrder;
+    use invoice_router::store::AuditOrder;
     let (scope, now) = (PauseScope::Removal, world.now);
     let anna = Actor::Operator("anna".to_owned());
     for (actor, reason, is_new) in [
@@ -214,7 +214,7 @@ fn all_that_speaks_for_a_pause_is_kept_with_whose_it_is(world: &mut World) {
         paused.reasons().collect::<Vec<_>>(),
         [(&anna, "an audit"), (&ben, "a lawsuit"), (&Actor::Daemon, "the clock stepped")]
     );
-    let (trail, _) = world.step().audit(TrailOrder::NewestFirst, None, 5).unwrap();
+    let (trail, _) = world.step().audit(AuditOrder::NewestFirst, None, 5).unwrap();
     let told: Vec<_> = trail
         .iter()
         .map(|audited| {
@@ -255,7 +255,7 @@ fn pausing_one_account_leaves_others_alone(world: &mut World) {
     assert!(world.step().paused(&PauseScope::Everything).unwrap().is_none());
     let in_force = |world: &mut World, account: Option<&str>| {
         let account = account.map(id);
-        let paused = world.step().pause_in_force(account.as_ref()).unwrap();
+        let paused = world.step().current_pause(account.as_ref()).unwrap();
         paused.map(|paused| paused.scope)
     };
     assert_eq!(in_force(world, Some("K-1")), Some(scope.clone()));

@@ -1,7 +1,7 @@
 //! Events: what is remembered of them, and what versions decide.
 
 use invoice_router::domain::change::ChangeKind;
-use invoice_router::store::{ChangeAnswer, ChangeResult, Judged};
+use invoice_router::store::{ChangeAnswer, ChangeResult, Deduplicated};
 
 use super::sample::{self, id, profile, sender, webhook_id};
 use super::world::{DAY, World, result_of};
@@ -21,7 +21,7 @@ fn an_id_is_remembered_over_midnight_and_after_the_clock_was_set_back(world: &mu
         world.now = sample::instant(now);
         let again = world.event_of("msg_a", "body");
         let answer = world.change_as(again, "K-1", 1, update.clone());
-        assert!(matches!(answer, Judged::Repeated(_)), "{now}: {answer:?}");
+        assert!(matches!(answer, Deduplicated::Repeated(_)), "{now}: {answer:?}");
     }
 }
 
@@ -42,7 +42,7 @@ fn an_id_is_forgotten_after_its_days(world: &mut World) {
     assert_eq!(remembered(world), None);
     let first = world.event_of("msg_a", "other body");
     let answer = world.change_as(first, "K-1", 2, ChangeKind::Closed);
-    assert!(matches!(answer, Judged::New(_)), "{answer:?}");
+    assert!(matches!(answer, Deduplicated::New(_)), "{answer:?}");
 }
 
 fn the_time_in_the_portal_is_told_to_the_millisecond(world: &mut World) {

@@ -12,21 +12,24 @@ use invoice_router::domain::audit::Actor;
 use invoice_router::domain::change::{AccountChange, Applied, apply};
 use invoice_router::domain::contact::Addresses;
 use invoice_router::domain::delivery::{
-    Answer, Attempt, Delivery, DeliveryId, Event, HoldReason, Intent, Shown, State, Verdict, step,
+    Attempt, Delivery, DeliveryId, Event, HoldReason, Intent, Shown, State, StepAnswer, Verdict,
+    step,
 };
 use invoice_router::domain::id::{AccountId, InvoiceNumber, SenderName, Sequence, WebhookId};
 use invoice_router::domain::invoice::Invoice;
-use invoice_router::domain::recipient::{OnRejected, Recipient, Suspect, Suspects, resolve};
+use invoice_router::domain::recipient::{
+    OnRejected, Recipient, Suppression, Suppressions, resolve,
+};
 use invoice_router::store::{
-    Begin, ChangeAnswer, ChangeResult, Command, IssueAnswer, Judged, OperateAnswer, Received,
-    Rules, Run, RunScope, Seen, Standing, WithdrawAnswer,
+    Begin, ChangeAnswer, ChangeResult, Command, Deduplicated, ExpectedVersion, InvoiceStatus,
+    IssueAnswer, OperateAnswer, Received, Rules, Run, RunScope, WithdrawAnswer,
 };
 
 /// All that a store knows.
 pub(super) struct Model {
     pub(super) rules: Rules,
     pub(super) accounts: BTreeMap<AccountId, Account>,
-    pub(super) suspects: BTreeMap<AccountId, Suspects>,
+    pub(super) suppressions: BTreeMap<AccountId, Suppressions>,
     remembered: BTreeMap<(SenderName, WebhookId), [u8; 16]>,
     pub(super) known: BTreeMap<(AccountId, InvoiceNumber), Known>,
     pub(super) invoices: BTreeMap<DeliveryId, Held>,
@@ -41,7 +44,7 @@ pub(super) struct Model {
 pub(super) enum Known {
     Here(DeliveryId),
     Withdrawn(DateTime<Utc>),
-    Buried(Box<Invoice>, Shown, DateTime<Utc>),
+    Purged(Box<Invoice>, Shown, DateTime<Utc>),
 }
 
 /// One invoice with all that hangs on it.
@@ -81,7 +84,7 @@ impl Model {
         Self {
             rules,
             accounts: BTreeMap::new(),
-            suspects: BTreeMap::new(),
+            suppressions: BTreeMap::new(),
             remembered: BTreeMap::new(),
             known: BTreeMap::new(),
             invoices: BTreeMap::new(),
@@ -92,9 +95,9 @@ impl Model {
     }
 
     pub(super) fn recipient(&self, account: &Account) -> Recipient {
-        let none = Suspects::new();
-        let suspects = self.suspects.get(account.id()).unwrap_or(&none);
-        resolve(account, suspects, self.rules.on_rejected)
+        let none = Suppressions::new();
+        let suppressions = self.suppressions.get(account.id()).unwrap_or(&none);
+        resolve(account, suppressions, self.rules.on_rejected)
     }
 
     fn remembers(&self, received: &Received) -> Option<bool> {
@@ -111,23 +114,23 @@ impl Model {
         &mut self,
         received: &Received,
         change: &AccountChange,
-    ) -> Judged<ChangeAnswer> {
+    ) -> Deduplicated<ChangeAnswer> {
         let memory = self.remembers(received);
         if memory == Some(false) {
-            return Judged::IdReused;
+            return Deduplicated::IdReused;
         }
         let current = self.accounts.get(&change.account).cloned();
         // Above what is in force it can only be if an import has lowered that.
         if let (Some(true), Some(account)) = (memory, &current)
             && change.version <= account.version()
         {
-            return Judged::Repeated(self.accepted(ChangeResult::Duplicate, account.clone()));
+            return Deduplicated::Repeated(self.accepted(ChangeResult::Duplicate, account.clone()));
         }
         let answer = self.judge(change, current, received.at);
         if matches!(answer, ChangeAnswer::Accepted { .. }) {
             self.remember(received);
         }
-        Judged::New(answer)
+        Deduplicated::New(answer)
     }
 
     /// A change that an operator brings.
@@ -190,7 +193,7 @@ impl Model {
                 let freed = step(&held.delivery, &event, at, &policy, 0.0);
                 // What is withheld was known before; an import may have lowered the version since.
                 let is_freed = is_known || event == Event::AccountChanged;
-                if is_freed && freed.answer == Answer::Done {
+                if is_freed && freed.answer == StepAnswer::Applied {
                     held.put(freed.delivery, at);
                     break;
                 }
@@ -199,7 +202,7 @@ impl Model {
     }
 
     fn clear_marks(&mut self, before: &Account, after: &Account) {
-        let Some(marks) = self.suspects.get_mut(before.id()) else {
+        let Some(marks) = self.suppressions.get_mut(before.id()) else {
             return;
         };
         let contacts = |account: &Account| -> BTreeMap<_, _> {
@@ -223,13 +226,17 @@ impl Model {
         }
     }
 
-    pub(super) fn issue(&mut self, received: &Received, invoice: &Invoice) -> Judged<IssueAnswer> {
+    pub(super) fn issue(
+        &mut self,
+        received: &Received,
+        invoice: &Invoice,
+    ) -> Deduplicated<IssueAnswer> {
         let memory = self.remembers(received);
         if memory == Some(false) {
-            return Judged::IdReused;
+            return Deduplicated::IdReused;
         }
         let key = (invoice.account.clone(), invoice.number.clone());
-        let gone = |state| Standing { state, schedule: None, next_at: None, recipient: None };
+        let gone = |state| InvoiceStatus { state, schedule: None, next_at: None, recipient: None };
         let answer = match self.known.get(&key).cloned() {
             Some(Known::Here(sequence)) => {
                 let standing = self.standing(sequence);
@@ -242,17 +249,17 @@ impl Model {
                 }
             }
             Some(Known::Withdrawn(_)) => IssueAnswer::Stale(gone(Shown::Withdrawn)),
-            Some(Known::Buried(buried, state, _)) if *buried == *invoice => {
+            Some(Known::Purged(purged, state, _)) if *purged == *invoice => {
                 IssueAnswer::Duplicate(gone(state))
             }
-            Some(Known::Buried(_, state, _)) => {
+            Some(Known::Purged(_, state, _)) => {
                 let differs = Vec::new();
                 IssueAnswer::Conflict { state, differs }
             }
             None => self.accept(invoice, key, received.at),
         };
         if memory == Some(true) {
-            return Judged::Repeated(answer);
+            return Deduplicated::Repeated(answer);
         }
         match answer {
             IssueAnswer::Conflict { .. }
@@ -263,7 +270,7 @@ impl Model {
             | IssueAnswer::Duplicate(_)
             | IssueAnswer::Stale(_) => self.remember(received),
         }
-        Judged::New(answer)
+        Deduplicated::New(answer)
     }
 
     fn accept(
@@ -298,10 +305,10 @@ impl Model {
         received: &Received,
         account: &AccountId,
         number: &InvoiceNumber,
-    ) -> Judged<WithdrawAnswer> {
+    ) -> Deduplicated<WithdrawAnswer> {
         let memory = self.remembers(received);
         if memory == Some(false) {
-            return Judged::IdReused;
+            return Deduplicated::IdReused;
         }
         let done = |state| {
             if state == Shown::Withdrawn {
@@ -316,9 +323,9 @@ impl Model {
             let state = match known.unwrap() {
                 Known::Here(sequence) => self.shown(sequence),
                 Known::Withdrawn(_) => Shown::Withdrawn,
-                Known::Buried(_, state, _) => state,
+                Known::Purged(_, state, _) => state,
             };
-            return Judged::Repeated(WithdrawAnswer::Duplicate { state });
+            return Deduplicated::Repeated(WithdrawAnswer::Duplicate { state });
         }
         let answer = match known {
             None => {
@@ -326,14 +333,16 @@ impl Model {
                 WithdrawAnswer::Withdrawn
             }
             Some(Known::Withdrawn(_)) => done(Shown::Withdrawn),
-            Some(Known::Buried(_, state, _)) => done(state),
+            Some(Known::Purged(_, state, _)) => done(state),
             Some(Known::Here(sequence)) => {
                 let moved = self.move_by(sequence, &Event::Withdraw, received.at);
                 match moved.answer {
-                    Answer::Done => WithdrawAnswer::Withdrawn,
-                    Answer::Recorded => WithdrawAnswer::Recorded,
-                    Answer::Already => WithdrawAnswer::Duplicate { state: moved.state },
-                    Answer::AlreadySent | Answer::WrongState | Answer::OtherRevision { .. } => {
+                    StepAnswer::Applied => WithdrawAnswer::Withdrawn,
+                    StepAnswer::Deferred => WithdrawAnswer::Recorded,
+                    StepAnswer::Unchanged => WithdrawAnswer::Duplicate { state: moved.state },
+                    StepAnswer::AlreadySent
+                    | StepAnswer::WrongState
+                    | StepAnswer::OtherRevision { .. } => {
                         WithdrawAnswer::AlreadySent { state: moved.state }
                     }
                 }
@@ -342,7 +351,7 @@ impl Model {
         if !matches!(answer, WithdrawAnswer::AlreadySent { .. }) {
             self.remember(received);
         }
-        Judged::New(answer)
+        Deduplicated::New(answer)
     }
 
     pub(super) fn operate(
@@ -354,16 +363,16 @@ impl Model {
     ) -> Option<OperateAnswer> {
         let gone = |state| {
             let answer = match (command, state) {
-                (Command::Withdraw, Shown::Withdrawn) => Answer::Already,
-                (Command::Withdraw, _) => Answer::AlreadySent,
-                _ => Answer::WrongState,
+                (Command::Withdraw, Shown::Withdrawn) => StepAnswer::Unchanged,
+                (Command::Withdraw, _) => StepAnswer::AlreadySent,
+                _ => StepAnswer::WrongState,
             };
             Some(OperateAnswer { answer, state })
         };
         let sequence = match self.known.get(&(account.clone(), number.clone()))? {
             Known::Here(sequence) => *sequence,
             Known::Withdrawn(_) => return gone(Shown::Withdrawn),
-            Known::Buried(_, state, _) => return gone(*state),
+            Known::Purged(_, state, _) => return gone(*state),
         };
         let event = match command {
             Command::Hold { reason } => Event::Hold(HoldReason::Operator {
@@ -394,7 +403,7 @@ impl Model {
                 || matches!(event, Event::Release { .. }) && (was_nobody || was_theirs);
             let account = held.invoice.account.clone();
             held.put(moved.delivery, at);
-            if tries_anew && let Some(marks) = self.suspects.get_mut(&account) {
+            if tries_anew && let Some(marks) = self.suppressions.get_mut(&account) {
                 let account = self.accounts[&account].clone();
                 let selected = account.billing_contact().map(|(_, one)| &one.contact);
                 let main = &account.profile().main_contact;
@@ -415,7 +424,7 @@ impl Model {
     pub(super) fn forget_rejections(&mut self, since: DateTime<Utc>, at: DateTime<Utc>) -> usize {
         let mut count = 0;
         for id in self.accounts.keys().cloned().collect::<Vec<_>>() {
-            let Some(marks) = self.suspects.get_mut(&id) else { continue };
+            let Some(marks) = self.suppressions.get_mut(&id) else { continue };
             let before = marks.len();
             marks.retain(|_, mark| mark.since < since);
             if marks.len() < before {
@@ -459,10 +468,10 @@ impl Model {
 
     // Attempts.
 
-    pub(super) fn seen(&self, sequence: DeliveryId) -> Option<Seen> {
+    pub(super) fn seen(&self, sequence: DeliveryId) -> Option<ExpectedVersion> {
         let held = self.invoices.get(&sequence)?;
         let account = self.accounts.get(&held.invoice.account)?;
-        Some(Seen {
+        Some(ExpectedVersion {
             stamp: held.stamp,
             account_version: account.version(),
             account_changed_at: Some(account.changed_at()),
@@ -480,7 +489,7 @@ impl Model {
         let resolved = step(&held.delivery, &event, begin.round_at, &policy, 0.0);
         let event = Event::AttemptBegan(&begin.intent.address);
         let sending = step(&resolved.delivery, &event, begin.round_at, &policy, 0.0);
-        if resolved.answer != Answer::Done || sending.answer != Answer::Done {
+        if resolved.answer != StepAnswer::Applied || sending.answer != StepAnswer::Applied {
             return false;
         }
         held.sent_to = Some(begin.recipient.clone());
@@ -529,8 +538,8 @@ impl Model {
         let mut fallback = false;
         if verdict == Verdict::AddressRejected {
             let mark =
-                Suspect { since: at, account_version: account.version(), reply: reply.clone() };
-            let marks = self.suspects.entry(account.id().clone()).or_default();
+                Suppression { since: at, account_version: account.version(), reply: reply.clone() };
+            let marks = self.suppressions.entry(account.id().clone()).or_default();
             marks.insert(address.clone(), mark);
             fallback = self.rules.on_rejected == OnRejected::MainContact
                 || !self.recipient(&account).addresses().is_empty();
@@ -554,7 +563,7 @@ impl Model {
         let policy = self.rules.policy;
         let held = self.invoices.get_mut(&sequence).unwrap();
         let ended = step(&held.delivery, event, at, &policy, 0.0);
-        assert_ne!(ended.answer, Answer::WrongState, "an intent is there");
+        assert_ne!(ended.answer, StepAnswer::WrongState, "an intent is there");
         held.intent = None;
         held.put(ended.delivery, at);
     }
@@ -576,7 +585,12 @@ impl Model {
         left
     }
 
-    pub(super) fn withhold(&mut self, sequence: DeliveryId, seen: Seen, at: DateTime<Utc>) -> bool {
+    pub(super) fn withhold(
+        &mut self,
+        sequence: DeliveryId,
+        seen: ExpectedVersion,
+        at: DateTime<Utc>,
+    ) -> bool {
         if self.seen(sequence) != Some(seen) {
             return false;
         }
@@ -586,7 +600,9 @@ impl Model {
         let held = self.invoices.get_mut(&sequence).unwrap();
         let event = Event::resolved(&recipient);
         let resolved = step(&held.delivery, &event, at, &policy, 0.0);
-        if resolved.answer != Answer::Done || resolved.delivery.open_addresses().next().is_some() {
+        if resolved.answer != StepAnswer::Applied
+            || resolved.delivery.open_addresses().next().is_some()
+        {
             return false;
         }
         held.put(resolved.delivery, at);
@@ -600,8 +616,8 @@ impl Model {
             if old {
                 let key = (held.invoice.account.clone(), held.invoice.number.clone());
                 let state = held.delivery.shown();
-                let buried = Known::Buried(Box::new(held.invoice.clone()), state, now);
-                self.known.insert(key, buried);
+                let purged = Known::Purged(Box::new(held.invoice.clone()), state, now);
+                self.known.insert(key, purged);
             }
             !old
         });

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use invoice_router::domain::audit::{Actor, AuditEvent, sentence};
 use invoice_router::domain::change::{AccountChange, ChangeKind, ContactChange, Import};
-use invoice_router::domain::delivery::{Answer, DeliveryId, Intent, Lane, Shown, Verdict};
+use invoice_router::domain::delivery::{DeliveryId, Intent, Lane, Shown, StepAnswer, Verdict};
 use invoice_router::domain::id::{AccountId, InvoiceNumber};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::{OnRejected, resolve};
 use invoice_router::store::{
-    Begin, Begun, Command, Filter, InvoiceView, Received, Retention, RunScope, Settle,
+    Begin, Command, Filter, IntentOutcome, InvoiceView, Received, Retention, RunScope, Settle,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -360,7 +360,7 @@ impl Play {
         let answer = store.operate(&account, &number, command.into(), "anna".to_owned(), now);
         assert_eq!(answer.wait().unwrap(), expected);
         let after = events_of(self.world.look(account.as_str(), number.as_str()));
-        if expected.is_some_and(|expected| expected.answer == Answer::WrongState) {
+        if expected.is_some_and(|expected| expected.answer == StepAnswer::WrongState) {
             assert_eq!(after, before, "nothing happened");
         }
         if after.len() > before.len()
@@ -377,7 +377,7 @@ impl Play {
     fn revision(&self, a: usize, n: usize) -> u32 {
         match self.model.known.get(&(account_of(a), number_of(n))) {
             Some(Known::Here(delivery)) => self.model.invoices[delivery].delivery.revision,
-            Some(Known::Withdrawn(_) | Known::Buried(..)) | None => 1,
+            Some(Known::Withdrawn(_) | Known::Purged(..)) | None => 1,
         }
     }
 
@@ -404,7 +404,7 @@ impl Play {
         let Some(job) = store.job(delivery).unwrap() else {
             return;
         };
-        let recipient = resolve(&job.account, &job.suspects, self.model.rules.on_rejected);
+        let recipient = resolve(&job.account, &job.suppressions, self.model.rules.on_rejected);
         if recipient.addressee().is_some() {
             let begin = self.world.intention(delivery);
             self.decided.push((delivery, begin.clone()));
@@ -423,7 +423,7 @@ impl Play {
     fn begin(&mut self, delivery: DeliveryId, begin: Begin) {
         let expected = self.model.begin(delivery, &begin);
         let answer = self.world.store().begin(delivery, begin).wait().unwrap();
-        assert_eq!(answer == Begun::Durable, expected);
+        assert_eq!(answer == IntentOutcome::Durable, expected);
     }
 
     /// One of those that are being sent.
@@ -549,9 +549,9 @@ impl Play {
         let expected = self.model.accounts.values();
         assert!(accounts.iter().map(|view| &view.account).eq(expected), "{accounts:?}");
         for view in accounts {
-            let marks = self.model.suspects.get(view.account.id());
+            let marks = self.model.suppressions.get(view.account.id());
             assert_eq!(view.recipient, self.model.recipient(&view.account));
-            assert_eq!(view.suspects, marks.cloned().unwrap_or_default());
+            assert_eq!(view.suppressions, marks.cloned().unwrap_or_default());
             let one = store.account(view.account.id()).unwrap().unwrap();
             let version = store.account_version(view.account.id()).unwrap();
             assert_eq!(version, view.account.version());
@@ -615,8 +615,8 @@ impl Play {
             (Some(Known::Withdrawn(since)), Some(InvoiceView::Tombstone { state, at })) => {
                 assert_eq!((state, at), (Shown::Withdrawn, *since));
             }
-            (Some(Known::Buried(_, buried, since)), Some(InvoiceView::Tombstone { state, at })) => {
-                assert_eq!((state, at), (*buried, *since));
+            (Some(Known::Purged(_, purged, since)), Some(InvoiceView::Tombstone { state, at })) => {
+                assert_eq!((state, at), (*purged, *since));
             }
             (known, view) => panic!("{known:?} is shown as {view:?}"),
         }

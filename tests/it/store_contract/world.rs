@@ -8,13 +8,13 @@ use invoice_router::config::State;
 use invoice_router::domain::account::Profile;
 use invoice_router::domain::audit::Actor;
 use invoice_router::domain::change::{AccountChange, ChangeKind};
-use invoice_router::domain::delivery::{Answer, DeliveryId, Lane, Shown, Verdict};
+use invoice_router::domain::delivery::{DeliveryId, Lane, Shown, StepAnswer, Verdict};
 use invoice_router::domain::invoice::Invoice;
 use invoice_router::domain::recipient::resolve;
 use invoice_router::store::{
-    self, Begin, Begun, ChangeAnswer, ChangeResult, Command, DocumentAnswer, InvoiceView,
-    IssueAnswer, Judged, Memory, OperateAnswer, Received, Retention, Rules, Run, RunScope, Settle,
-    Settled, Store, WholeInvoice, WithdrawAnswer,
+    self, Begin, ChangeAnswer, ChangeResult, Command, Deduplicated, DocumentAnswer, IntentOutcome,
+    InvoiceView, IssueAnswer, Memory, OperateAnswer, Received, Retention, Rules, Run, RunScope,
+    Settle, Settled, Store, WholeInvoice, WithdrawAnswer,
 };
 
 use super::sample::{self, digest, id, number, sender, version, webhook_id};
@@ -144,7 +144,7 @@ impl World {
         account: &str,
         raw: u64,
         kind: ChangeKind,
-    ) -> Judged<ChangeAnswer> {
+    ) -> Deduplicated<ChangeAnswer> {
         let change = AccountChange {
             account: id(account),
             version: version(raw),
@@ -166,7 +166,11 @@ impl World {
         answer
     }
 
-    pub(super) fn issue_as(&mut self, received: Received, invoice: Invoice) -> Judged<IssueAnswer> {
+    pub(super) fn issue_as(
+        &mut self,
+        received: Received,
+        invoice: Invoice,
+    ) -> Deduplicated<IssueAnswer> {
         self.step().issue(received, invoice).wait().unwrap()
     }
 
@@ -212,7 +216,7 @@ impl World {
     /// An operator's command that takes effect; returns the state afterwards.
     pub(super) fn obey(&mut self, account: &str, raw: &str, command: Command) -> Shown {
         let answer = self.operate(account, raw, command).unwrap();
-        assert!(matches!(answer.answer, Answer::Done | Answer::Recorded), "{answer:?}");
+        assert!(matches!(answer.answer, StepAnswer::Applied | StepAnswer::Deferred), "{answer:?}");
         answer.state
     }
 
@@ -247,7 +251,7 @@ impl World {
     /// The intent of an attempt at an invoice's next open address, on what is stored now.
     pub(super) fn intention(&mut self, sequence: DeliveryId) -> Begin {
         let job = self.step().job(sequence).unwrap().unwrap();
-        let recipient = resolve(&job.account, &job.suspects, self.rules.on_rejected);
+        let recipient = resolve(&job.account, &job.suppressions, self.rules.on_rejected);
         let finished = |address: &&_| {
             !job.delivery
                 .addresses
@@ -279,7 +283,7 @@ impl World {
     pub(super) fn begin(&mut self, sequence: DeliveryId) -> Begin {
         let begin = self.intention(sequence);
         let answer = self.step().begin(sequence, begin.clone()).wait().unwrap();
-        assert_eq!(answer, Begun::Durable);
+        assert_eq!(answer, IntentOutcome::Durable);
         begin
     }
 
@@ -374,9 +378,9 @@ pub(super) fn result_of(answer: &ChangeAnswer) -> ChangeResult {
     }
 }
 
-fn new<T: std::fmt::Debug>(judged: Judged<T>) -> T {
+fn new<T: std::fmt::Debug>(judged: Deduplicated<T>) -> T {
     match judged {
-        Judged::New(answer) => answer,
-        Judged::Repeated(_) | Judged::IdReused => panic!("{judged:?}"),
+        Deduplicated::New(answer) => answer,
+        Deduplicated::Repeated(_) | Deduplicated::IdReused => panic!("{judged:?}"),
     }
 }

@@ -9,7 +9,7 @@ use invoice_router::domain::delivery::{
     Attempt, DeliveryId, EnhancedCode, Intent, Outcome, Reply, Stage, Verdict,
 };
 use invoice_router::domain::recipient::{OnRejected, resolve};
-use invoice_router::store::{Begin, Begun, Filter, Settle};
+use invoice_router::store::{Begin, Filter, IntentOutcome, Settle};
 
 use super::*;
 
@@ -30,7 +30,7 @@ pub(super) async fn with_one_due() -> (Interfaces, DeliveryId) {
 /// Begins an attempt, as sending does.
 pub(crate) async fn begin(interfaces: &Interfaces, sequence: DeliveryId) -> Intent {
     let job = interfaces.store.job(sequence).unwrap().unwrap();
-    let recipient = resolve(&job.account, &job.suspects, OnRejected::MainContact);
+    let recipient = resolve(&job.account, &job.suppressions, OnRejected::MainContact);
     let intent = Intent {
         revision: job.delivery.revision,
         address: recipient.addresses()[0].clone(),
@@ -43,7 +43,7 @@ pub(crate) async fn begin(interfaces: &Interfaces, sequence: DeliveryId) -> Inte
     };
     let begin = Begin { seen: job.seen, recipient, round_at: morning(), intent: intent.clone() };
     let answer = interfaces.store.begin(sequence, begin).await.unwrap();
-    assert_eq!(answer, Begun::Durable);
+    assert_eq!(answer, IntentOutcome::Durable);
     intent
 }
 

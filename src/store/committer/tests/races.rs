@@ -9,13 +9,13 @@ use std::sync::atomic::AtomicBool;
 use chrono::{DateTime, Utc};
 
 use self::figures::count;
-use super::super::super::documents::Documents;
+use super::super::super::documents::DocumentFiles;
 use super::super::super::engine::Engine;
 use super::super::super::engine::backend::Backend;
 use super::super::super::testing::samples::{self, account, at, rules};
 use super::super::super::{
-    ChangeAnswer, ChangeResult, Commit, DocumentAnswer, IssueAnswer, Judged, Received, Retention,
-    Store as _, StoreId, WithdrawAnswer,
+    ChangeAnswer, ChangeResult, Commit, Deduplicated, DocumentAnswer, IssueAnswer, Received,
+    Retention, Store as _, StoreId, WithdrawAnswer,
 };
 use super::*;
 use crate::domain::change::{AccountChange, ChangeKind, Refused};
@@ -45,7 +45,7 @@ impl Backend for Gated {
         self.disk.as_ref()
     }
 
-    fn submit(&self, urgency: Urgency, unit: Unit) -> Result<()> {
+    fn submit(&self, priority: Priority, unit: Unit) -> Result<()> {
         if self.is_full.load(Ordering::Relaxed) {
             return Err(StoreError::DiskFull);
         }
@@ -54,7 +54,7 @@ impl Backend for Gated {
             stop.reached.send(()).unwrap();
             stop.go_on.recv_timeout(PATIENCE).unwrap();
         }
-        self.committer.submit(urgency, unit)
+        self.committer.submit(priority, unit)
     }
 
     fn room_for(&self, bytes: u64) -> Result<Option<Room>> {
@@ -73,7 +73,7 @@ impl Backend for Gated {
         self.committer.close();
     }
 
-    fn last(&self, prefix: &[u8]) -> Result<Option<Met>> {
+    fn last(&self, prefix: &[u8]) -> Result<Option<KeyValue>> {
         Ok(all(self.tree(), prefix).pop())
     }
 }
@@ -102,7 +102,7 @@ impl World {
             is_full: Arc::clone(&is_full),
             stop: Arc::clone(&stop),
         };
-        let documents = Documents::open(directory.path()).unwrap();
+        let documents = DocumentFiles::open(directory.path()).unwrap();
         Self {
             engine: Engine::new(backend, documents, rules()).unwrap(),
             disk,
@@ -131,7 +131,7 @@ impl World {
         world
     }
 
-    fn change(&self, id: &str, version: u64, address: &str) -> Commit<Judged<ChangeAnswer>> {
+    fn change(&self, id: &str, version: u64, address: &str) -> Commit<Deduplicated<ChangeAnswer>> {
         let change = AccountChange {
             account: account(),
             version: Version::parse(version).unwrap(),
@@ -224,7 +224,7 @@ fn of_two_changes_in_one_batch_the_second_sees_the_first() {
         ]
     });
     for answer in &answers {
-        let Judged::New(answer) = answer else {
+        let Deduplicated::New(answer) = answer else {
             panic!("{answer:?}");
         };
         assert_eq!(result(answer), Ok(ChangeResult::Applied));
@@ -244,7 +244,7 @@ fn of_two_changes_to_one_version_in_one_batch_the_second_is_refused() {
             world.change("other", 2, "anders@muster.example"),
         ]
     });
-    let (Judged::New(one), Judged::New(other)) = (one, other) else {
+    let (Deduplicated::New(one), Deduplicated::New(other)) = (one, other) else {
         panic!("neither came before");
     };
     assert_eq!(result(&one), Ok(ChangeResult::Applied));
@@ -256,7 +256,7 @@ fn an_event_that_comes_twice_in_one_batch_is_applied_once_and_repeated_after_the
     let world = World::with_account_and_document();
     let [one, other] =
         world.at_once(|| [0, 1].map(|_| world.change("twice", 2, "neu@muster.example")));
-    let (Judged::New(one), Judged::Repeated(other)) = (one, other) else {
+    let (Deduplicated::New(one), Deduplicated::Repeated(other)) = (one, other) else {
         panic!("one is the repetition of the other");
     };
     assert_eq!(result(&one), Ok(ChangeResult::Applied));
@@ -269,13 +269,13 @@ fn an_invoice_and_its_withdrawal_that_come_twice_in_one_batch_count_once() {
     let world = World::with_account_and_document();
     let [one, other] =
         world.at_once(|| [0, 1].map(|_| world.engine.issue(received("R"), invoice())));
-    assert!(matches!(one, Judged::New(IssueAnswer::Applied(_))), "{one:?}");
-    assert!(matches!(other, Judged::Repeated(IssueAnswer::Duplicate(_))), "{other:?}");
+    assert!(matches!(one, Deduplicated::New(IssueAnswer::Applied(_))), "{one:?}");
+    assert!(matches!(other, Deduplicated::Repeated(IssueAnswer::Duplicate(_))), "{other:?}");
     let [one, other] = world.at_once(|| {
         [0, 1].map(|_| world.engine.withdraw(received("W"), account(), invoice().number))
     });
-    assert_eq!(one, Judged::New(WithdrawAnswer::Withdrawn));
-    assert!(matches!(other, Judged::Repeated(WithdrawAnswer::Duplicate { .. })), "{other:?}");
+    assert_eq!(one, Deduplicated::New(WithdrawAnswer::Withdrawn));
+    assert!(matches!(other, Deduplicated::Repeated(WithdrawAnswer::Duplicate { .. })), "{other:?}");
     for lane in Lane::ALL {
         assert!(world.engine.due(lane, at(1), None, 10).unwrap().is_empty());
     }

@@ -12,17 +12,17 @@ fn a_removal_that_was_cut_off_is_a_tombstone_at_once_and_goes_on_after_a_start()
     change(&store, 1, 0, 0);
     withdraw_after(&store, 0, 200);
     let mut states = Vec::new();
-    let bury = |tx: &mut Tx<'_>| upkeep::bury(tx, Sequence(1), at(50), at(100));
-    let mut more = store.remove_now(bury).unwrap();
+    let purge = |tx: &mut Tx<'_>| upkeep::purge(tx, Sequence(1), at(50), at(100));
+    let mut more = store.remove_now(purge).unwrap();
     while more {
         states.push(home.snapshot());
         let view = store.invoice(&account(), &number(0)).unwrap();
         assert!(matches!(view, Some(InvoiceView::Tombstone { .. })), "{view:?}");
         let page = store.invoices(&Filter::default(), None, 10).unwrap();
         assert!(page.items.is_empty(), "{:?}", page.items);
-        let (trail, _) = store.audit(TrailOrder::NewestFirst, None, 10).unwrap();
+        let (trail, _) = store.audit(AuditOrder::NewestFirst, None, 10).unwrap();
         assert_eq!(trail.len(), 1, "the account's change");
-        more = store.remove_now(|tx| upkeep::bury_remains(tx, Sequence(1))).unwrap();
+        more = store.remove_now(|tx| upkeep::purge_remains(tx, Sequence(1))).unwrap();
     }
     assert!(states.len() > 2, "it took {} units more", states.len());
     let whole = home.snapshot();
@@ -31,7 +31,7 @@ fn a_removal_that_was_cut_off_is_a_tombstone_at_once_and_goes_on_after_a_start()
         assert!((1..tx::BATCH_OPERATIONS).contains(&removed), "{removed} keys");
     }
     let left = |kind| whole.keys().filter(|key| key[0] == kind).count();
-    assert_eq!(left(keys::kind::BURYING), 0);
+    assert_eq!(left(keys::kind::PURGING), 0);
     assert_eq!(left(keys::kind::ENTRY), 1);
 
     for state in states {
@@ -52,13 +52,13 @@ fn a_removal_that_was_decided_before_a_pause_removes_nothing_after_it() {
     let (scope, actor) = (PauseScope::Removal, Actor::Daemon);
     let paused = store.pause(scope.clone(), "a look".to_owned(), actor, at(60));
     assert_eq!(paused.wait(), Ok(true));
-    let bury = |tx: &mut Tx<'_>| upkeep::bury(tx, Sequence(1), at(50), at(100));
-    assert_eq!(store.remove_now(bury), Ok(false));
+    let purge = |tx: &mut Tx<'_>| upkeep::purge(tx, Sequence(1), at(50), at(100));
+    assert_eq!(store.remove_now(purge), Ok(false));
     let view = store.invoice(&account(), &number(0)).unwrap();
     assert!(matches!(view, Some(InvoiceView::Whole(_))), "{view:?}");
     let resumed = store.resume(scope, None, Actor::Daemon, at(70));
     assert_eq!(resumed.wait(), Ok(true));
-    assert_eq!(store.remove_now(bury), Ok(true));
+    assert_eq!(store.remove_now(purge), Ok(true));
 }
 
 #[test]
@@ -77,13 +77,13 @@ fn an_invoice_that_is_sent_again_between_look_and_removal_stays() {
     let resend = Command::Resend { revision: 1 };
     let anna = "anna".to_owned();
     let answer = engine.operate(&account(), &number(0), resend.into(), anna, at(90));
-    assert_eq!(answer.wait().unwrap().unwrap().answer, Answer::Done);
+    assert_eq!(answer.wait().unwrap().unwrap().answer, StepAnswer::Applied);
     let before = home.snapshot();
     // The clock went back meanwhile: that it is not finished protects it alone.
     for changed_before in [at(50), at(100)] {
-        let buried =
-            engine.remove_now(move |tx| upkeep::bury(tx, Sequence(1), changed_before, at(100)));
-        assert_eq!(buried, Ok(false));
+        let purged =
+            engine.remove_now(move |tx| upkeep::purge(tx, Sequence(1), changed_before, at(100)));
+        assert_eq!(purged, Ok(false));
         assert_eq!(home.snapshot(), before);
     }
 }
@@ -93,7 +93,7 @@ fn a_mark_of_removal_that_stands_without_reason_costs_nobody_a_story() {
     let home = Home::new();
     let engine = home.open();
     issue(&engine, 0, 0);
-    home.fill(Map::from([(keys::burying(Sequence(1)), vec![0])]));
+    home.fill(Map::from([(keys::purging(Sequence(1)), vec![0])]));
     let before = home.snapshot();
     while engine.sweep(&SOON, at(100)).unwrap() {}
     assert_eq!(home.snapshot(), before);
@@ -157,16 +157,16 @@ fn a_document_whose_record_is_found_damaged_between_look_and_removal_stops_no_sw
     let key = keys::document(&digests[0]);
     // The first unit of a sweep forgets ids.
     let is_later = AtomicBool::new(false);
-    let spoiling = move |memory: &MemoryBackend, urgency, unit| {
+    let spoiling = move |memory: &MemoryBackend, priority, unit| {
         if is_later.swap(true, Ordering::Relaxed) {
             let spoilt = key.clone();
             let unit = Box::new(|tx: &mut Tx<'_>| {
                 tx.put_bytes(spoilt, vec![0, 1, 2, 3]);
                 Box::new(drop) as Answerer
             });
-            memory.submit(urgency, unit)?;
+            memory.submit(priority, unit)?;
         }
-        memory.submit(urgency, unit)
+        memory.submit(priority, unit)
     };
     let spoiling = home.open_behind(spoiling);
     while spoiling.sweep(&SOON, at(10 * 86_400)).unwrap() {}

@@ -31,20 +31,20 @@ pub(super) fn place(key: &[u8]) -> String {
         kind::ATTEMPT => ("attempt at delivery", number()),
         kind::INTENT => ("intent of delivery", number()),
         kind::SCHEDULED => ("schedule of account", text()),
-        kind::STANDING_BY => ("what stands by for account", text()),
+        kind::PENDING => ("a pending invoice of account", text()),
         kind::DUE => ("what is due", String::new()),
         kind::FREEING => ("what is being freed of account", text()),
-        kind::BURYING => ("what is left of invoice", number()),
+        kind::PURGING => ("the remains of invoice", number()),
         kind::RUN => ("run", text()),
-        kind::REMEMBERED => ("remembered webhook-id", String::new()),
-        kind::SUSPECT => ("rejected address of account", text()),
+        kind::IDEMPOTENCY => ("remembered webhook-id", String::new()),
+        kind::SUPPRESSION => ("rejected address of account", text()),
         kind::PAUSE => ("pause", text()),
         kind::DOCUMENT => {
             let digest = rest.first_chunk::<32>().map(|bytes| Digest::from_bytes(*bytes));
             ("document", digest.map_or_else(String::new, |digest| digest.to_string()))
         }
         kind::ENTRY => ("entry", entry_of(rest)),
-        kind::TRAIL => ("link of the trail", number()),
+        kind::CHAIN => ("link of the hash chain", number()),
         kind::COUNTER => ("counter", text()),
         kind::CONTINUED => return format!("part of {}", place(rest)),
         _ => ("kind", format!("{kind:#04x}")),

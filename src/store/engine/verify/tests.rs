@@ -33,8 +33,8 @@ fn sound() -> (Home, Map) {
     (home, map)
 }
 
-/// An invoice that is buried, and one that is due.
-fn buried() -> (Home, Map) {
+/// An invoice that is purged, and one that is due.
+fn purged() -> (Home, Map) {
     let home = Home::new();
     let engine = home.open();
     change(&engine, 1, 0, 0);
@@ -47,7 +47,7 @@ fn buried() -> (Home, Map) {
 }
 
 fn findings(home: &Home, map: &Map) -> (Verified, Vec<String>) {
-    let documents = Documents::to_be_read(home.directory.path());
+    let documents = DocumentFiles::to_be_read(home.directory.path());
     let mut findings = Vec::new();
     let mut tell = |Finding { place, what }| findings.push(format!("{place}: {what}"));
     let verified = verify(map, &documents, &mut tell).unwrap();
@@ -79,7 +79,7 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
                 let key = keys::continued(&keys::trail(1), 9);
                 map.insert(key, vec![1]);
             },
-            "part of link of the trail 1: a part that its record does not have",
+            "part of link of the hash chain 1: a part that its record does not have",
         ),
         (
             |map| drop(map.remove(&first(map, kind::IDENTITY))),
@@ -115,7 +115,7 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
         ),
         (
             |map| drop(map.remove(&keys::trail(2))),
-            "link of the trail 3: a link before it is missing",
+            "link of the hash chain 3: a link before it is missing",
         ),
         (
             |map| {
@@ -124,11 +124,11 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
                 entry.entry.reason = Some(AuditText::new("or so they say"));
                 put(map, key, &entry);
             },
-            "entry of account K-1: it is not what the trail says",
+            "entry of account K-1: it does not match its digest in the hash chain",
         ),
         (
             |map| drop(map.remove(&first(map, kind::ENTRY))),
-            "entry of account K-1: it is gone, and link 1 of the trail tells of it",
+            "entry of account K-1: it is missing, but link 1 of the hash chain names it",
         ),
         (
             |map| {
@@ -205,12 +205,12 @@ fn each_state_of_a_removal_holds_together() {
             tx.put(&keys::attempt(DeliveryId::of_invoice(Sequence(1)), ordinal), &attempt).unwrap();
         }
     });
-    let mut more = engine.remove_now(|tx| upkeep::bury(tx, Sequence(1), at(50), at(100))).unwrap();
+    let mut more = engine.remove_now(|tx| upkeep::purge(tx, Sequence(1), at(50), at(100))).unwrap();
     let mut units = 1;
     while more {
         let (_, told) = findings(&home, &home.snapshot());
         assert_eq!(told, [""; 0], "after {units} units");
-        more = engine.remove_now(|tx| upkeep::bury_remains(tx, Sequence(1))).unwrap();
+        more = engine.remove_now(|tx| upkeep::purge_remains(tx, Sequence(1))).unwrap();
         units += 1;
     }
     assert!(units > 2);
@@ -225,8 +225,8 @@ fn what_is_missing_beside_an_invoice_that_was_buried_is_told() {
         (
             |map| map.retain(|key, _| key[0] != kind::ENTRY),
             &[
-                "entry of account K-1: it is gone, and link 1 of the trail tells of it",
-                "entry of invoice 2: it is gone, and link 4 of the trail tells of it",
+                "entry of account K-1: it is missing, but link 1 of the hash chain names it",
+                "entry of invoice 2: it is missing, but link 4 of the hash chain names it",
             ],
         ),
         (
@@ -234,12 +234,12 @@ fn what_is_missing_beside_an_invoice_that_was_buried_is_told() {
             &["the numbers of invoices: 2 invoices came, and 1 are there or left a tombstone"],
         ),
         (
-            |map| drop(map.insert(keys::burying(Sequence(2)), vec![0])),
-            &["what is left of invoice 2: the invoice is not gone"],
+            |map| drop(map.insert(keys::purging(Sequence(2)), vec![0])),
+            &["the remains of invoice 2: the invoice is not gone"],
         ),
     ];
     for (damage, expected) in cases {
-        let (home, mut map) = buried();
+        let (home, mut map) = purged();
         damage(&mut map);
         assert_eq!(findings(&home, &map).1, expected);
     }
@@ -247,7 +247,7 @@ fn what_is_missing_beside_an_invoice_that_was_buried_is_told() {
 
 #[test]
 fn an_invoice_of_which_only_entries_are_left_is_told_by_them() {
-    let (home, mut map) = buried();
+    let (home, mut map) = purged();
     for key in [
         keys::identity(&account(), &number(1)),
         keys::invoice(Sequence(2)),

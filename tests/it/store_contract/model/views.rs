@@ -7,7 +7,7 @@ use invoice_router::domain::account::Account;
 use invoice_router::domain::delivery::{DeliveryId, HoldReason, Lane, Shown, State};
 use invoice_router::domain::id::{AccountId, ScheduleName, Sequence, Version};
 use invoice_router::domain::invoice::Invoice;
-use invoice_router::store::{DuePlace, Filter, RunScope, Standing};
+use invoice_router::store::{DuePlace, Filter, InvoiceStatus, RunScope};
 
 use super::{Held, Model};
 
@@ -20,12 +20,12 @@ impl Model {
         self.invoices[&sequence].delivery.shown()
     }
 
-    pub(in crate::store_contract) fn standing(&self, sequence: DeliveryId) -> Standing {
+    pub(in crate::store_contract) fn standing(&self, sequence: DeliveryId) -> InvoiceStatus {
         let held = &self.invoices[&sequence];
         let account = self.accounts.get(&held.invoice.account);
         let has_it = held.delivery.is_finished() || held.delivery.is_accepted_by_one();
         let sent_to = held.sent_to.clone().filter(|_| has_it);
-        Standing {
+        InvoiceStatus {
             state: self.shown(sequence),
             schedule: account
                 .filter(|_| held.delivery.state == State::Waiting)

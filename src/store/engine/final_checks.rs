@@ -1,13 +1,13 @@
 //! Which intents certainly have their final check of the account still ahead of them.
 //!
-//! An intent is committed while the relay is taken up to its 354; its message goes out only if a last
-//! look, directly before the first byte, finds the recipient unchanged. The answer to a change names what
-//! was past that look. Kept here is the other side: intents of this process whose look is to come. What is
+//! An intent is committed while the relay is taken up to its 354; its message goes out only if the final
+//! check, directly before the first byte, finds the recipient unchanged. The answer to a change names what
+//! was past that check. Kept here is the other side: intents of this process whose check is to come. What is
 //! not known here, such as all that the last process left, counts as past it, so an answer may name too
 //! much and never too little.
 //!
-//! A look reads the account and leaves the set under one lock; the answer to a change asks under that lock
-//! once the change can be read. Whichever comes first: either the look is done, and its intent is gone from
+//! A check reads the account and leaves the set under one lock; the answer to a change asks under that lock
+//! once the change can be read. Whichever comes first: either the check is done, and its intent is gone from
 //! here and named, or it is still to come, and reads the change.
 
 use std::collections::BTreeSet;
@@ -18,15 +18,15 @@ use crate::domain::delivery::DeliveryId;
 use crate::store::Result;
 
 #[derive(Debug, Default)]
-pub(super) struct LastLooks(Mutex<BTreeSet<DeliveryId>>);
+pub(super) struct PendingFinalChecks(Mutex<BTreeSet<DeliveryId>>);
 
-impl LastLooks {
-    /// An intent is about to be durable, so that its look is to come.
+impl PendingFinalChecks {
+    /// An intent is about to be durable, so that its check is to come.
     pub(super) fn expect(&self, delivery: DeliveryId) {
         self.ahead().insert(delivery);
     }
 
-    /// The look: `unchanged` reads whether the message may go out.
+    /// The check: `unchanged` reads whether the message may go out.
     pub(super) fn take(
         &self,
         delivery: DeliveryId,
@@ -45,7 +45,7 @@ impl LastLooks {
         self.ahead().remove(&delivery);
     }
 
-    /// Whether the look is still to come.
+    /// Whether the check is still to come.
     pub(super) fn is_ahead(&self, delivery: DeliveryId) -> bool {
         self.ahead().contains(&delivery)
     }
