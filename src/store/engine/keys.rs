@@ -178,7 +178,7 @@ pub(crate) fn of_invoice(kind: u8, sequence: Sequence) -> Key {
 }
 
 /// The class and the delivery of a key of [`pending`].
-pub(crate) fn parse_standing_by(key: &[u8]) -> Option<(Class, DeliveryId)> {
+pub(crate) fn parse_pending(key: &[u8]) -> Option<(Class, DeliveryId)> {
     let (rest, id) = key.split_last_chunk::<DELIVERY_OCTETS>()?;
     let class = match rest.last()? {
         b'k' => Class::Parked,

@@ -205,7 +205,7 @@ pub(super) fn backlog(tree: &dyn Tree) -> Result<Backlog> {
     };
     let mut oldest: Option<Sequence> = None;
     tree.scan(&[kind::PENDING], None, usize::MAX, |key, _| {
-        match keys::parse_standing_by(key)? {
+        match keys::parse_pending(key)? {
             (Class::Parked, DeliveryId { invoice, .. }) => {
                 backlog.parked += 1;
                 oldest = Some(oldest.map_or(invoice, |oldest| oldest.min(invoice)));

@@ -134,7 +134,7 @@ fn whatever_is_damaged_or_gone_is_told_by_its_place() {
             |map| {
                 put(map, keys::counter("sequence"), &CounterRow(1));
             },
-            "the counter of invoices: it stands below the last invoice, 2",
+            "the counter of invoices: it is below the last invoice, 2",
         ),
         (|map| drop(map.insert(vec![b'?', 1], vec![0])), "kind 0x3f: a kind that is not known"),
     ];
