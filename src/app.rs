@@ -202,8 +202,8 @@ impl App {
         // The database syncs once more as it goes, and panics if that fails.
         let gone = tokio::task::spawn_blocking(move || drop(store)).await;
         if gone.is_err() && result.is_ok() {
-            let cause = "closing the database failed".to_owned();
-            result = Err(StopError::Store(StoreError::SyncFailed(cause)));
+            let failure = StoreError::sync_failed("closing the database failed");
+            result = Err(StopError::Store(failure));
         }
         drop(std::fs::remove_file(&config.admin.socket));
         result
@@ -330,9 +330,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     let store = Arc::clone(store);
     let done = tokio::task::spawn_blocking(move || work(store.as_ref())).await;
-    done.unwrap_or_else(|panicked| {
-        Err(StoreError::Failed { operation: "using the store", cause: panicked.to_string() })
-    })
+    done.unwrap_or_else(|panicked| Err(StoreError::failed("using the store", panicked)))
 }
 
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
@@ -349,7 +347,7 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         }
         Ok(Err(error)) => Err(error.into()),
         // sled panics if the disk fails it as it closes a database that could not be used.
-        Err(panicked) => Err(StartError::Prepare(StoreError::SyncFailed(format!(
+        Err(panicked) => Err(StartError::Prepare(StoreError::sync_failed(format!(
             "the database is damaged (opening it crashed) or the disk fails (closing it crashed): {panicked}"
         )))),
     }

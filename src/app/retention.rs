@@ -131,7 +131,10 @@ pub(super) async fn run(
             Ok(true) => SWEEP_PAUSE,
             Ok(false) => SWEEP,
             Err(error) => {
-                tracing::warn!(%error, "removing expired records failed; retrying later");
+                tracing::warn!(
+                    error = error.in_full(),
+                    "removing expired records failed; retrying later"
+                );
                 SWEEP
             }
         };

@@ -110,7 +110,10 @@ pub(super) async fn census(
         let from = after.clone();
         let page = blocking(&store, move |store| store.accounts(from.as_ref(), CENSUS_PAGE)).await;
         let page = page.unwrap_or_else(|error| {
-            tracing::warn!(%error, "counting the selected billing contacts failed; retrying in a day");
+            tracing::warn!(
+                error = error.in_full(),
+                "counting the selected billing contacts failed; retrying in a day"
+            );
             outside = 0;
             Accounts::default()
         });

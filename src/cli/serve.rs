@@ -84,8 +84,10 @@ fn tell(outcome: Result<Reloaded, ConfigErrors>) {
 fn cannot_start(error: StartError) -> Failure {
     match error {
         StartError::Configuration(errors) => Failure::from(errors),
-        StartError::Store(OpenError::Store(StoreError::SyncFailed(cause)))
-        | StartError::Prepare(StoreError::SyncFailed(cause)) => sync_failed(&cause),
+        StartError::Store(OpenError::Store(error @ StoreError::SyncFailed(_)))
+        | StartError::Prepare(error @ StoreError::SyncFailed(_)) => {
+            Failure::SyncFailed(error.into())
+        }
         StartError::Store(error) if error.needs_operator() => {
             Failure::Configuration(error.to_string())
         }
@@ -97,16 +99,12 @@ fn cannot_start(error: StartError) -> Failure {
 
 fn stopped(error: StopError) -> Failure {
     match error {
-        StopError::Store(StoreError::SyncFailed(cause))
-        | StopError::Dispatch(DispatchError::Store(StoreError::SyncFailed(cause))) => {
-            sync_failed(&cause)
+        StopError::Store(error @ StoreError::SyncFailed(_))
+        | StopError::Dispatch(DispatchError::Store(error @ StoreError::SyncFailed(_))) => {
+            Failure::SyncFailed(error.into())
         }
         error @ (StopError::Store(_) | StopError::Dispatch(_) | StopError::Ended(_)) => {
             Failure::Failed(anyhow::Error::new(error))
         }
     }
-}
-
-fn sync_failed(cause: &str) -> Failure {
-    Failure::SyncFailed(anyhow::anyhow!("the disk failed a sync: {cause}"))
 }

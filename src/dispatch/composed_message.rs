@@ -13,7 +13,7 @@ use crate::domain::delivery::{AddressState, Delivery};
 use crate::domain::recipient::{Addressee, Recipient, Rule};
 use crate::mail::compose::{Composition, compose, message_id};
 use crate::mail::message::Message;
-use crate::store::{Job, StoreError};
+use crate::store::{Job, StoreError, in_full};
 
 /// A message, with what it was made from.
 #[derive(Debug)]
@@ -157,15 +157,4 @@ async fn make(shared: &Arc<Shared>, job: &Job, key: MessageKey) -> Result<Messag
     });
     // A panic in there is a fault with this invoice, not with all.
     made.await.unwrap_or_else(|_| Err(ComposeFailure::Invoice("composing it failed".to_owned())))
-}
-
-/// An error with its causes.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        words = format!("{words}: {source}");
-        next = source.source();
-    }
-    words
 }

@@ -145,7 +145,7 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let cause = error.to_string();
+        let cause = error.in_full();
         match error {
             StoreError::DiskFull => Self::new(Code::DiskFull, "nothing was changed"),
             StoreError::Busy => Self::new(Code::Busy, "nothing was changed"),
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_cause_of_a_fault_is_for_the_log_alone() {
-        let broken = Problem::from(StoreError::SyncFailed("EIO at /var/lib".to_owned()));
+        let broken = Problem::from(StoreError::sync_failed("EIO at /var/lib"));
         assert_eq!(broken.code, Code::Internal);
         let told = String::from_utf8(broken.to_json("abc")).unwrap();
         assert!(told.contains("\"internal\"") && !told.contains("EIO"), "{told}");

@@ -121,9 +121,10 @@ impl Committer {
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| {
-            StoreError::Failed { operation: "starting a thread", cause: error.to_string() }
-        })?;
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(run)
+            .map_err(|error| StoreError::failed("starting a thread", error))?;
         self.threads.push(thread);
         Ok(())
     }
@@ -307,7 +308,10 @@ impl Worker {
                 answer(result.clone());
             }
             if let Err(error) = result {
-                tracing::error!(%error, "the store has failed and accepts nothing more");
+                tracing::error!(
+                    error = error.in_full(),
+                    "the store has failed and accepts nothing more"
+                );
                 return self.give_up(&error);
             }
         }
@@ -351,7 +355,7 @@ impl Worker {
         let disk = &self.shared.disk;
         let written = disk.write(writes);
         // Also after a failed write: it may have failed because the disk lost what it had taken.
-        disk.sync().map_err(|error| StoreError::SyncFailed(error.to_string()))?;
+        disk.sync().map_err(|error| StoreError::sync_failed(error))?;
         written
     }
 
@@ -372,10 +376,7 @@ impl Drop for Ended {
         state.ended = true;
         state.began = None;
         if thread::panicking() && state.failure.is_none() {
-            state.failure = Some(StoreError::Failed {
-                operation: "evaluating a unit",
-                cause: "it panicked".to_owned(),
-            });
+            state.failure = Some(StoreError::failed("evaluating a unit", "it panicked"));
         }
         let dropped = std::mem::take(&mut state.waiting);
         drop(state);

@@ -69,7 +69,7 @@ impl DocumentFiles {
         prepare(&root)?;
         for directory in [&root, state_directory] {
             disk::sync_directory(directory).map_err(|error| {
-                StoreError::SyncFailed(format!("{}: {error}", directory.display()))
+                StoreError::sync_failed(format!("{}: {error}", directory.display()))
             })?;
         }
         Ok(Self::to_be_read(state_directory))
@@ -111,7 +111,7 @@ impl DocumentFiles {
                 }
                 renamed => renamed,
             };
-            renamed.map_err(|error| failed("renaming a document", &error))
+            renamed.map_err(|error| failed("renaming a document", error))
         });
         if let Err(error) = written {
             // What cannot be removed now is removed at the next start.
@@ -199,7 +199,7 @@ impl DocumentFiles {
         let directory = self.directory(day);
         disk::create_directory(&directory)
             .map_err(|error| failed_at("creating a directory for documents", &directory, &error))?;
-        disk::sync_directory(&self.root).map_err(|error| unsynced(&error))?;
+        disk::sync_directory(&self.root).map_err(|error| unsynced(error))?;
         *durable = Some(day);
         Ok(())
     }
@@ -275,31 +275,26 @@ fn prepare(root: &Path) -> Result<()> {
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file =
-        disk::create_file(path).map_err(|error| failed("creating a document", &error))?;
-    file.write_all(bytes).map_err(|error| failed("writing a document", &error))?;
-    file.sync_all().map_err(|error| unsynced(&error))
+    let mut file = disk::create_file(path).map_err(|error| failed("creating a document", error))?;
+    file.write_all(bytes).map_err(|error| failed("writing a document", error))?;
+    file.sync_all().map_err(|error| unsynced(error))
 }
 
-fn unsynced(error: &io::Error) -> StoreError {
-    StoreError::SyncFailed(error.to_string())
+fn unsynced(error: io::Error) -> StoreError {
+    StoreError::sync_failed(error)
 }
 
-fn failed(operation: &'static str, error: &io::Error) -> StoreError {
-    failed_for(operation, error.kind(), error.to_string())
+fn failed(operation: &'static str, error: io::Error) -> StoreError {
+    if error.kind() == io::ErrorKind::StorageFull {
+        return StoreError::DiskFull;
+    }
+    StoreError::failed(operation, error)
 }
 
 /// As [`failed`], where it helps to know the path.
 fn failed_at(operation: &'static str, path: &Path, error: &io::Error) -> StoreError {
-    let cause = format!("{}: {error}", path.display());
-    failed_for(operation, error.kind(), cause)
-}
-
-fn failed_for(operation: &'static str, kind: io::ErrorKind, cause: String) -> StoreError {
-    if kind == io::ErrorKind::StorageFull {
-        return StoreError::DiskFull;
-    }
-    StoreError::Failed { operation, cause }
+    let at_path = format!("{}: {error}", path.display());
+    failed(operation, io::Error::new(error.kind(), at_path))
 }
 
 /// Lets those whose files were renamed while a sync ran share the next one.
@@ -361,8 +356,9 @@ impl SyncGroup {
                 Ok(())
             }
             Err(error) => {
-                state.failure = Some(unsynced(&error));
-                Err(unsynced(&error))
+                let failure = unsynced(error);
+                state.failure = Some(failure.clone());
+                Err(failure)
             }
         };
         drop(state);

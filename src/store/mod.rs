@@ -92,8 +92,18 @@ impl<T> Future for Commit<T> {
 /// What the store answers.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
+/// What a failure was caused by, shared by all who waited for the same batch.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// Why the store did not do something.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The disk has less free space than is reserved; nothing changed.
     #[error("less free disk space than state.reserve_bytes")]
@@ -113,15 +123,46 @@ pub enum StoreError {
         cause: String,
     },
     /// The database or the file system failed: nothing more can be promised until a restart.
-    #[error("{operation} failed: {cause}")]
+    #[error("{operation} failed")]
     Failed {
         /// What was to be done.
         operation: &'static str,
         /// What the system said.
-        cause: String,
+        #[source]
+        cause: Cause,
     },
     /// The disk failed a sync. There is no telling what the kernel dropped, so don't trust this
     /// state by restarting alone.
-    #[error("the disk failed a sync: {0}")]
-    SyncFailed(String),
+    #[error("the disk failed a sync")]
+    SyncFailed(#[source] Cause),
 }
+
+impl StoreError {
+    /// It and its causes, in one line.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        in_full(self)
+    }
+
+    /// [`Self::Failed`], because of an error or a text.
+    pub fn failed(
+        operation: &'static str,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Failed { operation, cause: Arc::from(cause.into()) }
+    }
+
+    /// [`Self::SyncFailed`], because of an error or a text.
+    pub fn sync_failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::SyncFailed(Arc::from(cause.into()))
+    }
+}
+
+/// Two are the same if they and their causes say the same.
+impl PartialEq for StoreError {
+    fn eq(&self, other: &Self) -> bool {
+        self.in_full() == other.in_full()
+    }
+}
+
+impl Eq for StoreError {}

@@ -33,7 +33,7 @@ use super::committer::{Committer, Disk, Room};
 use super::engine::backend::{Backend, Priority, new_id};
 use super::engine::keys::{self, kind};
 use super::engine::tx::{KeyValue, TrailHead, Tree, Unit, Visit, Writes};
-use super::{Health, Result, Rules, StoreError, StoreId, disk};
+use super::{Health, Result, Rules, StoreError, StoreId, disk, in_full};
 use crate::config::State;
 
 /// What this program writes: the kinds of records and keys, and what they mean. A program that knows fewer would
@@ -187,7 +187,10 @@ impl SledBackend {
         match reached::note(&settings.directory, head) {
             // A full disk, perhaps, on which operators may still do something.
             Err(error @ OpenError::Io { .. }) => {
-                tracing::warn!(%error, "cannot write the database's position to REACHED");
+                tracing::warn!(
+                    error = in_full(&error),
+                    "cannot write the database's position to REACHED"
+                );
             }
             noted => noted?,
         }
@@ -234,7 +237,10 @@ impl Backend for SledBackend {
                 .map_err(OpenError::from)
                 .and_then(|head| reached::note(&self.directory, head));
             if let Err(error) = noted {
-                tracing::warn!(%error, "cannot write the database's position to REACHED");
+                tracing::warn!(
+                    error = in_full(&error),
+                    "cannot write the database's position to REACHED"
+                );
             }
         }
     }
@@ -381,7 +387,7 @@ fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenErr
 
 fn unsynced(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.display().to_string();
-    move |error| StoreError::SyncFailed(format!("{path}: {error}")).into()
+    move |error| StoreError::sync_failed(format!("{path}: {error}")).into()
 }
 
 /// The one tree, and the file under it.
@@ -406,7 +412,7 @@ impl Database {
             .mode(sled::Mode::LowSpace)
             .use_compression(false)
             .open()
-            .map_err(|error| failed("opening the database", &error))?;
+            .map_err(|error| failed("opening the database", error))?;
         let blobs = path.join("blobs");
         if fs::read_dir(&blobs).map_err(at("reading", &blobs))?.next().is_some() {
             tracing::error!(
@@ -433,7 +439,7 @@ impl Database {
 
     fn check<T>(&self, operation: &'static str, result: sled::Result<T>) -> Result<T> {
         result.map_err(|error| {
-            let error = failed(operation, &error);
+            let error = failed(operation, error);
             self.failure.get_or_init(|| {
                 self.leave_open();
                 error.clone()
@@ -534,13 +540,13 @@ fn remove_unfinished_snapshots(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// sled does not say which call failed; an input or output error is the disk's either way, and the state can't
-/// trust this state by restarting alone.
-fn failed(operation: &'static str, error: &sled::Error) -> StoreError {
-    if let sled::Error::Io(io) = error
+/// sled does not say which call failed; an input or output error is the disk's either way, and a restart alone does
+/// not make the state trustworthy again.
+fn failed(operation: &'static str, error: sled::Error) -> StoreError {
+    if let sled::Error::Io(io) = &error
         && io.raw_os_error() == Some(Errno::IO.raw_os_error())
     {
-        return StoreError::SyncFailed(format!("{operation}: {io}"));
+        return StoreError::sync_failed(format!("{operation}: {io}"));
     }
-    StoreError::Failed { operation, cause: error.to_string() }
+    StoreError::failed(operation, error)
 }

@@ -32,7 +32,7 @@ pub enum Verdict {
 ///
 /// Up to MAIL everything is the relay's, but for the refusal of a message as too large (RFC 1870, section 6.1).
 /// After that a lost connection or a 421 is a failed attempt: whether the relay or this message is the
-/// cause cannot be told, and what did not count would be tried first again, for ever. From the final dot
+/// cause is unknown, and what did not count would be tried first again, for ever. From the final dot
 /// on only exact replies are certain: 250 is acceptance, 4xx and 5xx are refusals, anything else is unknown.
 #[must_use]
 pub fn classify(stage: Stage, heard: Heard<'_>) -> Verdict {

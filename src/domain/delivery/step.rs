@@ -172,7 +172,7 @@ impl Delivery {
     }
 
     /// Takes the current contact's addresses, unless one accepted: then none is added. Those that are no longer the
-    /// contact's stop; until one accepts, untried ones are dropped. No one stands in for a contact
+    /// contact's stop; until one accepts, untried ones are dropped. No one else gets the mail of a contact
     /// who may have it.
     fn resolved(
         &mut self,

@@ -1,6 +1,6 @@
 //! The stream to the relay: commands go out, whole, well-formed replies come back, each within its time-out.
 //!
-//! On a time-out the step is dropped where it stands, in the middle of a command or reply perhaps: the caller gives
+//! On a time-out the step is dropped midway, perhaps in the middle of a command or reply: the caller gives
 //! up the stream.
 
 use std::fmt::{self, Display};

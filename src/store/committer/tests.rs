@@ -285,7 +285,7 @@ fn units_that_follow_each_other_for_long_do_not_make_one_endless_batch() {
 fn a_failed_sync_is_told_to_all_and_ends_the_store() {
     let (disk, warden) = TestDisk::gated();
     let (_disk, committer) = start(disk);
-    let failure = StoreError::SyncFailed("broken disk".to_owned());
+    let failure = StoreError::sync_failed("broken disk");
     let first = submit(&committer, |tx| count(tx, "a"));
     warden.wait();
     let waiting = submit(&committer, |tx| count(tx, "a"));
@@ -339,7 +339,7 @@ fn a_failure_that_comes_while_the_store_is_closed_is_told() {
         let broken = io::Error::other("broken disk");
         warden.results.send(Err(broken)).unwrap();
     });
-    let failure = StoreError::SyncFailed("broken disk".to_owned());
+    let failure = StoreError::sync_failed("broken disk");
     assert_eq!(committer.health().failure, Some(failure));
 }
 
@@ -358,7 +358,7 @@ fn one_that_was_evaluated_for_the_next_batch_is_told_of_the_failure_too() {
     warden.wait();
     warden.results.send(Err(io::Error::other("broken disk"))).unwrap();
     for answer in answers {
-        let failure = StoreError::SyncFailed("broken disk".to_owned());
+        let failure = StoreError::sync_failed("broken disk");
         assert_eq!(answer.recv().unwrap(), Err(failure));
     }
 }
@@ -366,7 +366,7 @@ fn one_that_was_evaluated_for_the_next_batch_is_told_of_the_failure_too() {
 #[test]
 fn a_failed_write_ends_the_store() {
     let (disk, committer) = start(TestDisk::new());
-    let failure = StoreError::Failed { operation: "writing a batch", cause: "damaged".to_owned() };
+    let failure = StoreError::failed("writing a batch", "damaged");
     *disk.write_failure.lock() = Some(failure.clone());
     let answer = submit(&committer, |tx| count(tx, "a"));
     assert_eq!(answer.recv().unwrap(), Err(failure.clone()));

@@ -170,7 +170,7 @@ fn those_who_come_during_a_sync_share_the_next_one() {
 fn after_a_failed_sync_nobody_is_told_that_something_is_durable() {
     let group = SyncGroup::default();
     let day = day("2026-09-30");
-    let failure = Err(StoreError::SyncFailed("broken disk".to_owned()));
+    let failure = Err(StoreError::sync_failed("broken disk"));
     assert_eq!(group.wait_durable(day, |_| Err(io::Error::other("broken disk"))), failure);
     assert_eq!(group.wait_durable(day, |_| Ok(())), failure);
 }
@@ -212,7 +212,6 @@ fn a_failure_to_open_the_documents_names_the_path() {
     let incoming = directory.path().join("documents/.incoming");
     fs::create_dir(incoming.parent().unwrap()).unwrap();
     fs::write(&incoming, b"").unwrap();
-    let error = DocumentFiles::open(directory.path()).unwrap_err();
-    let path = incoming.display().to_string();
-    assert!(error.to_string().contains(&path), "{error}");
+    let error = DocumentFiles::open(directory.path()).unwrap_err().in_full();
+    assert!(error.contains(&incoming.display().to_string()), "{error}");
 }

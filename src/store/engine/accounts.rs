@@ -146,7 +146,7 @@ fn read_cursor(CursorRow(cursor): &CursorRow) -> Result<(DateTime<Utc>, Vec<u8>)
         .ok_or_else(|| read::damaged("of kind cursor", "it does not begin with a time"))
 }
 
-/// Has what stands by under an account freed, by units that follow.
+/// Frees what is pending under an account, by units that follow.
 fn free_later(tx: &mut Tx<'_>, account: &AccountId, at: DateTime<Utc>, last: &[u8]) -> Result<()> {
     tx.leave(go_on(Unfinished::Freeing(account.clone())));
     tx.put(&keys::freeing(account), &cursor(at, last))

@@ -196,7 +196,7 @@ fn consequence_of(
     }
 }
 
-/// Commits that nobody can be reached, or that the current recipient leaves nothing to be sent.
+/// Commits that no address can be reached, or that nothing is left to be sent to the current recipient.
 pub(super) fn withhold(
     tx: &mut Tx<'_>,
     id: DeliveryId,

@@ -53,7 +53,7 @@ pub(crate) fn new_id() -> Result<[u8; 16]> {
     Ok(id)
 }
 
-/// The salts of a story's lines: nobody can guess them, so that a masked line's digest does not give it
+/// The salts of audit entries: they can't be guessed, so that a masked line's digest does not give it
 /// away. One random key makes them all.
 pub(crate) struct Salts {
     key: [u8; 32],
@@ -82,8 +82,6 @@ impl Salts {
 }
 
 fn fill(bytes: &mut [u8]) -> Result<()> {
-    getrandom::fill(bytes).map_err(|error| StoreError::Failed {
-        operation: "asking the system for random bytes",
-        cause: error.to_string(),
-    })
+    getrandom::fill(bytes)
+        .map_err(|error| StoreError::failed("asking the system for random bytes", error))
 }

@@ -90,7 +90,10 @@ impl Engine {
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
-            tracing::warn!(%error, "the file of a refused document could not be removed");
+            tracing::warn!(
+                error = error.in_full(),
+                "the file of a refused document could not be removed"
+            );
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn damaged(key: &str, cause: impl Into<String>) -> StoreError {
     StoreError::Damaged { key: key.to_owned(), cause: cause.into() }
 }
 
-/// What was read. Nothing, if it is damaged, of which `tell` hears: it must not stand in the way of others.
+/// What was read. Nothing if it is damaged, with which `tell` is called: it must not hold up others.
 pub(super) fn unless_damaged<T>(
     read: Result<T>,
     tell: impl FnOnce(&StoreError),

@@ -229,9 +229,8 @@ impl<'a> Tx<'a> {
     /// Writes a record that was encoded already.
     pub(crate) fn put_encoded<R: Record>(&mut self, key: &[u8], encoded: &[u8]) -> Result<()> {
         let before = self.parts(key)?;
-        let parts = split(key, encoded, &mut self.own).ok_or_else(|| StoreError::Failed {
-            operation: "encoding a record",
-            cause: format!("{} is too large", R::KIND),
+        let parts = split(key, encoded, &mut self.own).ok_or_else(|| {
+            StoreError::failed("encoding a record", format!("{} is too large", R::KIND))
         })?;
         self.remove_parts(key, parts.saturating_add(1)..=before)
     }

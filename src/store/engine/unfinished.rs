@@ -30,7 +30,7 @@ impl Unfinished {
                 Ok(run) => run.open.then_some(Self::Releasing(run.scope, run.at)),
                 Err(error) => {
                     // Accepting must not hang on it.
-                    tracing::error!(%error, "a run cannot be taken up again");
+                    tracing::error!(error = error.in_full(), "a run cannot be taken up again");
                     None
                 }
             }
@@ -48,7 +48,7 @@ pub(super) fn go_on(unfinished: Unfinished) -> Unit {
         };
         if let Err(error) = gone_on {
             // The cursor stays: the next change, release or start takes it up.
-            tracing::error!(%error, "moving pending invoices on stopped");
+            tracing::error!(error = error.in_full(), "moving pending invoices on stopped");
             tx.roll_back();
         }
         Box::new(drop)

@@ -48,7 +48,7 @@ pub(super) fn forget(tx: &mut Tx<'_>, now: DateTime<Utc>) -> Result<bool> {
     Ok(old.len() == AT_ONCE)
 }
 
-/// DocumentFiles that nobody refers to any more, after a key, and where to go on from.
+/// Documents that no invoice refers to any more, after a key, and where to go on from.
 pub(super) fn unused_documents(
     tree: &dyn Tree,
     after: Option<&Key>,
@@ -88,7 +88,7 @@ fn page<R: Record>(
     Ok((going, next))
 }
 
-/// Whether nobody refers to a document, nor did since.
+/// Whether no invoice refers to a document, nor did since.
 fn is_unused(row: &DocumentRow, before: DateTime<Utc>) -> bool {
     row.references == 0 && row.stored_at < before
 }

@@ -16,7 +16,7 @@ use crate::store::{
     Result, Rules, WholeInvoice,
 };
 
-/// A page of accounts ends with the one that comes to so much, as stored.
+/// A page of accounts ends with the one that reaches so many bytes, as stored.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// How many invoices one page of a list looks at.
 const LOOKED_AT: usize = 5_000;

@@ -89,7 +89,7 @@ pub(super) fn unused_bytes(row: Option<&DocumentRow>) -> u64 {
 /// Counts accounts.
 pub(super) const ACCOUNTS: &str = "accounts";
 
-/// What a counter says. A damaged one must not stand in the way of what is counted: `verify` tells of the difference.
+/// What a counter says. A damaged one must not hold up what is counted: `verify` reports the difference.
 pub(super) fn count(tree: &dyn Tree, name: &str) -> Result<u64> {
     let counted = read::unless_damaged(tree.read(&keys::counter(name)), |error| {
         tracing::error!(%error, name, "a counter begins anew");

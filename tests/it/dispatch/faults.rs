@@ -371,7 +371,7 @@ async fn while_the_store_takes_no_attempts_the_relay_is_left_alone() {
 
 #[tokio::test]
 async fn a_store_that_fails_for_good_ends_sending_with_its_error() {
-    let fault = StoreError::SyncFailed("input/output error".to_owned());
+    let fault = StoreError::sync_failed("input/output error");
     for use_case in
         [UseCase::Recover, UseCase::Release, UseCase::Begin, UseCase::Settle, UseCase::Due]
     {
