@@ -172,8 +172,8 @@ impl Delivery {
     }
 
     /// Takes the current contact's addresses, unless one accepted: then none is added. Those that are no longer the
-    /// contact's stop; until one accepts, untried ones are dropped. No one else gets the mail of a contact
-    /// who may have it.
+    /// contact's stop; until one accepts, untried ones are dropped. A contact who may have
+    /// the mail already gets no substitute.
     fn resolved(
         &mut self,
         recipient: &[EmailAddress],

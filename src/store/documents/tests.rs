@@ -1,4 +1,4 @@
-//! DocumentFiles come back as they were written, by one or by many at a time, or are reported damaged.
+//! Documents come back as they were written, by one or by many at a time, or are reported damaged.
 
 use std::sync::mpsc;
 use std::thread;

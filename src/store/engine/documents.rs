@@ -1,4 +1,4 @@
-//! DocumentFiles: the file and its record, kept together.
+//! Documents: the file and its record, kept together.
 
 use chrono::{DateTime, NaiveDate, Utc};
 

@@ -122,7 +122,7 @@ pub trait Store: Send + Sync + 'static {
         })
     }
 
-    // DocumentFiles.
+    // Documents.
 
     /// Keeps a document's bytes, whose SHA-256 is `digest`, unless there are too many unused ones; uploads under way
     /// when there come to be still get in. Blocks on the file system until the bytes are durable, then commits the
