@@ -69,10 +69,11 @@ def toml(*changes):
 
 class Daemon:
     """Stopped with its `with` block, if there is one. `changes` are those of the configuration,
-    `options` those of `serve`, and `sockets` another directory for sockets, whose paths have at most 107 bytes."""
+    `options` those of `serve`, `sockets` another directory for sockets, whose paths have at most 107 bytes, and
+    `executable` another program than that of the proofs."""
 
-    def __init__(self, directory, *changes, options=(), sockets=None):
-        self.program = program()
+    def __init__(self, directory, *changes, options=(), sockets=None, executable=None):
+        self.program = executable or program()
         self.directory = pathlib.Path(directory)
         self.sockets = sockets or self.directory
         self.admin_socket = self.sockets / "admin.sock"
