@@ -255,8 +255,10 @@ impl<S: Script> Session<S> {
     async fn converse(&mut self) -> Result<(), End> {
         let greeting = self.ask(Moment::Connected, "220 sink.invalid ESMTP").await?;
         self.say(greeting).await?;
+        let mut line = Vec::new();
         loop {
-            let line = self.line(COMMAND_BYTES).await?;
+            line.clear();
+            self.line(COMMAND_BYTES, &mut line).await?;
             let reply = self.obey(&String::from_utf8_lossy(&line)).await?;
             self.say(reply).await?;
         }
@@ -324,13 +326,11 @@ impl<S: Script> Session<S> {
         let mut message = Vec::new();
         let mut is_streaming = false;
         loop {
-            let line = match self.line(LINE_BYTES).await {
-                Ok(line) => line,
-                Err(end) => {
-                    self.ask(Moment::CutOff, "").await?;
-                    return Err(end);
-                }
-            };
+            let start = message.len();
+            if let Err(end) = self.line(LINE_BYTES, &mut message).await {
+                self.ask(Moment::CutOff, "").await?;
+                return Err(end);
+            }
             if !std::mem::replace(&mut is_streaming, true) {
                 let early = self.ask(Moment::Streaming(&self.recipients), "").await?;
                 if !early.is_empty() {
@@ -338,10 +338,14 @@ impl<S: Script> Session<S> {
                     self.writer.flush().await?;
                 }
             }
-            if line == b"." {
-                break;
+            match &message[start..] {
+                b"." => {
+                    message.truncate(start);
+                    break;
+                }
+                [b'.', ..] => drop(message.remove(start)),
+                _ => {}
             }
-            message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
             message.extend_from_slice(b"\r\n");
             if message.len() > MESSAGE_BYTES {
                 return Err(End::With("552 5.3.4 message too large"));
@@ -373,21 +377,21 @@ impl<S: Script> Session<S> {
         self.writer.write_all(b"\r\n").await
     }
 
-    /// The next line, without its CRLF. Replies to pipelined commands leave together, as RFC 2920 wants: when
+    /// Appends the next line, without its CRLF. Replies to pipelined commands leave together, as RFC 2920 wants: when
     /// nothing more lies in the buffer.
-    async fn line(&mut self, limit_bytes: u64) -> Result<Vec<u8>, End> {
+    async fn line(&mut self, limit_bytes: u64, to: &mut Vec<u8>) -> Result<(), End> {
         if self.reader.buffer().is_empty() {
             self.writer.flush().await?;
         }
-        let mut line = Vec::new();
+        let start = to.len();
         let mut limited = (&mut self.reader).take(limit_bytes);
-        limited.read_until(b'\n', &mut line).await?;
-        match (line.pop(), line.last()) {
-            (Some(b'\n'), Some(b'\r')) => {
-                line.pop();
-                Ok(line)
+        limited.read_until(b'\n', to).await?;
+        match &to[start..] {
+            [.., b'\r', b'\n'] => {
+                to.truncate(to.len() - 2);
+                Ok(())
             }
-            (Some(b'\n'), _) => Err(End::With("521 5.5.2 bare line feed")),
+            [.., b'\n'] => Err(End::With("521 5.5.2 bare line feed")),
             _ if limited.limit() == 0 => Err(End::With("500 5.5.2 line too long")),
             _ => Err(End::Gone),
         }
