@@ -18,7 +18,7 @@ use invoice_router::mail::template::Templates;
 use proptest::prelude::*;
 
 use self::mail::{
-    Attachment, ExpectedVersion, Mail, STORE, email, header, header_text, headers, number,
+    Attachment, ReadMail, Mail, STORE, email, header, header_text, headers, number,
     number_header, read,
 };
 
@@ -404,7 +404,7 @@ fn every_kind_says_in_both_languages_what_a_finance_department_expects() {
             if matches!(kind, Kind::CreditNote(_)) {
                 mail.invoice.due_on = None;
             }
-            let ExpectedVersion { subject, text, html, .. } = read(&mail.bytes());
+            let ReadMail { subject, text, html, .. } = read(&mail.bytes());
             let (text, html) = (text.replace('\r', ""), html.replace('\r', ""));
             assert_golden(
                 &format!("mail-{language}-{}", kind.as_str()),

@@ -115,7 +115,7 @@ fn no_answer(error: &anyhow::Error) -> Value {
 }
 
 /// A path, with what is expected and answered there.
-type ExpectedVersion = (String, Value, Value);
+type Seen = (String, Value, Value);
 
 /// Compares the state that both have come to.
 async fn look_around(
@@ -123,7 +123,7 @@ async fn look_around(
     history: &[Accepted],
     now: DateTime<Utc>,
     figures: &mut Figures,
-) -> Option<ExpectedVersion> {
+) -> Option<Seen> {
     let none = BTreeSet::new();
     for Look { path, status, body } in views::looks(history, now) {
         figures.count("looks at the state that came of them");
@@ -150,7 +150,7 @@ async fn look_through(
     List { path, items }: List,
     now: DateTime<Utc>,
     figures: &mut Figures,
-) -> Option<ExpectedVersion> {
+) -> Option<Seen> {
     let sign = if path.contains('?') { '&' } else { '?' };
     let mut listed = Vec::new();
     let mut cursor = String::new();

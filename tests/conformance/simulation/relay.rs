@@ -77,7 +77,7 @@ pub(crate) trait Watch: Send {
 
 /// What it saw, counted.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ExpectedVersion {
+pub(crate) struct Seen {
     pub(crate) connections: u64,
     pub(crate) troubles: u64,
 }
@@ -91,7 +91,7 @@ pub(crate) struct Inner {
     pub(crate) dead: BTreeSet<String>,
     pub(crate) copies: Vec<Copy>,
     pub(crate) streams: BTreeMap<u64, Stream>,
-    seen: ExpectedVersion,
+    seen: Seen,
     pub(crate) pipelining: bool,
     connections: usize,
     pub(crate) open: usize,
@@ -110,7 +110,7 @@ impl Relay {
             dead: BTreeSet::new(),
             copies: Vec::new(),
             streams: BTreeMap::new(),
-            seen: ExpectedVersion::default(),
+            seen: Seen::default(),
         })))
     }
 
@@ -142,7 +142,7 @@ impl Relay {
         self.with(|inner| inner.streams.values().cloned().collect())
     }
 
-    pub(crate) fn seen(&self) -> ExpectedVersion {
+    pub(crate) fn seen(&self) -> Seen {
         self.with(|inner| inner.seen)
     }
 

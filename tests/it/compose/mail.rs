@@ -177,9 +177,9 @@ pub(super) fn number_header(bytes: &[u8]) -> String {
 }
 
 /// A mail as a reader sees it: headers decoded, both texts, the attachments.
-pub(super) fn read(bytes: &[u8]) -> ExpectedVersion {
+pub(super) fn read(bytes: &[u8]) -> ReadMail {
     let message = MessageParser::new().parse(bytes).unwrap();
-    ExpectedVersion {
+    ReadMail {
         subject: message.subject().unwrap().to_owned(),
         to: message
             .to()
@@ -219,7 +219,7 @@ pub(super) fn decoded(base64: &[u8]) -> Vec<u8> {
     STANDARD.decode(lines).unwrap()
 }
 
-pub(super) struct ExpectedVersion {
+pub(super) struct ReadMail {
     pub(super) subject: String,
     pub(super) to: Vec<(Option<String>, String)>,
     pub(super) from: Option<(Option<String>, String)>,
