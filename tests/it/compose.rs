@@ -18,8 +18,8 @@ use invoice_router::mail::template::Templates;
 use proptest::prelude::*;
 
 use self::mail::{
-    Attachment, ReadMail, Mail, STORE, email, header, header_text, headers, number,
-    number_header, read,
+    Attachment, Mail, ReadMail, STORE, email, header, header_text, headers, number, number_header,
+    read,
 };
 
 #[test]

@@ -13,11 +13,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use invoice_router::clock::Clock;
 use invoice_router::config::{Access, Limits, Right, Secret, Sender, Senders, Token};
-use invoice_router::domain::account::BillingGroups;
 use invoice_router::domain::contact::Language;
-use invoice_router::domain::id::{Digest, Group, ScheduleName, SenderName, WebhookId};
+use invoice_router::domain::id::{Digest, ScheduleName, SenderName, WebhookId};
 use invoice_router::domain::recipient::OnRejected;
-use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::domain::schedule::{Schedule, Schedules, Timetable};
 use invoice_router::http::client::{self, Method, Target};
 use invoice_router::http::signature::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
@@ -31,6 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::description::{Asked, Interface, check, check_raw};
+use crate::store_contract::rules_for;
 
 /// The portal's secrets, two of them as in a rotation.
 pub(crate) const PORTAL: &str = "whsec_cG9ydGFsIHBvcnRhbCBwb3J0YWwgcG9ydGFsIDAx";
@@ -153,25 +152,6 @@ pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest::of(bytes)
 }
 
-/// The rules that all tests over a store begin with, and one billing group.
-pub(crate) fn rules(group: &str) -> Rules {
-    Rules {
-        groups: BillingGroups::new([Group::parse(group).unwrap()]).unwrap(),
-        policy: Policy {
-            backoff: Backoff {
-                first: Duration::from_secs(300),
-                max: Duration::from_secs(14_400),
-                give_up_after: Duration::from_secs(432_000),
-            },
-            after_uncertain: AfterUncertain::Resend,
-        },
-        on_rejected: OnRejected::MainContact,
-        webhook_id_days: 7,
-        documents_bytes: 1_000_000,
-        unused_documents_bytes: 1 << 30,
-    }
-}
-
 impl Interfaces {
     pub(crate) async fn start() -> Self {
         Self::start_with(limits(), PATIENCE, Readiness::default).await
@@ -193,7 +173,7 @@ impl Interfaces {
             .open(Rules {
                 documents_bytes: 1_000,
                 unused_documents_bytes: UNUSED_DOCUMENTS_BYTES,
-                ..rules("Rechnungen")
+                ..rules_for("Rechnungen")
             })
             .unwrap();
         let (clock, wake_up) = (Clock::manual(morning()), Arc::new(Notify::new()));
@@ -217,7 +197,7 @@ impl Interfaces {
         grace: Duration,
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
     ) -> Self {
-        let Rules { groups, .. } = rules("Rechnungen");
+        let Rules { groups, .. } = rules_for("Rechnungen");
         let language = |raw| Language::parse(raw).unwrap();
         let (access, granted) = watch::channel(Arc::new(access()));
         let context = Arc::new(Context {

@@ -38,5 +38,6 @@ mod model;
 mod play;
 mod runs;
 mod sample;
+pub(crate) use sample::rules_for;
 mod upkeep;
 mod world;

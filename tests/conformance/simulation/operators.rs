@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use invoice_router::domain::audit::Actor;
-use invoice_router::domain::delivery::Answer;
+use invoice_router::domain::delivery::StepAnswer;
 use invoice_router::store::{Command, InvoiceView, OperateAnswer, Order, PauseScope, StoreError};
 
 use crate::model::Model;
@@ -160,40 +160,40 @@ fn operated(
         return;
     };
     match (command, answer) {
-        (Command::Hold { .. }, Answer::Done) => {
+        (Command::Hold { .. }, StepAnswer::Applied) => {
             model.held(number);
             model.stopped.insert(number.to_owned());
         }
-        (Command::Hold { .. }, Answer::Recorded) => {
+        (Command::Hold { .. }, StepAnswer::Deferred) => {
             model.held(number);
             model.stops_after_this(number);
         }
-        (Command::Withdraw, Answer::Done) => {
+        (Command::Withdraw, StepAnswer::Applied) => {
             model.withdrawn(number);
         }
-        (Command::Withdraw, Answer::Recorded | Answer::AlreadySent) => {
+        (Command::Withdraw, StepAnswer::Deferred | StepAnswer::AlreadySent) => {
             model.stops_after_this(number);
         }
-        (Command::Release { .. }, Answer::Done | Answer::Recorded) => {
+        (Command::Release { .. }, StepAnswer::Applied | StepAnswer::Deferred) => {
             model.stopped.remove(number);
             model.released(number);
         }
-        (Command::Resend { .. }, Answer::Done) => {
+        (Command::Resend { .. }, StepAnswer::Applied) => {
             model.stopped.remove(number);
             model.resent(number);
         }
-        (Command::Hold { .. } | Command::Resend { .. }, Answer::AlreadySent)
-        | (Command::Resend { .. }, Answer::Recorded)
+        (Command::Hold { .. } | Command::Resend { .. }, StepAnswer::AlreadySent)
+        | (Command::Resend { .. }, StepAnswer::Deferred)
         | (
             Command::Hold { .. } | Command::Withdraw | Command::Resend { .. },
-            Answer::Already | Answer::WrongState | Answer::OtherRevision { .. },
+            StepAnswer::Unchanged | StepAnswer::WrongState | StepAnswer::OtherRevision { .. },
         )
         | (
             Command::Release { .. },
-            Answer::Already
-            | Answer::AlreadySent
-            | Answer::WrongState
-            | Answer::OtherRevision { .. },
+            StepAnswer::Unchanged
+            | StepAnswer::AlreadySent
+            | StepAnswer::WrongState
+            | StepAnswer::OtherRevision { .. },
         ) => {}
     }
 }

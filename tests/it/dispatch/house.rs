@@ -31,8 +31,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::relay::{Gate, Moment, Reaction, Relay};
-use crate::interface::rules;
 use crate::smtp::timeouts;
+use crate::store_contract::rules_for;
 
 /// After this something that should happen fails the test.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,7 +119,7 @@ impl House {
     pub(super) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let memory = Memory::new(directory.path()).unwrap();
-        let rules = Rules { documents_bytes: 8 * 1024 * 1024, ..rules("Rechnungen") };
+        let rules = Rules { documents_bytes: 8 * 1024 * 1024, ..rules_for("Rechnungen") };
         let schedule = Schedule::parse("0 8 * * *", chrono_tz::UTC).unwrap();
         let timetable = Timetable { schedule, catch_up: true };
         Self {

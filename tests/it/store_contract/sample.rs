@@ -1,9 +1,10 @@
 //! Accounts, invoices and rules to play with.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use invoice_router::domain::account::{Profile, SubUser};
+use invoice_router::domain::account::{BillingGroups, Profile, SubUser};
 use invoice_router::domain::address::{EmailAddress, FileName, HeaderText, MessageId};
 use invoice_router::domain::contact::{Addresses, Contact};
 use invoice_router::domain::delivery::{
@@ -15,6 +16,8 @@ use invoice_router::domain::id::{
 };
 use invoice_router::domain::invoice::{Document, Documents, Invoice, Kind, MediaType, Release};
 use invoice_router::domain::money::{Currency, Money};
+use invoice_router::domain::recipient::OnRejected;
+use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
 use invoice_router::store::{Rules, RunScope};
 
 /// Functions that parse what must be well-formed.
@@ -37,8 +40,27 @@ parsed! {
     address: EmailAddress,
 }
 
+/// The rules that all tests over a store begin with, and one billing group.
+pub(crate) fn rules_for(billing_group: &str) -> Rules {
+    Rules {
+        groups: BillingGroups::new([group(billing_group)]).unwrap(),
+        policy: Policy {
+            backoff: Backoff {
+                first: Duration::from_secs(300),
+                max: Duration::from_secs(14_400),
+                give_up_after: Duration::from_secs(432_000),
+            },
+            after_uncertain: AfterUncertain::Resend,
+        },
+        on_rejected: OnRejected::MainContact,
+        webhook_id_days: 7,
+        documents_bytes: 1_000_000,
+        unused_documents_bytes: 1 << 30,
+    }
+}
+
 pub(super) fn rules() -> Rules {
-    crate::interface::rules("billing")
+    rules_for("billing")
 }
 
 pub(super) fn version(raw: u64) -> Version {
