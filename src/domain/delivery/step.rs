@@ -111,8 +111,11 @@ pub fn step(
     let mut next = delivery.clone();
     let answer = match event {
         Event::Freed(release) => next.free(*release, now),
-        Event::AccountChanged => next.account_changed(now),
-        Event::ScheduleFired => next.schedule_fired(now),
+        Event::AccountChanged => next.become_due_if(delivery.state == State::Withheld, now),
+        // A held one is passed by: it waits for the next time once it is let go.
+        Event::ScheduleFired => {
+            next.become_due_if(delivery.state == State::Waiting && delivery.hold.is_none(), now)
+        }
         Event::Resolved { addresses, fallback } => next.resolved(addresses, *fallback, now, policy),
         Event::AttemptBegan(address) => next.attempt_began(address),
         Event::AttemptEnded { address, verdict, reply, fallback } => {
@@ -154,17 +157,8 @@ impl Delivery {
         StepAnswer::Applied
     }
 
-    fn account_changed(&mut self, now: DateTime<Utc>) -> StepAnswer {
-        if self.state != State::Withheld {
-            return StepAnswer::WrongState;
-        }
-        self.become_due(now);
-        StepAnswer::Applied
-    }
-
-    /// A held one is passed by: it waits for the next time once it is let go.
-    fn schedule_fired(&mut self, now: DateTime<Utc>) -> StepAnswer {
-        if self.state != State::Waiting || self.hold.is_some() {
+    fn become_due_if(&mut self, fits: bool, now: DateTime<Utc>) -> StepAnswer {
+        if !fits {
             return StepAnswer::WrongState;
         }
         self.become_due(now);
@@ -294,8 +288,7 @@ impl Delivery {
         match end.verdict {
             Verdict::Accepted => tried.state = AddressState::Delivered,
             Verdict::Deferred => {
-                let delay = tried.failed(policy, jitter);
-                self.next_at = Some(now + delay);
+                self.next_at = Some(now + tried.failed(policy, jitter));
                 if tried.is_given_up(policy) {
                     tried.state = AddressState::Rejected;
                 }
@@ -317,8 +310,7 @@ impl Delivery {
                 hold = Some(HoldReason::MessageRefused(end.reply.to_owned()));
             }
             Verdict::Uncertain => {
-                let delay = tried.failed(policy, jitter);
-                self.next_at = Some(now + delay);
+                self.next_at = Some(now + tried.failed(policy, jitter));
                 tried.state = AddressState::Unknown;
                 tried.uncertain += 1;
                 hold = match policy.after_uncertain {
