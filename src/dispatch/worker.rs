@@ -138,11 +138,15 @@ struct PendingCommit {
 }
 
 impl Settling {
-    /// Waits until the outcome is durable.
+    /// Waits until the outcome is durable. The last address accepted the message, after which no other is added:
+    /// nothing is left to be sent in this round.
     pub(super) async fn end(self) -> (DeliveryId, WorkResult) {
         let Self { round, last } = self;
-        let end = round.finish(last).await;
-        (round.sequence, end)
+        if let Break(end) = round.settled(last.pending).await {
+            return (round.sequence, end);
+        }
+        round.log(&last.plan, &last.result, last.took);
+        (round.sequence, WorkResult::Complete)
     }
 }
 
@@ -216,16 +220,6 @@ impl Round {
         }
     }
 
-    /// Waits until the outcome at the last address is durable. That address accepted the message, after which no
-    /// other is added: nothing is left to be sent in this round.
-    async fn finish(&self, last: Last) -> WorkResult {
-        if let Break(end) = self.settled(last.pending).await {
-            return end;
-        }
-        self.log(&last.plan, &last.result, last.took);
-        WorkResult::Complete
-    }
-
     /// Reads everything anew, and decides whom to try with which message.
     async fn plan(&mut self) -> ControlFlow<WorkResult, AttemptPlan> {
         let id = self.sequence;
@@ -237,8 +231,10 @@ impl Round {
             Ok((None, _)) => return Break(WorkResult::Complete),
             Err(failure) => return Break(self.stop(failure)),
         };
+        // An address had its attempt, so that the others have theirs now.
+        let is_going_on = !self.tried.is_empty();
         // Before the pauses: what has ended must not wait for the end of one.
-        if !job.delivery.may_send() || !(self.is_going_on() || self.is_its_time(&job)) {
+        if !job.delivery.may_send() || !(is_going_on || self.is_its_time(&job)) {
             return Break(WorkResult::Complete);
         }
         if job.paused.is_some() {
@@ -313,11 +309,6 @@ impl Round {
         } else {
             WorkResult::StoreFailed(failure)
         }
-    }
-
-    /// Whether an address had its attempt, so that the others have theirs now.
-    fn is_going_on(&self) -> bool {
-        !self.tried.is_empty()
     }
 
     /// Whether a claim from what was read a while ago still holds. A time beyond the longest delay was
@@ -449,26 +440,18 @@ impl Round {
             plan.intent.message_bytes,
         );
         let (begun, committed) = tokio::join!(envelope, intent);
-        match committed {
-            Ok(IntentOutcome::Durable) => Continue(begun),
-            Ok(IntentOutcome::Moved) => {
-                self.give_up(begun);
-                Break(WorkResult::Requeue)
-            }
-            Err(failure) => {
-                self.give_up(begun);
-                Break(self.stop(failure))
-            }
-        }
-    }
-
-    /// Leaves a transaction that nothing goes out in. After the 354 only closing the connection does, by dropping it.
-    fn give_up(&mut self, begun: Result<BegunMessage, Failure>) {
+        let end = match committed {
+            Ok(IntentOutcome::Durable) => return Continue(begun),
+            Ok(IntentOutcome::Moved) => WorkResult::Requeue,
+            Err(failure) => self.stop(failure),
+        };
+        // After the 354 only closing the connection leaves the transaction, by dropping it.
         if let Err(failure) = begun
             && failure.verdict() == Verdict::RelayFailed
         {
             self.relay.failure = Some(failure);
         }
+        Break(end)
     }
 
     /// The final check, directly before the first byte: nothing is paused, and the recipient is still the same.
