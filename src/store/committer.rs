@@ -132,7 +132,7 @@ impl Committer {
     /// Takes a unit, or says why not.
     pub(super) fn submit(&self, priority: Priority, unit: Unit) -> Result<()> {
         self.shared.check_space(priority)?;
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         state.check(priority)?;
         state.waiting.push_back(unit);
         drop(state);
@@ -154,11 +154,11 @@ impl Committer {
     pub(super) fn health(&self) -> Health {
         let refused = |priority| {
             let space = self.shared.check_space(priority);
-            space.and_then(|()| self.shared.state().check(priority)).err()
+            space.and_then(|()| self.shared.state.lock().check(priority)).err()
         };
         let (refuses_intents, refuses_new) =
             (refused(Priority::Attempt), refused(Priority::Intake));
-        let state = self.shared.state();
+        let state = self.shared.state.lock();
         Health {
             commits: state.commits,
             committing_for: state.began.map(|began| began.elapsed()),
@@ -170,7 +170,7 @@ impl Committer {
 
     /// Takes no further unit, and waits until those that were taken are answered. What they left for later is dropped.
     pub(super) fn close(&self) {
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         state.closing = true;
         self.shared.came.notify_one();
         while !state.ended {
@@ -232,10 +232,6 @@ impl Drop for Committer {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
     /// Keeps the space that settling needs: accepting stops at the reserve, intents at half of it.
     fn check_space(&self, priority: Priority) -> Result<()> {
         let needed = match priority {
@@ -261,7 +257,7 @@ impl Shared {
 
     /// Ends the process if a batch does: its callers would wait for ever without an error.
     fn watch(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         while !state.ended {
             if is_stuck(state.began, Instant::now()) {
                 tracing::error!(
@@ -297,7 +293,7 @@ impl Worker {
         let _ended = Ended(Arc::clone(&self.shared));
         while self.take() {
             let (result, answers) = self.commit();
-            let mut state = self.shared.state();
+            let mut state = self.shared.state.lock();
             state.began = None;
             match &result {
                 Ok(()) => state.commits += answers.len() as u64,
@@ -319,7 +315,7 @@ impl Worker {
 
     /// Waits for units; false once the store is closed and nothing is left.
     fn take(&mut self) -> bool {
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         loop {
             // Not before they are needed, so that the limit on those who wait holds.
             if self.waiting.len() < BATCH_OPERATIONS {
@@ -342,7 +338,7 @@ impl Worker {
         let carried = self.carried.take();
         // What follows would take long, and a durable cursor has the next start take it up. It is not asked for room
         // on the disk: it only finishes what was accepted, which is what the reserve is for.
-        let goes_on = !self.shared.state().closing;
+        let goes_on = !self.shared.state.lock().closing;
         self.carried = batch.fill(self.shared.disk.as_ref(), carried, &mut self.waiting, goes_on);
         let Sealed { writes, answers, head } = batch.seal(|| self.salts.next());
         // Without writes there is nothing to make durable: what was read is.
@@ -372,7 +368,7 @@ struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.0.state.lock();
         state.ended = true;
         state.began = None;
         if thread::panicking() && state.failure.is_none() {

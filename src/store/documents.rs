@@ -215,12 +215,8 @@ impl DocumentFiles {
 
 /// What lies in a directory; nothing, if it is not there.
 fn list(directory: &Path) -> Result<Vec<DirEntry>> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries,
-    };
-    entries
-        .and_then(Iterator::collect)
+    disk::if_there(fs::read_dir(directory))
+        .and_then(|entries| entries.into_iter().flatten().collect())
         .map_err(|error| failed_at("listing the documents", directory, &error))
 }
 
@@ -350,17 +346,11 @@ impl SyncGroup {
 
         let mut state = self.state.lock();
         state.syncing = false;
-        let result = match synced {
-            Ok(()) => {
-                state.durable = served;
-                Ok(())
-            }
-            Err(error) => {
-                let failure = unsynced(error);
-                state.failure = Some(failure.clone());
-                Err(failure)
-            }
-        };
+        let result = synced.map_err(unsynced);
+        match &result {
+            Ok(()) => state.durable = served,
+            Err(failure) => state.failure = Some(failure.clone()),
+        }
         drop(state);
         self.ended.notify_all();
         result

@@ -281,9 +281,9 @@ impl Current {
             directory: directory.to_owned(),
             cause: "CURRENT is malformed",
         };
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let text = match disk::if_there(fs::read_to_string(&path)) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(malformed()),
             Err(error) => return Err(at("reading", &path)(error)),
         };
@@ -339,18 +339,11 @@ fn create(directory: &Path, cache_bytes: u64) -> Result<Current, OpenError> {
     }
     if was_interrupted {
         tracing::warn!("removing a store whose creation was interrupted");
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(at("removing", &path)(error));
-            }
-            _ => disk::remove_if_there(&creating).map_err(at("removing", &creating))?,
-        }
+        disk::if_there(fs::remove_dir_all(&path)).map_err(at("removing", &path))?;
+        disk::remove_if_there(&creating).map_err(at("removing", &creating))?;
     }
     let current = Current { database: FIRST_DATABASE.to_owned(), id: new_id()? };
-    disk::write_new(&creating, current.text().as_bytes())
-        .map_err(at("writing", &creating))?
-        .sync_all()
-        .map_err(unsynced(&creating))?;
+    write_synced(&creating, &current.text())?;
     disk::sync_directory(directory).map_err(unsynced(directory))?;
 
     disk::create_directory(&path).map_err(at("creating", &path))?;
@@ -365,14 +358,25 @@ fn create(directory: &Path, cache_bytes: u64) -> Result<Current, OpenError> {
         disk::sync_directory(directory).map_err(unsynced(directory))?;
     }
 
-    let named = directory.join(CURRENT);
-    fs::rename(&creating, &named).map_err(at("naming", &named))?;
-    disk::sync_directory(directory).map_err(unsynced(directory))?;
+    rename_durably(&creating, directory, CURRENT)?;
     tracing::info!(
         directory = %directory.display(),
         "the state directory was empty: created a new store"
     );
     Ok(current)
+}
+
+/// Writes a file that was not there; its bytes are durable, its name is not yet.
+fn write_synced(path: &Path, text: &str) -> Result<(), OpenError> {
+    let file = disk::write_new(path, text.as_bytes()).map_err(at("writing", path))?;
+    file.sync_all().map_err(unsynced(path))
+}
+
+/// Gives a file in the state directory its name for good.
+fn rename_durably(from: &Path, directory: &Path, name: &str) -> Result<(), OpenError> {
+    let path = directory.join(name);
+    fs::rename(from, &path).map_err(at("naming", &path))?;
+    disk::sync_directory(directory).map_err(unsynced(directory))
 }
 
 /// Under which the database keeps the store's id, raw.
@@ -505,9 +509,8 @@ impl Disk for Database {
 /// else can, as the state directory is ours.
 fn wait_until_released(path: &Path) -> Result<(), OpenError> {
     let path = path.join("db");
-    let file = match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        file => file.map_err(at("opening", &path))?,
+    let Some(file) = disk::if_there(File::open(&path)).map_err(at("opening", &path))? else {
+        return Ok(());
     };
     let began = Instant::now();
     loop {
@@ -524,11 +527,8 @@ fn wait_until_released(path: &Path) -> Result<(), OpenError> {
 
 /// A kill while sled opens leaves a half-written snapshot, which every later open would take for one.
 fn remove_unfinished_snapshots(path: &Path) -> Result<(), OpenError> {
-    let entries = match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(at("reading", path))?,
-    };
-    for entry in entries {
+    let entries = disk::if_there(fs::read_dir(path)).map_err(at("reading", path))?;
+    for entry in entries.into_iter().flatten() {
         let entry = entry.map_err(at("reading", path))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();

@@ -161,7 +161,7 @@ impl Tree for MemoryBackend {
     fn range(&self, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
         let mut lower = Included(from.to_vec());
         loop {
-            // A visitor may read by itself, so the map is let go of before each visit.
+            // A visitor may read by itself, so the map is unlocked before each visit.
             let upper = to.map_or(Unbounded, |to| Excluded(to.to_vec()));
             let is_empty = to.is_some_and(|to| match &lower {
                 Included(lower) | Excluded(lower) => lower.as_slice() >= to,

@@ -252,7 +252,7 @@ impl Interfaces {
         format!("evt_{}", self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The headers of a signature of now.
+    /// The headers of a present signature.
     pub(crate) fn signature(
         &self,
         key: &str,

@@ -69,7 +69,7 @@ const ASKED: &str = "asked.sock";
 /// What it logs.
 const LOG: &str = "daemon.log";
 
-/// An address at which nobody listens, and nobody else can as long as the tests run.
+/// An address without a listener, which no one else can take as long as the tests run.
 pub(crate) fn closed() -> SocketAddr {
     static BOUND: LazyLock<TcpSocket> = LazyLock::new(|| {
         let socket = TcpSocket::new_v4().unwrap();

@@ -19,7 +19,7 @@ const KEYS: [(&str, &[u8]); 3] = [
     ("billing", b"as short as it may be..."),
     ("billing", b"as long as a key may be, which is the length of a block of SHA-2"),
 ];
-/// Stands in an input for the signature by each key, which nobody could guess.
+/// A placeholder in an input for the signature by each key, which can't be guessed.
 const PLACES: [&[u8]; 3] = [b"{0}", b"{1}", b"{2}"];
 
 static SENDERS: LazyLock<Senders> = LazyLock::new(|| {
@@ -127,7 +127,7 @@ fn is_nobodys_when_changed(parts: [&[u8]; 4], any: usize, now: DateTime<Utc>) {
     }
 }
 
-/// Whether each of the three stands once and has its form, and the time-stamp is of now.
+/// Whether each of the three is there once and has its form, and the time-stamp is current.
 fn is_well_formed(lines: &[(HeaderName, Vec<u8>)]) -> bool {
     let all = [ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER].map(|name| values(lines, name));
     let [[id], [timestamp], [signatures]] = all.each_ref().map(Vec::as_slice) else {

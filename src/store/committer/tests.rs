@@ -433,7 +433,7 @@ fn what_is_being_written_is_not_promised_to_anybody_else() {
     look_again(2_999);
     assert_eq!(refusals(&committer)[0], Some(StoreError::DiskFull));
 
-    // Written, which the last look did not know.
+    // Written after the last measurement.
     look_again(3_000);
     assert_eq!(refusals(&committer)[0], None);
     drop((room, more));
@@ -459,7 +459,7 @@ fn a_slow_batch_keeps_intents_away_and_nothing_else() {
     for (priority, expected) in
         [(Priority::Attempt, Err(StoreError::Busy)), (Priority::Intake, Ok(()))]
     {
-        committer.shared.state().began = long_ago;
+        committer.shared.state.lock().began = long_ago;
         let (unit, _answer) = unit(|_| ());
         assert_eq!(committer.submit(priority, unit), expected);
     }

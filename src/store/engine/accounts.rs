@@ -61,19 +61,16 @@ pub(super) fn apply_to_current(
         Ok(applied) => applied,
         Err(refused) => return Ok(ChangeAnswer::Refused(refused)),
     };
-    let current = current.as_ref();
-    let (account, warnings) = match (applied, current.cloned()) {
-        (Applied::Changed { account, warnings }, _) => (*account, warnings),
-        (Applied::Duplicate, Some(account)) => {
-            return accepted(tx, ChangeResult::Duplicate, account, Vec::new());
-        }
-        (Applied::Stale, Some(account)) => {
-            return accepted(tx, ChangeResult::Stale, account, Vec::new());
-        }
-        (Applied::Duplicate | Applied::Stale, None) => {
-            return Err(read::damaged("of kind account", "an unknown account has a version"));
-        }
+    let unchanged = |tx: &Tx<'_>, result| match current.clone() {
+        Some(account) => accepted(tx, result, account, Vec::new()),
+        None => Err(read::damaged("of kind account", "an unknown account has a version")),
     };
+    let (account, warnings) = match applied {
+        Applied::Changed { account, warnings } => (*account, warnings),
+        Applied::Duplicate => return unchanged(tx, ChangeResult::Duplicate),
+        Applied::Stale => return unchanged(tx, ChangeResult::Stale),
+    };
+    let current = current.as_ref();
     let encoded = account.encode();
     if encoded.len() > ACCOUNT_BYTES {
         return Ok(ChangeAnswer::Refused(Refused::TooLarge));

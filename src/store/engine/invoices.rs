@@ -157,7 +157,12 @@ pub(super) fn withdraw(
             write::tell(tx, Object::Account(account.clone()), received.at, &by, withdrawn);
             WithdrawAnswer::Withdrawn
         }
-        Some(IdentityRow::Tombstone { content: _, state, at: _ }) => withdrawn_in(state),
+        Some(IdentityRow::Tombstone { content: _, state, at: _ }) if state == Shown::Withdrawn => {
+            WithdrawAnswer::Duplicate { state }
+        }
+        Some(IdentityRow::Tombstone { content: _, state, at: _ }) => {
+            WithdrawAnswer::AlreadySent { state }
+        }
         Some(IdentityRow::Sequence(sequence)) => {
             let id = DeliveryId::of_invoice(sequence);
             let moved = move_delivery(tx, id, &Event::Withdraw, &by, received.at)?;
@@ -189,15 +194,6 @@ fn state_now(tx: &Tx<'_>, known: Option<&IdentityRow>) -> Result<Shown> {
             "of kind identity",
             "a withdrawal that was obeyed left nothing behind",
         )),
-    }
-}
-
-/// The answer to one more withdrawal of an invoice that nothing moves any more.
-fn withdrawn_in(state: Shown) -> WithdrawAnswer {
-    if state == Shown::Withdrawn {
-        WithdrawAnswer::Duplicate { state }
-    } else {
-        WithdrawAnswer::AlreadySent { state }
     }
 }
 

@@ -269,7 +269,7 @@ fn a_release_that_is_interrupted_after_each_unit_goes_on_and_moves_each_invoice_
         let held = whole.operate(of[n], &number(n), command.into(), anna, at(1));
         assert_eq!(held.wait().unwrap().unwrap().answer, StepAnswer::Applied);
     }
-    // It is passed by, and is in nobody's way.
+    // It is skipped, and holds up no other.
     home.spoil(keys::delivery(DeliveryId::of_invoice(Sequence(2))));
     drop(whole);
 

@@ -110,25 +110,18 @@ pub(super) fn invoice(
     number: &InvoiceNumber,
     rules: &Rules,
 ) -> Result<Option<InvoiceView>> {
-    let sequence = match read::identity(tree, id, number)? {
-        Some(IdentityRow::Sequence(sequence)) => sequence,
-        known @ (Some(IdentityRow::Tombstone { .. }) | None) => {
-            return Ok(tombstone(known.as_ref()));
-        }
-    };
-    match read::unless_gone(tree, sequence, whole(tree, sequence, rules))? {
-        Some(whole) => Ok(Some(InvoiceView::Whole(Box::new(whole)))),
-        None => Ok(tombstone(read::identity(tree, id, number)?.as_ref())),
+    if let Some(IdentityRow::Sequence(sequence)) = read::identity(tree, id, number)?
+        && let Some(whole) = read::unless_gone(tree, sequence, whole(tree, sequence, rules))?
+    {
+        return Ok(Some(InvoiceView::Whole(Box::new(whole))));
     }
-}
-
-fn tombstone(known: Option<&IdentityRow>) -> Option<InvoiceView> {
-    match known {
+    // Read anew: retention may have put a tombstone in its place meanwhile.
+    Ok(match read::identity(tree, id, number)? {
         Some(IdentityRow::Tombstone { content: _, state, at }) => {
-            Some(InvoiceView::Tombstone { state: *state, at: *at })
+            Some(InvoiceView::Tombstone { state, at })
         }
         Some(IdentityRow::Sequence(_)) | None => None,
-    }
+    })
 }
 
 fn whole(tree: &dyn Tree, sequence: Sequence, rules: &Rules) -> Result<WholeInvoice> {
@@ -244,14 +237,12 @@ fn listed(tree: &dyn Tree, filter: &Filter, sequence: Sequence) -> Result<Option
         return Ok(None);
     }
     let invoice: Invoice = read::invoice(tree, sequence)?.invoice;
-    let fits = number.as_ref().is_none_or(|number| *number == invoice.number)
+    let shown = row.delivery.shown();
+    let fits = state.is_none_or(|state| state == shown)
+        && number.as_ref().is_none_or(|number| *number == invoice.number)
         && issued_from.is_none_or(|from| invoice.issued_on >= from)
         && issued_to.is_none_or(|to| invoice.issued_on <= to);
     if !fits {
-        return Ok(None);
-    }
-    let shown = row.delivery.shown();
-    if state.is_some_and(|state| state != shown) {
         return Ok(None);
     }
     Ok(Some(Listed {

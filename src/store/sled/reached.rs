@@ -4,10 +4,9 @@
 //! leaves a database behind its note.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
-use super::{OpenError, at, disk, keys, unsynced};
+use super::{OpenError, at, disk, keys, rename_durably, write_synced};
 use crate::domain::id::Digest;
 use crate::store::engine::tx::{TrailHead, Tree};
 
@@ -17,10 +16,9 @@ const WRITING: &str = "REACHED.new";
 /// Whether the database has come as far as was noted, by the same way. True where nothing was noted.
 pub(super) fn is_reached(directory: &Path, database: &dyn Tree) -> Result<bool, OpenError> {
     let path = directory.join(REACHED);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(at("reading", &path)(error)),
+    let text = disk::if_there(fs::read_to_string(&path)).map_err(at("reading", &path))?;
+    let Some(text) = text else {
+        return Ok(true);
     };
     let Some(noted) = parse(&text) else {
         return Ok(false);
@@ -35,14 +33,10 @@ pub(super) fn is_reached(directory: &Path, database: &dyn Tree) -> Result<bool, 
 
 /// Notes how far the database has come, which is durable.
 pub(super) fn note(directory: &Path, head: TrailHead) -> Result<(), OpenError> {
-    let (path, writing) = (directory.join(REACHED), directory.join(WRITING));
+    let writing = directory.join(WRITING);
     disk::remove_if_there(&writing).map_err(at("removing", &writing))?;
-    disk::write_new(&writing, text(head).as_bytes())
-        .map_err(at("writing", &writing))?
-        .sync_all()
-        .map_err(unsynced(&writing))?;
-    fs::rename(&writing, &path).map_err(at("naming", &path))?;
-    disk::sync_directory(directory).map_err(unsynced(directory))
+    write_synced(&writing, &text(head))?;
+    rename_durably(&writing, directory, REACHED)
 }
 
 fn text(head: TrailHead) -> String {

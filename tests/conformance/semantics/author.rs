@@ -1,7 +1,7 @@
 //! Sequences of requests from a seed, about a world so small that they meet each other all the time.
 //!
 //! What is written follows from what the model has accepted so far, so that most of it is near to what is right:
-//! the next version or the one in force, the content in force in other words, a number that is known.
+//! the next version or the current one, the current content in other words, a number that is known.
 
 mod bodies;
 mod spoiling;
@@ -250,7 +250,7 @@ impl Author {
         .min((1 << 53) - 1)
     }
 
-    /// Before, at or after the one in force, by a little or a lot; with any offset.
+    /// Before, at or after the current one, by a little or a lot; with any offset.
     fn some_timestamp(&mut self, in_force: Option<DateTime<Utc>>) -> String {
         let near = in_force.unwrap_or(self.now);
         let at = match self.rng.u32(..10) {

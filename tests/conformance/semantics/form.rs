@@ -46,7 +46,7 @@ type Member = (&'static str, Need, Shape);
 #[derive(Default)]
 struct Wrong {
     places: BTreeSet<String>,
-    /// Members that nobody knows. Beside them everything can be read, and judged as a whole.
+    /// Unknown members. Beside them everything can be read, and judged as a whole.
     unknown: BTreeSet<String>,
 }
 
@@ -85,7 +85,7 @@ const CONTACT: Shape = Object(&[
     ("language", Optional, Text(is_language)),
     RECEIVING,
 ]);
-/// What wins over a copied contact: `null` clears, but nobody is without a name.
+/// What wins over a copied contact: `null` clears, but a name is required.
 const DIFFERENCES: Shape = Object(&[
     ("name", Filled, Text(is_line)),
     ("addresses", Optional, ADDRESSES),
@@ -142,7 +142,7 @@ pub(crate) fn wrong_places(event: &Value, in_batch: bool) -> BTreeSet<String> {
     let data = EVENTS.iter().find(|(name, _)| Some(*name) == event_type);
     let envelope = [
         ("timestamp", Required, Text(is_instant)),
-        // Without a type nobody can tell what else would be right.
+        // Without a type there is no telling what else would be right.
         ("data", Required, data.map_or(Is(Value::is_object), |(_, shape)| *shape)),
         ("type", Required, if data.is_some() { ANY } else { Is(|_| false) }),
     ];
@@ -176,7 +176,7 @@ fn judge(shape: Shape, value: &Value, at: &str, wrong: &mut Wrong) {
     }
 }
 
-/// Judges an object and its members; a member that nobody knows is wrong.
+/// Judges an object and its members; an unknown member is wrong.
 fn members(value: &Value, at: &str, table: &[Member], wrong: &mut Wrong) {
     let Some(object) = value.as_object() else {
         return unless(false, at, wrong);
@@ -213,7 +213,7 @@ impl Wrong {
 
 // What is asked of several values together.
 
-/// Open in the contract: who is wrong anyway counts for nobody's twin.
+/// Open in the contract: one that is wrong anyway is no one's twin.
 fn each_id_once(sub_users: &Value, at: &str, wrong: &mut Wrong) {
     let mut met = BTreeSet::new();
     for (index, sub_user) in words::list(sub_users).iter().enumerate() {

@@ -1,5 +1,5 @@
 //! §2 to §6 of the contract once more, as plain functions over the list of what was accepted so far: nothing is
-//! kept but that list, and what is in force is looked up in it each time. Of the contract that is
+//! kept but that list, and the current state is looked up in it each time. Of the contract that is
 //!
 //! - of §2 the order of judgement from the signature on, but for limits: who signed, within 300 seconds, the right to
 //!   do it, the remembered id, JSON, version, rules. How a signature is written is left to other tests;

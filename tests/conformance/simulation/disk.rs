@@ -24,7 +24,7 @@ pub(crate) struct Disk {
     lag: Arc<Mutex<Duration>>,
 }
 
-/// An answer of the store that somebody waits for.
+/// An answer of the store that a caller waits for.
 trait Answer: Send {
     /// Tells the model if it has come, and says whether it has. `lost`: whoever asked does not hear it.
     fn look(&mut self, model: &mut Model, lost: bool) -> bool;
@@ -80,7 +80,7 @@ impl Disk {
         *locked(&self.lag) = lag;
     }
 
-    /// Commits what waits now. `lost`: nobody hears the answers.
+    /// Commits what waits now. `lost`: the answers are lost.
     pub(crate) fn commit(&self, lost: bool) {
         self.commit_first(usize::MAX, lost);
     }

@@ -67,7 +67,7 @@ impl Invoice {
         self.orders.contains(&ordered)
     }
 
-    /// Notes the addresses of now, unless one has accepted.
+    /// Notes the current addresses, unless one has accepted.
     pub(crate) fn note_addresses(&mut self, whole: &WholeInvoice) {
         let revision = whole.delivery.revision;
         let is_accepted = whole.attempts.iter().any(|attempt| {
@@ -255,7 +255,7 @@ impl Model {
         }
     }
 
-    /// A change names what is on its way to somebody who is not the recipient any more.
+    /// A change names what is on its way to a previous recipient.
     fn names_in_flight(&mut self, id: &str, in_flight: &[InvoiceNumber], streams: &[Stream]) {
         let in_flight: BTreeSet<&str> = in_flight.iter().map(InvoiceNumber::as_str).collect();
         let mut missing = Vec::new();
@@ -389,7 +389,7 @@ impl Model {
     }
 
     /// What is wrong with the marks of the selected contact's addresses when a message to `to` begins: one is from
-    /// before the contact's addresses changed, or one is missing though somebody stands in.
+    /// before the contact's addresses changed, or one is missing though there is a fallback.
     pub(crate) fn wrong_mark(&self, account: &str, to: &str) -> Option<&'static str> {
         let known = self.accounts.get(account)?;
         let sub_user = known.profile().billing_contact.clone()?;
@@ -427,7 +427,7 @@ impl Model {
     }
 }
 
-/// How many attempts at each address of the revision of now were uncertain.
+/// How many attempts at each address of the current revision were uncertain.
 pub(crate) fn uncertain(whole: &WholeInvoice) -> BTreeMap<String, usize> {
     let mut uncertain = BTreeMap::new();
     for Attempt { intent, outcome, .. } in &whole.attempts {

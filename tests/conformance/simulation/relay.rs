@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::seeds::locked;
 use crate::socket::Socket;
 
-/// No world needs so many. Whoever goes round without end does so at one instant, and nobody else has a turn any
+/// No world needs so many. Whoever goes round without end does so at one instant, and no other task has a turn any
 /// more: a panic ends it.
 const CONNECTIONS_MAX: u64 = 100_000;
 

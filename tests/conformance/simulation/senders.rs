@@ -34,7 +34,7 @@ impl World {
         let version = known.as_ref().map_or(0, |known| known.version().get());
         let kind = self.some_kind(&account, known.as_ref());
         let version = match self.rng.u8(..) {
-            // A gap, the version in force once more, or one of the past.
+            // A gap, the current version once more, or one of the past.
             0..10 => version + self.rng.u64(2..4),
             10..20 => version.max(1),
             20..25 => version.saturating_sub(1).max(1),
@@ -100,7 +100,7 @@ impl World {
         let candidates: Vec<SubUserId> = candidates.map(|(id, _)| id.clone()).collect();
         let billing_contact = match self.rng.u8(..) {
             0..80 => None,
-            // Perhaps nobody there, or in another group.
+            // Perhaps not there, or in another group.
             80..90 => Some(sub_user_id("u3")),
             _ => self.rng.choice(candidates),
         };

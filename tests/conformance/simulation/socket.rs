@@ -417,7 +417,7 @@ impl AsyncWrite for Socket {
         }
         let mut count = octets.len();
         if self.ends || self.hangs {
-            // Into the kernel's buffers, and nobody reads it.
+            // Into the kernel's buffers, and no one reads it.
             return Poll::Ready(Ok(count));
         }
         let mut turn_now = None;

@@ -17,7 +17,7 @@ pub(crate) fn rests(whole: &WholeInvoice) -> bool {
     match whole.state {
         // What is withheld waits for the portal to say more.
         Shown::Delivered | Shown::Withdrawn | Shown::Undeliverable | Shown::Withheld => true,
-        // It is to be sent to nobody any more, though somebody may have it.
+        // It is not to be sent any more, though an address may have it.
         Shown::Held => whole.delivery.hold == Some(HoldReason::WithdrawnAfterUncertain),
         Shown::Parked | Shown::Waiting | Shown::Due | Shown::Sending => false,
     }
@@ -101,7 +101,7 @@ fn every_acceptance_is_true(whole: &WholeInvoice, copies: &[&Copy], wrong: &mut 
     }
 }
 
-/// Beyond the first, a copy needs an attempt whose outcome nobody knew; what was accepted is never tried again.
+/// Beyond the first, a copy needs an attempt of unknown outcome; what was accepted is never tried again.
 fn every_copy_was_needed(
     whole: &WholeInvoice,
     copies: &[&Copy],
@@ -202,7 +202,7 @@ fn every_address_is_accounted_for(
     }
 }
 
-/// Whether it can be said why somebody has to let it go on.
+/// Whether there is a reason why an operator has to release it.
 pub(crate) fn is_hold_explained(
     invoice: &Invoice,
     whole: &WholeInvoice,
@@ -235,7 +235,7 @@ fn the_state_is_true(
     let is_confirmed = copies.iter().any(|copy| copy.confirmed);
     let addresses = &whole.delivery.addresses;
     let is_delivered = addresses.iter().any(|one| one.state == AddressState::Delivered);
-    // A 250 that nobody heard is an attempt of unknown outcome.
+    // A 250 that was lost is an attempt of unknown outcome.
     let mut attempts = whole.attempts.iter();
     let is_accepted = attempts.any(|attempt| attempt.outcome == Outcome::Accepted);
     match whole.state {

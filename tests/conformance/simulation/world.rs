@@ -84,7 +84,7 @@ impl World {
             falls_back,
             after_uncertain: rules.policy.after_uncertain,
             // Those beside the one that pulls the brake may be at it, and come to further addresses before it holds.
-            // And the relay may reject what is dropped anyhow, since its account has changed: that counts for nobody.
+            // And the relay may reject what is dropped anyhow, since its account has changed: that doesn't count.
             rejections: settings.rejections_max + 3 * settings.connections,
         };
         let model = Arc::new(Mutex::new(Model::new(clock.clone(), limits)));

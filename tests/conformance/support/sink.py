@@ -21,7 +21,7 @@ class Mail(smtp.Message):
         super().__post_init__()
         # Digest of each attached document, in order.
         self.documents = tuple(hashlib.sha256(content).hexdigest() for content in documents(self.raw))
-        # Moments of its transaction. The daemon's last look at the account lies between the first two.
+        # Moments of its transaction. The daemon's final check of the account lies between the first two.
         self.asked_for_at, self.begun_at = self.transaction.asked_for_at, self.transaction.begun_at
         self.accepted_at = self.transaction.answering_at
 

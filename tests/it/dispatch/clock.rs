@@ -415,7 +415,7 @@ async fn a_run_of_hundreds_that_crashes_twice_brings_each_once_but_what_is_uncer
     house.until_noted().await;
     house.clock.set(at("23T08:00"));
     for crash in CRASHES_AFTER {
-        // Every connection stands after its final dot; the relay says yes to what nobody hears.
+        // Every connection waits after its final dot; the relay accepts without the daemon learning of it.
         let gates: Vec<Arc<Gate>> =
             (0..house.settings.connections).map(|_| Arc::default()).collect();
         let mut left = gates.clone();

@@ -55,7 +55,7 @@ async fn while_the_relay_is_down_no_attempt_counts_and_all_is_delivered_once_it_
     running.stop().await;
 }
 
-/// Whether the relay or the recipient is the cause, nobody can tell.
+/// Whether the relay or the recipient is the cause is unknown.
 #[tokio::test]
 async fn a_421_to_the_envelope_counts_as_an_attempt_and_others_are_sent() {
     for at_data in [false, true] {

@@ -105,7 +105,7 @@ impl Scene {
         count("races", &[("attempts held still", 1)]);
     }
 
-    /// Lets the relay go on, and has it stand at the next attempt, which somebody asked for meanwhile or
+    /// Lets the relay go on, and stops it at the next attempt, which was asked for meanwhile or
     /// that has its turn after this one. The point was passed by the attempt under way.
     pub(super) async fn go_on_to_the_next(&mut self, point: Point) {
         let gate = stand(&self.house, point, LastWord::Yes);

@@ -155,7 +155,7 @@ fn a_page_of_large_accounts_is_short_and_has_a_next_one(world: &mut World) {
     assert!(pages > 1, "{pages}");
 }
 
-/// Brings an account at a version, whatever is in force.
+/// Brings an account at a version, whatever the current one.
 fn put_into_force(world: &mut World, raw: u64, profile: Profile) {
     let change = AccountChange {
         account: id("K-1"),

@@ -59,12 +59,12 @@ pub(super) struct Held {
     pub(super) sent_to: Option<Recipient>,
     /// Whether its intent is of the process that has the store open.
     is_own: bool,
-    /// Whether the last look of its intent is certain to come.
+    /// Whether the final check of its intent is certain to come.
     look_ahead: bool,
 }
 
 impl Held {
-    /// Whether its message may be on its way to another recipient than the one of now.
+    /// Whether its message may be on its way to another recipient than the current one.
     fn is_astray(&self, recipient: &Recipient) -> bool {
         let (Some(_), Some(sent_to)) = (&self.intent, &self.sent_to) else {
             return false;
@@ -120,7 +120,7 @@ impl Model {
             return Deduplicated::IdReused;
         }
         let current = self.accounts.get(&change.account).cloned();
-        // Above what is in force it can only be if an import has lowered that.
+        // It can only be above the current version if an import lowered that.
         if let (Some(true), Some(account)) = (memory, &current)
             && change.version <= account.version()
         {

@@ -45,7 +45,7 @@ enum Move {
     Settle(Index, Option<Verdict>),
     /// The outcome of an attempt that was decided on before, whether it is under way or not.
     SettleAnyOf(Index, Verdict),
-    /// Nothing is to be sent, as of now or as of an attempt that was decided on before.
+    /// Nothing is to be sent, now or by an attempt that was decided on before.
     Withhold(Index, bool),
     Recover,
     Sweep,
@@ -398,7 +398,7 @@ impl Play {
         (!choices.is_empty()).then(|| *at.get(&choices))
     }
 
-    /// Decides on an attempt, if there is somebody to send to.
+    /// Decides on an attempt, if there is anyone to send to.
     fn decide(&mut self, delivery: DeliveryId, begins: bool) {
         let store = self.world.store();
         let Some(job) = store.job(delivery).unwrap() else {

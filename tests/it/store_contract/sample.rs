@@ -128,7 +128,7 @@ pub(super) fn on_schedule(name: &str) -> Profile {
     Profile { schedule: Some(schedule(name)), ..profile() }
 }
 
-/// An account that nobody can be reached at.
+/// An account without a usable address.
 pub(super) fn without_addresses() -> Profile {
     Profile { main_contact: contact("Erika Muster", &[]), ..profile() }
 }

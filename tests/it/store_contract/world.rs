@@ -333,7 +333,7 @@ impl World {
         places.into_iter().flatten().map(|place| place.delivery).collect()
     }
 
-    /// Commits that the recipient of now leaves nothing to be sent.
+    /// Commits that nothing is left to be sent to the current recipient.
     pub(super) fn withhold(&mut self, sequence: DeliveryId) {
         let now = self.now;
         let store = self.step();

@@ -18,7 +18,7 @@ const SUB_USERS: usize = 100;
 /// More than this are freed in several steps, which must look as one.
 const MANY: usize = 40;
 
-/// The account as it is in force.
+/// The current account.
 pub(crate) fn account<'h>(history: &'h [Accepted], id: &str) -> Option<&'h Account> {
     versions(history, id).next().map(|(_, account)| account)
 }
@@ -48,7 +48,7 @@ pub(super) fn change(
     if let Some(current) = current
         && repeated
     {
-        // Open in the contract: that it is told its own warnings, whatever is in force.
+        // Open in the contract: that it is answered its own warnings, whatever the current version.
         let warnings = warnings_of_settings(kind, data);
         return changed(history, current, ("duplicate", "a repeated change"), &warnings);
     }
@@ -260,7 +260,7 @@ fn apply(current: Option<&Account>, kind: &str, data: &Value) -> Result<After, B
         "sub_user.removed" => {
             let id = sub_user.as_str().unwrap_or_default();
             let sub_users = after.profile["sub_users"].as_object_mut();
-            // Open in the contract: to remove somebody who is not there is no fault.
+            // Open in the contract: to remove a sub-user who is not there is no fault.
             if sub_users.is_none_or(|sub_users| sub_users.remove(id).is_none()) {
                 after.warnings.push(warning("sub_user_unknown", "/data/sub_user"));
             }
@@ -299,7 +299,7 @@ fn replace(current: Option<&Account>, data: &Value) -> Result<After, Broken> {
     if !broken.is_empty() {
         return Err(broken);
     }
-    // Open in the contract: to select nobody once more does not undo why nobody is selected.
+    // Open in the contract: to deselect once more keeps the reason why none is selected.
     let rule = match current {
         Some(current) if selected.is_null() && current.profile["billing_contact"].is_null() => {
             current.rule
@@ -341,7 +341,7 @@ fn is_billing_group(group: &Value) -> bool {
     BILLING_GROUPS.iter().any(|billing| group == billing)
 }
 
-/// Why somebody of this id cannot be selected. Nobody can be, and whoever is in a billing group.
+/// Why the sub-user of this id cannot be selected. None can be, and any in a billing group.
 fn unselectable(profile: &Value, id: &Value) -> Option<&'static str> {
     match profile["sub_users"].get(id.as_str()?) {
         None => Some("a selection of somebody who is not there"),
@@ -364,7 +364,7 @@ fn warning(code: &str, field: &str) -> Value {
     json!({"code": code, "field": field, "detail": SOME})
 }
 
-/// Languages without a template; and, open in the contract, schedules that nobody configured.
+/// Languages without a template; and, open in the contract, schedules that are not configured.
 fn warnings_of_settings(kind: &str, data: &Value) -> Vec<Value> {
     let mut places = Vec::new();
     match kind {
@@ -399,7 +399,7 @@ fn warnings_of_settings(kind: &str, data: &Value) -> Vec<Value> {
 
 // Who gets an account's invoices.
 
-/// The selected sub-user or else the main contact; nobody if that one has no address.
+/// The selected sub-user or else the main contact; none if that one has no address.
 fn contact_in_force(account: &Account) -> (&Value, &Value) {
     let profile = &account.profile;
     let selected = &profile["billing_contact"];

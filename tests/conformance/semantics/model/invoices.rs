@@ -223,7 +223,7 @@ pub(crate) fn release_at(
     match state(history, account, number) {
         Some("waiting") => {
             let schedule = accounts::account(history, account).map(schedule).unwrap_or_default();
-            // Open in the contract: one that nobody configured acts as the default one.
+            // Open in the contract: one that is not configured acts as the default one.
             let known = SCHEDULES.iter().find(|known| **known == schedule);
             let fires = next_release(known.unwrap_or(&"default"), now);
             json!(fires.map(instant))
@@ -238,7 +238,7 @@ pub(crate) fn schedule(account: &Account) -> String {
     account.profile["schedule"].as_str().unwrap_or("default").to_owned()
 }
 
-/// Who is to get an invoice: nobody can be told yet while its account is not known, or will be if it never came.
+/// Who is to get an invoice: unknown while its account is, and for ever if it never came.
 pub(crate) fn recipient_of_invoice(history: &[Accepted], account: &str, number: &str) -> Value {
     let is_there = invoice_of(history, account, number).is_some();
     match accounts::account(history, account) {
