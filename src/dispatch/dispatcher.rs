@@ -207,10 +207,7 @@ impl Dispatcher {
     }
 
     fn hand_over(&mut self) -> Result<(), DispatchError> {
-        while self.busy < self.circuit.allowed() && !self.queue.is_empty() {
-            if self.must_wait()? {
-                return Ok(());
-            }
+        while self.busy < self.circuit.allowed() && !self.queue.is_empty() && !self.must_wait()? {
             let Some(sequence) = self.queue.take() else {
                 return Ok(());
             };

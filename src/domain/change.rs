@@ -268,7 +268,6 @@ fn change_profile(
     kind: &ChangeKind,
     groups: Option<&BillingGroups>,
 ) -> Result<Changed, Refused> {
-    let unknown = || Refused::VersionGap { current: Version::UNKNOWN };
     let snapshot = match kind {
         ChangeKind::Updated(profile) => Some((profile, false)),
         ChangeKind::Imported(import) => Some((&import.profile, import.closed)),
@@ -292,8 +291,9 @@ fn change_profile(
         return Ok(Changed { profile: profile.clone(), closed, rule, warnings: Vec::new() });
     }
 
+    let current = current.ok_or(Refused::VersionGap { current: Version::UNKNOWN })?;
     let AccountParts { id: _, version: _, changed_at: _, mut closed, reason, mut profile } =
-        current.cloned().ok_or_else(unknown)?.into_parts();
+        current.clone().into_parts();
     let mut rule = reason.rule;
     let mut warnings = Vec::new();
     match kind {
@@ -305,7 +305,7 @@ fn change_profile(
                 ContactChange::Copy { source, differences } => copy(&profile, source, differences)?,
             };
             let sub_user = SubUser { group: group.clone(), contact, login: login.clone() };
-            if save(&mut profile, id, sub_user, groups)? == Selection::Lost {
+            if save(&mut profile, id, sub_user, groups)? {
                 rule = Rule::BillingContactLeftGroup;
                 warnings.push(Warning::BillingContactLeftGroup(id.clone()));
             }
@@ -321,53 +321,45 @@ fn change_profile(
             }
         }
         ChangeKind::BillingContactSelected(selected) => {
-            if let Some(id) = selected {
-                if let Some(groups) = groups {
-                    check_selection(&profile, id, groups)?;
-                }
-                rule = Rule::BillingContactSelected;
-            } else {
-                rule = Rule::NoBillingContact;
+            if let (Some(id), Some(groups)) = (selected, groups) {
+                check_selection(&profile, id, groups)?;
             }
+            rule = match selected {
+                Some(_) => Rule::BillingContactSelected,
+                None => Rule::NoBillingContact,
+            };
             profile.billing_contact.clone_from(selected);
         }
     }
     Ok(Changed { profile, closed, rule, warnings })
 }
 
-/// What became of the selection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Selection {
-    Kept,
-    Lost,
-}
-
-/// Puts a sub-user in. One that leaves the billing groups is no longer selected.
+/// Puts a sub-user in. One that leaves the billing groups is no longer selected; says whether that is so.
 fn save(
     profile: &mut Profile,
     id: &SubUserId,
     sub_user: SubUser,
     groups: Option<&BillingGroups>,
-) -> Result<Selection, Refused> {
+) -> Result<bool, Refused> {
     let before = profile.sub_users.get(id).map(|before| &before.group);
     let is_selected = profile.billing_contact.as_ref() == Some(id);
     // One that stays where it is keeps its selection, also if that is no billing group by today's configuration: a
     // typo in it must not reroute mail.
     let stays_selected = is_selected && before == Some(&sub_user.group);
-    let mut selection = Selection::Kept;
+    let mut loses_selection = false;
     if let Some(groups) = groups
         && (groups.contains(&sub_user.group) || stays_selected)
     {
         check_member(id, &sub_user)?;
     } else if is_selected && !stays_selected {
         profile.billing_contact = None;
-        selection = Selection::Lost;
+        loses_selection = true;
     }
     profile.sub_users.insert(id.clone(), sub_user);
     if profile.sub_users.len() > SUB_USERS {
         return Err(Refused::TooManySubUsers);
     }
-    Ok(selection)
+    Ok(loses_selection)
 }
 
 fn check_profile(profile: &Profile, groups: &BillingGroups) -> Result<(), Refused> {
@@ -413,13 +405,10 @@ fn copy(
 ) -> Result<Contact, Refused> {
     let source = match source {
         CopySource::MainContact => &profile.main_contact,
-        CopySource::SubUser(id) => {
-            &profile
-                .sub_users
-                .get(id)
-                .ok_or_else(|| Refused::UnknownCopySource(id.clone()))?
-                .contact
-        }
+        CopySource::SubUser(id) => match profile.sub_users.get(id) {
+            Some(sub_user) => &sub_user.contact,
+            None => return Err(Refused::UnknownCopySource(id.clone())),
+        },
     };
     let ContactDifferences { name, company, language, addresses } = differences.clone();
     Ok(Contact {

@@ -167,17 +167,16 @@ impl DocumentFiles {
         let mut strays = Vec::new();
         for entry in list(&self.root)? {
             let path = entry.path();
-            if path == self.root.join(INCOMING) {
-                let within = list(&path)?;
-                let none = within.iter().filter(|entry| !is_file(entry));
-                strays.extend(none.map(DirEntry::path));
+            let belongs: fn(&DirEntry) -> bool = if path == self.root.join(INCOMING) {
+                is_file
             } else if day_of(&entry).is_some() {
-                let within = list(&path)?;
-                let none = within.iter().filter(|entry| digest_of(entry).is_none());
-                strays.extend(none.map(DirEntry::path));
+                |entry| digest_of(entry).is_some()
             } else {
                 strays.push(path);
-            }
+                continue;
+            };
+            let within = list(&path)?;
+            strays.extend(within.iter().filter(|entry| !belongs(entry)).map(DirEntry::path));
         }
         strays.sort();
         Ok(strays)

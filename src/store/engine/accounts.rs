@@ -223,28 +223,40 @@ fn contact_of<'p>(profile: &'p Profile, id: &SubUserId) -> Option<&'p Contact> {
     profile.sub_users.get(id).map(|sub_user| &sub_user.contact)
 }
 
+/// Clears at most so many of an account's marks, those that `goes` names. Says how many there were. What is
+/// withheld is to be freed then, by units that follow.
+fn clear_and_free(
+    tx: &mut Tx<'_>,
+    account: &AccountId,
+    at: DateTime<Utc>,
+    most: usize,
+    goes: impl Fn(&EmailAddress, &Suppression) -> bool,
+) -> Result<usize> {
+    let marks = read::suppressions(tx, account)?;
+    let going = marks.iter().filter(|(address, mark)| goes(address, mark)).take(most);
+    let mut cleared = 0;
+    for (address, _) in going {
+        tx.remove(&keys::suppression(account, address))?;
+        cleared += 1;
+    }
+    if cleared > 0 {
+        free_later(tx, account, at, &[])?;
+    }
+    Ok(cleared)
+}
+
 /// Clears the marks of whom the account's invoices go to: an operator knows that the relay was wrong, or
-/// that it is right by now. Says how many there were. What is withheld is to be freed then, by units that
-/// follow.
+/// that it is right by now. Says how many there were.
 pub(super) fn clear_marks_of_recipients(
     tx: &mut Tx<'_>,
     account: &Account,
     at: DateTime<Utc>,
 ) -> Result<usize> {
-    let suppressions = read::suppressions(tx, account.id())?;
     let selected = account.billing_contact().map(|(_, sub_user)| &sub_user.contact);
     let contacts = selected.into_iter().chain([&account.profile().main_contact]);
-    let marked: BTreeSet<&EmailAddress> = contacts
-        .flat_map(|contact| contact.addresses.as_slice())
-        .filter(|address| suppressions.contains_key(address))
-        .collect();
-    for address in &marked {
-        tx.remove(&keys::suppression(account.id(), address))?;
-    }
-    if !marked.is_empty() {
-        free_later(tx, account.id(), at, &[])?;
-    }
-    Ok(marked.len())
+    let theirs: BTreeSet<&EmailAddress> =
+        contacts.flat_map(|contact| contact.addresses.as_slice()).collect();
+    clear_and_free(tx, account.id(), at, usize::MAX, |address, _| theirs.contains(address))
 }
 
 /// The accounts with an address that was rejected since then. A damaged mark is left alone.
@@ -257,8 +269,7 @@ pub(super) fn rejected_since(tree: &dyn Tree, since: DateTime<Utc>) -> Result<BT
     Ok(accounts.into_iter().collect())
 }
 
-/// Clears the marks that an account has got since then, a bounded number of them. Says how many. What is
-/// withheld is to be freed then, by units that follow.
+/// Clears the marks that an account has got since then, a bounded number of them. Says how many.
 pub(super) fn forget_marks(
     tx: &mut Tx<'_>,
     account: &AccountId,
@@ -266,21 +277,11 @@ pub(super) fn forget_marks(
     by: &By<'_>,
     at: DateTime<Utc>,
 ) -> Result<usize> {
-    let mut marks: Vec<EmailAddress> = read::suppressions(tx, account)?
-        .into_iter()
-        .filter_map(|(address, mark)| (mark.since >= since).then_some(address))
-        .collect();
-    marks.truncate(MARKS_AT_ONCE);
-    for address in &marks {
-        tx.remove(&keys::suppression(account, address))?;
+    let count = clear_and_free(tx, account, at, MARKS_AT_ONCE, |_, mark| mark.since >= since)?;
+    if count > 0 {
+        let cleared = AuditEvent::SuppressionsCleared { count: write::count_of(count) };
+        write::tell(tx, Object::Account(account.clone()), at, by, cleared);
     }
-    let count = marks.len();
-    if count == 0 {
-        return Ok(0);
-    }
-    let cleared = AuditEvent::SuppressionsCleared { count: write::count_of(count) };
-    write::tell(tx, Object::Account(account.clone()), at, by, cleared);
-    free_later(tx, account, at, &[])?;
     Ok(count)
 }
 

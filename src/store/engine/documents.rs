@@ -15,16 +15,7 @@ impl Engine {
         row.map(|row| self.documents.read(digest, row.day)).transpose()
     }
 
-    pub(super) fn put_document(
-        &self,
-        digest: Digest,
-        bytes: &[u8],
-        at: DateTime<Utc>,
-    ) -> Commit<DocumentAnswer> {
-        self.keep(digest, bytes, at).unwrap_or_else(|error| Commit::ready(Err(error)))
-    }
-
-    fn keep(
+    pub(super) fn keep(
         &self,
         digest: Digest,
         bytes: &[u8],
@@ -62,7 +53,7 @@ impl Engine {
         let evaluate = move |tx: &mut Tx<'_>| {
             let key = keys::document(&digest);
             if let Some(row) = tx.read::<DocumentRow>(&key)? {
-                // ExpectedVersion anew: its time without a reference begins again.
+                // Seen anew: its time without a reference begins again.
                 tx.put(&key, &DocumentRow { stored_at: at, ..row })?;
                 return Ok(DocumentAnswer::Duplicate);
             }
@@ -86,8 +77,7 @@ impl Engine {
         let _lock = self.documents.lock(*digest);
         let removed = match self.tree().read::<DocumentRow>(&keys::document(digest)) {
             Ok(None) => self.documents.remove(digest, day),
-            Ok(Some(_)) => Ok(()),
-            Err(error) => Err(error),
+            known => known.map(|_| ()),
         };
         if let Err(error) = removed {
             tracing::warn!(

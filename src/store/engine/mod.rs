@@ -133,7 +133,8 @@ pub trait Store: Send + Sync + 'static {
         bytes: &[u8],
         at: DateTime<Utc>,
     ) -> Commit<DocumentAnswer> {
-        self.engine().put_document(digest, bytes, at)
+        let kept = self.engine().keep(digest, bytes, at);
+        kept.unwrap_or_else(|error| Commit::ready(Err(error)))
     }
 
     /// Reads a document's bytes and checks them against their digest. Blocks on the file system.
@@ -370,10 +371,8 @@ pub trait Store: Send + Sync + 'static {
             settled: Vec::new(),
             answer,
         });
-        match self.engine().backend.submit(Priority::Settlement, unit) {
-            Ok(()) => commit,
-            Err(error) => Commit::ready(Err(error)),
-        }
+        let taken = self.engine().backend.submit(Priority::Settlement, unit);
+        taken.map_or_else(|error| Commit::ready(Err(error)), |()| commit)
     }
 
     // Reads for people.

@@ -459,7 +459,10 @@ impl<'r> Batch<'r> {
                 let row = EntryRow { salt: salt(), ..row };
                 let key = keys::entry(&object, head.batch, index);
                 let encoded = row.encode();
-                links.push(Link { digest: hash(&[key.as_slice(), &encoded].concat()), object });
+                links.push(Link {
+                    digest: Sha256::digest([key.as_slice(), &encoded].concat()).into(),
+                    object,
+                });
                 // An audit entry and a link are far below 255 parts.
                 split(&key, &encoded, &mut self.writes);
             }
@@ -490,8 +493,4 @@ fn split(key: &[u8], encoded: &[u8], writes: &mut Writes) -> Option<u8> {
         writes.insert(keys::continued(key, part), Some(chunk.to_vec()));
     }
     Some(parts)
-}
-
-fn hash(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }
