@@ -467,11 +467,8 @@ impl Dispatcher {
 
     /// Closes connections that were idle for `limit`.
     fn close_idle(&mut self, limit: Duration) {
-        let (old, good) = std::mem::take(&mut self.idle)
-            .into_iter()
-            .partition(|idle| idle.since.elapsed() >= limit);
-        self.idle = good;
-        let old: Vec<Idle> = old;
+        let is_old = |idle: &mut Idle| idle.since.elapsed() >= limit;
+        let old: Vec<Idle> = self.idle.extract_if(.., is_old).collect();
         for idle in old {
             self.say_goodbye(idle.connection);
         }
