@@ -351,7 +351,7 @@ impl Worker {
         let disk = &self.shared.disk;
         let written = disk.write(writes);
         // Also after a failed write: it may have failed because the disk lost what it had taken.
-        disk.sync().map_err(|error| StoreError::sync_failed(error))?;
+        disk.sync().map_err(StoreError::sync_failed)?;
         written
     }
 

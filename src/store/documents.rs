@@ -198,7 +198,7 @@ impl DocumentFiles {
         let directory = self.directory(day);
         disk::create_directory(&directory)
             .map_err(|error| failed_at("creating a directory for documents", &directory, &error))?;
-        disk::sync_directory(&self.root).map_err(|error| unsynced(error))?;
+        disk::sync_directory(&self.root).map_err(unsynced)?;
         *durable = Some(day);
         Ok(())
     }
@@ -272,7 +272,7 @@ fn prepare(root: &Path) -> Result<()> {
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = disk::create_file(path).map_err(|error| failed("creating a document", error))?;
     file.write_all(bytes).map_err(|error| failed("writing a document", error))?;
-    file.sync_all().map_err(|error| unsynced(error))
+    file.sync_all().map_err(unsynced)
 }
 
 fn unsynced(error: io::Error) -> StoreError {
