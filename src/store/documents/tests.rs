@@ -59,6 +59,9 @@ fn a_changed_or_missing_file_is_damage() {
     documents.write(&digest, b"%PDG", day("2026-09-30")).unwrap();
     assert_eq!(read(), damaged("its file has other bytes"));
     documents.remove(&digest, day("2026-09-30")).unwrap();
+    std::os::unix::fs::symlink("nowhere", documents.path(&digest, day("2026-09-30"))).unwrap();
+    assert_eq!(read(), damaged("its file is missing"));
+    documents.remove(&digest, day("2026-09-30")).unwrap();
     fs::create_dir(documents.path(&digest, day("2026-09-30"))).unwrap();
     assert_eq!(read(), damaged("its file cannot be read: is a directory"));
 }

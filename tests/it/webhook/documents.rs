@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::interface::until;
 
 #[tokio::test]
 async fn a_document_is_stored_once() {
@@ -113,19 +114,23 @@ async fn an_invoice_refused_for_its_number_leaves_no_document_behind() {
     assert_eq!(uploaded.body["result"], "stored", "{uploaded:?}");
 }
 
+/// The head of an upload of [`PDF`], with one more line.
+fn upload_head(interfaces: &Interfaces, key: &str, more: &str) -> String {
+    let (digits, length) = (digest(PDF).to_string(), PDF.len());
+    let mut head = format!(
+        "PUT /v1/documents/{digits} HTTP/1.1\r\nhost: x\r\n{more}content-length: {length}\r\n"
+    );
+    for (name, value) in interfaces.signature(key, "evt_d", digits.as_bytes()) {
+        head.extend([name, ": ", &value, "\r\n"]);
+    }
+    head + "\r\n"
+}
+
 #[tokio::test]
 async fn the_signature_of_a_document_is_judged_before_its_body_is_asked_for() {
     let interfaces = Interfaces::start().await;
-    let digits = digest(PDF).to_string();
     for (key, asked_for) in [(STRANGER, false), (BILLING, true)] {
-        let mut head = format!(
-            "PUT /v1/documents/{digits} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n",
-            PDF.len()
-        );
-        for (name, value) in interfaces.signature(key, "evt_d", digits.as_bytes()) {
-            head.extend([name, ": ", &value, "\r\n"]);
-        }
-        head.push_str("\r\n");
+        let head = upload_head(&interfaces, key, "expect: 100-continue\r\n");
         let mut stream = interfaces.connect().await;
         stream.write_all(head.as_bytes()).await.unwrap();
         if asked_for {
@@ -135,5 +140,23 @@ async fn the_signature_of_a_document_is_judged_before_its_body_is_asked_for() {
         let (head, _) = read_answer(&mut stream).await;
         let status = if asked_for { 201 } else { 401 };
         assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_client_hangs_up_is_kept_if_it_is_whole() {
+    for (sent, is_whole) in [(PDF.len() - 1, false), (PDF.len(), true)] {
+        let interfaces = Interfaces::start().await;
+        let mut stream = interfaces.connect().await;
+        let head = upload_head(&interfaces, BILLING, "");
+        stream.write_all(&[head.as_bytes(), &PDF[..sent]].concat()).await.unwrap();
+        drop(stream);
+        if is_whole {
+            let is_kept = || interfaces.store.document(&digest(PDF)).unwrap().is_some();
+            until("the document", is_kept).await;
+        } else {
+            // Which is answered otherwise if anything was kept.
+            interfaces.put_pdf().await;
+        }
     }
 }
