@@ -4,6 +4,7 @@
 //! lock        held as long as the store is open; taken before anything else is looked at
 //! CURRENT     names the store's format, the database's directory and the store's id
 //! CURRENT.new while a store is being created
+//! CURRENT.raised while a store of an older format gets the newer one
 //! REACHED     how far the database had come when it was last opened or closed
 //! sled-1/     the database
 //! documents/  see [`super::documents`]
@@ -38,12 +39,14 @@ use crate::config::State;
 
 /// What this program writes: the kinds of records and keys, and what they mean. A program that knows fewer would
 /// take what it does not know for damage, or lose it; so each addition raises this, and a newer one is refused.
-/// A program that raises it must first open an older store and rewrite `CURRENT`.
+/// A store of an older one is opened, and `CURRENT` rewritten before anything else is. It stays 1 until a first release.
 pub(super) const FORMAT: u32 = 1;
 
 const LOCK: &str = "lock";
 const CURRENT: &str = "CURRENT";
 const CREATING: &str = "CURRENT.new";
+/// Another name than [`CREATING`], which would tell the next start that the database was never used.
+const RAISING: &str = "CURRENT.raised";
 const FIRST_DATABASE: &str = "sled-1";
 const READING: &str = "reading the database";
 /// How long a database that was closed in this process may take to let go of its file.
@@ -129,7 +132,9 @@ impl Opened {
             Some(current) => current,
             None => create(&settings.directory, settings.cache_bytes)?,
         };
-        Self::of(settings, &current, lock)
+        let opened = Self::of(settings, &current, lock)?;
+        current.raise(&settings.directory)?;
+        Ok(opened)
     }
 
     /// Opens the database of a state directory that has one.
@@ -269,6 +274,8 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
 /// The content of `CURRENT`.
 #[derive(Debug, PartialEq, Eq)]
 struct Current {
+    /// In which the store was last written, from 1 to [`FORMAT`].
+    format: u32,
     /// A name in the state directory.
     database: String,
     id: StoreId,
@@ -310,13 +317,26 @@ impl Current {
         let number = database.strip_prefix("sled-")?;
         let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         let id = u128::from_str_radix(id, 16).ok()?.to_be_bytes();
-        let current = Self { database: database.to_owned(), id };
+        let format = Self::format(text).filter(|format| (1..=FORMAT).contains(format))?;
+        let current = Self { format, database: database.to_owned(), id };
         (is_number && current.text() == text).then_some(current)
     }
 
     fn text(&self) -> String {
-        let id = u128::from_be_bytes(self.id);
-        format!("format {FORMAT}\ndatabase {}\nid {id:032x}\n", self.database)
+        let Self { format, database, id } = self;
+        let id = u128::from_be_bytes(*id);
+        format!("format {format}\ndatabase {database}\nid {id:032x}\n")
+    }
+
+    /// Makes an older store one of this program's format, durably, so that no older program opens it any more.
+    fn raise(self, directory: &Path) -> Result<(), OpenError> {
+        if self.format == FORMAT {
+            return Ok(());
+        }
+        let raising = directory.join(RAISING);
+        disk::remove_if_there(&raising).map_err(at("removing", &raising))?;
+        write_synced(&raising, &Self { format: FORMAT, ..self }.text())?;
+        rename_durably(&raising, directory, CURRENT)
     }
 }
 
@@ -342,7 +362,7 @@ fn create(directory: &Path, cache_bytes: u64) -> Result<Current, OpenError> {
         disk::if_there(fs::remove_dir_all(&path)).map_err(at("removing", &path))?;
         disk::remove_if_there(&creating).map_err(at("removing", &creating))?;
     }
-    let current = Current { database: FIRST_DATABASE.to_owned(), id: new_id()? };
+    let current = Current { format: FORMAT, database: FIRST_DATABASE.to_owned(), id: new_id()? };
     write_synced(&creating, &current.text())?;
     disk::sync_directory(directory).map_err(unsynced(directory))?;
 

@@ -126,6 +126,22 @@ fn a_store_that_a_newer_program_wrote_is_refused() {
 }
 
 #[test]
+fn a_store_of_an_older_format_gets_the_newer_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = open(&directory).unwrap();
+    commit(&backend, |tx| count(tx, "a")).unwrap();
+    drop(backend);
+    let own = fs::read_to_string(directory.path().join(CURRENT)).unwrap();
+    let current = Current::parse(&own).unwrap();
+    // What an interrupted start left.
+    fs::write(directory.path().join(RAISING), "half").unwrap();
+    Current { format: FORMAT - 1, ..current }.raise(directory.path()).unwrap();
+    assert_eq!(fs::read_to_string(directory.path().join(CURRENT)).unwrap(), own);
+    assert!(!directory.path().join(RAISING).exists());
+    assert_eq!(counted(open(&directory).unwrap().tree(), "a"), 1);
+}
+
+#[test]
 fn an_interrupted_creation_is_begun_anew() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(&directory).unwrap());
@@ -209,7 +225,7 @@ fn an_unfinished_snapshot_is_removed_before_it_makes_the_open_fail() {
 
 #[test]
 fn current_leads_nowhere_else() {
-    let current = Current { database: "sled-2".to_owned(), id: [7; 16] };
+    let current = Current { format: FORMAT, database: "sled-2".to_owned(), id: [7; 16] };
     let text = current.text();
     assert_eq!(Current::parse(&text), Some(current));
     for changed in [
