@@ -142,7 +142,11 @@ impl<'a, 'b> Fields<'a, 'b> {
     }
 
     /// Reads a field; those before it that were not asked for are skipped.
-    pub(super) fn take<T: Read>(&mut self, number: u64, name: &str) -> Result<T, RecordError> {
+    pub(super) fn take<T: Read>(
+        &mut self,
+        number: u64,
+        name: &'static str,
+    ) -> Result<T, RecordError> {
         self.skip_to(number)?;
         let mut value = None;
         if self.next < self.length {
@@ -150,6 +154,8 @@ impl<'a, 'b> Fields<'a, 'b> {
             if self.from.datatype()? == Type::Null {
                 self.from.null()?;
             } else {
+                #[cfg(test)]
+                super::samples::note_variant(std::any::type_name::<T>(), name, number);
                 value = Some(T::read(self.from).map_err(|error| error.within(name))?);
             }
         }

@@ -96,7 +96,7 @@ macro_rules! choice {
             fn read(from: &mut Decoder<'_>) -> Result<Self, RecordError> {
                 let (number, mut fields) = Fields::of_choice(from)?;
                 #[cfg(test)]
-                super::samples::note_variant(stringify!($type), number);
+                super::samples::note_variant(stringify!($type), "", number);
                 let read = match number {
                     $($number => Self::$variant
                         $({ $($field: fields.take($place, stringify!($field))?),+ })?

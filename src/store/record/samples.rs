@@ -66,17 +66,19 @@ impl Sample {
 }
 
 thread_local! {
-    /// The enums and the numbers of their variants that were read.
-    static VARIANTS: RefCell<BTreeSet<(&'static str, u64)>> = RefCell::default();
+    /// What was read: enums with the numbers of their variants, types of fields with their names and numbers.
+    static VARIANTS: RefCell<BTreeSet<Variant>> = RefCell::default();
 }
 
-/// Notes that a variant was read.
-pub(super) fn note_variant(kind: &'static str, number: u64) {
-    VARIANTS.with_borrow_mut(|variants| variants.insert((kind, number)));
+type Variant = (&'static str, &'static str, u64);
+
+/// Notes that a variant, or a field with a value, was read.
+pub(super) fn note_variant(kind: &'static str, field: &'static str, number: u64) {
+    VARIANTS.with_borrow_mut(|variants| variants.insert((kind, field, number)));
 }
 
-/// The variants that `read` meets.
-pub(super) fn variants_read_by(read: impl FnOnce()) -> BTreeSet<(&'static str, u64)> {
+/// The variants, and the fields with a value, that `read` meets.
+pub(super) fn variants_read_by(read: impl FnOnce()) -> BTreeSet<Variant> {
     VARIANTS.take();
     read();
     VARIANTS.take()

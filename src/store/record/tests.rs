@@ -83,7 +83,7 @@ fn what_is_written_now_is_the_newest_line_of_its_name() {
 }
 
 #[test]
-fn each_kind_and_each_variant_has_golden_bytes() {
+fn each_kind_variant_and_field_has_golden_bytes() {
     for (kind, _) in KINDS {
         assert!(
             golden().iter().any(|golden| golden.name.split('/').next() == Some(*kind)),
