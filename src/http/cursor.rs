@@ -1,6 +1,6 @@
 //! Cursors: where a list is to go on, as a string that is opaque to clients.
 //!
-//! A cursor holds a position in an order that nothing changes: of ids, of arrival, of the audit log. So whatever is added,
+//! A cursor holds a position in an order that nothing changes: of ids, of arrival, of the audit log. Whatever is added,
 //! removed or changed between two pages, an item that exists throughout is listed once.
 
 #[cfg(any(test, fuzzing))]

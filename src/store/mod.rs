@@ -32,7 +32,7 @@ pub use self::engine::{Engine, Store};
 pub(crate) use self::record::property::records;
 pub use self::sled::OpenError;
 #[cfg(any(test, feature = "testing"))]
-pub use self::testing::Memory;
+pub use self::testing::{Memory, test_rules};
 pub use self::types::*;
 
 use self::documents::DocumentFiles;

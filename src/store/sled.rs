@@ -39,7 +39,7 @@ use crate::config::State;
 
 /// What this program writes: the kinds of records and keys, and what they mean. A program that knows fewer would
 /// take what it does not know for damage, or lose it; so each addition raises this, and a newer one is refused.
-/// A store of an older one is opened, and `CURRENT` rewritten before anything else is. It stays 1 until a first release.
+/// A store of an older one is opened, and `CURRENT` rewritten before any record is. Until the first release it stays 1.
 pub(super) const FORMAT: u32 = 1;
 
 const LOCK: &str = "lock";

@@ -14,6 +14,7 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -25,6 +26,29 @@ use super::engine::keys::{self, kind};
 use super::engine::tx::{Batch, KeyValue, TrailHead, Tree, Unit, Visit};
 use super::engine::verify::verify;
 use super::{Engine, Finding, Health, Result, Rules, Store, StoreId, Verified};
+use crate::domain::account::BillingGroups;
+use crate::domain::recipient::OnRejected;
+use crate::domain::retry::{AfterUncertain, Backoff, Policy};
+
+/// The rules that tests over a store begin with.
+#[must_use]
+pub fn test_rules(groups: BillingGroups) -> Rules {
+    Rules {
+        groups,
+        policy: Policy {
+            backoff: Backoff {
+                first: Duration::from_secs(300),
+                max: Duration::from_secs(14_400),
+                give_up_after: Duration::from_secs(432_000),
+            },
+            after_uncertain: AfterUncertain::Resend,
+        },
+        on_rejected: OnRejected::MainContact,
+        webhook_id_days: 7,
+        documents_bytes: 1_000_000,
+        unused_documents_bytes: 1 << 30,
+    }
+}
 
 /// What outlives a store in memory: its map, and a directory for documents.
 pub struct Memory {
@@ -34,7 +58,7 @@ pub struct Memory {
 
 struct Disk {
     id: StoreId,
-    /// Those of whoever opened it last; none before, when nothing can wait.
+    /// Those that it was last opened with; none before, when nothing can wait.
     rules: Mutex<Option<Rules>>,
     map: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
     /// Held while units are evaluated, written and answered, so that they come one after the other.

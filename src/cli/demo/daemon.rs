@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 /// How long the daemon may take to start, and to stop.
 const TIME_OUT: Duration = Duration::from_secs(60);
-/// How often the log is looked at for whether it is ready.
+/// How often the log is searched for the line that says it is ready.
 const POLL: Duration = Duration::from_millis(10);
 /// Lines of the log that are shown if the daemon does not start.
 const LOG_LINES: usize = 20;

@@ -281,6 +281,6 @@ fn an_instant_is_described_as_it_is_read_in_utc_and_whole_milliseconds() {
         assert_eq!(at.as_deref(), read, "{raw}");
         assert_eq!(described.is_valid(&json!(raw)), read.is_some(), "{raw}");
     }
-    // The description tells of this one in words.
+    // The description has this one in words.
     assert!(instant("9999-12-31T23:59:59-01:00").is_err());
 }

@@ -72,7 +72,7 @@ impl RelayStream {
         within(stage, self.timeouts, self.read()).await
     }
 
-    /// Says a command, with its line end, and hears the reply to it.
+    /// Sends a command, with its line end, and reads the reply to it.
     pub(super) async fn ask(
         &mut self,
         stage: Stage,
@@ -134,7 +134,7 @@ impl RelayStream {
     }
 }
 
-/// Says nothing of what goes through: credentials and invoices do.
+/// Shows nothing of what passes through: credentials and invoices do.
 impl fmt::Debug for RelayStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RelayStream").field("peer", &self.peer).finish_non_exhaustive()

@@ -36,7 +36,7 @@ pub(super) fn change(
     let memory = write::memory(tx, received)?;
     match (memory, read::account(tx, &change.account)?) {
         (Idempotency::Reused, _) => Ok(Deduplicated::IdReused),
-        // Above the current version it can only be if an import has lowered that: then it is judged anew.
+        // A repeated event can only be above the current version if an import lowered that: judge it again.
         (Idempotency::Repeated, Some(account)) if change.version <= account.version() => {
             Ok(Deduplicated::Repeated(accepted(tx, ChangeResult::Duplicate, account, Vec::new())?))
         }
@@ -49,7 +49,7 @@ pub(super) fn change(
     }
 }
 
-/// Applies a change, by whomever it comes.
+/// Applies a change, from an event or an import.
 pub(super) fn apply_to_current(
     tx: &mut Tx<'_>,
     change: &AccountChange,
@@ -223,7 +223,7 @@ fn contact_of<'p>(profile: &'p Profile, id: &SubUserId) -> Option<&'p Contact> {
     profile.sub_users.get(id).map(|sub_user| &sub_user.contact)
 }
 
-/// Clears at most so many of an account's marks, those that `goes` names. Says how many there were. What is
+/// Clears at most so many of an account's suppressions, those that `goes` names. Says how many there were. What is
 /// withheld is to be freed then, by units that follow.
 fn clear_and_free(
     tx: &mut Tx<'_>,

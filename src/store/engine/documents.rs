@@ -39,7 +39,7 @@ impl Engine {
         };
         let day = at.date_naive();
         match known {
-            // What the disk lost or spoilt meanwhile is put right by whoever still has the bytes.
+            // What the disk has lost or damaged since is repaired by an upload of the same bytes.
             Some(row) if self.documents.read(&digest, row.day).is_err() => write(row.day)?,
             Some(_) => {}
             None => {

@@ -159,8 +159,8 @@ pub trait Store: Send + Sync + 'static {
         })
     }
 
-    /// Stops sending for all or for one account, or removing; accepting goes on. Says whether it was not paused: another
-    /// reason is kept beside that of a pause that is there, with whose it is.
+    /// Pauses sending for all or for one account, or purging; accepting goes on. Says whether it was not paused: if it
+    /// was, this reason is kept beside the first, with the actor who gave it.
     fn pause(
         &self,
         scope: PauseScope,
@@ -231,8 +231,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes due what is waiting now and not held, unless the same or a later instant was released before: in the
     /// same commit as much as a batch can hold, and the rest, which a durable cursor remembers, in those that
-    /// follow. An invoice that begins to wait behind the cursor, or later than the release, waits for the next. A run of the
-    /// scope that is still open begins anew with what waits by then. An operator's is never too late. Where nothing
+    /// follow. An invoice that begins to wait behind the cursor, or later than the release, waits for the next. A run of
+    /// the scope that is still open begins anew with what waits by then. An operator's is never too late. Where nothing
     /// waits only the instant is kept. Says whether anything waited. The histories of the invoices say who released
     /// them.
     fn release(

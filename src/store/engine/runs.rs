@@ -70,8 +70,8 @@ pub(super) fn go_on(tx: &mut Tx<'_>, scope: &RunScope, at: DateTime<Utc>) -> Res
     }
 }
 
-/// Releases as much as fits into the unit, and writes how far the run has come, or its end. An invoice that begins to wait
-/// behind its cursor waits for the next one.
+/// Releases as much as fits into the unit, and writes how far the run has come, or its end. An invoice that begins to
+/// wait behind its cursor waits for the next one.
 fn go_on_with(tx: &mut Tx<'_>, mut run: Run) -> Result<()> {
     let key = keys::run(&run.scope);
     for _ in 0..ACCOUNTS_AT_ONCE {

@@ -395,8 +395,8 @@ impl<'r> Batch<'r> {
     }
 
     /// Evaluates units in order, `carried` first, which was evaluated for the batch before and did not fit
-    /// into it. What a unit leaves for later comes after those who wait by then, if it `goes_on`. Stops when none waits,
-    /// or returns the one that does not fit.
+    /// into it. What a unit leaves for later comes after those that wait by then, if it `goes_on`. Stops when none
+    /// waits, or returns the one that does not fit.
     pub(crate) fn fill(
         &mut self,
         base: &dyn Tree,

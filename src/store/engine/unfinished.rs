@@ -39,7 +39,7 @@ impl Unfinished {
     }
 }
 
-/// The unit that goes on with something, and leaves what does not fit into it for one that follows.
+/// The unit that continues something, and leaves what does not fit for one that follows.
 pub(super) fn go_on(unfinished: Unfinished) -> Unit {
     Box::new(move |tx| {
         let gone_on = match unfinished {

@@ -422,7 +422,7 @@ impl Check<'_> {
         self.expect(key, is_there, otherwise)
     }
 
-    /// Tells what is wrong, unless it holds. That is no error: the check goes on.
+    /// Reports what is wrong, unless it holds. That is no error: the check goes on.
     #[expect(clippy::unnecessary_wraps, reason = "most checks end with one of these")]
     fn expect(&mut self, key: &[u8], holds: bool, otherwise: &str) -> Result<()> {
         if !holds {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
@@ -13,6 +12,7 @@ use super::super::engine::keys::{self, Object, kind};
 use super::super::engine::tx::{Answerer, KeyValue, Records as _, Tree, Tx, Unit, Visit, met};
 use super::super::record::{ChainRow, CounterRow, EntryRow};
 use super::super::{Received, Result, Rules};
+use super::test_rules;
 use crate::domain::account::{BillingGroups, Profile};
 use crate::domain::address::{EmailAddress, FileName, HeaderText};
 use crate::domain::audit::{Actor, AuditEntry, AuditEvent, AuditText, PausedScope};
@@ -20,8 +20,6 @@ use crate::domain::contact::{Addresses, Contact};
 use crate::domain::id::{AccountId, Digest, Group, InvoiceNumber, SenderName, WebhookId};
 use crate::domain::invoice::{Document, Documents, Invoice, Kind, MediaType, Release};
 use crate::domain::money::{Currency, Money};
-use crate::domain::recipient::OnRejected;
-use crate::domain::retry::{AfterUncertain, Backoff, Policy};
 
 /// Where the answer to a unit arrives; it is closed without one if the unit was dropped.
 pub(crate) type Answer = Receiver<Result<()>>;
@@ -60,21 +58,7 @@ impl Tree for Map {
 
 /// The rules of a house with one billing group, `billing`.
 pub(crate) fn rules() -> Rules {
-    Rules {
-        groups: BillingGroups::new([Group::parse("billing").unwrap()]).unwrap(),
-        policy: Policy {
-            backoff: Backoff {
-                first: Duration::from_secs(300),
-                max: Duration::from_secs(14_400),
-                give_up_after: Duration::from_secs(432_000),
-            },
-            after_uncertain: AfterUncertain::Resend,
-        },
-        on_rejected: OnRejected::MainContact,
-        webhook_id_days: 7,
-        documents_bytes: 1_000_000,
-        unused_documents_bytes: 1 << 30,
-    }
+    test_rules(BillingGroups::new([Group::parse("billing").unwrap()]).unwrap())
 }
 
 /// Raises a counter by one and writes an audit entry.
@@ -84,7 +68,7 @@ pub(crate) fn count(tx: &mut Tx<'_>, name: &str) {
     tx.tell(Object::Daemon, entry(format!("counted {name} to {value}")));
 }
 
-/// A line of a story.
+/// An audit entry.
 pub(crate) fn entry(reason: impl AsRef<str>) -> AuditEntry {
     let event = AuditEvent::Paused { scope: PausedScope::Everything };
     let reason = Some(AuditText::new(reason));

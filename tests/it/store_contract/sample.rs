@@ -1,7 +1,6 @@
 //! Accounts, invoices and rules to play with.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use invoice_router::domain::account::{BillingGroups, Profile, SubUser};
@@ -16,9 +15,7 @@ use invoice_router::domain::id::{
 };
 use invoice_router::domain::invoice::{Document, Documents, Invoice, Kind, MediaType, Release};
 use invoice_router::domain::money::{Currency, Money};
-use invoice_router::domain::recipient::OnRejected;
-use invoice_router::domain::retry::{AfterUncertain, Backoff, Policy};
-use invoice_router::store::{Rules, RunScope};
+use invoice_router::store::{Rules, RunScope, test_rules};
 
 /// Functions that parse what must be well-formed.
 macro_rules! parsed {
@@ -42,21 +39,7 @@ parsed! {
 
 /// The rules that all tests over a store begin with, and one billing group.
 pub(crate) fn rules_for(billing_group: &str) -> Rules {
-    Rules {
-        groups: BillingGroups::new([group(billing_group)]).unwrap(),
-        policy: Policy {
-            backoff: Backoff {
-                first: Duration::from_secs(300),
-                max: Duration::from_secs(14_400),
-                give_up_after: Duration::from_secs(432_000),
-            },
-            after_uncertain: AfterUncertain::Resend,
-        },
-        on_rejected: OnRejected::MainContact,
-        webhook_id_days: 7,
-        documents_bytes: 1_000_000,
-        unused_documents_bytes: 1 << 30,
-    }
+    test_rules(BillingGroups::new([group(billing_group)]).unwrap())
 }
 
 pub(super) fn rules() -> Rules {
