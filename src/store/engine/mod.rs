@@ -57,8 +57,8 @@ use crate::domain::recipient::Recipient;
 ///
 /// Times are arguments, in whole milliseconds; `at` is the time of the commit.
 ///
-/// A store says which engine it is, and has its use cases from there. A test may put another store in front, which
-/// fails some of them.
+/// An implementation names its engine; the use cases are provided over that. Tests wrap a store to make some of them
+/// fail.
 pub trait Store: Send + Sync + 'static {
     /// What does the work.
     fn engine(&self) -> &Engine;
@@ -172,9 +172,9 @@ pub trait Store: Send + Sync + 'static {
             .commit(Priority::Settlement, move |tx| runs::pause(tx, &scope, reason, actor, at))
     }
 
-    /// Forgets what the relay rejected since then: these addresses count as good again, and what is withheld is
+    /// Clears the suppressions since then: these addresses count as good again, and what is withheld is
     /// due; what is held or undeliverable stays so. Says how many there were. Each account is a unit of its own,
-    /// and one with a damaged mark is left alone. Blocks.
+    /// and one with a damaged suppression is skipped. Blocks.
     fn forget_rejections(
         &self,
         since: DateTime<Utc>,
@@ -313,7 +313,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// The final check, directly before the first byte of a message whose intent is durable: whether
-    /// `recipient` is still the current one, after changes of the account and of the marks of its addresses. Once it
+    /// `recipient` is still the current one, after changes of the account and of its suppressions. Once it
     /// was, the answer to a change that makes it another names the invoice, until the attempt is settled.
     fn may_go_out(
         &self,
@@ -393,8 +393,8 @@ pub trait Store: Send + Sync + 'static {
         views::invoice(self.engine().tree(), account, number, &self.engine().rules)
     }
 
-    /// The audit log, from after a place on in this order, at most `limit`
-    /// entries; and the place to go on after, if there may be more. What retention removed is left out.
+    /// At most `limit` entries of the audit log, in this order, after a place; and the place to continue after, if
+    /// there may be more. What was purged is left out.
     fn audit(
         &self,
         order: AuditOrder,
@@ -418,11 +418,10 @@ pub trait Store: Send + Sync + 'static {
         views::backlog(self.engine().tree())
     }
 
-    // Upkeep.
+    // Retention.
 
-    /// Removes a bounded amount of what retention no longer covers, unless that is paused; says whether more may be
-    /// left.
-    /// Blocks on the file system.
+    /// Purges a bounded amount of what retention no longer covers, unless that is paused. Says whether more may be
+    /// left. Blocks on the file system.
     fn sweep(&self, retention: &Retention, now: DateTime<Utc>) -> Result<bool> {
         self.engine().sweep_on(retention, now)
     }
@@ -449,8 +448,8 @@ pub trait Store: Send + Sync + 'static {
         Health { failure: health.failure.or_else(|| failed.get().cloned()), ..health }
     }
 
-    /// Takes nothing more, and waits for what was taken; what goes on by a cursor is left to the next open. Says how it
-    /// ended: what made the store fail stays its answer. Blocks.
+    /// Accepts nothing more, and waits for what was accepted; what continues by a cursor is left to the next open. Says
+    /// how it ended: what made the store fail stays its answer. Blocks.
     fn close(&self) -> Result<()> {
         self.engine().backend.close();
         self.health().failure.map_or(Ok(()), Err)
